@@ -1,0 +1,187 @@
+/* file.c - see file.h. */
+#include "common/base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FILE_READ_STEP 65536
+#define TREE_DEPTH_MAX 32
+
+void file_close(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd); /* what mattered was synced before */
+    *fd = -1;
+}
+
+bool file_exists(const char *path)
+{
+    struct stat info;
+
+    return lstat(path, &info) == 0;
+}
+
+int file_read_all(const char *path, struct buf *out, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
+
+    if (fd < 0) {
+        err_sys(err, errno, "open %s", path);
+        return -1;
+    }
+    for (;;) {
+        uint8_t *room = buf_reserve(out, MIN(FILE_READ_STEP, out->max - buf_used(out)));
+        size_t room_bytes = MIN(FILE_READ_STEP, out->max - buf_used(out));
+        uint8_t beyond;
+        ssize_t got = room_bytes != 0 ? read(fd, room, room_bytes) : read(fd, &beyond, 1);
+
+        if (got < 0) {
+            if (errno == EINTR)
+                continue;
+            err_sys(err, errno, "read %s", path);
+            goto out;
+        }
+        if (got == 0)
+            break;
+        if (room_bytes == 0) {
+            err_set(err, ERR_NO_MEMORY, "%s: larger than the %zu bytes allowed here", path,
+                    out->max);
+            goto out;
+        }
+        buf_advance(out, (size_t)got);
+    }
+    rc = 0;
+out:
+    file_close(&fd);
+    return rc;
+}
+
+static int write_all(int fd, struct slice content)
+{
+    size_t done = 0;
+
+    while (done < content.size) {
+        ssize_t wrote = write(fd, content.data + done, content.size - done);
+
+        if (wrote < 0 && errno != EINTR)
+            return -1;
+        done += wrote > 0 ? (size_t)wrote : 0;
+    }
+    return 0;
+}
+
+int file_sync_parent(const char *path, struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory = slash == NULL ? xstrdup(".") : xstrndup(path, MAX((size_t)(slash - path), 1));
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+
+    if (fd < 0 || fsync(fd) < 0) {
+        err_sys(err, errno, "sync directory %s", directory);
+        rc = -1;
+    }
+    file_close(&fd);
+    free(directory);
+    return rc;
+}
+
+int file_write_atomic(const char *path, struct slice content, unsigned mode, bool replace,
+                      struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    int directory_bytes = slash == NULL ? 0 : (int)(slash - path + 1);
+    char *temporary = xasprintf("%.*s.%s.XXXXXX", directory_bytes, path, path + directory_bytes);
+    int fd = mkostemp(temporary, O_CLOEXEC), rc = -1;
+
+    if (fd < 0) {
+        err_sys(err, errno, "create a temporary file beside %s", path);
+        free(temporary);
+        return -1;
+    }
+    if (write_all(fd, content) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0) {
+        err_sys(err, errno, "write %s", path);
+        goto out;
+    }
+    if (!replace && link(temporary, path) < 0) {
+        if (errno == EEXIST)
+            err_set(err, ERR_EXISTS, "%s exists already", path);
+        else
+            err_sys(err, errno, "create %s", path);
+        goto out;
+    }
+    if (replace && rename(temporary, path) < 0) {
+        err_sys(err, errno, "replace %s", path);
+        goto out;
+    }
+    rc = file_sync_parent(path, err);
+out:
+    file_close(&fd);
+    (void)unlink(temporary); /* gone already after a rename */
+    free(temporary);
+    return rc;
+}
+
+int file_make_dirs(const char *path, unsigned mode, struct err *err)
+{
+    char *copy = xstrdup(path);
+    int rc = 0;
+
+    for (char *at = copy + 1; rc == 0; at++) {
+        bool last = *at == '\0';
+
+        if (!last && *at != '/')
+            continue;
+        *at = '\0';
+        if (mkdir(copy, mode) < 0 && errno != EEXIST) {
+            err_sys(err, errno, "mkdir %s", copy);
+            rc = -1;
+        }
+        if (last)
+            break;
+        *at = '/';
+    }
+    if (rc == 0) {
+        struct stat info;
+
+        if (stat(path, &info) < 0 || !S_ISDIR(info.st_mode)) {
+            err_sys(err, ENOTDIR, "mkdir %s", path);
+            rc = -1;
+        }
+    }
+    free(copy);
+    return rc;
+}
+
+static int remove_in(int parent, const char *name, unsigned depth)
+{
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), rc = 0;
+    DIR *directory;
+    struct dirent *entry;
+
+    if (fd < 0) /* not a directory, or not there: unlinkat() tells */
+        return unlinkat(parent, name, 0) < 0 && errno != ENOENT ? -1 : 0;
+    directory = depth < TREE_DEPTH_MAX ? fdopendir(fd) : NULL;
+    if (directory == NULL) {
+        file_close(&fd);
+        errno = depth < TREE_DEPTH_MAX ? errno : ELOOP;
+        return -1;
+    }
+    while (rc == 0 && (entry = readdir(directory)) != NULL)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            rc = remove_in(dirfd(directory), entry->d_name, depth + 1);
+    (void)closedir(directory);
+    return rc == 0 ? unlinkat(parent, name, AT_REMOVEDIR) : -1;
+}
+
+int file_remove_tree(const char *path, struct err *err)
+{
+    if (remove_in(AT_FDCWD, path, 0) < 0) {
+        err_sys(err, errno, "remove %s", path);
+        return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,30 @@
+/*
+ * file.h (edge) - whole reads, whole writes and replacement that survives a power cut. Thread: any.
+ */
+#ifndef COMMON_BASE_FILE_H
+#define COMMON_BASE_FILE_H
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+
+/* Read all of `path` into `out` (appended); ERR_IO, or ERR_NO_MEMORY when it exceeds out->max. */
+int file_read_all(const char *path, struct buf *out, struct err *err) MUST_CHECK;
+
+/*
+ * Put `content` at `path` with exactly `mode`, whatever the umask: temporary file in the same
+ * directory, fsync, then link (replace = false: ERR_EXISTS if something is there) or rename, then
+ * fsync of the directory. On failure nothing is left behind.
+ */
+int file_write_atomic(const char *path, struct slice content, unsigned mode, bool replace,
+                      struct err *err) MUST_CHECK;
+
+int file_sync_parent(const char *path,
+                     struct err *err) MUST_CHECK; /* fsync the directory that holds path */
+int file_make_dirs(const char *path, unsigned mode,
+                   struct err *err) MUST_CHECK; /* mkdir -p; existing is fine */
+int file_remove_tree(const char *path,
+                     struct err *err) MUST_CHECK; /* rm -rf; absent is fine; follows no links */
+bool file_exists(const char *path);
+void file_close(int *fd); /* closes and sets -1; -1 is fine */
+
+#endif

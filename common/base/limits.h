@@ -1,0 +1,77 @@
+/*
+ * limits.h - every limit of the suite, with its unit and its reason. Nothing that a client, a peer
+ * or a file can size is without one. Where a flag sets a limit, this is its default.
+ */
+#ifndef COMMON_BASE_LIMITS_H
+#define COMMON_BASE_LIMITS_H
+
+#define KIB (1024UL)
+#define MIB (1024UL * KIB)
+#define GIB (1024UL * MIB)
+
+/* requests (api.md 1) */
+#define MAX_REQUEST_BYTES_DEFAULT                                                                  \
+    1572864UL /* marshalled InternalRaftRequest; --max-request-bytes */
+#define REQUEST_OVERHEAD_BYTES (512UL * KIB) /* a message may be that much larger than a proposal  \
+                                              */
+#define MAX_TXN_OPS_DEFAULT 128UL            /* --max-txn-ops */
+#define TXN_DEPTH_MAX 64UL                   /* nesting of txns: recursion is bounded by this */
+#define CALL_ARENA_MAX_BYTES                                                                       \
+    (256UL * MIB) /* one decoded request: many small messages cost more than their bytes */
+#define QUOTA_BACKEND_BYTES_DEFAULT (2UL * GIB)
+
+/* JSON gateway */
+#define JSON_BODY_MAX_BYTES (16UL * MIB) /* base64 and names make a body larger than its message   \
+                                          */
+#define JSON_DEPTH_MAX 200UL             /* nesting of a request body */
+
+/* HTTP/1.1 */
+#define HTTP_HEADER_MAX_BYTES (64UL * KIB) /* request line and headers together */
+#define HTTP_HEADERS_MAX 100UL             /* header lines of one request */
+#define HTTP_PIPELINE_MAX 32UL             /* requests of one connection that wait for their turn */
+#define HTTP_OUT_HIGH_BYTES (256UL * KIB)  /* above this a connection's producers pause ... */
+#define HTTP_OUT_LOW_BYTES (64UL * KIB)    /* ... until the socket has drained to this */
+#define CONNECTIONS_MAX 20000UL            /* open connections per listener */
+#define HANDSHAKE_TIMEOUT_MS 10000UL       /* TLS handshake done within */
+#define HEADER_TIMEOUT_MS 30000UL          /* first byte to end of headers */
+#define BODY_TIMEOUT_MS 60000UL            /* end of headers to end of body, without progress */
+#define IDLE_TIMEOUT_MS 300000UL           /* a kept-alive connection without a request */
+#define WRITE_STALL_TIMEOUT_MS 60000UL     /* a client that reads nothing of its answer */
+
+/* store */
+#define WRITE_BUFFER_MAX_BYTES                                                                     \
+    (64UL * MIB) /* applied but not yet in the backend; above it proposals are refused */
+#define RANGE_CHUNK_BYTES (64UL * KIB) /* a large range is produced in pieces of about this */
+#define RANGE_SLICE_KEYS 1000UL        /* index entries one slice of a large range walks */
+#define BACKEND_BATCH_INTERVAL_MS_DEFAULT 100UL
+#define BACKEND_BATCH_LIMIT_DEFAULT 10000UL /* operations */
+#define BACKEND_MAP_BYTES (1UL << 40)       /* address space for LMDB; the file grows as needed */
+#define BACKEND_READERS_MAX                                                                        \
+    4096U /* pinned read transactions: ranges, snapshots, hashes in progress */
+#define COMPACTION_BATCH_DEFAULT 1000UL /* revisions per step */
+#define COMPACTION_SLEEP_MS_DEFAULT 10UL
+#define HASHES_KEPT 10UL /* hashes remembered at compactions (formats.md 11.4) */
+
+/* log */
+#define WAL_SEGMENT_BYTES 64000000UL      /* a segment is cut when it has reached this */
+#define WAL_RECORD_MAX_BYTES (64UL * MIB) /* a length above this is damage, not data */
+#define WAL_BATCH_MAX_BYTES (8UL * MIB)   /* one write and sync of the WAL writer */
+#define SNAPSHOT_COUNT_DEFAULT 100000UL   /* applied entries between snapshots of the raft state */
+#define SNAPSHOT_CATCHUP_ENTRIES 5000UL   /* entries kept behind a snapshot for slow followers */
+#define MAX_SNAPSHOTS_DEFAULT 5UL         /* files kept */
+#define MAX_WALS_DEFAULT 5UL
+
+/* raft (raft.md 1) */
+#define RAFT_APPEND_MAX_BYTES (1UL * MIB)      /* entries in one MsgApp, but at least one */
+#define RAFT_INFLIGHT_MAX 512UL                /* MsgApp in flight per follower */
+#define RAFT_UNCOMMITTED_MAX_BYTES (1UL * GIB) /* proposals not yet committed */
+#define RAFT_MEMBERS_MAX 64UL                  /* voters and learners */
+#define APPLY_LAG_MAX 5000UL       /* committed - applied; above it proposals are refused */
+#define PENDING_CALLS_MAX 200000UL /* calls that wait for the log or a read index */
+
+/* snapshots and bbolt files */
+#define SNAPSHOT_CHUNK_BYTES (32UL * KIB) /* blob of one SnapshotResponse */
+#define BOLT_DEPTH_MAX 16UL               /* levels of a bbolt tree that is read */
+#define BOLT_KEY_MAX 32768UL              /* bytes of a bbolt key */
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * slice.h - borrowed bytes: a pointer and a length, never freed through this type.
+ * Order is that of etcd's keys: memcmp, then the shorter first.
+ */
+#ifndef COMMON_BASE_SLICE_H
+#define COMMON_BASE_SLICE_H
+
+#include "common/base/base.h"
+
+struct slice {
+    const uint8_t *data; /* borrowed; may be NULL when size is 0 */
+    size_t size;         /* bytes */
+};
+
+#define SLICE_EMPTY ((struct slice){NULL, 0})
+#define SLICE_LITERAL(text) ((struct slice){(const uint8_t *)(text), sizeof(text) - 1})
+
+static inline struct slice slice_of(const void *data, size_t size)
+{
+    return (struct slice){data, size};
+}
+
+static inline struct slice slice_text(const char *text)
+{
+    return slice_of(text, strlen(text));
+}
+
+static inline int slice_compare(struct slice a, struct slice b)
+{
+    size_t common = MIN(a.size, b.size);
+    int order = common != 0 ? memcmp(a.data, b.data, common) : 0;
+
+    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static inline bool slice_equal(struct slice a, struct slice b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+static inline bool slice_starts_with(struct slice a, struct slice prefix)
+{
+    return a.size >= prefix.size &&
+           (prefix.size == 0 || memcmp(a.data, prefix.data, prefix.size) == 0);
+}
+
+#endif
