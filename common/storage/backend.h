@@ -1,0 +1,91 @@
+/*
+ * backend.h - the checkpoint of the log: ten buckets of ordered keys, with atomic durable commits.
+ *
+ * One interface; LMDB behind backend_lmdb.c (edge), memory behind backend_mem.c (simulator, tests).
+ * The buckets and their content are etcd's (formats.md 2). The core never writes here directly: it
+ * fills a batch (batch.h), the committer thread commits it, the core reads the batch until then.
+ * Thread: opening and closing before and after the threads run; reads on any thread, each on its
+ * own struct backend_read; backend_commit() and backend_defrag() on the committer only.
+ */
+#ifndef COMMON_STORAGE_BACKEND_H
+#define COMMON_STORAGE_BACKEND_H
+
+#include "common/base/err.h"
+#include "common/base/limits.h"
+#include "common/base/slice.h"
+
+/* In byte order of their names, as hashes and snapshots walk them. */
+enum bucket {
+    BUCKET_ALARM,
+    BUCKET_AUTH,
+    BUCKET_AUTH_ROLES,
+    BUCKET_AUTH_USERS,
+    BUCKET_CLUSTER,
+    BUCKET_KEY,
+    BUCKET_LEASE,
+    BUCKET_MEMBERS,
+    BUCKET_MEMBERS_REMOVED,
+    BUCKET_META,
+    BUCKET_COUNT
+};
+const char *bucket_name(enum bucket bucket); /* "alarm", "auth", "authRoles", ... */
+
+struct batch;
+struct backend;
+struct backend_read;   /* a consistent view of what was committed when it began; pins pages: end it
+                          soon */
+struct backend_cursor; /* a position inside one bucket of one read */
+
+struct backend_options {
+    uint64_t map_bytes; /* LMDB: address space, 0 = BACKEND_MAP_BYTES */
+    bool no_fsync;      /* --unsafe-no-fsync */
+};
+
+/* Open or create the LMDB file at `path` (a file, mode 0600). ERR_FORMAT when it is something else.
+ */
+int backend_open_lmdb(const char *path, const struct backend_options *options,
+                      struct backend **backend, struct err *err) MUST_CHECK;
+/* An empty one in memory; content survives backend_close() never. */
+struct backend *backend_new_mem(void);
+void backend_close(struct backend *backend); /* every read must have ended; NULL is fine */
+
+/* Make every operation of `batch` durable, all or nothing. ERR_IO with sys ENOSPC: full disk,
+ * nothing changed. */
+int backend_commit(struct backend *backend, const struct batch *batch, struct err *err) MUST_CHECK;
+
+int backend_read_begin(struct backend *backend, struct backend_read **read,
+                       struct err *err) MUST_CHECK;
+void backend_read_end(struct backend_read *read); /* NULL is fine */
+/* Move to what is committed now, cheaper than end and begin. What was borrowed dies. */
+int backend_read_renew(struct backend_read *read, struct err *err) MUST_CHECK;
+
+/* True and *value borrowed until the read ends or is renewed; false when there is no such key. */
+bool backend_get(struct backend_read *read, enum bucket bucket, struct slice key,
+                 struct slice *value) MUST_CHECK;
+
+struct backend_cursor *backend_cursor_open(struct backend_read *read, enum bucket bucket);
+void backend_cursor_close(struct backend_cursor *cursor); /* before its read ends; NULL is fine */
+/* First entry with key >= `key`; false past the end. Both slices borrowed until the read ends or is
+ * renewed. */
+bool backend_cursor_seek(struct backend_cursor *cursor, struct slice key, struct slice *found,
+                         struct slice *value);
+bool backend_cursor_next(struct backend_cursor *cursor, struct slice *found, struct slice *value);
+bool backend_cursor_last(struct backend_cursor *cursor, struct slice *found, struct slice *value);
+
+uint64_t backend_size(struct backend *backend);        /* bytes of the file */
+uint64_t backend_size_in_use(struct backend *backend); /* bytes of pages that hold data */
+unsigned backend_reads_open(struct backend *backend);
+
+/*
+ * Rewrite the file without its free pages, durably, and go on with the new one. Reads that began
+ * before keep the old file until they end; no commit may run meanwhile (same thread).
+ */
+int backend_defrag(struct backend *backend, struct err *err) MUST_CHECK;
+
+/*
+ * Fill an empty backend from a bbolt file (what etcd writes): every bucket known to etcd, in large
+ * durable transactions. ERR_FORMAT, ERR_DAMAGED from the bbolt reader.
+ */
+int backend_import_bolt(struct backend *backend, const char *bolt_path, struct err *err) MUST_CHECK;
+
+#endif
