@@ -1,0 +1,140 @@
+/*
+ * mvcc.h - the multi-version store: revisions of keys, ranges at a revision, compaction, hashes.
+ *
+ * Pure and deterministic: what apply does is a function of (state, request). Values live in the
+ * view (batches, then backend), only the key index is in memory (keyindex.h). Semantics: api.md 6
+ * and 10.1, formats.md 2.1 and 11, checked against a real etcd.
+ * Thread: core. Refusals are rows of errors.def and change nothing.
+ */
+#ifndef ETCD_SERVER_STATE_MVCC_H
+#define ETCD_SERVER_STATE_MVCC_H
+
+#include "common/base/arena.h"
+#include "common/schema/rpc.pb-c.h"
+#include "etcd-server/state/view.h"
+
+struct mvcc;
+
+/* What the store needs from above; all borrowed for its life. */
+struct mvcc_env {
+    void *arg;
+    struct view *(*view)(void *arg);   /* the current view, borrowed for this turn */
+    struct batch *(*batch)(void *arg); /* the open batch; changes go there */
+    /* leases: does it exist; attach and detach follow puts and deletions */
+    bool (*lease_exists)(void *arg, int64_t lease);
+    void (*lease_attach)(void *arg, int64_t lease, struct slice key);
+    void (*lease_detach)(void *arg, int64_t lease, struct slice key);
+    /* each change as it happens, for watchers; `key_value` as stored; NULL = nobody cares */
+    void (*changed)(void *arg, struct revision revision, bool tombstone, struct slice key_value);
+};
+
+struct mvcc *mvcc_new(const struct mvcc_env *env);
+void mvcc_free(struct mvcc *mvcc);
+
+/*
+ * Rebuild the index from bucket `key` and the compaction marks of bucket `meta` (formats.md 11.1,
+ * 12.1 step 8); attaches leases of living keys through env. ERR_DAMAGED names the revision.
+ */
+int mvcc_restore(struct mvcc *mvcc, struct backend_read *read, struct err *err) MUST_CHECK;
+
+int64_t mvcc_revision(const struct mvcc *mvcc);         /* current; 1 when empty */
+int64_t mvcc_compact_revision(const struct mvcc *mvcc); /* -1 when never compacted */
+int64_t mvcc_key_count(const struct mvcc *mvcc);        /* living keys */
+
+/* ---- reads ---- */
+
+/*
+ * An answer to a range: header facts at once, key-values pulled one by one as the reader has room.
+ * Works lazily: it walks the index in slices of RANGE_SLICE_KEYS and reads values from the view it
+ * pinned, so its memory does not grow with the answer (sorted ranges hold their revisions).
+ * While it lives, compaction of the index past its revision waits.
+ */
+struct mvcc_range; /* owned by the caller, ends in mvcc_range_free() */
+
+/*
+ * Start a range at the store's current state. Checks revisions (ERR_COMPACTED, ERR_FUTURE_REV) and
+ * sort options (ERR_INVALID_SORT_OPTION); everything else of `request` is checked by the service.
+ * Copies what it needs of `request`.
+ */
+enum err_code mvcc_range_start(struct mvcc *mvcc, const Etcdserverpb__RangeRequest *request,
+                               struct mvcc_range **range) MUST_CHECK;
+int64_t mvcc_range_count(const struct mvcc_range *range);
+/*
+ * `more` is true when the limit cut something off. Known at the start but for filtered ranges,
+ * where it is known when mvcc_range_next() has returned false.
+ */
+bool mvcc_range_more(const struct mvcc_range *range);
+/* Next encoded mvccpb.KeyValue (without its value for keys_only); borrowed until the next call.
+ * False at the end. */
+bool mvcc_range_next(struct mvcc_range *range, struct slice *key_value) MUST_CHECK;
+void mvcc_range_free(struct mvcc_range *range); /* NULL is fine */
+
+/* ---- writes: called by apply only, in log order ---- */
+
+/*
+ * Each applies one request and builds its answer in `arena`, borrowing from the view until the turn
+ * ends; `arena` NULL means nobody waits: no answer is built and *response is NULL. The header of
+ * the answers inside is filled as api.md 5 says for nested ones; the outer header's revision only.
+ */
+enum err_code mvcc_apply_put(struct mvcc *mvcc, const Etcdserverpb__PutRequest *request,
+                             struct arena *arena, Etcdserverpb__PutResponse **response) MUST_CHECK;
+enum err_code mvcc_apply_delete_range(struct mvcc *mvcc,
+                                      const Etcdserverpb__DeleteRangeRequest *request,
+                                      struct arena *arena,
+                                      Etcdserverpb__DeleteRangeResponse **response) MUST_CHECK;
+enum err_code mvcc_apply_txn(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request,
+                             struct arena *arena, Etcdserverpb__TxnResponse **response) MUST_CHECK;
+/* The same evaluation for a read-only txn, outside the log. */
+enum err_code mvcc_read_txn(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *request,
+                            struct arena *arena, Etcdserverpb__TxnResponse **response) MUST_CHECK;
+/* Delete `keys` (sorted by the caller) in one revision, as an expired or revoked lease does. */
+void mvcc_apply_delete_keys(struct mvcc *mvcc, const struct slice *keys, size_t count);
+
+/* ---- shape checks before anything is proposed (api.md 6.1, 6.6); pure functions of the request
+ * ---- */
+enum err_code mvcc_check_range(const Etcdserverpb__RangeRequest *request);
+enum err_code mvcc_check_put(const Etcdserverpb__PutRequest *request);
+enum err_code mvcc_check_delete_range(const Etcdserverpb__DeleteRangeRequest *request);
+enum err_code mvcc_check_txn(const Etcdserverpb__TxnRequest *request, size_t max_txn_ops);
+bool mvcc_txn_is_read_only(const Etcdserverpb__TxnRequest *request);
+bool mvcc_txn_is_serializable(const Etcdserverpb__TxnRequest *request); /* every range in it is */
+
+/* ---- compaction ---- */
+
+/*
+ * Order a compaction to `revision` (ERR_COMPACTED, ERR_FUTURE_REV); scheduledCompactRev goes to the
+ * open batch. The work is done in slices: call mvcc_compact_step() while mvcc_compacting().
+ */
+enum err_code mvcc_apply_compact(struct mvcc *mvcc, int64_t revision) MUST_CHECK;
+bool mvcc_compacting(const struct mvcc *mvcc);
+/* Drop at most `revisions` of history. True when this ended the compaction (finishedCompactRev is
+ * in the open batch). */
+bool mvcc_compact_step(struct mvcc *mvcc, size_t revisions);
+
+/* ---- HashKV (formats.md 11.3, 11.4) ---- */
+
+struct mvcc_hash; /* one hash being made; owned by the caller */
+struct mvcc_hash_result {
+    uint32_t hash;
+    int64_t compact_revision; /* -1 when never compacted */
+    int64_t hash_revision;
+    int64_t current_revision;
+};
+/*
+ * Begin a hash at `revision` (0 = current): ERR_COMPACTED, ERR_FUTURE_REV. A remembered hash is
+ * ready at once. Otherwise call mvcc_hash_step() until it returns true: it reads at most `entries`
+ * of the pinned view per call, and the index pass is sliced the same way.
+ */
+enum err_code mvcc_hash_start(struct mvcc *mvcc, int64_t revision,
+                              struct mvcc_hash **hash) MUST_CHECK;
+bool mvcc_hash_step(struct mvcc_hash *hash, size_t entries);
+struct mvcc_hash_result mvcc_hash_result(const struct mvcc_hash *hash);
+void mvcc_hash_free(struct mvcc_hash *hash); /* NULL is fine */
+
+/* ---- counters for metrics ---- */
+struct mvcc_stats {
+    uint64_t puts, deletes, ranges, txns, put_bytes, compacted_keys;
+};
+struct mvcc_stats mvcc_stats(const struct mvcc *mvcc);
+
+#endif
