@@ -1,0 +1,109 @@
+/*
+ * client.h (edge) - calls to a server through its JSON gateway, over libcurl: endpoints and
+ * failover, TLS, time limits, user and password. Used by etcd-ctl and etcd-snap.
+ *
+ * What fails is told twice: `err` is the cause with the offending value in one sentence,
+ * client_failure() says what kind it is and what to do. Knows nothing of commands and output.
+ * Thread: a client belongs to one thread; different clients may be used by different threads.
+ */
+#ifndef COMMON_CLIENT_CLIENT_H
+#define COMMON_CLIENT_CLIENT_H
+
+#include "common/base/arena.h"
+#include "common/base/err.h"
+#include "common/schema/rpc.h"
+
+#define CLIENT_ENDPOINTS_DEFAULT "127.0.0.1:2379"
+#define CLIENT_DIAL_TIMEOUT_MS_DEFAULT 2000
+#define CLIENT_COMMAND_TIMEOUT_MS_DEFAULT 5000
+
+struct client; /* endpoints, credentials and one kept-alive connection; ends in client_free() */
+
+/* All texts borrowed until client_new() returns; zero is "plain, no user, defaults". */
+struct client_options {
+    const char *endpoints;   /* comma separated host:port, URL or unix socket; NULL = default */
+    const char *cacert;      /* PEM file of trusted CAs; NULL = the system's */
+    const char *cert;        /* PEM client certificate (chain); with key or not at all */
+    const char *key;         /* its PEM key */
+    bool tls;                /* TLS for endpoints without a scheme (--insecure-transport=false) */
+    bool skip_verify;        /* take any server certificate */
+    const char *user;        /* NULL = no authentication */
+    const char *password;    /* NULL = "" */
+    int64_t dial_timeout_ms; /* connection and handshake; 0 = default */
+    int64_t command_timeout_ms; /* one call with all its retries; 0 = no limit */
+};
+
+enum client_failure_kind {
+    CLIENT_FAILURE_NONE,
+    CLIENT_FAILURE_SETUP,    /* files or endpoints: nothing was sent (etcdctl: 128, or 2) */
+    CLIENT_FAILURE_ENDPOINT, /* --endpoints is empty or unusable (etcdctl: exit code 2) */
+    CLIENT_FAILURE_LOGIN,    /* user and password were refused (etcdctl: exit code 2) */
+    CLIENT_FAILURE_CONNECT,  /* refused, unknown host, TLS, not this protocol */
+    CLIENT_FAILURE_TIMEOUT,  /* the time limit passed while waiting for an answer */
+    CLIENT_FAILURE_REFUSED,  /* the server answered with an error: grpc and err->text say which */
+    CLIENT_FAILURE_LOCAL,    /* a bug of a server, or what a stream's callback returned */
+};
+
+struct client_failure {
+    enum client_failure_kind kind;
+    enum grpc_code grpc;     /* for REFUSED and LOGIN */
+    char hint[ERR_TEXT_MAX]; /* what to do, one sentence; "" when there is nothing to say */
+};
+
+/*
+ * Check the options and read the certificate files; opens no connection.
+ *
+ * client   owned by the caller, ends in client_free()
+ * failure  filled on failure; may be NULL
+ * errors   ERR_USAGE (endpoints, only one of cert and key), ERR_IO, ERR_TLS (not PEM, key does not
+ *          fit the certificate)
+ */
+int client_new(const struct client_options *options, struct client **client,
+               struct client_failure *failure, struct err *err) MUST_CHECK;
+void client_free(struct client *client); /* NULL is fine */
+
+size_t client_endpoints(const struct client *client);
+/* As typed, blanks trimmed; borrowed until client_set_endpoints() or client_free(). */
+const char *client_endpoint(const struct client *client, size_t at);
+/* Use these from now on (client URLs of the member list). */
+int client_set_endpoints(struct client *client, const char *const *endpoints, size_t count,
+                         struct err *err) MUST_CHECK;
+/* A new client for one endpoint of `client`, with its files, token and limits; owned. */
+int client_clone(const struct client *client, size_t at, struct client **clone,
+                 struct err *err) MUST_CHECK;
+void client_set_timeout(struct client *client, int64_t command_timeout_ms); /* 0 = no limit */
+
+/*
+ * One unary call; tries the endpoints in turn, beginning with the one that worked last. A call that
+ * changes something is not repeated once it may have reached a server.
+ *
+ * request   of the row's request type; borrowed
+ * response  of the row's response type, from the arena
+ * errors    the row of errors.def for the server's text where there is one, else ERR_NET, ERR_TLS,
+ *           ERR_FORMAT, ERR_NO_MEMORY; see client_failure()
+ */
+int client_call(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
+                struct arena *arena, ProtobufCMessage **response, struct err *err) MUST_CHECK;
+
+/* The same at endpoint `at` only. */
+int client_call_at(struct client *client, size_t at, enum rpc_id id,
+                   const ProtobufCMessage *request, struct arena *arena,
+                   ProtobufCMessage **response, struct err *err) MUST_CHECK;
+
+/*
+ * Called per message of a stream; `message` (of the row's response type) dies when it returns.
+ * returns  0 to go on, 1 to end the stream without failure, -1 with `err` filled to end it with one
+ */
+typedef int client_message_fn(void *arg, const ProtobufCMessage *message, struct err *err);
+
+/*
+ * One request, many answers (Snapshot, Watch with its create request). Returns 0 at the stream's
+ * end or when `each` returned 1. The time limit covers connection and first message only.
+ */
+int client_stream(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
+                  client_message_fn *each, void *arg, struct err *err) MUST_CHECK;
+
+/* Of the last call that returned -1; borrowed, overwritten by the next call. */
+const struct client_failure *client_failure(const struct client *client);
+
+#endif
