@@ -12,18 +12,20 @@
 /* requests (api.md 1) */
 #define MAX_REQUEST_BYTES_DEFAULT                                                                  \
     1572864UL /* marshalled InternalRaftRequest; --max-request-bytes */
-#define REQUEST_OVERHEAD_BYTES (512UL * KIB) /* a message may be that much larger than a proposal  \
-                                              */
-#define MAX_TXN_OPS_DEFAULT 128UL            /* --max-txn-ops */
-#define TXN_DEPTH_MAX 64UL                   /* nesting of txns: recursion is bounded by this */
+#define REQUEST_OVERHEAD_BYTES                                                                     \
+    (512UL * KIB)                 /* a message may be that much larger than a proposal             \
+                                   */
+#define MAX_TXN_OPS_DEFAULT 128UL /* --max-txn-ops */
+#define TXN_DEPTH_MAX 64UL        /* nesting of txns: recursion is bounded by this */
 #define CALL_ARENA_MAX_BYTES                                                                       \
     (256UL * MIB) /* one decoded request: many small messages cost more than their bytes */
 #define QUOTA_BACKEND_BYTES_DEFAULT (2UL * GIB)
 
 /* JSON gateway */
-#define JSON_BODY_MAX_BYTES (16UL * MIB) /* base64 and names make a body larger than its message   \
-                                          */
-#define JSON_DEPTH_MAX 200UL             /* nesting of a request body */
+#define JSON_BODY_MAX_BYTES                                                                        \
+    (16UL * MIB)             /* base64 and names make a body larger than its message               \
+                              */
+#define JSON_DEPTH_MAX 200UL /* nesting of a request body */
 
 /* HTTP/1.1 */
 #define HTTP_HEADER_MAX_BYTES (64UL * KIB) /* request line and headers together */
@@ -37,6 +39,14 @@
 #define BODY_TIMEOUT_MS 60000UL            /* end of headers to end of body, without progress */
 #define IDLE_TIMEOUT_MS 300000UL           /* a kept-alive connection without a request */
 #define WRITE_STALL_TIMEOUT_MS 60000UL     /* a client that reads nothing of its answer */
+
+/* TLS and certificates */
+#define TLS_INPUT_MAX_BYTES (64UL * KIB)   /* ciphertext of one connection not yet decrypted */
+#define TLS_OUTPUT_MAX_BYTES (256UL * KIB) /* ciphertext of one connection not yet sent */
+#define PEM_FILE_MAX_BYTES (16UL * MIB)    /* certificate, key, CA bundle or CRL file */
+#define PEM_BLOCKS_MAX 4096UL              /* blocks of one PEM file */
+#define CERT_SANS_MAX 100UL                /* alternative names put into one certificate */
+#define CERT_CN_MAX 64UL                   /* characters of a common name (RFC 5280 A.1) */
 
 /* store */
 #define WRITE_BUFFER_MAX_BYTES                                                                     \
