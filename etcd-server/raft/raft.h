@@ -1,0 +1,112 @@
+/*
+ * raft.h - consensus as a pure state machine: events in, effects out.
+ *
+ * raft_step() takes one event and changes state only; raft_ready() then says, once for everything
+ * that happened since, what the caller must do: make durable, send, apply, answer reads. The rule
+ * "durable before promised" (Raft 5.1, figure 2) is enforced in here: a message that promises a
+ * vote or an entry, and an entry to apply, are held back until RAFT_EVENT_PERSISTED covers them. No
+ * clock (ticks come in), no randomness (a seed comes in), no I/O, no log lines. Thread: core.
+ */
+#ifndef ETCD_SERVER_RAFT_RAFT_H
+#define ETCD_SERVER_RAFT_RAFT_H
+
+#include "common/schema/raftmsg.h"
+
+struct raft;
+
+enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER };
+
+struct raft_config {
+    uint64_t id; /* this member, not 0 */
+    unsigned
+        election_ticks; /* E: ticks without a leader before an election, randomised to E .. 2E-1 */
+    unsigned heartbeat_ticks; /* 1 */
+    bool pre_vote;
+    uint64_t seed; /* of the election timeout's random sequence */
+    /* what the disk held, borrowed for raft_new() only */
+    struct raft_hard_state hard_state;
+    struct raft_snapshot_meta snapshot; /* newest one; index 0 = none */
+    const struct raft_entry *entries;   /* behind the snapshot, contiguous; payloads are copied */
+    size_t entry_count;
+    uint64_t applied; /* entries up to here are not handed out again; at least snapshot.index */
+};
+
+enum raft_event_type {
+    RAFT_EVENT_TICK,      /* one heartbeat interval has passed */
+    RAFT_EVENT_CAMPAIGN,  /* do not wait for the election timeout */
+    RAFT_EVENT_MESSAGE,   /* from a peer, decoded and size-checked */
+    RAFT_EVENT_PROPOSE,   /* `data` wanted in the log as an entry of `entry_type` */
+    RAFT_EVENT_PERSISTED, /* what raft_ready() gave with `persist_id` is durable here */
+    RAFT_EVENT_READ,      /* a linearizable read asks which index to wait for; `read_id` names it */
+    RAFT_EVENT_CONF_APPLIED, /* the caller applied a configuration change entry; `conf_change`, NULL
+                                = it was refused */
+    RAFT_EVENT_COMPACT,      /* entries up to `index` are covered by a snapshot: drop them */
+    RAFT_EVENT_TRANSFER,     /* hand leadership to `member` */
+    RAFT_EVENT_UNREACHABLE,  /* a message to `member` was lost on the way */
+    RAFT_EVENT_SNAPSHOT_SENT /* the snapshot to `member` arrived (`ok`) or did not */
+};
+
+struct raft_event {
+    enum raft_event_type type;
+    const struct raft_message *message;
+    enum raft_entry_type entry_type;
+    struct slice data; /* copied */
+    uint64_t persist_id;
+    uint64_t read_id;
+    const struct raft_conf_change *conf_change;
+    uint64_t index;
+    uint64_t member;
+    bool ok;
+};
+
+/*
+ * Take one event.
+ * returns  ERR_OK, or a refusal that changed nothing: ERR_NO_LEADER, ERR_REQUEST_TOO_MANY_REQUESTS,
+ *          ERR_BAD_LEADER_TRANSFEREE
+ */
+enum err_code raft_step(struct raft *raft, const struct raft_event *event) MUST_CHECK;
+
+struct raft_read {
+    uint64_t read_id;
+    uint64_t index; /* answer once this index is applied; 0 = it failed, no leader confirmed it */
+};
+
+/* What the caller must now do, in this order. Everything is borrowed until the next raft_step(). */
+struct raft_effects {
+    uint64_t persist_id; /* 0 = nothing to make durable */
+    bool hard_state_changed;
+    bool must_sync; /* entries, or term or vote changed; otherwise the write may wait for the next
+                       sync */
+    struct raft_hard_state hard_state;
+    uint64_t persist_first, persist_last; /* entries to append, by index; first > last = none */
+    const struct raft_snapshot
+        *snapshot; /* received from the leader: make durable, install; NULL = none */
+    const struct raft_message *messages; /* send them now */
+    size_t message_count;
+    uint64_t apply_first,
+        apply_last; /* committed and durable here: apply in order; first > last = none */
+    const struct raft_read *reads;
+    size_t read_count;
+    bool leader_changed; /* raft_leader() or raft_role() is not what it was */
+};
+
+/* Collect the effects since the last call. False: there are none. */
+bool raft_ready(struct raft *raft, struct raft_effects *effects) MUST_CHECK;
+
+struct raft *raft_new(const struct raft_config *config);
+void raft_free(struct raft *raft); /* NULL is fine */
+
+/* Entry `index`, which must lie in [raft_first_index, raft_last_index]; borrowed until the next
+ * raft_step(). */
+const struct raft_entry *raft_entry_at(const struct raft *raft, uint64_t index);
+uint64_t raft_first_index(const struct raft *raft); /* of the log in memory */
+uint64_t raft_last_index(const struct raft *raft);
+uint64_t raft_term_at(const struct raft *raft, uint64_t index); /* 0 when not known any more */
+
+uint64_t raft_term(const struct raft *raft);
+uint64_t raft_leader(const struct raft *raft); /* member id, 0 = none known */
+enum raft_role raft_role(const struct raft *raft);
+uint64_t raft_commit_index(const struct raft *raft);
+const struct raft_conf_state *raft_conf_state(const struct raft *raft);
+
+#endif

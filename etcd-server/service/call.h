@@ -1,0 +1,79 @@
+/*
+ * call.h - one call of an RPC on its way from a door to a handler and back.
+ *
+ * A door (gateway, gRPC, the simulator's client) makes the call, fills in request and caller, and
+ * hands it to service_start(). The handler answers through the call's ops, at once or on a later
+ * turn of the loop. A handler never sees the door, a door never sees the store. Life: made by the
+ * door; ends exactly once, by reply, reply_range or finish (the handler's side) or by cancel (the
+ * door's side: client gone, deadline passed). After its end neither side uses the other's fields;
+ * the door frees the call when its answer has been flushed. Thread: core.
+ */
+#ifndef ETCD_SERVER_SERVICE_CALL_H
+#define ETCD_SERVER_SERVICE_CALL_H
+
+#include "common/base/arena.h"
+#include "common/base/err.h"
+#include "common/schema/rpc.h"
+
+struct call;
+
+/* Key-values of a large answer, pulled by the door as its socket drains. */
+struct kv_source {
+    /* Next encoded mvccpb.KeyValue, borrowed until the next pull; false at the end. */
+    bool (*next)(struct kv_source *source, struct slice *key_value);
+    /* After next() returned false: does the range have more than was given (RangeResponse.more)? */
+    bool (*more)(struct kv_source *source);
+    void (*free)(struct kv_source *source);
+};
+
+struct call_ops {
+    /* Unary: the answer. Encodes at once: `response` and what it borrows may die when this returns.
+     * Ends the call. */
+    void (*reply)(struct call *call, const ProtobufCMessage *response);
+    /*
+     * Unary Range: `head` is a RangeResponse with header and count but no kvs; `source` is taken
+     * and pulled until its end, then `more` is written. Ends the call.
+     */
+    void (*reply_range)(struct call *call, const ProtobufCMessage *head, struct kv_source *source);
+    /* Streams: one message, encoded at once. False: the client has more unread output than
+     * HTTP_OUT_HIGH_BYTES, pause until call->resume is called (the message was taken all the same).
+     */
+    bool (*send)(struct call *call, const ProtobufCMessage *message);
+    /* End of a stream (ERR_OK), or refusal: `text` NULL means the code's own text. Ends the call.
+     */
+    void (*finish)(struct call *call, enum err_code code, const char *text);
+};
+
+struct call {
+    const struct rpc_row *row;
+    const struct call_ops *ops; /* the door's */
+    struct arena arena;         /* everything of this call; freed by the door */
+    ProtobufCMessage
+        *request; /* of row->request; for BIDI the first message, NULL when there was none */
+
+    /* who calls */
+    const char *token; /* auth token; NULL = none given */
+    const char *
+        common_name; /* CN of the verified client certificate; NULL = none, or it may not be used */
+    bool through_gateway;
+    bool require_leader;  /* metadata hasleader: true */
+    uint64_t deadline_ms; /* on the host's monotonic clock; 0 = none of its own */
+
+    /* the handler's side; the door calls these when set, on later turns only */
+    void *state; /* the handler's; from the arena, or freed by cancel/end */
+    void (*cancel)(
+        struct call *call); /* the call is over, drop what `state` holds, do not answer */
+    void (*resume)(struct call *call); /* a paused stream may go on */
+    void (*message)(struct call *call,
+                    ProtobufCMessage *
+                        message); /* BIDI: a further message, from the arena; NULL = client's end */
+};
+
+struct service;
+
+/* Give a call to its handler. May answer before it returns. */
+void service_start(struct service *service, struct call *call);
+/* The door's cancel: client gone or deadline passed. Runs call->cancel when set. */
+void service_cancel(struct service *service, struct call *call);
+
+#endif
