@@ -84,4 +84,12 @@
 #define BOLT_DEPTH_MAX 16UL               /* levels of a bbolt tree that is read */
 #define BOLT_KEY_MAX 32768UL              /* bytes of a bbolt key */
 
+/* client */
+#define ENDPOINTS_MAX 100U              /* endpoints of one client */
+#define SOCKET_PATH_MAX 107U            /* sun_path without its NUL */
+#define CLIENT_RESPONSE_MAX (2UL * GIB) /* bytes of one JSON answer, and of its decoded message */
+#define CLIENT_LINE_MAX (64UL * MIB)    /* one message of a stream as JSON */
+#define CLIENT_FILE_MAX (1UL * MIB)     /* a certificate, key or CA file */
+#define STDIN_VALUE_MAX (512UL * MIB)   /* a value from standard input; servers take far less */
+
 #endif

@@ -1,0 +1,136 @@
+/* endpoint.c - see endpoint.h. Only what libcurl would misread is refused: bad hosts fail to
+ * resolve, and that says more. */
+#include "common/client/endpoint.h"
+
+#include "common/base/limits.h"
+
+static struct slice trimmed(struct slice text)
+{
+    while (text.size > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
+        text = slice_of(text.data + 1, text.size - 1);
+    while (text.size > 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t'))
+        text.size--;
+    return text;
+}
+
+static bool skip(struct slice *text, const char *prefix)
+{
+    size_t length = strlen(prefix);
+
+    if (!slice_starts_with(*text, slice_text(prefix)))
+        return false;
+    *text = slice_of(text->data + length, text->size - length);
+    return true;
+}
+
+static char *text_of(struct slice text)
+{
+    return xstrndup(text.data != NULL ? (const char *)text.data : "", text.size);
+}
+
+/* "host:port" or "[v6]:port" into its halves; false when there is no port. */
+static bool split_port(struct slice text, struct slice *host, struct slice *port)
+{
+    size_t colon = text.size;
+
+    while (colon > 0 && text.data[colon - 1] != ':' && text.data[colon - 1] != ']')
+        colon--;
+    if (colon < 2 || text.data[colon - 1] != ':' || colon == text.size)
+        return false;
+    *host = slice_of(text.data, colon - 1);
+    *port = slice_of(text.data + colon, text.size - colon);
+    if (host->size > 2 && host->data[0] == '[' && host->data[host->size - 1] == ']')
+        *host = slice_of(host->data + 1, host->size - 2);
+    return true;
+}
+
+static bool is_port(struct slice text)
+{
+    unsigned long number = 0;
+
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9' || i > 4)
+            return false;
+        number = number * 10 + (text.data[i] - '0');
+    }
+    return number >= 1 && number <= 65535;
+}
+
+static bool has_odd_byte(struct slice text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (text.data[i] <= ' ' || text.data[i] == 0x7f || strchr("/?#@\\\"<>", text.data[i]))
+            return true;
+    return false;
+}
+
+static int parse_socket(struct slice whole, struct slice path, bool tls, struct endpoint *endpoint,
+                        struct err *err)
+{
+    (void)skip(&path, "//"); /* unix:/path is the same socket as unix:///path */
+    if (path.size == 0 || path.size > SOCKET_PATH_MAX || memchr(path.data, 0, path.size) != NULL) {
+        err_set(err, ERR_USAGE, "endpoint \"%.*s\": the path of a unix socket has 1 to %u bytes",
+                (int)MIN(whole.size, 200), (const char *)whole.data, SOCKET_PATH_MAX);
+        return -1;
+    }
+    *endpoint = (struct endpoint){.typed = text_of(whole),
+                                  .base = xstrdup(tls ? "https://localhost" : "http://localhost"),
+                                  .host = xstrdup("localhost"),
+                                  .port = xstrdup(""),
+                                  .socket = text_of(path),
+                                  .tls = tls,
+                                  .scheme = true};
+    return 0;
+}
+
+int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint, struct err *err)
+{
+    struct slice whole = trimmed(text), rest = whole, host, port;
+    const char *name = (const char *)whole.data;
+    int shown = (int)MIN(whole.size, 200);
+    bool scheme = true;
+
+    if (skip(&rest, "unixs:"))
+        return parse_socket(whole, rest, true, endpoint, err);
+    if (skip(&rest, "unix:"))
+        return parse_socket(whole, rest, tls, endpoint, err);
+    if (skip(&rest, "https://"))
+        tls = true;
+    else if (skip(&rest, "http://"))
+        tls = false;
+    else
+        scheme = false;
+    while (rest.size > 0 && rest.data[rest.size - 1] == '/')
+        rest.size--;
+    if (!split_port(rest, &host, &port)) {
+        err_set(err, ERR_USAGE, "endpoint \"%.*s\" has no port", shown, name);
+        return -1;
+    }
+    if (!is_port(port)) {
+        err_set(err, ERR_USAGE, "endpoint \"%.*s\": \"%.*s\" is not a port (1 to 65535)", shown,
+                name, (int)MIN(port.size, 200), (const char *)port.data);
+        return -1;
+    }
+    if (host.size == 0 || has_odd_byte(host)) {
+        err_set(err, ERR_USAGE, "endpoint \"%.*s\" is neither host:port nor a URL", shown, name);
+        return -1;
+    }
+    *endpoint = (struct endpoint){.typed = text_of(whole),
+                                  .host = text_of(host),
+                                  .port = text_of(port),
+                                  .tls = tls,
+                                  .scheme = scheme};
+    endpoint->base = xasprintf(strchr(endpoint->host, ':') != NULL ? "%s://[%s]:%s" : "%s://%s:%s",
+                               tls ? "https" : "http", endpoint->host, endpoint->port);
+    return 0;
+}
+
+void endpoint_free(struct endpoint *endpoint)
+{
+    free(endpoint->typed);
+    free(endpoint->base);
+    free(endpoint->host);
+    free(endpoint->port);
+    free(endpoint->socket);
+    *endpoint = (struct endpoint){0};
+}
