@@ -1,0 +1,83 @@
+/* pbwire.c - see pbwire.h. Every read is checked against `end` before it is made. */
+#include "common/schema/pbwire.h"
+
+bool pb_get_varint(const uint8_t **at, const uint8_t *end, uint64_t *number)
+{
+    const uint8_t *byte = *at;
+    uint64_t value = 0;
+
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        if (byte == end || (shift == 63 && *byte > 1))
+            return false;
+        value |= (uint64_t)(*byte & 0x7f) << shift;
+        if ((*byte++ & 0x80) == 0) {
+            *at = byte;
+            *number = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int malformed(const struct pb_reader *reader, const char *what, struct err *err)
+{
+    err_set(err, ERR_FORMAT, "%s: %s, %zu bytes before its end", reader->message, what,
+            (size_t)(reader->end - reader->at));
+    return -1;
+}
+
+static int get_fixed(struct pb_reader *reader, struct pb_field *field, size_t bytes,
+                     struct err *err)
+{
+    if ((size_t)(reader->end - reader->at) < bytes)
+        return malformed(reader, "a fixed-width field is cut short", err);
+    field->value = 0;
+    for (size_t at = bytes; at-- > 0;)
+        field->value = field->value << 8 | reader->at[at];
+    reader->at += bytes;
+    return 1;
+}
+
+int pb_next(struct pb_reader *reader, struct pb_field *field, struct err *err)
+{
+    uint64_t tag, length;
+
+    if (reader->at == reader->end)
+        return 0;
+    if (!pb_get_varint(&reader->at, reader->end, &tag) || tag >> 32 != 0 || tag >> 3 == 0)
+        return malformed(reader, "a field has no valid tag", err);
+    *field = (struct pb_field){.number = (uint32_t)(tag >> 3)};
+    switch (tag & 7) {
+    case PB_VARINT:
+        field->wire = PB_VARINT;
+        if (!pb_get_varint(&reader->at, reader->end, &field->value))
+            return malformed(reader, "a number is cut short or over 64 bits", err);
+        return 1;
+    case PB_FIXED64:
+        field->wire = PB_FIXED64;
+        return get_fixed(reader, field, 8, err);
+    case PB_FIXED32:
+        field->wire = PB_FIXED32;
+        return get_fixed(reader, field, 4, err);
+    case PB_BYTES:
+        field->wire = PB_BYTES;
+        if (!pb_get_varint(&reader->at, reader->end, &length) ||
+            length > (uint64_t)(reader->end - reader->at))
+            return malformed(reader, "a length points past the end", err);
+        field->bytes = slice_of(reader->at, (size_t)length);
+        reader->at += length;
+        return 1;
+    default:
+        return malformed(reader, "a field has a wire type that is not in use", err);
+    }
+}
+
+int pb_expect(const struct pb_reader *reader, const struct pb_field *field, enum pb_wire wire,
+              struct err *err)
+{
+    if (field->wire == wire)
+        return 0;
+    err_set(err, ERR_FORMAT, "%s: field %" PRIu32 " has wire type %u, expected %u", reader->message,
+            field->number, (unsigned)field->wire, (unsigned)wire);
+    return -1;
+}
