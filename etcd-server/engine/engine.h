@@ -1,0 +1,129 @@
+/*
+ * engine.h - proposals in, applied results out; the middle of the server.
+ *
+ *   propose -> raft -> log writer -> commit -> apply -> state ----> waiting call
+ *   read    -> read index ---------------------------> state ----> waiting call
+ *                                                       |
+ *                                     open batch -> committer -> backend
+ *
+ * The engine owns raft and all state, and never calls the kernel: the outside is `struct host`.
+ * Batches: `open` is filled by apply, then sealed and handed to the committer with the consistent
+ * index in it; until it is in the backend the current view reads it from memory.
+ * Thread: core.
+ */
+#ifndef ETCD_SERVER_ENGINE_ENGINE_H
+#define ETCD_SERVER_ENGINE_ENGINE_H
+
+#include "common/base/arena.h"
+#include "common/schema/raft_internal.pb-c.h"
+#include "common/storage/backend.h"
+#include "etcd-server/host/host.h"
+#include "etcd-server/raft/raft.h"
+#include "etcd-server/state/alarm.h"
+#include "etcd-server/state/lease.h"
+#include "etcd-server/state/member.h"
+#include "etcd-server/state/mvcc.h"
+
+struct engine;
+
+struct engine_config {
+    struct host *host;       /* borrowed */
+    struct backend *backend; /* borrowed; its content is what the consistent index says */
+    uint64_t member_id, cluster_id;
+    unsigned election_ticks;
+    unsigned tick_ms;
+    uint64_t max_request_bytes;
+    int64_t quota_bytes;     /* negative = none */
+    uint64_t snapshot_count; /* applied entries between snapshots */
+    uint64_t batch_interval_ms, batch_limit;
+    uint64_t compaction_batch, compaction_sleep_ms;
+    const char *name;               /* published; borrowed */
+    const char *const *client_urls; /* published; borrowed */
+    size_t client_url_count;
+    /* what the log held, borrowed for engine_new() */
+    struct raft_hard_state hard_state;
+    struct raft_snapshot_meta snapshot;
+    struct slice snapshot_data; /* v2 JSON; empty without a snapshot */
+    const struct raft_entry *entries;
+    size_t entry_count;
+};
+
+/* Rebuild all state from the backend and replay what it lacks. ERR_DAMAGED, ERR_IO, ERR_FORMAT. */
+int engine_new(const struct engine_config *config, struct engine **engine,
+               struct err *err) MUST_CHECK;
+void engine_free(struct engine *engine); /* batches under way are dropped; NULL is fine */
+
+/* ---- from the host ---- */
+void engine_tick(struct engine *engine); /* every tick_ms */
+void engine_turn(
+    struct engine *engine); /* after the events of one turn: carries out what raft asks for */
+/* The log writer made the request durable; ok false: it failed for good, the host is stopping. */
+void engine_log_written(struct engine *engine, uint64_t persist_id);
+void engine_snapshot_saved(struct engine *engine, uint64_t index);
+void engine_disk_full(struct engine *engine, bool full); /* writes are refused while it is */
+void engine_committed(
+    struct engine *engine); /* the batch given to host->commit is in the backend */
+void engine_defragged(struct engine *engine, const struct err *err); /* err->code ERR_OK: done */
+/* Push everything applied to the backend and the commit index to the log, for an orderly stop. */
+void engine_flush(struct engine *engine);
+bool engine_idle(const struct engine *engine); /* nothing is on its way to disk */
+
+/* ---- from the service ---- */
+
+struct engine_result {
+    enum err_code code;         /* ERR_OK, a refusal, ERR_TIMEOUT, ERR_CALL_DEADLINE, ERR_STOPPED */
+    ProtobufCMessage *response; /* with the outer header complete; dies when the callback returns;
+                                   NULL on refusal */
+};
+typedef void engine_done_fn(void *arg, const struct engine_result *result);
+
+/*
+ * Put `request` into the log; `done` is called when it was applied here, with its answer built in
+ * `arena`, or when it failed. `request` and `arena` are borrowed until then or until
+ * engine_forget(). The header's id is set here. returns  an id for engine_forget(), or 0: refused
+ * with *refusal, `done` is not called
+ */
+uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest *request,
+                        struct arena *arena, engine_done_fn *done, void *arg,
+                        enum err_code *refusal) MUST_CHECK;
+/*
+ * Wait until everything acknowledged before now is applied here (linearizable read).
+ * `done` gets ERR_OK without a response. Returns as engine_propose().
+ */
+uint64_t engine_read(struct engine *engine, engine_done_fn *done, void *arg,
+                     enum err_code *refusal) MUST_CHECK;
+void engine_forget(struct engine *engine,
+                   uint64_t id); /* the caller went away; `done` is not called */
+
+/* Wait until everything applied now is in the backend, then read from it (snapshot, hash,
+ * defragment). */
+uint64_t engine_when_committed(struct engine *engine, engine_done_fn *done, void *arg);
+uint64_t engine_defrag(struct engine *engine, engine_done_fn *done, void *arg);
+
+uint64_t engine_next_id(struct engine *engine); /* request ids, lease ids (formats.md 10.4) */
+
+/* ---- what the state is ---- */
+struct mvcc *engine_mvcc(struct engine *engine);
+struct lease_store *engine_leases(struct engine *engine);
+struct alarm_store *engine_alarms(struct engine *engine);
+struct member_store *engine_members(struct engine *engine);
+struct view *engine_view(struct engine *engine); /* current; borrowed for this turn */
+struct host *engine_host(struct engine *engine);
+const struct raft *engine_raft(const struct engine *engine);
+struct backend *engine_backend(struct engine *engine);
+uint64_t engine_member_id(const struct engine *engine);
+uint64_t engine_cluster_id(const struct engine *engine);
+uint64_t engine_applied_index(const struct engine *engine);
+uint64_t engine_size(struct engine *engine); /* bytes of the backend with what is on its way */
+uint64_t engine_size_in_use(struct engine *engine);
+bool engine_is_full(const struct engine *engine); /* disk full or write buffer at its limit */
+void engine_fill_header(const struct engine *engine,
+                        Etcdserverpb__ResponseHeader *header); /* with the current revision */
+
+struct engine_stats {
+    uint64_t proposals_failed, slow_apply, read_indexes_failed, leader_changes;
+    uint64_t proposals_pending;
+};
+struct engine_stats engine_stats(const struct engine *engine);
+
+#endif

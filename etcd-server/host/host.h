@@ -1,0 +1,72 @@
+/*
+ * host.h - the outside as the engine sees it: clock, log writer, committer, long jobs, an end.
+ *
+ * The real host puts threads and files behind it, the simulator its own clock and disk; the engine
+ * is the same object file in both. Every operation returns at once; what it leads to comes back as
+ * a call into engine.h on a later turn. Thread: core.
+ */
+#ifndef ETCD_SERVER_HOST_HOST_H
+#define ETCD_SERVER_HOST_HOST_H
+
+#include "common/base/log.h"
+#include "common/schema/raftmsg.h"
+#include "common/storage/batch.h"
+
+/*
+ * One request to the log writer; requests are carried out in order. Everything in it is owned by
+ * it: entries and their payloads lie in `memory`.
+ */
+struct log_write {
+    struct log_write *next; /* for whoever queues it */
+    uint64_t persist_id;    /* comes back in engine_log_written(); 0 for a snapshot */
+    bool has_state;
+    bool must_sync; /* false: may wait for the next sync */
+    struct raft_hard_state state;
+    struct raft_entry *entries;
+    size_t entry_count;
+    size_t bytes; /* of the payloads */
+    uint8_t *memory;
+    struct raft_snapshot *snapshot; /* not NULL: save .snap, then the WAL's snapshot record, then
+                                       purge; data in `memory` */
+};
+void log_write_free(struct log_write *request); /* NULL is fine */
+
+/* A long job: run() on a pool thread, then done() on the core thread. Memory is the caller's. */
+struct host_job {
+    struct host_job *next;
+    void (*run)(struct host_job *job);
+    void (*done)(struct host_job *job);
+};
+
+struct host {
+    const struct host_ops *ops;
+};
+
+struct host_ops {
+    uint64_t (*now_ms)(struct host *host);  /* monotonic */
+    uint64_t (*unix_ms)(struct host *host); /* wall clock; only for ids and what is shown */
+    uint64_t (*random)(struct host *host);
+    void (*log_write)(struct host *host, struct log_write *request); /* taken */
+    /* One batch at a time; a reference is taken. Comes back in engine_committed(). */
+    void (*commit)(struct host *host, struct batch *batch);
+    /* Rewrite the backend's file between two commits. Comes back in engine_defragged(). */
+    void (*defrag)(struct host *host);
+    void (*run_job)(struct host *host, struct host_job *job);
+    void (*note)(struct host *host, enum log_level level, const char *message,
+                 const struct log_field *fields);
+    /* The member must not go on (a failed fsync, a diverged store): stop serving at once, say why,
+     * exit. */
+    void (*stop)(struct host *host, const struct err *cause);
+};
+
+static inline uint64_t host_now_ms(struct host *host)
+{
+    return host->ops->now_ms(host);
+}
+
+#define host_note(host_, level_, message_, ...)                                                    \
+    (host_)->ops->note(                                                                            \
+        (host_), (level_), (message_),                                                             \
+        (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){.kind = LOG_KIND_END}})
+
+#endif
