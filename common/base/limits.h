@@ -58,6 +58,9 @@
 #define BACKEND_MAP_BYTES (1UL << 40)       /* address space for LMDB; the file grows as needed */
 #define BACKEND_READERS_MAX                                                                        \
     4096U /* pinned read transactions: ranges, snapshots, hashes in progress */
+#define BACKEND_KEY_MAX                                                                            \
+    511UL /* bytes of a key in a bucket (LMDB): user, role and member names are checked against it */
+#define BACKEND_FILL_BYTES (8UL * MIB) /* one transaction when a backend is filled in bulk */
 #define COMPACTION_BATCH_DEFAULT 1000UL /* revisions per step */
 #define COMPACTION_SLEEP_MS_DEFAULT 10UL
 #define HASHES_KEPT 10UL /* hashes remembered at compactions (formats.md 11.4) */

@@ -29,6 +29,7 @@ enum bucket {
     BUCKET_COUNT
 };
 const char *bucket_name(enum bucket bucket); /* "alarm", "auth", "authRoles", ... */
+bool bucket_find(struct slice name, enum bucket *bucket) MUST_CHECK; /* false: none of etcd's */
 
 struct batch;
 struct backend;
@@ -47,6 +48,24 @@ int backend_open_lmdb(const char *path, const struct backend_options *options,
                       struct backend **backend, struct err *err) MUST_CHECK;
 /* An empty one in memory; content survives backend_close() never. */
 struct backend *backend_new_mem(void);
+
+/*
+ * For the simulator: asked before a commit. -1 with `err` filled (ERR_IO with EIO, ENOSPC) makes
+ * the commit fail with exactly that, nothing changed; the next one asks again.
+ */
+typedef int backend_mem_commit_fn(void *arg, const struct batch *batch, struct err *err);
+struct backend_mem_options {
+    backend_mem_commit_fn *commit; /* NULL: commits never fail */
+    void *arg;                     /* borrowed for the life of the backend */
+};
+struct backend *backend_new_mem_with(const struct backend_mem_options *options);
+/*
+ * A second backend with what `backend` (in memory) has committed, in O(1): the disk of a member
+ * that crashed now. A commit is atomic, so there is no third state. Reads open on the old one go on
+ * and must still end before it is closed. `options` as above, NULL for none.
+ */
+struct backend *backend_mem_clone(struct backend *backend,
+                                  const struct backend_mem_options *options);
 void backend_close(struct backend *backend); /* every read must have ended; NULL is fine */
 
 /* Make every operation of `batch` durable, all or nothing. ERR_IO with sys ENOSPC: full disk,
@@ -65,8 +84,8 @@ bool backend_get(struct backend_read *read, enum bucket bucket, struct slice key
 
 struct backend_cursor *backend_cursor_open(struct backend_read *read, enum bucket bucket);
 void backend_cursor_close(struct backend_cursor *cursor); /* before its read ends; NULL is fine */
-/* First entry with key >= `key`; false past the end. Both slices borrowed until the read ends or is
- * renewed. */
+/* First entry with key >= `key`; false past the end, and next() before a first seek. Both slices
+ * borrowed until the read ends or is renewed. */
 bool backend_cursor_seek(struct backend_cursor *cursor, struct slice key, struct slice *found,
                          struct slice *value);
 bool backend_cursor_next(struct backend_cursor *cursor, struct slice *found, struct slice *value);

@@ -6,6 +6,9 @@
  * reference counted: the pinned views that were made over it keep it alive. In bucket `key`
  * revisions are appended in ascending order, so finding one is a binary search.
  * Memory: blocks of its own; what was put is copied. Pure; the reference count is atomic.
+ * Thread: an open batch belongs to the thread that fills it, readers included (its arrays grow); a
+ * sealed one may be read by any. Keys have 1 to BACKEND_KEY_MAX bytes: who takes names from clients
+ * checks before proposing, in here it is a bug.
  */
 #ifndef COMMON_STORAGE_BATCH_H
 #define COMMON_STORAGE_BATCH_H
@@ -37,7 +40,7 @@ const struct batch_op *batch_op_at(const struct batch *batch,
 size_t batch_bytes(const struct batch *batch);       /* memory held */
 
 /* The value put for a key of bucket `key` (17 or 18 bytes of revision); false when it is not in
- * here. */
+ * here. A deletion behind the put hides nothing: pinned views still read what was. */
 bool batch_find_revision(const struct batch *batch, struct slice key,
                          struct slice *value) MUST_CHECK;
 

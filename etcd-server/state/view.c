@@ -1,0 +1,61 @@
+/*
+ * view.c - see view.h. A revision is looked for in the batches, newest first, for what was written
+ * last is read most; then in the backend, which holds everything older.
+ */
+#include "etcd-server/state/view.h"
+
+int view_new(struct backend *backend, struct batch *const *batches, size_t batch_count,
+             struct view **view, struct err *err)
+{
+    struct backend_read *read;
+    struct view *made;
+
+    must(batch_count <= VIEW_BATCHES_MAX);
+    if (backend_read_begin(backend, &read, err) < 0)
+        return -1;
+    made = xalloc(sizeof(*made));
+    made->references = 1;
+    made->read = read;
+    for (size_t i = 0; i < batch_count; i++)
+        view_add_batch(made, batches[i]);
+    *view = made;
+    return 0;
+}
+
+struct view *view_ref(struct view *view)
+{
+    must(view->references > 0);
+    view->references++;
+    return view;
+}
+
+void view_unref(struct view *view)
+{
+    if (view == NULL)
+        return;
+    must(view->references > 0);
+    if (--view->references > 0)
+        return;
+    for (size_t i = 0; i < view->batch_count; i++)
+        batch_unref(view->batches[i]);
+    backend_read_end(view->read);
+    free(view);
+}
+
+void view_add_batch(struct view *view, struct batch *batch)
+{
+    must(view->batch_count < VIEW_BATCHES_MAX);
+    view->batches[view->batch_count++] = batch_ref(batch);
+}
+
+bool view_get(struct view *view, struct revision revision, bool tombstone, struct slice *key_value)
+{
+    uint8_t bytes[REVISION_BYTES_MAX];
+    struct slice key = slice_of(bytes, revision_encode(revision, tombstone, bytes));
+
+    for (size_t i = view->batch_count; i-- > 0;) {
+        if (batch_find_revision(view->batches[i], key, key_value))
+            return true;
+    }
+    return backend_get(view->read, BUCKET_KEY, key, key_value);
+}
