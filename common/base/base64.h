@@ -11,7 +11,8 @@ bool base64_encode(struct slice bytes,
 #define BASE64_DECODED_MAX(text_bytes) ((text_bytes) / 4 * 3 + 3)
 /*
  * Decode into `out` (room for BASE64_DECODED_MAX). Standard or URL alphabet, not mixed; full
- * padding or none; anything else (blanks, line breaks, stray bits) is refused: returns false.
+ * padding or none; anything else (blanks, line breaks) is refused: returns false. Bits behind the
+ * last whole byte are dropped, as etcd's decoder drops them ("YR==" is "a").
  */
 bool base64_decode(struct slice text, uint8_t *out, size_t *bytes) MUST_CHECK;
 

@@ -5,6 +5,10 @@
  * in the schema, lowerCamelCase accepted, 64-bit integers as strings, bytes as base64, defaults
  * left out. Pure: bytes in, bytes out. Used by the gateway door, etcd-ctl and etcd-snap. Thread:
  * any.
+ *
+ * Read in one pass by json_reader.h, not by way of a tree: 64-bit numbers stay exact and a put
+ * costs a fraction of a microsecond. Stricter than etcd in three things: "0," is no number, a line
+ * break inside base64 is refused, and so is U+0000 in a string (C strings end there).
  */
 #ifndef COMMON_SCHEMA_PBJSON_H
 #define COMMON_SCHEMA_PBJSON_H
@@ -24,7 +28,8 @@ enum pbjson_style {
  * Parse the first JSON value of `text` as a message of type `descriptor`.
  *
  * text      UTF-8 JSON; blank or empty is an empty message; borrowed
- * used      set to the bytes taken, so that streams can go on behind them; may be NULL
+ * used      set to the bytes taken, blanks behind the value too, so that streams can go on there
+ *           until nothing is left; may be NULL
  * message   from the arena; every string and byte field is a copy in the arena
  * errors    ERR_FORMAT (bad JSON, wrong type, range, unknown base64 ...: names the field),
  *           ERR_NO_MEMORY (arena maximum, JSON_DEPTH_MAX)
@@ -32,7 +37,11 @@ enum pbjson_style {
 int pbjson_parse(const ProtobufCMessageDescriptor *descriptor, struct slice text, size_t *used,
                  struct arena *arena, ProtobufCMessage **message, struct err *err) MUST_CHECK;
 
-/* Append `message` as one JSON object without blanks; false when out->max is passed. */
+/*
+ * Append `message` as one JSON object without blanks; false when out->max is passed (then a part of
+ * it may have been appended), or when it nests deeper than JSON_DEPTH_MAX. PBJSON_CTL wraps oneofs
+ * as etcdctl does: {"Response":{"response_put":{}}}.
+ */
 bool pbjson_write(const ProtobufCMessage *message, enum pbjson_style style, struct buf *out);
 
 /*
