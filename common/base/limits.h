@@ -59,8 +59,9 @@
 #define BACKEND_READERS_MAX                                                                        \
     4096U /* pinned read transactions: ranges, snapshots, hashes in progress */
 #define BACKEND_KEY_MAX                                                                            \
-    511UL /* bytes of a key in a bucket (LMDB): user, role and member names are checked against it */
-#define BACKEND_FILL_BYTES (8UL * MIB) /* one transaction when a backend is filled in bulk */
+    511UL /* bytes of a key in a bucket (LMDB): user, role and member names are checked against it \
+           */
+#define BACKEND_FILL_BYTES (8UL * MIB)  /* one transaction when a backend is filled in bulk */
 #define COMPACTION_BATCH_DEFAULT 1000UL /* revisions per step */
 #define COMPACTION_SLEEP_MS_DEFAULT 10UL
 #define HASHES_KEPT 10UL /* hashes remembered at compactions (formats.md 11.4) */
@@ -94,5 +95,10 @@
 #define CLIENT_LINE_MAX (64UL * MIB)    /* one message of a stream as JSON */
 #define CLIENT_FILE_MAX (1UL * MIB)     /* a certificate, key or CA file */
 #define STDIN_VALUE_MAX (512UL * MIB)   /* a value from standard input; servers take far less */
+
+/* logging */
+#define LOG_LINE_MAX 8192UL  /* bytes of one line: it is made on the stack */
+#define LOG_TEXT_MAX 2000UL  /* bytes of one text in it; six times that when all is escaped */
+#define LOG_OUTPUTS_MAX 16UL /* --log-outputs */
 
 #endif
