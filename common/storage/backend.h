@@ -42,7 +42,13 @@ struct backend_options {
     bool no_fsync;      /* --unsafe-no-fsync */
 };
 
-/* Open or create the LMDB file at `path` (a file, mode 0600). ERR_FORMAT when it is something else.
+/*
+ * Open or create the LMDB file at `path` (a file, mode 0600) in a directory this process has for
+ * itself (datadir's lock). Its structure is checked first. Files beside it belong to it:
+ * PATH.tmp.new and PATH.tmp.defrag (what a crash left of making one; removed), PATH-lock (LMDB's
+ * table of readers; removed as soon as it is mapped, so no other program may open a file in use).
+ * errors ERR_FORMAT: something else (a bbolt file is named as such: import it); ERR_DAMAGED: cut
+ * off or altered; ERR_IO, ERR_NO_MEMORY
  */
 int backend_open_lmdb(const char *path, const struct backend_options *options,
                       struct backend **backend, struct err *err) MUST_CHECK;
@@ -68,8 +74,11 @@ struct backend *backend_mem_clone(struct backend *backend,
                                   const struct backend_mem_options *options);
 void backend_close(struct backend *backend); /* every read must have ended; NULL is fine */
 
-/* Make every operation of `batch` durable, all or nothing. ERR_IO with sys ENOSPC: full disk,
- * nothing changed. */
+/*
+ * Make every operation of `batch` durable, all or nothing. ERR_IO with sys ENOSPC: full disk (or
+ * the address space is used up), nothing changed, and later commits work once there is room. Any
+ * other ERR_IO: the caller stops (style 5.6); what is found at the next open is the last commit.
+ */
 int backend_commit(struct backend *backend, const struct batch *batch, struct err *err) MUST_CHECK;
 
 int backend_read_begin(struct backend *backend, struct backend_read **read,
@@ -97,7 +106,9 @@ unsigned backend_reads_open(struct backend *backend);
 
 /*
  * Rewrite the file without its free pages, durably, and go on with the new one. Reads that began
- * before keep the old file until they end; no commit may run meanwhile (same thread).
+ * before keep the old file (and its disk space) until they end; no commit may run meanwhile: both
+ * are called by the committer. Reads may begin and end on any thread meanwhile. On failure the old
+ * file goes on, but ERR_IO of a sync is as final as in a commit.
  */
 int backend_defrag(struct backend *backend, struct err *err) MUST_CHECK;
 

@@ -5,6 +5,8 @@
 #include "common/storage/backend.h"
 #include "common/storage/batch.h"
 
+#include "common/base/file.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,8 +42,41 @@ static void mem_close(struct fixture *fixture)
     backend_close(fixture->backend);
 }
 
+static void lmdb_open_again(struct fixture *fixture)
+{
+    const struct backend_options options = {.map_bytes = 1UL << 30};
+
+    if (backend_open_lmdb(fixture->path, &options, &fixture->backend, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void lmdb_open(struct fixture *fixture)
+{
+    const char *base = getenv("TMPDIR");
+
+    fixture->directory = xasprintf("%s/backend_test.XXXXXX", base != NULL ? base : "/tmp");
+    assert_non_null(mkdtemp(fixture->directory));
+    fixture->path = xasprintf("%s/db", fixture->directory);
+    lmdb_open_again(fixture);
+}
+
+static void lmdb_reopen(struct fixture *fixture)
+{
+    backend_close(fixture->backend);
+    lmdb_open_again(fixture);
+}
+
+static void lmdb_close(struct fixture *fixture)
+{
+    backend_close(fixture->backend);
+    assert_int_equal(file_remove_tree(fixture->directory, &err), 0);
+    free(fixture->directory);
+    free(fixture->path);
+}
+
 static const struct kind kinds[] = {
     {"memory", mem_open, NULL, mem_close},
+    {"lmdb", lmdb_open, lmdb_reopen, lmdb_close},
 };
 
 /* ---- helpers ---- */
