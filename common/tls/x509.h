@@ -1,0 +1,156 @@
+/*
+ * x509.h - making, reading and describing certificates and keys; OpenSSL stays behind it.
+ * What is made is kubeadm's to the byte where kubeadm has an opinion (pki.md 1.2 to 1.6): order of
+ * extensions, string types, serials of 63 bits, SHA-256 key identifiers, PKCS#1 and SEC1 files.
+ * Knows no files but those it is told to read, and no clock: dates are given.
+ * Thread: any, one object at a time. Errors: ERR_USAGE what was asked, ERR_TLS what was found.
+ */
+#ifndef COMMON_TLS_X509_H
+#define COMMON_TLS_X509_H
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+
+enum x509_algorithm {
+    X509_RSA_2048,
+    X509_RSA_3072,
+    X509_RSA_4096,
+    X509_ECDSA_P256,
+    X509_ECDSA_P384,
+    X509_ECDSA_P521, /* --auto-tls only */
+    X509_ED25519,
+    X509_ALGORITHMS
+};
+/* "RSA-2048", "rsa:2048", "ECDSA-P256", "p256", "ed25519" ...; false when it is none. */
+bool x509_algorithm_parse(const char *text, enum x509_algorithm *algorithm) MUST_CHECK;
+const char *x509_algorithm_name(enum x509_algorithm algorithm); /* "RSA-2048" */
+
+/* ---- keys ---- */
+
+struct x509_key; /* a private key; wiped when freed */
+
+struct x509_key *x509_key_new(enum x509_algorithm algorithm); /* owned */
+void x509_key_free(struct x509_key *key);                     /* NULL is fine */
+int x509_key_read(const char *path, struct x509_key **key, struct err *err) MUST_CHECK;
+/* PKCS#1 or SEC1 as kubeadm writes them; PKCS#8 for Ed25519. A secret: x509_wipe() it. */
+void x509_key_pem(const struct x509_key *key, struct buf *out);
+void x509_key_public_pem(const struct x509_key *key, struct buf *out); /* "PUBLIC KEY" */
+/* "RSA-2048", "ECDSA-P256" ...; at most 31 characters into `text`, which is returned. */
+const char *x509_key_kind(const struct x509_key *key, char text[32]);
+bool x509_keys_equal(const struct x509_key *a, const struct x509_key *b);
+void x509_wipe(struct buf *buf); /* overwrite and free */
+
+/* ---- alternative names ---- */
+
+struct x509_sans {
+    char **dns; /* owned; sorted bytewise, no duplicates */
+    size_t dns_count;
+    char **ips; /* owned; as inet_ntop() writes them, in the order given, no duplicates */
+    size_t ips_count;
+};
+/*
+ * An address (strict: no leading zeros, no zone), or a lower-case RFC 1123 name or a wildcard
+ * "*.name"; anything else is an error, never a warning.
+ */
+int x509_sans_add(struct x509_sans *sans, const char *text, struct err *err) MUST_CHECK;
+int x509_sans_add_dns(struct x509_sans *sans, const char *name, struct err *err) MUST_CHECK;
+int x509_sans_add_ip(struct x509_sans *sans, const char *address, struct err *err) MUST_CHECK;
+void x509_sans_free(struct x509_sans *sans);
+bool x509_is_address(const char *text);
+bool x509_is_name(const char *text); /* lower-case RFC 1123 subdomain, no wildcard */
+
+/* ---- certificates ---- */
+
+#define X509_SERVER 1u /* serverAuth */
+#define X509_CLIENT 2u /* clientAuth */
+#define X509_ANY 4u
+#define X509_OTHER 8u
+
+struct x509_cert; /* one certificate */
+struct x509_list {
+    struct x509_cert **items; /* owned */
+    size_t count;
+};
+
+/* What to make. Everything is borrowed. */
+struct x509_request {
+    const char *cn; /* NULL: none */
+    const char *const *orgs;
+    size_t org_count;
+    const struct x509_sans *sans; /* NULL: none */
+    unsigned usages;              /* X509_SERVER | X509_CLIENT; 0 writes no extension */
+    int64_t not_before_s;
+    int64_t not_after_s;
+    bool ca;
+    bool crl_sign;    /* with ca: may sign revocation lists */
+    bool long_serial; /* 128 bits instead of 63 (--auto-tls) */
+};
+/*
+ * Make a certificate for `key`, signed by `ca_key`; ca_cert NULL: by itself. The caller has asked
+ * x509_ca_check(). Refuses what pki.md 4.11 refuses in a request.
+ */
+int x509_cert_new(const struct x509_request *request, const struct x509_key *key,
+                  const struct x509_cert *ca_cert, const struct x509_key *ca_key,
+                  struct x509_cert **cert, struct err *err) MUST_CHECK;
+void x509_cert_free(struct x509_cert *cert); /* NULL is fine */
+void x509_cert_pem(const struct x509_cert *cert, struct buf *out);
+
+/* All certificates of a PEM file, in order, at least one. trust_file: other blocks are an error. */
+int x509_list_read(const char *path, bool trust_file, struct x509_list *list,
+                   struct err *err) MUST_CHECK;
+int x509_list_parse(const char *name, struct slice text, bool trust_file, struct x509_list *list,
+                    struct err *err) MUST_CHECK;
+void x509_list_free(struct x509_list *list);
+
+bool x509_has_key(const struct x509_cert *cert, const struct x509_key *key);
+bool x509_certs_equal(const struct x509_cert *a, const struct x509_cert *b); /* same DER */
+bool x509_fits_host(const struct x509_cert *cert, const char *host); /* SANs only, never the CN */
+/* May this pair sign now: CA:TRUE, keyCertSign, dates, key. `name` is for the message. */
+int x509_ca_check(const char *name, const struct x509_cert *cert, const struct x509_key *key,
+                  int64_t now_s, struct err *err) MUST_CHECK;
+/*
+ * Does chain[0] lead to an anchor by way of the rest, as Go judges it, whatever the date: issuer
+ * bytes, CA bits, signatures, usages of CAs (`usage`: X509_SERVER or X509_CLIENT, 0: none).
+ */
+int x509_chain_check(const struct x509_list *chain, const struct x509_list *anchors, unsigned usage,
+                     struct err *err) MUST_CHECK;
+/* What a directory of lists is named by: does one of these lists carry the certificate's serial? */
+int x509_revoked(const char *crl_path, const struct x509_cert *cert, bool *revoked,
+                 struct err *err) MUST_CHECK;
+
+/* A certificate in words; everything owned. */
+struct x509_info {
+    char *subject; /* "O=x, CN=y" */
+    char *issuer;
+    char *cn;             /* "" when none */
+    char *serial;         /* lower-case hexadecimal, "-" in front when negative */
+    char *key;            /* "RSA-2048" */
+    char *signature;      /* "sha256WithRSAEncryption" */
+    char *key_usage;      /* "Digital Signature, Key Encipherment" or "none" */
+    char *extended_usage; /* "serverAuth, clientAuth" or "none" */
+    char *sans;           /* "DNS:a, IP:127.0.0.1" or "none" */
+    char *fingerprint;    /* SHA-256, lower-case hexadecimal */
+    char not_before[32];  /* "2027-11-22T01:42:28Z" */
+    char not_after[32];
+    int64_t not_before_s;
+    int64_t not_after_s;
+    unsigned usages; /* X509_ bits; 0 without the extension */
+    unsigned key_bits;
+    bool ca;          /* CA:TRUE */
+    bool cert_sign;   /* keyCertSign, or no Key Usage at all */
+    bool crl_sign;    /* cRLSign, or no Key Usage at all */
+    bool self_issued; /* issuer equals subject, byte for byte */
+    bool weak_hash;   /* signed with SHA-1 or MD5 */
+    bool serial_bad;  /* zero or negative */
+};
+void x509_describe(const struct x509_cert *cert, struct x509_info *info);
+void x509_info_free(struct x509_info *info);
+/* Each SAN in order: kind 'D' or 'I' (others are left out), the text borrowed for the call. */
+typedef void x509_san_fn(void *arg, char kind, const char *text);
+void x509_sans_each(const struct x509_cert *cert, x509_san_fn *each, void *arg);
+
+void x509_time_text(int64_t unix_s, char text[32]);
+/* RFC 3339 in UTC ("2027-11-22T01:42:28Z"), or a date alone. */
+bool x509_time_parse(const char *text, int64_t *unix_s) MUST_CHECK;
+
+#endif
