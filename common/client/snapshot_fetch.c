@@ -1,0 +1,50 @@
+/* snapshot_fetch.c (edge) - see snapshot_fetch.h. */
+#include "common/client/snapshot_fetch.h"
+#include "common/schema/rpc.pb-c.h"
+#include "common/storage/snapshot_save.h"
+
+struct fetch {
+    struct snapshot_save *save;
+    snapshot_progress_fn *progress;
+    void *arg;
+    char *version; /* SNAPSHOT_VERSION_MAX bytes */
+};
+
+static int take_piece(void *arg, const ProtobufCMessage *message, struct err *err)
+{
+    const Etcdserverpb__SnapshotResponse *piece =
+        (const Etcdserverpb__SnapshotResponse *)(const void *)message; /* the row's type */
+    struct fetch *fetch = arg;
+
+    if (snapshot_save_add(fetch->save, slice_of(piece->blob.data, piece->blob.len), err) < 0)
+        return -1;
+    if (piece->version != NULL && strlen(piece->version) < SNAPSHOT_VERSION_MAX)
+        memcpy(fetch->version, piece->version, strlen(piece->version) + 1);
+    if (fetch->progress != NULL)
+        fetch->progress(fetch->arg, snapshot_save_bytes(fetch->save), piece->remaining_bytes);
+    return 0;
+}
+
+int snapshot_fetch(struct client *client, const char *path, snapshot_progress_fn *progress,
+                   void *arg, char version[SNAPSHOT_VERSION_MAX], struct err *err)
+{
+    Etcdserverpb__SnapshotRequest request = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
+    struct fetch fetch = {.progress = progress, .arg = arg, .version = version};
+
+    version[0] = '\0';
+    if (client_endpoints(client) != 1) {
+        err_set(err, ERR_USAGE,
+                "snapshot must be requested to one selected node, not multiple: %zu endpoints are "
+                "given; name one with --endpoints",
+                client_endpoints(client));
+        return -1;
+    }
+    if (snapshot_save_begin(path, &fetch.save, err) < 0)
+        return -1;
+    if (client_stream(client, RPC_Maintenance_Snapshot, &request.base, take_piece, &fetch, err) <
+        0) {
+        snapshot_save_abort(fetch.save);
+        return -1;
+    }
+    return snapshot_save_finish(fetch.save, err);
+}

@@ -1,0 +1,29 @@
+/*
+ * snapshot_save.h (edge) - receive a snapshot in pieces and put it in place only when it is whole.
+ *
+ * The pieces go to PATH.part (mode 0600), hashed on the way; the end checks the size (a whole
+ * number of sectors plus the hash) and the SHA-256, syncs, and renames. Whatever goes wrong, PATH
+ * is as it was. Knows no network: who fetches the pieces is snapshot_fetch.h, or a test. Thread:
+ * one.
+ */
+#ifndef COMMON_STORAGE_SNAPSHOT_SAVE_H
+#define COMMON_STORAGE_SNAPSHOT_SAVE_H
+
+#include "common/base/err.h"
+#include "common/base/slice.h"
+
+struct snapshot_save; /* owned; ends in snapshot_save_finish() or snapshot_save_abort() */
+
+int snapshot_save_begin(const char *path, struct snapshot_save **save, struct err *err) MUST_CHECK;
+/* The next bytes of image or hash, in order; borrowed. ERR_IO; the save is then to be aborted. */
+int snapshot_save_add(struct snapshot_save *save, struct slice bytes, struct err *err) MUST_CHECK;
+uint64_t snapshot_save_bytes(const struct snapshot_save *save); /* received so far */
+/*
+ * Everything was received. `save` is taken.
+ * errors  ERR_TORN (size: the stream was cut), ERR_CHECKSUM, ERR_IO; PATH.part is gone then
+ */
+int snapshot_save_finish(struct snapshot_save *save, struct err *err) MUST_CHECK;
+/* Drop PATH.part and free. NULL is fine. */
+void snapshot_save_abort(struct snapshot_save *save);
+
+#endif
