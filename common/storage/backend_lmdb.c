@@ -25,6 +25,7 @@
 #include "common/storage/lmdb_check.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@
 #define FILE_MODE 0600
 #define NEW_SUFFIX ".tmp.new"
 #define DEFRAG_SUFFIX ".tmp.defrag"
+#define LOCK_BYTES ((BACKEND_READERS_MAX + 64L) * 64) /* a cache line a reader, and its head */
 #define COMMON_FLAGS (MDB_NOSUBDIR | MDB_NOTLS)
 
 struct lmdb_file {
@@ -80,6 +82,11 @@ static int fail(struct err *err, const char *path, const char *doing, int rc)
     case MDB_TXN_FULL:
         err_set(err, ERR_NO_MEMORY, "%s: cannot %s: too many changes at once", path, doing);
         break;
+    case EFBIG: /* limits and quotas are a full disk to the caller */
+    case EDQUOT:
+        err_sys(err, rc, "%s: cannot %s", path, doing);
+        err->sys = ENOSPC;
+        break;
     case MDB_PANIC:
         err_sys(err, EIO, "%s: cannot %s: an earlier write failed; restart the server", path,
                 doing);
@@ -121,6 +128,25 @@ static void remove_lock_file(const char *path)
     free(lock);
 }
 
+/*
+ * Reads write into the mapped table: a page of it that finds no room on the disk would be SIGBUS.
+ * So it is made here, with all its room, for LMDB to find.
+ */
+static int make_lock_file(const char *path, struct err *err)
+{
+    char *lock = xasprintf("%s-lock", path);
+    int fd, sys;
+
+    (void)unlink(lock); /* a stale one; open() says when it is something else */
+    fd = open(lock, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    sys = fd < 0 ? errno : posix_fallocate(fd, 0, LOCK_BYTES);
+    if (sys != 0)
+        err_sys(err, sys, "%s: cannot make it", lock);
+    file_close(&fd);
+    free(lock);
+    return sys == 0 ? 0 : -1;
+}
+
 static void file_free(struct lmdb_file *file)
 {
     if (file == NULL)
@@ -137,7 +163,11 @@ static int open_env(const struct lmdb *lmdb, const char *path, unsigned flags, M
 
     if (rc != 0)
         return fail(err, path, "open the database", rc);
-    remove_lock_file(path);
+    if (make_lock_file(path, err) < 0) {
+        mdb_env_close(env);
+        remove_lock_file(path);
+        return -1;
+    }
     if ((rc = mdb_env_set_mapsize(env, lmdb->map_bytes)) != 0 ||
         (rc = mdb_env_set_maxreaders(env, BACKEND_READERS_MAX)) != 0 ||
         (rc = mdb_env_set_maxdbs(env, BUCKET_COUNT)) != 0 ||
@@ -285,6 +315,15 @@ static int measure(struct lmdb *lmdb, struct err *err)
 
 /* ---- changes ---- */
 
+/*
+ * LMDB says EIO when a write was cut short, and that is how a full disk begins. A write that failed
+ * has left errno; one that was cut short has not. Call with errno set to 0 before what gave `rc`.
+ */
+static int real_cause(int rc)
+{
+    return rc == EIO && errno == 0 ? ENOSPC : rc;
+}
+
 static int change(const struct lmdb_file *file, MDB_txn *txn, const struct batch_op *op)
 {
     MDB_val key = val_of(op->key), value = val_of(op->value);
@@ -315,15 +354,17 @@ static int lmdb_commit(struct backend *backend, const struct batch *batch, struc
 
     if (rc != 0)
         return fail(err, lmdb->path, "begin a commit", rc);
+    errno = 0;
     for (size_t i = 0; i < batch_op_count(batch) && rc == 0; i++)
         rc = change(lmdb->file, txn, batch_op_at(batch, i));
     if (rc == 0)
         rc = count_pages(lmdb->file, txn, &in_use);
     if (rc != 0) {
+        rc = real_cause(rc);
         mdb_txn_abort(txn);
         return fail(err, lmdb->path, "write", rc);
     }
-    rc = mdb_txn_commit(txn);
+    rc = real_cause(mdb_txn_commit(txn));
     if (rc != 0)
         return fail(err, lmdb->path, "commit", rc);
     note_sizes(lmdb, in_use);
@@ -335,11 +376,15 @@ static int lmdb_commit(struct backend *backend, const struct batch *batch, struc
 static int lmdb_read_begin(struct backend *backend, struct backend_read **read, struct err *err)
 {
     struct lmdb *lmdb = CONTAINER_OF(backend, struct lmdb, backend);
-    struct lmdb_file *file = file_hold(lmdb);
+    struct lmdb_file *file;
     struct lmdb_read *mine;
     MDB_txn *txn;
-    int rc = mdb_txn_begin(file->env, NULL, MDB_RDONLY, &txn);
+    int rc;
 
+    if (atomic_load(&backend->reads) >= BACKEND_READERS_MAX)
+        return fail(err, lmdb->path, "begin a read", MDB_READERS_FULL);
+    file = file_hold(lmdb);
+    rc = mdb_txn_begin(file->env, NULL, MDB_RDONLY, &txn);
     if (rc != 0) {
         file_drop(lmdb, file);
         return fail(err, lmdb->path, "begin a read", rc);
@@ -500,9 +545,10 @@ static int copy_tree(MDB_txn *source, MDB_dbi from_tree, const struct lmdb_file 
         rc = mdb_txn_begin(file->env, NULL, 0, &txn);
         if (rc != 0)
             break;
+        errno = 0;
         rc = copy_some(from, operation, txn, to_tree, &more);
         if (rc == 0)
-            rc = mdb_txn_commit(txn);
+            rc = real_cause(mdb_txn_commit(txn));
         else
             mdb_txn_abort(txn);
         operation = MDB_NEXT;

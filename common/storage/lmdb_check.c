@@ -37,7 +37,6 @@
 #define PAGE_BYTES_MAX 65536U
 
 enum page_flag { PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8 };
-#define PAGE_KINDS 0x6F /* those, and two that we never write */
 enum node_flag { NODE_BIG = 1, NODE_TREE = 2, NODE_DUPLICATES = 4 };
 
 enum tree_kind { TREE_BUCKET, TREE_MAIN, TREE_FREE };
@@ -144,7 +143,7 @@ static const uint8_t *tree_page(struct check *check, enum tree_kind kind, uint64
         what = "is used twice";
     else if (u64_at(data) != page)
         what = "says it is another page";
-    else if ((u16_at(data + 10) & PAGE_KINDS) != (is_leaf ? PAGE_LEAF : PAGE_BRANCH))
+    else if (u16_at(data + 10) != (is_leaf ? PAGE_LEAF : PAGE_BRANCH))
         what = "has the wrong kind";
     else if (lower < HEADER_BYTES + 2 * least || lower % 2 != 0 || lower > upper ||
              upper > check->page_bytes)
@@ -183,8 +182,7 @@ static int check_run(struct check *check, uint64_t page, uint64_t value_bytes)
         pages > check->file_pages - page || pages > check->last_page + 1 - page)
         return damaged(check, page, "a large value reaches past the end of the file");
     data = check->map + page * check->page_bytes;
-    if (u64_at(data) != page || (u16_at(data + 10) & PAGE_KINDS) != PAGE_OVERFLOW ||
-        u32_at(data + 12) != pages)
+    if (u64_at(data) != page || u16_at(data + 10) != PAGE_OVERFLOW || u32_at(data + 12) != pages)
         return damaged(check, page, "is not the start of the large value it should be");
     for (uint64_t i = 0; i < pages; i++) {
         if (!use_page(check, page + i))
@@ -306,7 +304,7 @@ static const uint8_t *meta_at(struct check *check, uint64_t at)
 {
     const uint8_t *page = check->map + at * check->page_bytes;
 
-    if ((u16_at(page + 10) & PAGE_KINDS) == PAGE_META && u32_at(page + 16) == MAGIC &&
+    if (u16_at(page + 10) == PAGE_META && u32_at(page + 16) == MAGIC &&
         u32_at(page + 20) == VERSION && u32_at(page + 40) == check->page_bytes)
         return page + HEADER_BYTES;
     (void)damaged(check, at, "is not the meta page it should be"); /* sets the error */
