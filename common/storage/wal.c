@@ -127,17 +127,21 @@ static struct mark mark_of(const struct wal *wal)
     return (struct mark){wal->offset, wal->crc, wal->last_index, wal->state};
 }
 
-/* A write failed. After ENOSPC go back to `mark`; anything else is final. Returns -1. */
+/*
+ * A write failed, perhaps half way: cut the file back to `mark`, for half a record without a zero
+ * sector would be taken for damage. After ENOSPC the log is then as before; else this is the end.
+ */
 static int take_back(struct wal *wal, const struct mark *mark, struct err *err)
 {
     struct fs_file *file = last_segment(wal)->file;
     struct err cause = ERR_INIT;
+    int rc = file->ops->truncate(file, mark->offset, &cause);
 
     buf_reset(&wal->out);
     buf_reset(&wal->scratch);
     if (err->sys != ENOSPC)
         return fail(wal, err);
-    if (file->ops->truncate(file, mark->offset, &cause) < 0) {
+    if (rc < 0) {
         *err = cause;
         return fail(wal, err);
     }
@@ -326,10 +330,13 @@ int wal_create(const struct wal_config *config, const struct wal_metadata *metad
     struct fs *fs = config->fs;
     struct wal *made = wal_new(config);
     char *building = xasprintf("%s.tmp", config->dir);
+    bool exists;
     int rc = -1;
 
     made->metadata = *metadata;
-    if (wal_exists(fs, config->dir)) {
+    if (wal_exists(fs, config->dir, &exists, err) < 0)
+        goto out;
+    if (exists) {
         err_set(err, ERR_EXISTS, "%s holds a log already; it will not be replaced", config->dir);
         goto out;
     }
@@ -360,8 +367,8 @@ static int complete_header(struct wal *wal, const struct wal_end *end, struct er
 
 /*
  * Nothing may be left behind the last record: an old torn write after a zero length would come
- * back to life once the zero is overwritten. A disk too full for the reservation is no reason not
- * to start.
+ * back to life once the zero is overwritten. Synced, or after another power cut its sectors could
+ * stand among those of new records. A disk too full for the reservation is no reason not to start.
  */
 static int clear_rest(struct wal *wal, struct err *err)
 {
@@ -374,7 +381,7 @@ static int clear_rest(struct wal *wal, struct err *err)
         *err = cause;
         return -1;
     }
-    return 0;
+    return file->ops->sync(file, err);
 }
 
 static int replay_and_repair(struct wal *wal, struct wal_position start, struct wal_log *log,

@@ -52,7 +52,8 @@ struct wal_positions {
 };
 void wal_positions_free(struct wal_positions *positions);
 
-bool wal_exists(struct fs *fs, const char *dir); /* at least one segment is there */
+/* Is at least one segment there? An absent directory has none; ERR_IO when it cannot be read. */
+int wal_exists(struct fs *fs, const char *dir, bool *exists, struct err *err) MUST_CHECK;
 
 /* Whole log, read only, no locks; a torn end is tolerated. ERR_DAMAGED, ERR_IO, ERR_MISSING. */
 int wal_valid_snapshots(struct fs *fs, const char *dir, struct wal_positions *positions,

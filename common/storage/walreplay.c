@@ -26,16 +26,16 @@ void wal_positions_free(struct wal_positions *positions)
     *positions = (struct wal_positions){0};
 }
 
-bool wal_exists(struct fs *fs, const char *dir)
+int wal_exists(struct fs *fs, const char *dir, bool *exists, struct err *err)
 {
-    struct wal_names names;
-    struct err ignored = ERR_INIT; /* a directory that cannot be listed fails where it is opened */
-    bool exists = fs->ops->exists(fs, dir) && wal_names_list(fs, dir, &names, &ignored) == 0 &&
-                  names.count != 0;
+    struct wal_names names = {0};
+    int rc = 0;
 
     if (fs->ops->exists(fs, dir))
-        wal_names_free(&names);
-    return exists;
+        rc = wal_names_list(fs, dir, &names, err);
+    *exists = names.count != 0;
+    wal_names_free(&names);
+    return rc;
 }
 
 /* ---- segments ---- */
