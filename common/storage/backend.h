@@ -113,8 +113,12 @@ unsigned backend_reads_open(struct backend *backend);
 int backend_defrag(struct backend *backend, struct err *err) MUST_CHECK;
 
 /*
- * Fill an empty backend from a bbolt file (what etcd writes): every bucket known to etcd, in large
- * durable transactions. ERR_FORMAT, ERR_DAMAGED from the bbolt reader.
+ * Fill an empty backend from a bbolt file (what etcd writes): every bucket known to etcd, in
+ * durable transactions of BACKEND_FILL_BYTES. A failure or a crash leaves a part: so datadir
+ * imports into a file of another name and renames it when this has returned 0 and the backend is
+ * closed. errors  ERR_EXISTS: not empty; ERR_FORMAT: no bbolt file of etcd, or a key longer than
+ *         BACKEND_KEY_MAX; what bolt.h and backend_commit() say
+ * thread  any, before the committer runs
  */
 int backend_import_bolt(struct backend *backend, const char *bolt_path, struct err *err) MUST_CHECK;
 
