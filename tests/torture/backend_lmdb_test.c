@@ -8,10 +8,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -26,8 +28,8 @@
 #define VALUE_BYTES 200
 
 struct place { /* the state of each test */
-    char directory[64];
-    char path[80];
+    char directory[200];
+    char path[256];
 };
 
 static struct err err;
@@ -35,8 +37,11 @@ static struct err err;
 static int make_place(void **state)
 {
     struct place *place = xalloc(sizeof(*place));
+    const char *base = getenv("TMPDIR");
 
-    (void)snprintf(place->directory, sizeof(place->directory), "/tmp/backend_lmdb.XXXXXX");
+    assert_in_range(snprintf(place->directory, sizeof(place->directory), "%s/backend_lmdb.XXXXXX",
+                             base != NULL ? base : "/tmp"),
+                    1, sizeof(place->directory) - 1);
     assert_non_null(mkdtemp(place->directory));
     (void)snprintf(place->path, sizeof(place->path), "%s/db", place->directory);
     *state = place;
@@ -461,7 +466,6 @@ static void damage_is_refused_in_words(void **state)
             fail_msg("byte %" PRIu64 " of page %" PRIu64 ": result %d", at % 4096, page, result);
         refused += result == 0;
     }
-    print_message("%u of 300 refused\n", refused);
     assert_true(refused > 50);
     for (size_t bytes = good.size - 4096; bytes > 4096; bytes -= 16 * 4096 + 512) {
         assert_in_range(damage_and_try(place->path, &good, bytes, 0, bytes), 0, 1);
@@ -495,15 +499,97 @@ static void as_many_reads_as_promised(void **state)
     backend_close(backend);
 }
 
+/* ---- many threads ---- */
+
+struct reader {
+    pthread_t thread;
+    struct backend *backend;
+    atomic_bool *stop;
+    unsigned rounds;
+    bool wrong;
+};
+
+/* Whatever is committed or moved meanwhile: what `meta` says is the newest revision, and is there.
+ */
+static void *read_until_stopped(void *arg)
+{
+    struct reader *reader = arg;
+    struct backend_read *read;
+    struct err why = ERR_INIT;
+    uint8_t key[17];
+
+    if (backend_read_begin(reader->backend, &read, &why) < 0) {
+        reader->wrong = true;
+        return NULL;
+    }
+    while (!atomic_load(reader->stop) && !reader->wrong) {
+        struct slice value, found;
+        uint64_t last = 0;
+
+        if (backend_get(read, BUCKET_META, slice_text("consistent_index"), &value))
+            memcpy(&last, value.data, sizeof(last));
+        if ((last > 0 && !backend_get(read, BUCKET_KEY, revision_key(key, last), &found)) ||
+            backend_get(read, BUCKET_KEY, revision_key(key, last + 1), &found))
+            reader->wrong = true;
+        if (++reader->rounds % 3 != 0) {
+            reader->wrong |= backend_read_renew(read, &why) < 0;
+            continue;
+        }
+        backend_read_end(read);
+        if (backend_read_begin(reader->backend, &read, &why) < 0) {
+            reader->wrong = true;
+            return NULL;
+        }
+    }
+    backend_read_end(read);
+    return NULL;
+}
+
+static void reads_go_on_beside_commits_and_defrags(void **state)
+{
+    struct place *place = *state;
+    struct backend *backend = open_it(place->path);
+    struct reader readers[3];
+    atomic_bool stop;
+    uint64_t last = 0;
+
+    atomic_init(&stop, false);
+    assert_non_null(backend);
+    for (size_t i = 0; i < ARRAY_LEN(readers); i++) {
+        readers[i] = (struct reader){.backend = backend, .stop = &stop};
+        assert_int_equal(pthread_create(&readers[i].thread, NULL, read_until_stopped, &readers[i]),
+                         0);
+    }
+    for (unsigned round = 0; round < 60; round++, last += 40) {
+        assert_int_equal(commit_run(backend, last + 1, 40), 0);
+        if (round % 4 == 3)
+            assert_int_equal(backend_defrag(backend, &err), 0);
+    }
+    atomic_store(&stop, true);
+    for (size_t i = 0; i < ARRAY_LEN(readers); i++) {
+        assert_int_equal(pthread_join(readers[i].thread, NULL), 0);
+        assert_false(readers[i].wrong);
+        assert_true(readers[i].rounds > 0);
+    }
+    assert_int_equal(last_of(backend), last);
+    assert_int_equal(backend_reads_open(backend), 0);
+    backend_close(backend);
+}
+
 #define ROW(test) cmocka_unit_test_setup_teardown(test, make_place, remove_place)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ROW(a_new_file_is_private_and_alone), ROW(a_kill_leaves_the_last_commit),
-        ROW(a_size_limit_changes_nothing),    ROW(a_full_disk_changes_nothing),
-        ROW(a_used_up_map_changes_nothing),   ROW(foreign_files_are_refused),
-        ROW(damage_is_refused_in_words),      ROW(as_many_reads_as_promised),
+        ROW(a_new_file_is_private_and_alone),
+        ROW(a_kill_leaves_the_last_commit),
+        ROW(a_size_limit_changes_nothing),
+        ROW(a_full_disk_changes_nothing),
+        ROW(a_used_up_map_changes_nothing),
+        ROW(foreign_files_are_refused),
+        ROW(damage_is_refused_in_words),
+        ROW(as_many_reads_as_promised),
+        ROW(reads_go_on_beside_commits_and_defrags),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
