@@ -16,6 +16,7 @@
 #define CLIENT_ENDPOINTS_DEFAULT "127.0.0.1:2379"
 #define CLIENT_DIAL_TIMEOUT_MS_DEFAULT 2000
 #define CLIENT_COMMAND_TIMEOUT_MS_DEFAULT 5000
+#define CLIENT_PATIENCE_MS_DEFAULT 1500
 
 struct client; /* endpoints, credentials and one kept-alive connection; ends in client_free() */
 
@@ -31,6 +32,8 @@ struct client_options {
     const char *password;    /* NULL = "" */
     int64_t dial_timeout_ms; /* connection and handshake; 0 = default */
     int64_t command_timeout_ms; /* one call with all its retries; 0 = no limit */
+    int64_t patience_ms; /* how long a known cause that may pass (refused, no leader) is waited out;
+                            0 = default; never beyond the command timeout */
 };
 
 enum client_failure_kind {

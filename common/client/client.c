@@ -1,0 +1,792 @@
+/*
+ * client.c - see client.h.
+ *
+ * call -> login once -> attempt at an endpoint -> exchange (transport) -> answer or refusal.
+ * What decides on another attempt is in next_step(): refusals are final unless the token grew old
+ * or another endpoint may have a leader; a request that may have arrived is repeated only when it
+ * changes nothing.
+ */
+#include "common/client/client.h"
+
+#include "common/base/limits.h"
+#include "common/client/endpoint.h"
+#include "common/client/transport.h"
+#include "common/schema/pbjson.h"
+#include "common/schema/rpc.pb-c.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <time.h>
+
+#define RETRY_PAUSE_MS 100
+#define LEADER_PROBE_MS 700 /* a Status that asks whether there is a leader */
+
+struct client {
+    struct client_options options; /* texts owned */
+    struct endpoint *endpoints;    /* owned */
+    size_t count;
+    size_t current; /* endpoint that worked last */
+    struct transport *transport;
+    char *token; /* owned, wiped; NULL = none */
+    bool login_done;
+    struct client_failure failure;
+};
+
+/* ---- making one ---- */
+
+static char *copy(const char *text)
+{
+    return text != NULL ? xstrdup(text) : NULL;
+}
+
+static void free_secret(char *text)
+{
+    if (text != NULL)
+        wipe(text, strlen(text));
+    free(text);
+}
+
+static void free_endpoints(struct client *client)
+{
+    for (size_t i = 0; i < client->count; i++)
+        endpoint_free(&client->endpoints[i]);
+    free(client->endpoints);
+    client->endpoints = NULL;
+    client->count = client->current = 0;
+}
+
+static bool blank(struct slice text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (text.data[i] != ' ' && text.data[i] != '\t')
+            return false;
+    return true;
+}
+
+static int add_endpoint(struct client *client, struct slice text, struct err *err)
+{
+    const struct client_options *options = &client->options;
+    bool tls = options->tls || options->cacert != NULL || options->cert != NULL;
+    struct endpoint endpoint;
+
+    if (client->count == ENDPOINTS_MAX) {
+        err_set(err, ERR_USAGE, "more than %u endpoints were given", ENDPOINTS_MAX);
+        return -1;
+    }
+    if (endpoint_parse(text, tls, &endpoint, err) < 0)
+        return -1;
+    client->endpoints =
+        xrealloc(client->endpoints, (client->count + 1) * sizeof(*client->endpoints));
+    client->endpoints[client->count++] = endpoint;
+    return 0;
+}
+
+static int add_list(struct client *client, const char *list, struct err *err)
+{
+    while (true) {
+        size_t length = strcspn(list, ",");
+
+        if (!blank(slice_of(list, length)) && add_endpoint(client, slice_of(list, length), err) < 0)
+            return -1;
+        if (list[length] == '\0')
+            break;
+        list += length + 1;
+    }
+    if (client->count == 0) {
+        err_set(err, ERR_USAGE, "etcdclient: no available endpoints");
+        return -1;
+    }
+    return 0;
+}
+
+static int check_files(const struct client_options *options, struct client_failure *failure,
+                       struct err *err)
+{
+    const struct {
+        const char *value, *flag;
+    } files[] = {{options->cacert, "cacert"}, {options->cert, "cert"}, {options->key, "key"}};
+
+    failure->kind = CLIENT_FAILURE_SETUP;
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        if (files[i].value != NULL && files[i].value[0] == '\0') {
+            err_set(err, ERR_USAGE, "empty string is passed to --%s option", files[i].flag);
+            return -1;
+        }
+    }
+    if ((options->cert == NULL) != (options->key == NULL)) {
+        err_set(err, ERR_USAGE, "KeyFile and CertFile must both be present[key: %s, cert: %s]",
+                options->key != NULL ? options->key : "",
+                options->cert != NULL ? options->cert : "");
+        (void)snprintf(failure->hint, sizeof(failure->hint), "Give --%s too.",
+                       options->cert != NULL ? "key" : "cert");
+        return -1;
+    }
+    return 0;
+}
+
+static int make(const struct client_options *options, struct client *client,
+                struct client_failure *failure, struct err *err)
+{
+    struct transport_options transport;
+
+    if (check_files(options, failure, err) < 0)
+        return -1;
+    client->options = *options;
+    client->options.endpoints = NULL;
+    client->options.cacert = copy(options->cacert);
+    client->options.cert = copy(options->cert);
+    client->options.key = copy(options->key);
+    client->options.user = copy(options->user);
+    client->options.password = copy(options->password);
+    if (options->dial_timeout_ms == 0)
+        client->options.dial_timeout_ms = CLIENT_DIAL_TIMEOUT_MS_DEFAULT;
+    if (options->patience_ms == 0)
+        client->options.patience_ms = CLIENT_PATIENCE_MS_DEFAULT;
+    transport = (struct transport_options){.cacert = client->options.cacert,
+                                           .cert = client->options.cert,
+                                           .key = client->options.key,
+                                           .skip_verify = options->skip_verify,
+                                           .dial_timeout_ms = client->options.dial_timeout_ms};
+    return transport_new(&transport, &client->transport, failure, err);
+}
+
+int client_new(const struct client_options *options, struct client **client,
+               struct client_failure *failure, struct err *err)
+{
+    struct client *made = xalloc(sizeof(*made));
+    struct client_failure ignored = {0};
+    const char *list = options->endpoints != NULL ? options->endpoints : CLIENT_ENDPOINTS_DEFAULT;
+
+    if (failure == NULL)
+        failure = &ignored;
+    *failure = (struct client_failure){0};
+    if (make(options, made, failure, err) < 0) {
+        client_free(made);
+        return -1;
+    }
+    if (add_list(made, list, err) < 0) {
+        failure->kind = CLIENT_FAILURE_ENDPOINT;
+        (void)snprintf(failure->hint, sizeof(failure->hint),
+                       "Write --endpoints=HOST:PORT[,HOST:PORT...], for example "
+                       "--endpoints=" CLIENT_ENDPOINTS_DEFAULT ".");
+        client_free(made);
+        return -1;
+    }
+    *client = made;
+    return 0;
+}
+
+void client_free(struct client *client)
+{
+    if (client == NULL)
+        return;
+    transport_free(client->transport);
+    free_endpoints(client);
+    free((char *)(uintptr_t)client->options.cacert);
+    free((char *)(uintptr_t)client->options.cert);
+    free((char *)(uintptr_t)client->options.key);
+    free((char *)(uintptr_t)client->options.user);
+    free_secret((char *)(uintptr_t)client->options.password);
+    free_secret(client->token);
+    free(client);
+}
+
+size_t client_endpoints(const struct client *client)
+{
+    return client->count;
+}
+
+const char *client_endpoint(const struct client *client, size_t at)
+{
+    must(at < client->count);
+    return client->endpoints[at].typed;
+}
+
+int client_set_endpoints(struct client *client, const char *const *endpoints, size_t count,
+                         struct err *err)
+{
+    free_endpoints(client);
+    for (size_t i = 0; i < count; i++)
+        if (add_endpoint(client, slice_text(endpoints[i]), err) < 0)
+            return -1;
+    if (count == 0)
+        err_set(err, ERR_USAGE, "etcdclient: no available endpoints");
+    return count > 0 ? 0 : -1;
+}
+
+int client_clone(const struct client *client, size_t at, struct client **clone, struct err *err)
+{
+    struct client_options options = client->options;
+
+    options.endpoints = client_endpoint(client, at);
+    if (client_new(&options, clone, NULL, err) < 0)
+        return -1;
+    (*clone)->token = copy(client->token);
+    (*clone)->login_done = client->login_done;
+    return 0;
+}
+
+void client_set_timeout(struct client *client, int64_t command_timeout_ms)
+{
+    client->options.command_timeout_ms = command_timeout_ms;
+}
+
+const struct client_failure *client_failure(const struct client *client)
+{
+    return &client->failure;
+}
+
+/* ---- one answer ---- */
+
+/* The row of errors.def with this text; ERR_NET when there is none. */
+static enum err_code code_of_text(const char *text)
+{
+    for (int code = ERR_OK + 1; code < ERR_IO; code++)
+        if (strcmp(err_text((enum err_code)code), text) == 0)
+            return (enum err_code)code;
+    return ERR_NET;
+}
+
+static void hint_for(enum err_code code, struct client_failure *failure)
+{
+    static const struct {
+        enum err_code code;
+        const char *text;
+    } hints[] = {
+        {ERR_AUTH_FAILED, "Check the name and the password given with --user NAME:PASSWORD."},
+        {ERR_USER_EMPTY, "Authentication is on: give --user NAME:PASSWORD."},
+        {ERR_PERMISSION_DENIED, "The user's roles do not allow this: see user get, role get."},
+        {ERR_NO_LEADER, "A majority of the members must be up: see endpoint status --cluster."},
+        {ERR_TIMEOUT, "A majority of the members must be up: see endpoint status --cluster."},
+        {ERR_NO_SPACE, "Compact, defragment, then alarm disarm; or raise --quota-backend-bytes."},
+        {ERR_COMPACTED, "Ask for a newer revision; its history is gone."},
+    };
+
+    failure->hint[0] = '\0';
+    for (size_t i = 0; i < ARRAY_LEN(hints); i++)
+        if (hints[i].code == code)
+            (void)snprintf(failure->hint, sizeof(failure->hint), "%s", hints[i].text);
+}
+
+static void refuse(struct client_failure *failure, enum grpc_code grpc, const char *text,
+                   struct err *err)
+{
+    err_set(err, code_of_text(text), "%s", text);
+    failure->kind = CLIENT_FAILURE_REFUSED;
+    failure->grpc = grpc;
+    hint_for(err->code, failure);
+}
+
+/* An answer that is no message: {"error":TEXT,"code":N} or, in a stream, {"error":{...}}. */
+static void read_refusal(const struct endpoint *endpoint, long status, struct slice body,
+                         struct client_failure *failure, struct err *err)
+{
+    json_t *root = json_loadb((const char *)body.data, body.size, JSON_DISABLE_EOF_CHECK, NULL);
+    json_t *inner = json_object_get(root, "error");
+    json_t *holder = json_is_object(inner) ? inner : root;
+    const char *text = json_string_value(json_object_get(holder, "message"));
+    json_int_t grpc =
+        json_integer_value(json_object_get(holder, json_is_object(inner) ? "grpc_code" : "code"));
+
+    if (text == NULL)
+        text = json_string_value(inner);
+    if (text != NULL) {
+        refuse(failure, grpc > 0 && grpc <= 16 ? (enum grpc_code)grpc : GRPC_UNKNOWN, text, err);
+    } else {
+        failure->kind = CLIENT_FAILURE_LOCAL;
+        err_set(err, ERR_FORMAT, "%s: HTTP status %ld instead of an answer: %.*s", endpoint->typed,
+                status, (int)MIN(body.size, 120), body.size > 0 ? (const char *)body.data : "");
+        (void)snprintf(failure->hint, sizeof(failure->hint), "%s",
+                       status == 404
+                           ? "Is this an etcd client port (v3.4 or later, gateway enabled)?"
+                           : "Is this an etcd client port? Its log may say more.");
+    }
+    json_decref(root);
+}
+
+struct answer {
+    struct client *client;
+    const struct endpoint *endpoint;
+    const struct rpc_row *row;
+    struct buf body;
+    long status;
+    bool probe_leader; /* look for a leader while waiting */
+    int leaderless;    /* times that none was found */
+    /* streams only */
+    client_message_fn *each;
+    void *arg;
+    bool ended;  /* `each` said so */
+    bool failed; /* err is filled */
+    struct err *err;
+};
+
+static bool on_piece(void *arg, long status, struct slice piece)
+{
+    struct answer *answer = arg;
+
+    answer->status = status;
+    if (buf_append_slice(&answer->body, piece))
+        return true;
+    err_set(answer->err, ERR_NO_MEMORY, "%s: the answer is larger than %lu bytes",
+            answer->endpoint->typed, (unsigned long)answer->body.max);
+    answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
+    answer->failed = true;
+    return false;
+}
+
+/* Does the server behind `endpoint` say that it has no leader? */
+static bool leaderless(struct client *client, const struct endpoint *endpoint)
+{
+    struct transport_options options = {.cacert = client->options.cacert,
+                                        .cert = client->options.cert,
+                                        .key = client->options.key,
+                                        .skip_verify = client->options.skip_verify,
+                                        .dial_timeout_ms = LEADER_PROBE_MS};
+    struct err err = ERR_INIT;
+    struct client_failure failure = {0};
+    struct answer answer = {
+        .client = client, .endpoint = endpoint, .body = BUF_INIT(JSON_BODY_MAX_BYTES), .err = &err};
+    struct exchange exchange = {.endpoint = endpoint,
+                                .path = rpc_row(RPC_Maintenance_Status)->path,
+                                .body = SLICE_LITERAL("{}"),
+                                .token = client->token,
+                                .timeout_ms = LEADER_PROBE_MS,
+                                .chunk = on_piece,
+                                .arg = &answer};
+    struct transport *transport = NULL;
+    bool none = false;
+
+    if (transport_new(&options, &transport, &failure, &err) == 0 &&
+        transport_exchange(transport, &exchange, &failure, &err) == TRANSPORT_ANSWERED &&
+        exchange.status == 200) {
+        json_t *root = json_loadb((const char *)answer.body.data, buf_used(&answer.body), 0, NULL);
+        const char *leader = json_string_value(json_object_get(root, "leader"));
+
+        none = root != NULL && (leader == NULL || strcmp(leader, "0") == 0);
+        json_decref(root);
+    }
+    transport_free(transport);
+    buf_free(&answer.body);
+    return none;
+}
+
+static bool on_idle(void *arg, int64_t waited_ms)
+{
+    struct answer *answer = arg;
+    struct client *client = answer->client;
+
+    if (!answer->probe_leader)
+        return true;
+    if (!leaderless(client, answer->endpoint)) {
+        answer->leaderless = 0;
+        return true;
+    }
+    if (++answer->leaderless < 2 || waited_ms < client->options.patience_ms)
+        return true; /* an election takes a moment: only the second look counts */
+    err_set(answer->err, ERR_NO_LEADER, "%s: %s", answer->endpoint->typed, err_text(ERR_NO_LEADER));
+    client->failure.kind = CLIENT_FAILURE_TIMEOUT;
+    hint_for(ERR_NO_LEADER, &client->failure);
+    answer->failed = true;
+    return false;
+}
+
+/* ---- one attempt ---- */
+
+static bool only_reads(enum rpc_id id)
+{
+    switch ((int)id) {
+    case RPC_KV_Range:
+    case RPC_Cluster_MemberList:
+    case RPC_Maintenance_Status:
+    case RPC_Maintenance_Hash:
+    case RPC_Maintenance_HashKV:
+    case RPC_Maintenance_Snapshot:
+    case RPC_Lease_LeaseTimeToLive:
+    case RPC_Lease_LeaseLeases:
+    case RPC_Auth_Authenticate:
+    case RPC_Auth_AuthStatus:
+    case RPC_Auth_UserGet:
+    case RPC_Auth_UserList:
+    case RPC_Auth_RoleGet:
+    case RPC_Auth_RoleList:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Skip {"result": of a stream's line, if it is there. */
+static struct slice inner_result(struct slice text)
+{
+    static const char key[] = "\"result\"";
+    size_t at = 0;
+
+#define SKIP_BLANKS()                                                                              \
+    while (at < text.size && strchr(" \t\r\n", text.data[at]) != NULL && text.data[at] != 0)       \
+    at++
+    SKIP_BLANKS();
+    if (at == text.size || text.data[at++] != '{')
+        return text;
+    SKIP_BLANKS();
+    if (text.size - at < sizeof(key) || memcmp(text.data + at, key, sizeof(key) - 1) != 0)
+        return text;
+    at += sizeof(key) - 1;
+    SKIP_BLANKS();
+    if (at == text.size || text.data[at++] != ':')
+        return text;
+#undef SKIP_BLANKS
+    return slice_of(text.data + at, text.size - at);
+}
+
+static int parse_answer(struct answer *answer, struct arena *arena, ProtobufCMessage **response,
+                        struct err *err)
+{
+    struct slice text = buf_slice(&answer->body);
+    struct err cause = ERR_INIT;
+
+    if (answer->row->kind != RPC_UNARY) /* keep-alive --once: the first line of a stream */
+        text = inner_result(text);
+    if (pbjson_parse(answer->row->response, text, NULL, arena, response, &cause) == 0)
+        return 0;
+    answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
+    err_set(err, cause.code, "%s: the answer is not what %s answers: %s", answer->endpoint->typed,
+            answer->row->method, cause.text);
+    return -1;
+}
+
+static bool is_stream_refusal(struct slice body)
+{
+    return slice_starts_with(body, SLICE_LITERAL("{\"error\":"));
+}
+
+static enum transport_result attempt(struct client *client, size_t at, const struct rpc_row *row,
+                                     struct slice body, int64_t timeout_ms, struct arena *arena,
+                                     ProtobufCMessage **response, struct err *err)
+{
+    struct answer answer = {.client = client,
+                            .endpoint = &client->endpoints[at],
+                            .row = row,
+                            .body = BUF_INIT(CLIENT_RESPONSE_MAX),
+                            .probe_leader = row->id != RPC_Maintenance_Status,
+                            .err = err};
+    struct exchange exchange = {.endpoint = answer.endpoint,
+                                .path = row->path,
+                                .body = body,
+                                .token = client->token,
+                                .timeout_ms = timeout_ms,
+                                .chunk = on_piece,
+                                .idle = on_idle,
+                                .arg = &answer};
+    enum transport_result result =
+        transport_exchange(client->transport, &exchange, &client->failure, err);
+
+    if (result == TRANSPORT_ANSWERED) {
+        if (exchange.status != 200 || is_stream_refusal(buf_slice(&answer.body)))
+            read_refusal(answer.endpoint, exchange.status, buf_slice(&answer.body),
+                         &client->failure, err);
+        else if (parse_answer(&answer, arena, response, err) == 0)
+            client->failure.kind = CLIENT_FAILURE_NONE;
+    }
+    buf_free(&answer.body);
+    return result;
+}
+
+/* ---- a call: login, endpoints in turn, retries ---- */
+
+static int call(struct client *client, size_t only, enum rpc_id id, struct slice body,
+                struct arena *arena, ProtobufCMessage **response, struct err *err);
+
+static int login(struct client *client, struct err *err)
+{
+    Etcdserverpb__AuthenticateRequest request;
+    struct buf body = BUF_INIT(JSON_BODY_MAX_BYTES);
+    ProtobufCMessage *response = NULL;
+    struct arena arena;
+    int rc = 0;
+
+    etcdserverpb__authenticate_request__init(&request);
+    client->login_done = true; /* also keeps call() from coming back here */
+    free_secret(client->token);
+    client->token = NULL;
+    request.name = (char *)(uintptr_t)client->options.user;
+    request.password =
+        (char *)(uintptr_t)(client->options.password != NULL ? client->options.password : "");
+    arena_init(&arena, JSON_BODY_MAX_BYTES);
+    must(pbjson_write(&request.base, PBJSON_GATEWAY, &body));
+    if (call(client, SIZE_MAX, RPC_Auth_Authenticate, buf_slice(&body), &arena, &response, err) ==
+        0) {
+        client->token =
+            xstrdup(CONTAINER_OF(response, Etcdserverpb__AuthenticateResponse, base)->token);
+    } else if (err->code == ERR_AUTH_NOT_ENABLED) {
+        *err = ERR_INIT; /* credentials are ignored while authentication is off */
+    } else {
+        client->login_done = false;
+        if (client->failure.kind == CLIENT_FAILURE_REFUSED)
+            client->failure.kind = CLIENT_FAILURE_LOGIN;
+        rc = -1;
+    }
+    wipe(body.data, body.size);
+    buf_free(&body);
+    arena_free(&arena);
+    return rc;
+}
+
+static bool old_token(const struct client *client, const struct err *err)
+{
+    return client->token != NULL && client->failure.kind == CLIENT_FAILURE_REFUSED &&
+           (err->code == ERR_INVALID_AUTH_TOKEN || err->code == ERR_AUTH_OLD_REVISION);
+}
+
+/* May another endpoint know better? */
+static bool ask_another(const struct client *client, const struct err *err)
+{
+    return client->failure.kind == CLIENT_FAILURE_REFUSED &&
+           (err->code == ERR_NO_LEADER || err->code == ERR_NOT_LEADER || err->code == ERR_STOPPED ||
+            err->code == ERR_NOT_SUPPORTED_FOR_LEARNER);
+}
+
+enum step { STEP_DONE, STEP_FAIL, STEP_NEXT, STEP_LOGIN };
+
+static enum step next_step(const struct client *client, enum transport_result result,
+                           enum rpc_id id, const struct err *err)
+{
+    switch (result) {
+    case TRANSPORT_ANSWERED:
+        if (client->failure.kind == CLIENT_FAILURE_NONE)
+            return STEP_DONE;
+        if (old_token(client, err))
+            return STEP_LOGIN;
+        return ask_another(client, err) ? STEP_NEXT : STEP_FAIL;
+    case TRANSPORT_NOT_SENT:
+    case TRANSPORT_PASSING:
+        return STEP_NEXT;
+    case TRANSPORT_UNSURE:
+        return only_reads(id) ? STEP_NEXT : STEP_FAIL;
+    case TRANSPORT_STOPPED:
+        return STEP_FAIL;
+    }
+    return STEP_FAIL;
+}
+
+static void pause_ms(int64_t ms)
+{
+    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+    (void)nanosleep(&time, NULL); /* cut short is fine */
+}
+
+/* What is told when several endpoints failed: the first that is more than "refused". */
+static void keep_cause(const struct client *client, enum transport_result result, bool *kept,
+                       struct err *kept_err, struct client_failure *kept_failure,
+                       const struct err *err)
+{
+    if (*kept && (result == TRANSPORT_PASSING || kept_err->sys == 0))
+        return;
+    *kept = true;
+    *kept_err = *err;
+    kept_err->sys = result == TRANSPORT_PASSING; /* here: "anything else tells more" */
+    *kept_failure = client->failure;
+}
+
+static int call(struct client *client, size_t only, enum rpc_id id, struct slice body,
+                struct arena *arena, ProtobufCMessage **response, struct err *err)
+{
+    int64_t begin = transport_now_ms(), limit = client->options.command_timeout_ms;
+    size_t tries = only == SIZE_MAX ? client->count : 1;
+    struct client_failure failure = {0};
+    struct err cause = ERR_INIT;
+    bool again = true, logged_in = false;
+
+    while (again) {
+        bool kept = false;
+
+        again = false;
+        for (size_t i = 0; i < tries; i++) {
+            size_t at = only == SIZE_MAX ? (client->current + i) % client->count : only;
+            int64_t left = limit > 0 ? MAX(begin + limit - transport_now_ms(), 1) : 0;
+            enum transport_result result =
+                attempt(client, at, rpc_row(id), body, left, arena, response, err);
+            enum step step = next_step(client, result, id, err);
+
+            if (step == STEP_LOGIN && !logged_in) {
+                logged_in = true;
+                if (login(client, err) < 0)
+                    return -1;
+                i--; /* the same endpoint once more */
+                continue;
+            }
+            if (step == STEP_DONE)
+                client->current = only == SIZE_MAX ? at : client->current;
+            if (step == STEP_DONE || step != STEP_NEXT)
+                return step == STEP_DONE ? 0 : -1;
+            again |= result == TRANSPORT_PASSING;
+            keep_cause(client, result, &kept, &cause, &failure, err);
+            if (limit > 0 && transport_now_ms() - begin >= limit)
+                break;
+        }
+        again = again &&
+                transport_now_ms() - begin + RETRY_PAUSE_MS < client->options.patience_ms &&
+                (limit == 0 || transport_now_ms() - begin + RETRY_PAUSE_MS < limit);
+        if (again)
+            pause_ms(RETRY_PAUSE_MS);
+    }
+    cause.sys = 0;
+    *err = cause;
+    client->failure = failure;
+    if (tries > 1)
+        err_prefix(err, "none of the %zu endpoints could be used; first", tries);
+    return -1;
+}
+
+int client_call_at(struct client *client, size_t at, enum rpc_id id,
+                   const ProtobufCMessage *request, struct arena *arena,
+                   ProtobufCMessage **response, struct err *err)
+{
+    struct buf body = BUF_INIT(CLIENT_RESPONSE_MAX);
+    int rc = -1;
+
+    must(client->count > 0 && rpc_row(id)->path != NULL);
+    must(request->descriptor == rpc_row(id)->request);
+    if (client->options.user != NULL && !client->login_done && login(client, err) < 0)
+        return -1;
+    if (pbjson_write(request, PBJSON_GATEWAY, &body)) {
+        rc = call(client, at, id, buf_slice(&body), arena, response, err);
+    } else {
+        client->failure = (struct client_failure){.kind = CLIENT_FAILURE_LOCAL};
+        err_set(err, ERR_NO_MEMORY, "the request is larger than %lu bytes",
+                (unsigned long)CLIENT_RESPONSE_MAX);
+    }
+    buf_free(&body);
+    return rc;
+}
+
+int client_call(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
+                struct arena *arena, ProtobufCMessage **response, struct err *err)
+{
+    return client_call_at(client, SIZE_MAX, id, request, arena, response, err);
+}
+
+/* ---- streams ---- */
+
+/* One line of a stream, complete. */
+static bool take_line(struct answer *answer, struct slice line)
+{
+    struct slice text = inner_result(line);
+    ProtobufCMessage *message = NULL;
+    struct arena arena;
+    int rc = -1;
+
+    if (text.data == line.data && is_stream_refusal(line)) {
+        read_refusal(answer->endpoint, answer->status, line, &answer->client->failure, answer->err);
+        answer->failed = true;
+        return false;
+    }
+    arena_init(&arena, CLIENT_LINE_MAX * 2);
+    answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
+    if (pbjson_parse(answer->row->response, text, NULL, &arena, &message, answer->err) == 0)
+        rc = answer->each(answer->arg, message, answer->err);
+    arena_free(&arena);
+    answer->failed = rc < 0;
+    answer->ended = rc > 0;
+    return rc == 0;
+}
+
+static bool on_stream_piece(void *arg, long status, struct slice piece)
+{
+    struct answer *answer = arg;
+
+    if (!on_piece(arg, status, piece))
+        return false;
+    while (status == 200) {
+        struct slice rest = buf_slice(&answer->body);
+        const uint8_t *end = rest.size > 0 ? memchr(rest.data, '\n', rest.size) : NULL;
+
+        if (end == NULL)
+            break;
+        if (end != rest.data && !take_line(answer, slice_of(rest.data, (size_t)(end - rest.data))))
+            return false;
+        buf_consume(&answer->body, (size_t)(end - rest.data) + 1);
+    }
+    return true;
+}
+
+static int stream_at(struct client *client, size_t at, const struct rpc_row *row, struct slice body,
+                     client_message_fn *each, void *arg, enum transport_result *result,
+                     struct err *err)
+{
+    struct answer answer = {.client = client,
+                            .endpoint = &client->endpoints[at],
+                            .row = row,
+                            .body = BUF_INIT(CLIENT_LINE_MAX),
+                            .each = each,
+                            .arg = arg,
+                            .err = err};
+    struct exchange exchange = {.endpoint = answer.endpoint,
+                                .path = row->path,
+                                .body = body,
+                                .token = client->token,
+                                .timeout_ms = client->options.command_timeout_ms,
+                                .stream = true,
+                                .chunk = on_stream_piece,
+                                .arg = &answer};
+    int rc = -1;
+
+    *result = transport_exchange(client->transport, &exchange, &client->failure, err);
+    if (*result == TRANSPORT_ANSWERED && exchange.status != 200)
+        read_refusal(answer.endpoint, exchange.status, buf_slice(&answer.body), &client->failure,
+                     err);
+    else if (*result == TRANSPORT_ANSWERED) /* the last line may lack its line end */
+        rc = buf_used(&answer.body) == 0 || take_line(&answer, buf_slice(&answer.body)) ||
+                     answer.ended
+                 ? 0
+                 : -1;
+    else if (*result == TRANSPORT_STOPPED && answer.ended)
+        rc = 0;
+    if (rc == 0)
+        client->failure.kind = CLIENT_FAILURE_NONE;
+    buf_free(&answer.body);
+    return rc;
+}
+
+int client_stream(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
+                  client_message_fn *each, void *arg, struct err *err)
+{
+    int64_t begin = transport_now_ms();
+    struct buf body = BUF_INIT(CLIENT_LINE_MAX);
+    enum transport_result result = TRANSPORT_STOPPED;
+    bool logged_in = false;
+    int rc = -1;
+
+    must(client->count > 0 && rpc_row(id)->path != NULL && rpc_row(id)->kind != RPC_UNARY);
+    if (client->options.user != NULL && !client->login_done && login(client, err) < 0)
+        return -1;
+    if (!pbjson_write(request, PBJSON_GATEWAY, &body)) {
+        client->failure = (struct client_failure){.kind = CLIENT_FAILURE_LOCAL};
+        err_set(err, ERR_NO_MEMORY, "the request is larger than %lu bytes",
+                (unsigned long)CLIENT_LINE_MAX);
+        goto out;
+    }
+    for (size_t i = 0;; i++) {
+        rc = stream_at(client, (client->current + i) % client->count, rpc_row(id), buf_slice(&body),
+                       each, arg, &result, err);
+        if (rc == 0)
+            break;
+        if (old_token(client, err) && !logged_in) {
+            logged_in = true;
+            if (login(client, err) < 0)
+                break;
+            continue;
+        }
+        if (result != TRANSPORT_PASSING && result != TRANSPORT_NOT_SENT)
+            break;
+        if ((i + 1) % client->count != 0)
+            continue;
+        if (result != TRANSPORT_PASSING ||
+            transport_now_ms() - begin + RETRY_PAUSE_MS >= client->options.patience_ms)
+            break;
+        pause_ms(RETRY_PAUSE_MS);
+    }
+out:
+    buf_free(&body);
+    return rc;
+}

@@ -1,0 +1,258 @@
+/*
+ * handshake.c - see handshake.h.
+ *
+ * libcurl makes the SSL_CTX and hands it over before the handshake. Three callbacks are hung in:
+ * verify (which certificate failed, and why; the host name is checked by OpenSSL too, so that all
+ * faults arrive in one place), info (alerts) and client certificate (was one asked for).
+ */
+#include "common/client/handshake.h"
+
+#include "common/base/buf.h"
+#include "common/base/file.h"
+#include "common/base/limits.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+
+static void name_words(const X509_NAME *name, char text[CERT_TEXT_MAX])
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    int length = 0;
+
+    if (bio != NULL && name != NULL &&
+        X509_NAME_print_ex(bio, name, 0, XN_FLAG_ONELINE & ~XN_FLAG_SPC_EQ) > 0)
+        length = BIO_read(bio, text, CERT_TEXT_MAX - 1);
+    text[MAX(length, 0)] = '\0';
+    if (length <= 0)
+        (void)snprintf(text, CERT_TEXT_MAX, "(empty subject)");
+    BIO_free(bio);
+}
+
+static void date_words(const ASN1_TIME *time, char text[CERT_DATE_MAX])
+{
+    struct tm tm = {0};
+
+    if (time == NULL || ASN1_TIME_to_tm(time, &tm) != 1 ||
+        strftime(text, CERT_DATE_MAX, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
+        (void)snprintf(text, CERT_DATE_MAX, "(unreadable date)");
+}
+
+static void one_name(const GENERAL_NAME *name, struct buf *out)
+{
+    char ip[INET6_ADDRSTRLEN];
+    int type;
+    const ASN1_STRING *value = GENERAL_NAME_get0_value(name, &type);
+    const unsigned char *data;
+    int size;
+
+    if (type != GEN_DNS && type != GEN_IPADD)
+        return;
+    data = ASN1_STRING_get0_data(value);
+    size = ASN1_STRING_length(value);
+    if (buf_used(out) > 0)
+        buf_append_text(out, ", ");
+    if (type == GEN_DNS)
+        buf_printf(out, "%.*s", size, (const char *)data);
+    else if ((size == 4 || size == 16) &&
+             inet_ntop(size == 4 ? AF_INET : AF_INET6, data, ip, sizeof(ip)) != NULL)
+        buf_append_text(out, ip);
+}
+
+static void cert_words(X509 *cert, struct cert_words *words)
+{
+    struct buf names = BUF_INIT(CERT_NAMES_MAX - 1);
+    GENERAL_NAMES *list = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+
+    name_words(X509_get_subject_name(cert), words->subject);
+    name_words(X509_get_issuer_name(cert), words->issuer);
+    date_words(X509_get0_notBefore(cert), words->not_before);
+    date_words(X509_get0_notAfter(cert), words->not_after);
+    for (int i = 0; i < sk_GENERAL_NAME_num(list); i++)
+        one_name(sk_GENERAL_NAME_value(list, i), &names);
+    (void)snprintf(words->names, sizeof(words->names), "%s", buf_text(&names));
+    buf_free(&names);
+    GENERAL_NAMES_free(list);
+}
+
+static enum handshake_fault fault_of(int error)
+{
+    switch (error) {
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return FAULT_HOST;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return FAULT_EXPIRED;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return FAULT_NOT_YET_VALID;
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+        return FAULT_UNKNOWN_CA;
+    default:
+        return FAULT_OTHER;
+    }
+}
+
+static struct handshake *of_ssl(const SSL *ssl)
+{
+    return SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+}
+
+static int on_verify(int ok, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct handshake *handshake = of_ssl(ssl);
+    X509 *cert = X509_STORE_CTX_get_current_cert(store);
+    int error = X509_STORE_CTX_get_error(store);
+
+    if (!ok && handshake->fault == FAULT_NONE) {
+        handshake->fault = fault_of(error);
+        handshake->fault_text = X509_verify_cert_error_string(error);
+        handshake->depth = X509_STORE_CTX_get_error_depth(store);
+        if (cert != NULL)
+            cert_words(cert, &handshake->cert);
+    }
+    return ok;
+}
+
+static void on_info(const SSL *ssl, int where, int value)
+{
+    if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT && (value & 0xff) != SSL_AD_CLOSE_NOTIFY)
+        of_ssl(ssl)->alert = value & 0xff;
+}
+
+static int on_client_cert(SSL *ssl, X509 **cert, EVP_PKEY **key)
+{
+    (void)cert;
+    (void)key;
+    of_ssl(ssl)->asked = true;
+    return 0; /* none to offer: this is only called when no certificate was configured */
+}
+
+void handshake_reset(struct handshake *handshake, const char *host, bool verify)
+{
+    *handshake = (struct handshake){.host = host, .verify = verify, .alert = -1};
+}
+
+CURLcode handshake_hook(CURL *easy, void *ssl_ctx, void *data)
+{
+    struct handshake *handshake = data;
+    SSL_CTX *context = ssl_ctx;
+    X509_VERIFY_PARAM *param = SSL_CTX_get0_param(context);
+
+    (void)easy;
+    SSL_CTX_set_app_data(context, handshake);
+    SSL_CTX_set_info_callback(context, on_info);
+    SSL_CTX_set_client_cert_cb(context, on_client_cert);
+    if (!handshake->verify)
+        return CURLE_OK;
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_verify);
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
+                                               X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (X509_VERIFY_PARAM_set1_ip_asc(param, handshake->host) != 1 &&
+        X509_VERIFY_PARAM_set1_host(param, handshake->host, 0) != 1)
+        return CURLE_SSL_CERTPROBLEM; /* a host that OpenSSL does not take could not be checked */
+    return CURLE_OK;
+}
+
+static int no_password(char *text, int size, int writing, void *arg)
+{
+    (void)text;
+    (void)size;
+    (void)writing;
+    (void)arg;
+    return -1; /* never ask on the terminal in the middle of a command */
+}
+
+/* Make a BIO of the file's bytes; they must outlive it. */
+static BIO *open_pem(const char *path, struct buf *content, struct err *err)
+{
+    FILE *file = fopen(path, "re");
+    BIO *bio = NULL;
+
+    if (file == NULL) {
+        err_sys(err, errno, "open %s", path);
+        return NULL;
+    }
+    (void)fclose(file);
+    if (file_read_all(path, content, err) == 0) {
+        bio = BIO_new_mem_buf(content->data != NULL ? (const void *)content->data : "",
+                              (int)buf_used(content));
+        must(bio != NULL);
+    }
+    return bio;
+}
+
+static X509 *read_cert(const char *path, struct err *err)
+{
+    struct buf content = BUF_INIT(CLIENT_FILE_MAX);
+    BIO *bio = open_pem(path, &content, err);
+    X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
+
+    if (bio != NULL && cert == NULL)
+        err_set(err, ERR_FORMAT, "%s holds no certificate in PEM form", path);
+    BIO_free(bio);
+    buf_free(&content);
+    return cert;
+}
+
+static EVP_PKEY *read_key(const char *path, struct err *err)
+{
+    struct buf content = BUF_INIT(CLIENT_FILE_MAX);
+    BIO *bio = open_pem(path, &content, err);
+    EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+
+    if (bio != NULL && key == NULL)
+        err_set(err, ERR_FORMAT, "%s holds no unencrypted private key in PEM form", path);
+    BIO_free(bio);
+    if (content.data != NULL)
+        wipe(content.data, content.size);
+    buf_free(&content);
+    return key;
+}
+
+int credentials_check(const char *ca, const char *cert_path, const char *key_path,
+                      struct cert_words *own, bool *own_expired, struct err *err)
+{
+    X509 *cert = NULL;
+    EVP_PKEY *key = NULL;
+    int rc = -1;
+
+    *own = (struct cert_words){0};
+    *own_expired = false;
+    if (ca != NULL) {
+        cert = read_cert(ca, err);
+        if (cert == NULL)
+            return -1;
+        X509_free(cert);
+        cert = NULL;
+    }
+    if (cert_path == NULL)
+        return 0;
+    cert = read_cert(cert_path, err);
+    if (cert == NULL)
+        goto out;
+    key = read_key(key_path, err);
+    if (key == NULL)
+        goto out;
+    cert_words(cert, own);
+    *own_expired = X509_cmp_current_time(X509_get0_notAfter(cert)) < 0;
+    if (X509_check_private_key(cert, key) != 1) {
+        err_set(err, ERR_TLS,
+                "tls: private key does not match public key: %s is not the key of %s (%s)",
+                key_path, cert_path, own->subject);
+        goto out;
+    }
+    rc = 0;
+out:
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return rc;
+}

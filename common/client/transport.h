@@ -1,0 +1,56 @@
+/*
+ * transport.h (edge) - one POST of JSON to one endpoint, over libcurl, and in words why it failed.
+ * libcurl stays behind this header. Thread: one at a time.
+ */
+#ifndef COMMON_CLIENT_TRANSPORT_H
+#define COMMON_CLIENT_TRANSPORT_H
+
+#include "common/base/buf.h"
+#include "common/client/client.h"
+#include "common/client/endpoint.h"
+
+struct transport; /* a kept-alive connection and what is needed to open another */
+
+struct transport_options {
+    const char *cacert, *cert, *key; /* PEM files, NULL = none; borrowed for the transport's life */
+    bool skip_verify;
+    int64_t dial_timeout_ms;
+};
+
+enum transport_result {
+    TRANSPORT_ANSWERED, /* an HTTP status arrived, and all of the body */
+    TRANSPORT_NOT_SENT, /* the server cannot have seen the request */
+    TRANSPORT_PASSING,  /* not sent, for a cause that may pass: refused, socket not there yet */
+    TRANSPORT_UNSURE,   /* it may have */
+    TRANSPORT_STOPPED,  /* a callback said so; err is what it left there */
+};
+
+struct exchange {
+    const struct endpoint *endpoint; /* borrowed */
+    const char *path;                /* "/v3/kv/put" */
+    struct slice body;
+    const char *token;  /* NULL = none */
+    int64_t timeout_ms; /* until the whole answer, or in a stream its first bytes, are there; 0 =
+                           none */
+    bool stream;
+    /* A piece of the body; false stops the transfer. */
+    bool (*chunk)(void *arg, long status, struct slice piece);
+    /* About once a second while nothing arrives; false stops. May be NULL. */
+    bool (*idle)(void *arg, int64_t waited_ms);
+    void *arg;
+    long status; /* out: HTTP status */
+};
+
+/* Check the files (ERR_IO, ERR_FORMAT, ERR_TLS); no connection yet. */
+int transport_new(const struct transport_options *options, struct transport **transport,
+                  struct client_failure *failure, struct err *err) MUST_CHECK;
+void transport_free(struct transport *transport); /* NULL is fine */
+
+/* On NOT_SENT, PASSING and UNSURE err and failure tell the cause and what to do. */
+enum transport_result transport_exchange(struct transport *transport, struct exchange *exchange,
+                                         struct client_failure *failure,
+                                         struct err *err) MUST_CHECK;
+
+int64_t transport_now_ms(void); /* a clock that never goes back */
+
+#endif
