@@ -10,7 +10,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 
 #define NAME_MAX_BYTES 64 /* of a flag's or a variable's name */
@@ -570,7 +569,8 @@ static bool read_environment(struct args *args, size_t globals, char *const *env
 
 static enum args_outcome help_on(struct args *args, const char *topic, size_t length)
 {
-    (void)snprintf(args->topic, sizeof(args->topic), "%.*s", (int)length, topic);
+    length = MIN(MIN(length, strlen(topic)), sizeof(args->topic) - 1);
+    memcpy(args->topic, topic, length); /* zeroed before */
     return ARGS_HELP;
 }
 
@@ -601,7 +601,7 @@ static enum args_outcome choose(struct walk *walk, size_t *used, bool *help)
             return help_on(walk->args, group->words, first_word(group));
         *used = 2;
     }
-    return from == 1 ? help_on(walk->args, walk->args->command->words, INT_MAX) : ARGS_RUN;
+    return from == 1 ? help_on(walk->args, walk->args->command->words, SIZE_MAX) : ARGS_RUN;
 }
 
 enum args_outcome args_parse(const struct grammar *grammar, int argc, char *const *argv,
@@ -620,7 +620,7 @@ enum args_outcome args_parse(const struct grammar *grammar, int argc, char *cons
     add_values(args, grammar->globals, grammar->global_count);
     outcome = choose(&walk, &used, &help);
     if (outcome == ARGS_WRONG || help || (outcome == ARGS_HELP && used > 0))
-        return outcome == ARGS_RUN ? help_on(args, args->command->words, INT_MAX) : outcome;
+        return outcome == ARGS_RUN ? help_on(args, args->command->words, SIZE_MAX) : outcome;
     if (outcome == ARGS_RUN)
         add_values(args, args->command->flags, args->command->flag_count);
     if (!read_words(&walk, used, &help))

@@ -78,7 +78,7 @@ enum args_outcome {
 
 struct args {
     const struct command *command; /* ARGS_RUN */
-    const char *topic;             /* ARGS_HELP: command words or a group's word; "" = everything */
+    char topic[64]; /* ARGS_HELP: command words or a word of a group; "" = everything */
     struct flag_value values[ARGS_FLAGS_MAX];
     size_t value_count;
     const char **words; /* owned list of borrowed words behind the command's */

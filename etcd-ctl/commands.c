@@ -1,0 +1,186 @@
+/* commands.c - the tables of etcd-ctl: flags, commands, old spellings. The commands of a group
+ * stand together. */
+#include "etcd-ctl/ctl.h"
+
+static const struct flag globals[] = {
+    {"endpoints", 0, FLAG_LIST, CLIENT_ENDPOINTS_DEFAULT,
+     "servers to ask: host:port, URL or unix socket"},
+    {"write-out", 'w', FLAG_TEXT, "simple", "output format: simple, json, fields, table, protobuf"},
+    {"hex", 0, FLAG_BOOL, "", "print bytes as \\xNN"},
+    {"cacert", 0, FLAG_TEXT, "",
+     "PEM file of the CAs that may have signed the server's certificate"},
+    {"cert", 0, FLAG_TEXT, "", "PEM file of the client certificate"},
+    {"key", 0, FLAG_TEXT, "", "PEM file of its private key"},
+    {"insecure-transport", 0, FLAG_BOOL, "true",
+     "no TLS for endpoints without scheme and certificates"},
+    {"insecure-skip-tls-verify", 0, FLAG_BOOL, "", "take any server certificate"},
+    {"user", 0, FLAG_TEXT, "", "NAME:PASSWORD, or NAME and a prompt"},
+    {"password", 0, FLAG_TEXT, "", "password; then --user is the name alone"},
+    {"command-timeout", 0, FLAG_DURATION, "5s", "time for one request"},
+    {"dial-timeout", 0, FLAG_DURATION, "2s", "time for a connection to be made"},
+    {"keepalive-time", 0, FLAG_DURATION, "2s", "accepted; the kernel's keepalive is used"},
+    {"keepalive-timeout", 0, FLAG_DURATION, "6s", "accepted; the kernel's keepalive is used"},
+    {"debug", 0, FLAG_BOOL, "", "print the settings on standard error"},
+};
+
+static const struct flag put_flags[] = {
+    {"lease", 0, FLAG_TEXT, "0", "lease (hex) that the key is attached to"},
+    {"prev-kv", 0, FLAG_BOOL, "", "print the key and value before"},
+    {"ignore-value", 0, FLAG_BOOL, "", "keep the present value"},
+    {"ignore-lease", 0, FLAG_BOOL, "", "keep the present lease"},
+};
+static const struct flag get_flags[] = {
+    {"prefix", 0, FLAG_BOOL, "", "all keys that begin with KEY"},
+    {"from-key", 0, FLAG_BOOL, "", "all keys from KEY on"},
+    {"limit", 0, FLAG_INT, "0", "at most so many keys; 0 is no limit"},
+    {"rev", 0, FLAG_INT, "0", "as of this revision; 0 is the newest"},
+    {"order", 0, FLAG_TEXT, "", "ASCEND or DESCEND"},
+    {"sort-by", 0, FLAG_TEXT, "", "CREATE, KEY, MODIFY, VALUE or VERSION"},
+    {"keys-only", 0, FLAG_BOOL, "", "keys without values"},
+    {"count-only", 0, FLAG_BOOL, "", "only the count (with -w fields)"},
+    {"print-value-only", 0, FLAG_BOOL, "", "values without keys"},
+    {"consistency", 0, FLAG_TEXT, "l", "l (linearizable) or s (serializable)"},
+    {"min-create-rev", 0, FLAG_INT, "0", "leave out keys created before; 0 is off"},
+    {"max-create-rev", 0, FLAG_INT, "0", "leave out keys created later; 0 is off"},
+    {"min-mod-rev", 0, FLAG_INT, "0", "leave out keys changed before; 0 is off"},
+    {"max-mod-rev", 0, FLAG_INT, "0", "leave out keys changed later; 0 is off"},
+};
+static const struct flag del_flags[] = {
+    {"prefix", 0, FLAG_BOOL, "", "all keys that begin with KEY"},
+    {"from-key", 0, FLAG_BOOL, "", "all keys from KEY on"},
+    {"prev-kv", 0, FLAG_BOOL, "", "print what was deleted"},
+    {"range", 0, FLAG_BOOL, "", "a RANGE_END is meant"},
+};
+static const struct flag txn_flags[] = {
+    {"interactive", 'i', FLAG_BOOL, "", "print what is asked for"},
+};
+static const struct flag compaction_flags[] = {
+    {"physical", 0, FLAG_BOOL, "", "wait until the space is free"},
+};
+static const struct flag cluster_flags[] = {
+    {"cluster", 0, FLAG_BOOL, "", "all client URLs of the member list"},
+};
+static const struct flag hashkv_flags[] = {
+    {"cluster", 0, FLAG_BOOL, "", "all client URLs of the member list"},
+    {"rev", 0, FLAG_INT, "0", "hash up to this revision; 0 is the newest"},
+};
+static const struct flag member_add_flags[] = {
+    {"peer-urls", 0, FLAG_LIST, "", "peer URLs of the new member"},
+    {"learner", 0, FLAG_BOOL, "", "add it as a member that does not vote"},
+};
+static const struct flag member_update_flags[] = {
+    {"peer-urls", 0, FLAG_LIST, "", "its new peer URLs"},
+};
+static const struct flag timetolive_flags[] = {
+    {"keys", 0, FLAG_BOOL, "", "list the keys attached"},
+};
+static const struct flag keep_alive_flags[] = {
+    {"once", 0, FLAG_BOOL, "", "renew it one time and end"},
+};
+static const struct flag user_add_flags[] = {
+    {"new-user-password", 0, FLAG_TEXT, "", "its password"},
+    {"no-password", 0, FLAG_BOOL, "", "no password: only certificates"},
+    {"interactive", 'i', FLAG_BOOL, "true", "ask for the password twice; false reads one line"},
+};
+static const struct flag user_passwd_flags[] = {
+    {"interactive", 'i', FLAG_BOOL, "true", "ask for the password twice; false reads one line"},
+};
+static const struct flag user_get_flags[] = {
+    {"detail", 0, FLAG_BOOL, "", "print its roles' permissions too"},
+};
+static const struct flag permission_flags[] = {
+    {"prefix", 0, FLAG_BOOL, "", "all keys that begin with KEY"},
+    {"from-key", 0, FLAG_BOOL, "", "all keys from KEY on"},
+};
+
+#define FLAGS(table) (table), ARRAY_LEN(table)
+#define NO_FLAGS NULL, 0
+
+static const struct command commands[] = {
+    {"put", "KEY [VALUE]", "store a value (from standard input without VALUE)", FLAGS(put_flags),
+     cmd_put, false},
+    {"get", "KEY [RANGE_END]", "print a key or a range of keys", FLAGS(get_flags), cmd_get, false},
+    {"del", "KEY [RANGE_END]", "delete a key or a range of keys", FLAGS(del_flags), cmd_del, false},
+    {"txn", "", "compare and do, all in one step, from standard input", FLAGS(txn_flags), cmd_txn,
+     false},
+    {"compaction", "REVISION", "forget the history before a revision", FLAGS(compaction_flags),
+     cmd_compaction, false},
+    {"alarm disarm", "", "switch all alarms off", NO_FLAGS, cmd_alarm_disarm, false},
+    {"alarm list", "", "print all alarms", NO_FLAGS, cmd_alarm_list, false},
+    {"auth disable", "", "switch authentication off", NO_FLAGS, cmd_auth_disable, false},
+    {"auth enable", "", "switch authentication on", NO_FLAGS, cmd_auth_enable, false},
+    {"auth status", "", "is authentication on?", NO_FLAGS, cmd_auth_status, false},
+    {"completion", "bash", "print a script for the shell's completion", NO_FLAGS, cmd_completion,
+     true},
+    {"defrag", "", "give free space of the database back to the file system", FLAGS(cluster_flags),
+     cmd_defrag, false},
+    {"endpoint hashkv", "", "hash of the keys and revisions of each endpoint", FLAGS(hashkv_flags),
+     cmd_endpoint_hashkv, false},
+    {"endpoint health", "", "does each endpoint answer?", FLAGS(cluster_flags), cmd_endpoint_health,
+     false},
+    {"endpoint status", "", "state of each endpoint", FLAGS(cluster_flags), cmd_endpoint_status,
+     false},
+    {"lease grant", "TTL", "make a lease of TTL seconds", NO_FLAGS, cmd_lease_grant, false},
+    {"lease keep-alive", "ID", "renew a lease until it is gone", FLAGS(keep_alive_flags),
+     cmd_lease_keep_alive, false},
+    {"lease list", "", "print all leases", NO_FLAGS, cmd_lease_list, false},
+    {"lease revoke", "ID", "end a lease and delete its keys", NO_FLAGS, cmd_lease_revoke, false},
+    {"lease timetolive", "ID", "print a lease", FLAGS(timetolive_flags), cmd_lease_timetolive,
+     false},
+    {"member add", "NAME --peer-urls=URLS", "add a member", FLAGS(member_add_flags), cmd_member_add,
+     false},
+    {"member list", "", "print the members", NO_FLAGS, cmd_member_list, false},
+    {"member promote", "ID", "let a learner vote", NO_FLAGS, cmd_member_promote, false},
+    {"member remove", "ID", "remove a member", NO_FLAGS, cmd_member_remove, false},
+    {"member update", "ID --peer-urls=URLS", "change a member's peer URLs",
+     FLAGS(member_update_flags), cmd_member_update, false},
+    {"move-leader", "ID", "make another member leader", NO_FLAGS, cmd_move_leader, false},
+    {"role add", "ROLE", "make a role", NO_FLAGS, cmd_role_add, false},
+    {"role delete", "ROLE", "delete a role", NO_FLAGS, cmd_role_delete, false},
+    {"role get", "ROLE", "print a role's permissions", NO_FLAGS, cmd_role_get, false},
+    {"role grant-permission", "ROLE read|write|readwrite KEY [END]", "allow a role to use keys",
+     FLAGS(permission_flags), cmd_role_grant_permission, false},
+    {"role list", "", "print all roles", NO_FLAGS, cmd_role_list, false},
+    {"role revoke-permission", "ROLE KEY [END]", "take a permission back", FLAGS(permission_flags),
+     cmd_role_revoke_permission, false},
+    {"user add", "NAME[:PASSWORD]", "make a user", FLAGS(user_add_flags), cmd_user_add, false},
+    {"user delete", "NAME", "delete a user", NO_FLAGS, cmd_user_delete, false},
+    {"user get", "NAME", "print a user's roles", FLAGS(user_get_flags), cmd_user_get, false},
+    {"user grant-role", "NAME ROLE", "give a role to a user", NO_FLAGS, cmd_user_grant_role, false},
+    {"user list", "", "print all users", NO_FLAGS, cmd_user_list, false},
+    {"user passwd", "NAME", "change a user's password", FLAGS(user_passwd_flags), cmd_user_passwd,
+     false},
+    {"user revoke-role", "NAME ROLE", "take a role from a user", NO_FLAGS, cmd_user_revoke_role,
+     false},
+    {"version", "", "print the version", NO_FLAGS, cmd_version, true},
+};
+
+static const struct alias aliases[] = {
+    {"cert-file", "cert"},          {"key-file", "key"},
+    {"ca-file", "cacert"},          {"peers", "endpoints"},
+    {"endpoint", "endpoints"},      {"-C", "endpoints"},
+    {"timeout", "command-timeout"}, {"total-timeout", "command-timeout"},
+    {"username", "user"},           {"-u", "user"},
+};
+
+static const struct old_word old_words[] = {
+    {"ls", "get DIR --prefix --keys-only"},
+    {"set", "put KEY VALUE"},
+    {"mk", "put KEY VALUE"},
+    {"update", "put KEY VALUE"},
+    {"rm", "del KEY (--prefix for all below it)"},
+    {"rmdir", "del DIR --prefix"},
+    {"cluster-health", "endpoint health --cluster"},
+    {"backup", "snapshot save FILE"},
+};
+
+const struct grammar ctl_grammar = {
+    .commands = commands,
+    .command_count = ARRAY_LEN(commands),
+    .globals = globals,
+    .global_count = ARRAY_LEN(globals),
+    .aliases = aliases,
+    .alias_count = ARRAY_LEN(aliases),
+    .old_words = old_words,
+    .old_word_count = ARRAY_LEN(old_words),
+};
