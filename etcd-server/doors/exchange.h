@@ -1,0 +1,142 @@
+/*
+ * exchange.h - one HTTP request and its answer, whatever the framing (http1.h now, HTTP/2 later).
+ *
+ * The framing makes it when a whole request is there and hands it to the door's handler; the
+ * handler answers at once or later:
+ *     exchange_answer()                                   a whole answer, or
+ *     exchange_begin(), exchange_send()..., exchange_end()  one in pieces, or exchange_abort()
+ * After answer, end, abort or gone() the exchange belongs to the framing again and must not be
+ * touched. Thread: core.
+ */
+#ifndef ETCD_SERVER_DOORS_EXCHANGE_H
+#define ETCD_SERVER_DOORS_EXCHANGE_H
+
+#include "common/base/err.h"
+#include "etcd-server/host/link.h"
+
+enum exchange_method {
+    METHOD_GET,
+    METHOD_HEAD,
+    METHOD_POST,
+    METHOD_PUT,
+    METHOD_DELETE,
+    METHOD_OPTIONS,
+    METHOD_OTHER
+};
+
+struct exchange_field {
+    struct slice name; /* as sent; compare with exchange_name_is() */
+    struct slice value;
+};
+
+/* The head of an answer. Everything is borrowed for the call only. */
+struct exchange_head {
+    unsigned status;          /* 200 */
+    const char *content_type; /* NULL: none */
+    const char *fields;       /* further lines, each "Name: value\r\n"; NULL: none */
+    const char *more_fields;  /* the same once more (what the client door adds); NULL: none */
+};
+
+struct exchange;
+
+struct exchange_ops {
+    void (*answer)(struct exchange *exchange, const struct exchange_head *head, struct slice body);
+    void (*begin)(struct exchange *exchange, const struct exchange_head *head);
+    void (*send)(struct exchange *exchange, struct slice bytes);
+    void (*end)(struct exchange *exchange);
+    void (*abort)(struct exchange *exchange);
+    bool (*full)(struct exchange *exchange);
+    void (*again)(struct exchange *exchange);
+    void (*wake_at)(struct exchange *exchange, uint64_t at_ms);
+};
+
+struct exchange {
+    /* the request: `body` is good during the handler's start() only, the rest until the end */
+    enum exchange_method method;
+    struct slice path;  /* as sent, without the query */
+    struct slice query; /* without the '?' */
+    struct slice host;  /* the Host header, or that of an absolute target */
+    const struct exchange_field *fields;
+    size_t field_count;
+    struct slice body;
+    uint64_t body_bytes; /* how long the body is, as far as it is known */
+    bool body_too_large; /* longer than JSON_BODY_MAX_BYTES: `body` is empty, the connection ends */
+
+    struct link *link; /* facts of the connection; borrowed */
+    const struct exchange_ops *ops;
+
+    /* the handler's; each may be NULL */
+    void *state;
+    const char *common_fields; /* what the client door adds to every head (CORS); NULL: none */
+    void (*drained)(struct exchange *exchange); /* send more: exchange_full() was true before */
+    void (*turn)(struct exchange *exchange);    /* asked for by exchange_again() */
+    void (*wake)(struct exchange *exchange);    /* exchange_wake_at() */
+    void (*stop)(struct exchange *exchange);    /* the server stops: end a stream soon */
+    void (*gone)(struct exchange *exchange);    /* the client went: drop `state`, do not answer */
+};
+
+static inline void exchange_answer(struct exchange *exchange, const struct exchange_head *head,
+                                   struct slice body)
+{
+    exchange->ops->answer(exchange, head, body);
+}
+
+static inline void exchange_begin(struct exchange *exchange, const struct exchange_head *head)
+{
+    exchange->ops->begin(exchange, head);
+}
+
+static inline void exchange_send(struct exchange *exchange, struct slice bytes)
+{
+    exchange->ops->send(exchange, bytes);
+}
+
+static inline void exchange_end(struct exchange *exchange)
+{
+    exchange->ops->end(exchange);
+}
+
+/* Cut the answer so that the client notices: something failed in the middle of it. */
+static inline void exchange_abort(struct exchange *exchange)
+{
+    exchange->ops->abort(exchange);
+}
+
+/* More than HTTP_OUT_HIGH_BYTES wait to be sent: stop until drained(). */
+static inline bool exchange_full(struct exchange *exchange)
+{
+    return exchange->ops->full(exchange);
+}
+
+/* Call exchange->turn on a later turn of the loop. */
+static inline void exchange_again(struct exchange *exchange)
+{
+    exchange->ops->again(exchange);
+}
+
+/* Call exchange->wake at that time of the link's clock; 0 = never. */
+static inline void exchange_wake_at(struct exchange *exchange, uint64_t at_ms)
+{
+    exchange->ops->wake_at(exchange, at_ms);
+}
+
+/* The value of a header, names compared without case; false when there is none. */
+bool exchange_field(const struct exchange *exchange, const char *name, struct slice *value);
+bool exchange_name_is(struct slice name, const char *lower_case);
+bool exchange_name_starts(struct slice name, const char *lower_case);
+
+/* A text/plain answer as Go's http.Error gives it: `text` and a line end. */
+void exchange_text(struct exchange *exchange, unsigned status, const char *text);
+void exchange_not_found(struct exchange *exchange);
+void exchange_not_allowed(struct exchange *exchange, const char *allow); /* NULL: no Allow */
+
+/* The next `name=value` of a query, percent-decoded by nobody; false at the end. */
+bool exchange_next_parameter(struct slice *query, struct slice *name, struct slice *value);
+
+/* Whoever takes requests from a framing. */
+struct exchange_handler {
+    void *arg;
+    void (*start)(void *arg, struct exchange *exchange);
+};
+
+#endif

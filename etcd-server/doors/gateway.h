@@ -1,0 +1,38 @@
+/*
+ * gateway.h - the JSON gateway: POST /v3/... becomes a struct call, its answer JSON (api.md 12).
+ *
+ * Knows the table of RPCs and the JSON mapping; knows neither HTTP framing nor handlers. Unary
+ * answers are one body; a Range is produced in chunks as the socket drains; streams are one
+ * {"result":{}} a line. A BIDI body's JSON values are the messages, handed on one per turn.
+ * Calls carry through_gateway, and common_name even so: the service refuses it when auth is on
+ * (api.md 9.3). The door cancels a call when its Grpc-Timeout ends (504), the client goes or the
+ * server stops (streams only). Pure; thread: core.
+ */
+#ifndef ETCD_SERVER_DOORS_GATEWAY_H
+#define ETCD_SERVER_DOORS_GATEWAY_H
+
+#include "etcd-server/doors/exchange.h"
+#include "etcd-server/service/call.h"
+#include "etcd-server/service/metrics.h"
+
+struct gateway_config {
+    struct service *service; /* handed to the two below; borrowed */
+    void (*start)(struct service *service, struct call *call);  /* service_start */
+    void (*cancel)(struct service *service, struct call *call); /* service_cancel */
+    struct metrics *metrics;                                    /* borrowed; NULL: not counted */
+    size_t max_message_bytes; /* --max-request-bytes + REQUEST_OVERHEAD_BYTES; above: code 8 */
+};
+
+struct gateway;
+struct gateway *gateway_new(const struct gateway_config *config) MUST_CHECK; /* owned */
+void gateway_free(struct gateway *gateway); /* after its last exchange; NULL is fine */
+
+/* Does the gateway answer this path: "/v3/..." or "/v3beta/..."? */
+bool gateway_serves(struct slice path);
+/* Take an exchange of such a path, percent-decoded already. */
+void gateway_start(struct gateway *gateway, struct exchange *exchange, struct slice path);
+
+/* HTTP status of a gRPC code. */
+unsigned gateway_status(enum grpc_code code);
+
+#endif

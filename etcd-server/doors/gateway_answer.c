@@ -1,0 +1,326 @@
+/*
+ * gateway_answer.c - the answering half of gateway.h: what call->ops do, and errors as JSON.
+ *
+ *   reply        {...}                       one body
+ *   reply_range  {...,"kvs":[ pieces ... ]}  one body if it fits into RANGE_CHUNK_BYTES
+ *   send         {"result":{...}}\n          a chunk each
+ */
+#include "etcd-server/doors/gateway_internal.h"
+
+#include "common/base/limits.h"
+#include "common/schema/kv.pb-c.h"
+#include "common/schema/pbjson.h"
+
+#define KEEP_SCRATCH_BYTES (1UL * MIB)
+#define PIECES_PER_TURN 8 /* a reader as fast as we are must not keep the others waiting */
+
+static const char json_type[] = "application/json";
+static const char grpc_field[] = "Grpc-Metadata-Content-Type: application/grpc\r\n";
+
+unsigned gateway_status(enum grpc_code code)
+{
+    switch (code) {
+    case GRPC_OK:
+        return 200;
+    case GRPC_CANCELLED:
+        return 499;
+    case GRPC_INVALID_ARGUMENT:
+    case GRPC_FAILED_PRECONDITION:
+    case GRPC_OUT_OF_RANGE:
+        return 400;
+    case GRPC_DEADLINE_EXCEEDED:
+        return 504;
+    case GRPC_NOT_FOUND:
+        return 404;
+    case GRPC_ALREADY_EXISTS:
+    case GRPC_ABORTED:
+        return 409;
+    case GRPC_PERMISSION_DENIED:
+        return 403;
+    case GRPC_RESOURCE_EXHAUSTED:
+        return 429;
+    case GRPC_UNIMPLEMENTED:
+        return 501;
+    case GRPC_UNAVAILABLE:
+        return 503;
+    case GRPC_UNAUTHENTICATED:
+        return 401;
+    case GRPC_UNKNOWN:
+    case GRPC_INTERNAL:
+    case GRPC_DATA_LOSS:
+        return 500;
+    }
+    return 500;
+}
+
+static struct gateway_call *of_call(struct call *call)
+{
+    return CONTAINER_OF(call, struct gateway_call, call);
+}
+
+static struct buf *scratch_of(struct gateway *gateway)
+{
+    buf_reset(&gateway->scratch);
+    if (gateway->scratch.capacity > KEEP_SCRATCH_BYTES)
+        buf_free(&gateway->scratch);
+    return &gateway->scratch;
+}
+
+/* ---- errors (api.md 12.3; design.md: the members of both gateway versions) ---- */
+
+static void put_error(struct buf *out, enum grpc_code code, const char *text, bool both)
+{
+    struct slice message = slice_text(text);
+
+    buf_append_text(out, "{");
+    if (both) {
+        buf_append_text(out, "\"error\":");
+        pbjson_write_string(message, out);
+        buf_append_text(out, ",");
+    }
+    buf_append_text(out, "\"code\":");
+    buf_append_uint(out, (uint64_t)code);
+    buf_append_text(out, ",\"message\":");
+    pbjson_write_string(message, out);
+    buf_append_text(out, "}");
+}
+
+void gateway_refuse_exchange(struct gateway *gateway, struct exchange *exchange,
+                             enum grpc_code code, const char *text)
+{
+    struct exchange_head head = {.status = gateway_status(code), .content_type = json_type};
+    struct buf *out = scratch_of(gateway);
+
+    put_error(out, code, text, true);
+    exchange_answer(exchange, &head, buf_slice(out));
+}
+
+static void put_stream_error(struct buf *out, enum grpc_code code, const char *text)
+{
+    buf_append_text(out, "{\"error\":");
+    put_error(out, code, text, false);
+    buf_append_text(out, "}");
+}
+
+void gateway_refuse(struct gateway_call *call, enum grpc_code code, const char *text)
+{
+    struct exchange_head head = {.status = gateway_status(code), .content_type = json_type};
+    struct exchange *exchange = call->exchange;
+    struct gateway *gateway = call->gateway;
+    bool begun = call->state == GATEWAY_STREAM;
+    bool unary = call->call.row->kind == RPC_UNARY;
+    struct buf *out;
+
+    gateway_call_over(call, code);
+    if (unary) {
+        gateway_refuse_exchange(gateway, exchange, code, text);
+        return;
+    }
+    out = scratch_of(gateway);
+    put_stream_error(out, code, text);
+    if (!begun) {
+        exchange_answer(exchange, &head, buf_slice(out));
+        return;
+    }
+    buf_append_text(out, "\n");
+    exchange_send(exchange, buf_slice(out));
+    exchange_end(exchange);
+}
+
+/* ---- unary ---- */
+
+static void count_sent(struct gateway_call *call)
+{
+    if (call->gateway->config.metrics != NULL)
+        call->gateway->config.metrics->rpcs[call->call.row->id].sent++;
+}
+
+static void op_reply(struct call *base, const ProtobufCMessage *response)
+{
+    static const struct exchange_head head = {
+        .status = 200, .content_type = json_type, .fields = grpc_field};
+    struct gateway_call *call = of_call(base);
+    struct exchange *exchange = call->exchange;
+    struct buf *out = scratch_of(call->gateway);
+
+    must(call->state == GATEWAY_WAITING && call->call.row->kind == RPC_UNARY);
+    must(response->descriptor == call->call.row->response);
+    if (!pbjson_write(response, PBJSON_GATEWAY, out)) {
+        gateway_refuse(call, GRPC_RESOURCE_EXHAUSTED, "grpc: the answer is larger than max");
+        return;
+    }
+    count_sent(call);
+    gateway_call_over(call, GRPC_OK);
+    exchange_answer(exchange, &head, buf_slice(out));
+}
+
+/* ---- ranges ---- */
+
+/* One piece of about RANGE_CHUNK_BYTES; sets *ended behind the last. False: `source` is damaged. */
+static bool put_piece(struct gateway_call *call, struct buf *out, bool *ended)
+{
+    struct slice key_value;
+
+    *ended = false;
+    while (buf_used(out) < RANGE_CHUNK_BYTES) {
+        if (!call->source->next(call->source, &key_value)) {
+            bool more = call->source->more(call->source);
+
+            if (!call->range_first)
+                buf_append_text(out, "]");
+            buf_append_text(out, more ? ",\"more\":true}" : "}");
+            *ended = true;
+            return true;
+        }
+        buf_append_text(out, call->range_first ? ",\"kvs\":[" : ",");
+        call->range_first = false;
+        if (!pbjson_write_encoded(&mvccpb__key_value__descriptor, key_value, PBJSON_GATEWAY, out))
+            return false;
+    }
+    return true;
+}
+
+static void range_over(struct gateway_call *call)
+{
+    call->source->free(call->source);
+    call->source = NULL;
+    gateway_call_over(call, GRPC_OK);
+}
+
+/* Write pieces until the end, or the link is full. */
+static void go_on(struct gateway_call *call)
+{
+    struct exchange *exchange = call->exchange;
+    bool ended = false;
+
+    for (int pieces = 0; !exchange_full(exchange); pieces++) {
+        struct buf *out;
+
+        if (pieces == PIECES_PER_TURN) {
+            exchange_again(exchange);
+            return;
+        }
+        out = scratch_of(call->gateway);
+        if (!put_piece(call, out, &ended)) {
+            range_over(call);
+            exchange_abort(exchange);
+            return;
+        }
+        exchange_send(exchange, buf_slice(out));
+        if (ended) {
+            range_over(call);
+            exchange_end(exchange);
+            return;
+        }
+    }
+}
+
+static void on_range_turn(struct exchange *exchange)
+{
+    go_on(exchange->state);
+}
+
+static void op_reply_range(struct call *base, const ProtobufCMessage *response,
+                           struct kv_source *source)
+{
+    static const struct exchange_head head = {
+        .status = 200, .content_type = json_type, .fields = grpc_field};
+    struct gateway_call *call = of_call(base);
+    struct exchange *exchange = call->exchange;
+    struct buf *out = scratch_of(call->gateway);
+    bool ended, good;
+
+    must(call->state == GATEWAY_WAITING && call->call.row->kind == RPC_UNARY);
+    must(pbjson_write(response, PBJSON_GATEWAY, out));          /* a header and a count */
+    must(buf_used(out) > 2 && out->data[out->size - 1] == '}'); /* the header is always there */
+    out->size--;
+    count_sent(call);
+    if (call->gateway->config.metrics != NULL)
+        metrics_call_handled(call->gateway->config.metrics, call->call.row, GRPC_OK);
+    call->state = GATEWAY_RANGE;
+    call->source = source;
+    call->range_first = true;
+    good = put_piece(call, out, &ended);
+    if (!good || ended)
+        range_over(call);
+    if (!good)
+        gateway_refuse_exchange(call->gateway, exchange, GRPC_INTERNAL,
+                                "a stored key-value cannot be decoded: check this member's data");
+    else if (ended)
+        exchange_answer(exchange, &head, buf_slice(out));
+    if (!good || ended)
+        return;
+    exchange->turn = on_range_turn;
+    exchange_begin(exchange, &head);
+    exchange_send(exchange, buf_slice(out));
+    go_on(call);
+}
+
+/* ---- streams ---- */
+
+static bool op_send(struct call *base, const ProtobufCMessage *message)
+{
+    static const struct exchange_head head = {
+        .status = 200, .content_type = json_type, .fields = grpc_field};
+    struct gateway_call *call = of_call(base);
+    struct exchange *exchange = call->exchange;
+    struct buf *out = scratch_of(call->gateway);
+
+    must((call->state == GATEWAY_WAITING || call->state == GATEWAY_STREAM) &&
+         call->call.row->kind != RPC_UNARY);
+    buf_append_text(out, "{\"result\":");
+    (void)pbjson_write(message, PBJSON_GATEWAY, out); /* overflow shows at the link: it closes */
+    buf_append_text(out, "}\n");
+    count_sent(call);
+    if (call->state == GATEWAY_WAITING) {
+        exchange_begin(exchange, &head);
+        call->state = GATEWAY_STREAM;
+    }
+    exchange_send(exchange, buf_slice(out));
+    call->paused = exchange_full(exchange);
+    return !call->paused;
+}
+
+void gateway_drained(struct exchange *exchange)
+{
+    struct gateway_call *call = exchange->state;
+
+    if (call->state == GATEWAY_RANGE) {
+        go_on(call);
+        return;
+    }
+    if (!call->paused)
+        return;
+    call->paused = false;
+    if (call->call.row->kind == RPC_BIDI && !call->end_told)
+        exchange_again(exchange);
+    if (call->call.resume != NULL)
+        call->call.resume(&call->call);
+}
+
+static void op_finish(struct call *base, enum err_code code, const char *text)
+{
+    static const struct exchange_head silent = {.status = 200, .content_type = json_type};
+    struct gateway_call *call = of_call(base);
+    struct exchange *exchange = call->exchange;
+    enum gateway_state state = call->state;
+
+    must(state == GATEWAY_WAITING || state == GATEWAY_STREAM);
+    if (code != ERR_OK) {
+        gateway_refuse(call, err_grpc_code(code), text != NULL ? text : err_text(code));
+        return;
+    }
+    must(call->call.row->kind != RPC_UNARY);
+    gateway_call_over(call, GRPC_OK);
+    if (state == GATEWAY_WAITING)
+        exchange_answer(exchange, &silent, SLICE_EMPTY);
+    else
+        exchange_end(exchange);
+}
+
+const struct call_ops gateway_call_ops = {
+    .reply = op_reply,
+    .reply_range = op_reply_range,
+    .send = op_send,
+    .finish = op_finish,
+};

@@ -1,0 +1,49 @@
+/* gateway_internal.h - what gateway.c (requests) and gateway_answer.c (answers) share. */
+#ifndef ETCD_SERVER_DOORS_GATEWAY_INTERNAL_H
+#define ETCD_SERVER_DOORS_GATEWAY_INTERNAL_H
+
+#include "etcd-server/doors/gateway.h"
+
+enum gateway_state {
+    GATEWAY_WAITING, /* the handler has the call, nothing was answered */
+    GATEWAY_STREAM,  /* messages were sent, the handler has the call */
+    GATEWAY_RANGE,   /* the call has ended, `source` is being written */
+    GATEWAY_ENDED,   /* neither handler nor exchange knows it any more */
+};
+
+/* One call at this door. Recycled with one block of its arena. */
+struct gateway_call {
+    struct call call;
+    struct gateway *gateway;   /* borrowed */
+    struct gateway_call *next; /* in `ended` or `spare` */
+    struct exchange *exchange; /* borrowed; NULL when ended */
+    enum gateway_state state;
+    bool counted;             /* metrics know that it began */
+    bool paused;              /* send() said so; resume is owed */
+    bool range_first;         /* no key-value was written yet */
+    struct kv_source *source; /* owned while GATEWAY_RANGE */
+    struct slice rest;        /* BIDI: JSON values not handed on; in the arena */
+    bool end_told;            /* BIDI: message(NULL) was called */
+};
+
+struct gateway {
+    struct gateway_config config;
+    struct buf scratch;         /* one answer or piece of it */
+    struct gateway_call *ended; /* may still be on a handler's stack */
+    struct gateway_call *spare;
+    size_t spare_count;
+};
+
+extern const struct call_ops gateway_call_ops;
+
+/* Answer with a refusal, whatever was answered before. Ends the call at this door. */
+void gateway_refuse(struct gateway_call *call, enum grpc_code code, const char *text);
+/* The same without a call: routing errors. */
+void gateway_refuse_exchange(struct gateway *gateway, struct exchange *exchange,
+                             enum grpc_code code, const char *text);
+/* The call is over: count it and put it where it is recycled from. */
+void gateway_call_over(struct gateway_call *call, enum grpc_code code);
+/* The socket has drained: go on with a range, or resume the handler. */
+void gateway_drained(struct exchange *exchange);
+
+#endif

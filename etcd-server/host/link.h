@@ -1,0 +1,69 @@
+/*
+ * link.h - one connection as a codec sees it: bytes in, bytes out, a few wishes. Knows no
+ * descriptor. The real one is in net.c; unit tests, fuzzers and the simulator make their own.
+ *
+ *   net.c                              door (http1.c)
+ *   bytes came           -> input()    returns how many it took; the rest is offered again
+ *   end of turn, changed <- changed()  something below was set: out grew, close, again, hold, wake
+ *
+ * A door is never called from inside its own changed(). Thread: core.
+ */
+#ifndef ETCD_SERVER_HOST_LINK_H
+#define ETCD_SERVER_HOST_LINK_H
+
+#include "common/base/buf.h"
+
+struct link;
+
+/* Time of the current turn. */
+struct link_clock {
+    uint64_t now_ms; /* monotonic */
+    int64_t unix_s;
+};
+
+/* What a connection is waiting for: each has its deadline in limits.h. */
+enum link_phase {
+    LINK_IDLE,   /* IDLE_TIMEOUT_MS since `phase_ms`: between requests */
+    LINK_HEADER, /* HEADER_TIMEOUT_MS since `phase_ms` */
+    LINK_BODY,   /* BODY_TIMEOUT_MS since the last byte */
+    LINK_BUSY,   /* our turn: no deadline, but WRITE_STALL_TIMEOUT_MS when output waits */
+};
+
+struct link {
+    void (*changed)(struct link *link); /* cheap; may be called often */
+    const struct link_clock *clock;     /* borrowed */
+    void *door;                         /* the door's object, set by open() */
+
+    /* facts, constant after open() */
+    const char *remote;      /* "127.0.0.1:40312", or "@" for a unix socket; borrowed */
+    const char *common_name; /* CN of a verified client certificate; NULL = none */
+    const char *protocol;    /* what ALPN chose: "h2", "http/1.1"; "" = nothing */
+    bool tls;
+
+    /* wishes of the door; call changed() after setting any */
+    struct buf out;   /* plaintext to send; the door appends, net.c consumes */
+    bool close;       /* when `out` was sent */
+    bool again;       /* call the door's again() in a later turn */
+    uint64_t wake_ms; /* call the door's wake() at this time; 0 = never */
+    enum link_phase phase;
+    uint64_t phase_ms;   /* since when, on clock->now_ms */
+    bool drained_wanted; /* call drained() when `out` is below HTTP_OUT_LOW_BYTES */
+};
+
+/* What a door offers; one per listener. */
+struct link_door {
+    void *arg; /* for open() */
+    /* A connection is there (its handshake done). Sets link->door. */
+    void (*open)(void *arg, struct link *link);
+    /* Bytes came; borrowed for the call. Returns how many were taken: what was not is offered
+     * again, with more behind it, after again() was asked for or more has come. */
+    size_t (*input)(struct link *link, struct slice bytes);
+    void (*again)(struct link *link);   /* asked for by link->again */
+    void (*drained)(struct link *link); /* asked for by link->drained_wanted */
+    void (*wake)(struct link *link);    /* link->wake_ms has come */
+    void (*ended)(struct link *link);   /* the client will send no more */
+    void (*drain)(struct link *link); /* the server stops: finish the answer begun, take no more */
+    void (*close)(struct link *link); /* it is gone: free link->door; the link must not be used */
+};
+
+#endif

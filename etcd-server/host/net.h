@@ -1,0 +1,49 @@
+/*
+ * net.h (edge) - listeners and connections: sockets and TLS on one side, a link per connection on
+ * the other (link.h). Answers of a turn are sent at its end, with one write per connection where
+ * the socket takes it; above HTTP_OUT_HIGH_BYTES a door is asked for more only when the client has
+ * read. Deadlines and CONNECTIONS_MAX are those of limits.h. Rejected handshakes are logged with
+ * their cause. Thread: core.
+ */
+#ifndef ETCD_SERVER_HOST_NET_H
+#define ETCD_SERVER_HOST_NET_H
+
+#include "common/tls/tls.h"
+#include "etcd-server/host/link.h"
+#include "etcd-server/host/loop.h"
+
+struct net;
+struct net *net_new(struct loop *loop) MUST_CHECK; /* owned; borrows the loop */
+void net_free(struct net *net);                    /* closes whatever is open; NULL is fine */
+
+struct net_listener_config {
+    const char *url;         /* "http://127.0.0.1:2379", https, unix://PATH, unixs; borrowed */
+    const char *name;        /* "client" or "peer": for log lines; borrowed */
+    struct tls_context *tls; /* borrowed for the net's life; needed for https and unixs */
+    struct link_door door;   /* what serves its connections */
+    bool reuse_port;         /* --socket-reuse-port */
+    bool reuse_address;      /* --socket-reuse-address */
+    size_t connections_max;  /* 0: CONNECTIONS_MAX */
+};
+
+/*
+ * Listen; connections are accepted from the next turn on.
+ *
+ * port    set to the port bound (for port 0), 0 for unix sockets; may be NULL
+ * errors  ERR_USAGE: the URL; ERR_NET: "listen tcp 127.0.0.1:2379: bind: address already in use"
+ */
+int net_listen(struct net *net, const struct net_listener_config *config, uint16_t *port,
+               struct err *err) MUST_CHECK;
+
+/*
+ * Stop: accept no more, remove unix sockets, close idle connections, let the others finish their
+ * answer. `done` is called when the last one is gone, at the latest after SHUTDOWN_TIMEOUT_MS,
+ * never from inside this call.
+ */
+void net_shutdown(struct net *net, loop_fn *done, void *arg);
+
+size_t net_connections(const struct net *net); /* open now */
+uint64_t net_received_bytes(const struct net *net);
+uint64_t net_sent_bytes(const struct net *net);
+
+#endif

@@ -1,0 +1,378 @@
+/*
+ * metrics.c - see metrics.h. Numbers are written as Go writes them ('g', shortest): the fewest
+ * digits that read back as the same double, with an exponent below 1e-04 and from 1e+06 on, so
+ * 2147483648 is "2.147483648e+09".
+ */
+#include "etcd-server/service/metrics.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define NUMBER_BYTES 40
+
+struct histogram_row {
+    const char *name;
+    const char *help;
+    double first;
+    double factor;
+    size_t bounds;
+};
+
+static const struct histogram_row histogram_rows[METRICS_HISTOGRAMS] = {
+#define COUNTER(field, name_, help_)
+#define GAUGE(field, name_, help_)
+#define HISTOGRAM(id, name_, first_, factor_, bounds_, help_)                                      \
+    [METRICS_##id] = {                                                                             \
+        .name = name_, .help = help_, .first = first_, .factor = factor_, .bounds = bounds_},
+#include "etcd-server/service/metrics.def"
+#undef HISTOGRAM
+#undef GAUGE
+#undef COUNTER
+};
+
+static const struct histogram_row apply_row = {
+    .name = "etcd_server_apply_duration_seconds",
+    .help = "Time to apply an entry.",
+    .first = 0.0001,
+    .factor = 2,
+    .bounds = 20,
+};
+
+static const char *const apply_names[METRICS_APPLIES] = {
+    [METRICS_APPLY_RANGE] = "Range",
+    [METRICS_APPLY_PUT] = "Put",
+    [METRICS_APPLY_DELETE_RANGE] = "DeleteRange",
+    [METRICS_APPLY_TXN] = "Txn",
+    [METRICS_APPLY_COMPACTION] = "Compaction",
+    [METRICS_APPLY_LEASE_GRANT] = "LeaseGrant",
+    [METRICS_APPLY_LEASE_REVOKE] = "LeaseRevoke",
+    [METRICS_APPLY_LEASE_CHECKPOINT] = "LeaseCheckpoint",
+    [METRICS_APPLY_ALARM] = "Alarm",
+    [METRICS_APPLY_AUTH] = "Auth",
+    [METRICS_APPLY_CLUSTER_VERSION_SET] = "ClusterVersionSet",
+    [METRICS_APPLY_CLUSTER_MEMBER_ATTR_SET] = "ClusterMemberAttrSet",
+    [METRICS_APPLY_DOWNGRADE_INFO_SET] = "DowngradeInfoSet",
+};
+
+const char *metrics_check_name(enum metrics_check check)
+{
+    static const char *const names[METRICS_CHECKS] = {
+        [METRICS_CHECK_DATA_CORRUPTION] = "data_corruption",
+        [METRICS_CHECK_SERIALIZABLE_READ] = "serializable_read",
+        [METRICS_CHECK_LINEARIZABLE_READ] = "linearizable_read",
+        [METRICS_CHECK_NON_LEARNER] = "non_learner",
+    };
+
+    must((unsigned)check < METRICS_CHECKS);
+    return names[check];
+}
+
+/* ---- counting ---- */
+
+static void observe(struct histogram *histogram, const struct histogram_row *row, double value)
+{
+    double bound = row->first;
+
+    histogram->count++;
+    histogram->sum += value;
+    for (size_t i = 0; i < row->bounds; i++, bound *= row->factor)
+        if (value <= bound) {
+            histogram->buckets[i]++;
+            return;
+        }
+}
+
+void metrics_observe(struct metrics *metrics, enum metrics_histogram which, double value)
+{
+    must((unsigned)which < METRICS_HISTOGRAMS);
+    observe(&metrics->histograms[which], &histogram_rows[which], value);
+}
+
+void metrics_observe_apply(struct metrics *metrics, enum metrics_apply operation, bool success,
+                           double seconds)
+{
+    must((unsigned)operation < METRICS_APPLIES);
+    observe(&metrics->applies[operation][success ? 1 : 0], &apply_row, seconds);
+}
+
+/* A version is a label: only short ones of harmless characters are told apart. */
+static bool version_usable(struct slice version)
+{
+    if (version.size == 0 || version.size >= METRICS_VERSION_BYTES)
+        return false;
+    for (size_t i = 0; i < version.size; i++)
+        if (version.data[i] <= ' ' || version.data[i] > '~' || version.data[i] == '"' ||
+            version.data[i] == '\\')
+            return false;
+    return true;
+}
+
+static struct metrics_client *client_of(struct metrics *metrics, struct slice version)
+{
+    struct metrics_client *client;
+
+    if (!version_usable(version))
+        version = SLICE_LITERAL("unknown");
+    for (size_t i = 0; i < metrics->client_count; i++)
+        if (slice_equal(slice_text(metrics->clients[i].version), version))
+            return &metrics->clients[i];
+    if (metrics->client_count == METRICS_API_VERSIONS_MAX)
+        return &metrics->clients[0];
+    client = &metrics->clients[metrics->client_count++];
+    memcpy(client->version, version.data, version.size);
+    return client;
+}
+
+void metrics_call_started(struct metrics *metrics, const struct rpc_row *row, struct slice version)
+{
+    struct metrics_client *client = client_of(metrics, version);
+
+    metrics->rpcs[row->id].started++;
+    metrics->rpcs[row->id].received++;
+    if (row->kind == RPC_UNARY)
+        client->unary++;
+    else
+        client->streams++;
+}
+
+void metrics_call_handled(struct metrics *metrics, const struct rpc_row *row, enum grpc_code code)
+{
+    must((unsigned)code < METRICS_GRPC_CODES);
+    metrics->rpcs[row->id].handled[code]++;
+}
+
+/* ---- text ---- */
+
+/* `number` as Go's strconv.FormatFloat(number, 'g', -1, 64). */
+static const char *go_number(double number, char text[NUMBER_BYTES])
+{
+    char digits[NUMBER_BYTES], *mark;
+    int precision = 0, exponent;
+
+    if (isnan(number))
+        return "NaN";
+    if (isinf(number))
+        return number > 0 ? "+Inf" : "-Inf";
+    do
+        (void)snprintf(digits, sizeof(digits), "%.*e", precision, number);
+    while (strtod(digits, NULL) != number && ++precision < 17);
+    mark = strchr(digits, 'e');
+    must(mark != NULL);
+    exponent = (int)strtol(mark + 1, NULL, 10);
+    if (exponent < -4 || exponent >= 6) {
+        (void)snprintf(text, NUMBER_BYTES, "%s", digits);
+        return text;
+    }
+    (void)snprintf(text, NUMBER_BYTES, "%.*f", MAX(precision - exponent, 0), number);
+    return text;
+}
+
+static void put_number(struct buf *out, double number)
+{
+    char text[NUMBER_BYTES];
+
+    if (number >= 0 && number < 1000000 && number == (double)(uint64_t)number)
+        buf_append_uint(out, (uint64_t)number);
+    else
+        buf_append_text(out, go_number(number, text));
+}
+
+static void put_kind(struct buf *out, const char *name, const char *kind, const char *help)
+{
+    buf_append_text(out, "# HELP ");
+    buf_append_text(out, name);
+    buf_append_text(out, " ");
+    buf_append_text(out, help);
+    buf_append_text(out, "\n# TYPE ");
+    buf_append_text(out, name);
+    buf_append_text(out, " ");
+    buf_append_text(out, kind);
+    buf_append_text(out, "\n");
+}
+
+static void put_sample(struct buf *out, const char *name, const char *suffix, const char *labels,
+                       double number)
+{
+    buf_append_text(out, name);
+    buf_append_text(out, suffix);
+    if (labels[0] != '\0')
+        buf_printf(out, "{%s}", labels);
+    buf_append_byte(out, ' ');
+    put_number(out, number);
+    buf_append_byte(out, '\n');
+}
+
+static void put_simple(struct buf *out, const char *name, const char *kind, const char *help,
+                       double number)
+{
+    put_kind(out, name, kind, help);
+    put_sample(out, name, "", "", number);
+}
+
+static void put_histogram(struct buf *out, const struct histogram_row *row,
+                          const struct histogram *histogram, const char *labels)
+{
+    const char *comma = labels[0] != '\0' ? "," : "";
+    uint64_t below = 0;
+    double bound = row->first;
+    char number[NUMBER_BYTES];
+
+    for (size_t i = 0; i < row->bounds; i++, bound *= row->factor) {
+        below += histogram->buckets[i];
+        buf_printf(out, "%s_bucket{%s%sle=\"%s\"} ", row->name, labels, comma,
+                   go_number(bound, number));
+        put_number(out, (double)below);
+        buf_append_byte(out, '\n');
+    }
+    buf_printf(out, "%s_bucket{%s%sle=\"+Inf\"} ", row->name, labels, comma);
+    put_number(out, (double)histogram->count);
+    buf_append_byte(out, '\n');
+    put_sample(out, row->name, "_sum", labels, histogram->sum);
+    put_sample(out, row->name, "_count", labels, (double)histogram->count);
+}
+
+static void put_applies(const struct metrics *metrics, struct buf *out)
+{
+    char labels[128];
+
+    put_kind(out, apply_row.name, "histogram", apply_row.help);
+    for (size_t i = 0; i < METRICS_APPLIES; i++)
+        for (size_t success = 0; success < 2; success++) {
+            if (metrics->applies[i][success].count == 0)
+                continue;
+            (void)snprintf(labels, sizeof(labels), "op=\"%s\",success=\"%s\",version=\"v3\"",
+                           apply_names[i], success != 0 ? "true" : "false");
+            put_histogram(out, &apply_row, &metrics->applies[i][success], labels);
+        }
+}
+
+static void rpc_labels(const struct rpc_row *row, const char *code, char labels[256])
+{
+    static const char *const kinds[] = {
+        [RPC_UNARY] = "unary", [RPC_SERVER_STREAM] = "server_stream", [RPC_BIDI] = "bidi_stream"};
+
+    (void)snprintf(labels, 256, "%s%s%sgrpc_method=\"%s\",grpc_service=\"%s.%s\",grpc_type=\"%s\"",
+                   code != NULL ? "grpc_code=\"" : "", code != NULL ? code : "",
+                   code != NULL ? "\"," : "", row->method, row->package, row->service,
+                   kinds[row->kind]);
+}
+
+static void put_rpcs(const struct metrics *metrics, struct buf *out)
+{
+    char labels[256];
+
+    put_kind(out, "grpc_server_started_total", "counter", "Calls begun.");
+    for (size_t i = 0; i < RPC_COUNT; i++) {
+        rpc_labels(rpc_row((enum rpc_id)i), NULL, labels);
+        put_sample(out, "grpc_server_started_total", "", labels, (double)metrics->rpcs[i].started);
+    }
+    put_kind(out, "grpc_server_msg_received_total", "counter", "Messages received.");
+    for (size_t i = 0; i < RPC_COUNT; i++) {
+        rpc_labels(rpc_row((enum rpc_id)i), NULL, labels);
+        put_sample(out, "grpc_server_msg_received_total", "", labels,
+                   (double)metrics->rpcs[i].received);
+    }
+    put_kind(out, "grpc_server_msg_sent_total", "counter", "Messages sent.");
+    for (size_t i = 0; i < RPC_COUNT; i++) {
+        rpc_labels(rpc_row((enum rpc_id)i), NULL, labels);
+        put_sample(out, "grpc_server_msg_sent_total", "", labels, (double)metrics->rpcs[i].sent);
+    }
+    put_kind(out, "grpc_server_handled_total", "counter", "Calls ended, by code.");
+    for (size_t i = 0; i < RPC_COUNT; i++)
+        for (size_t code = 0; code < METRICS_GRPC_CODES; code++) {
+            rpc_labels(rpc_row((enum rpc_id)i), grpc_code_name((enum grpc_code)code), labels);
+            put_sample(out, "grpc_server_handled_total", "", labels,
+                       (double)metrics->rpcs[i].handled[code]);
+        }
+}
+
+static void put_clients(const struct metrics *metrics, struct buf *out)
+{
+    static const char name[] = "etcd_server_client_requests_total";
+    char labels[128];
+
+    put_kind(out, name, "counter", "Requests of clients, by their version.");
+    for (size_t i = 0; i < metrics->client_count; i++) {
+        const struct metrics_client *client = &metrics->clients[i];
+
+        (void)snprintf(labels, sizeof(labels), "client_api_version=\"%s\",type=\"stream\"",
+                       client->version);
+        if (client->streams != 0)
+            put_sample(out, name, "", labels, (double)client->streams);
+        (void)snprintf(labels, sizeof(labels), "client_api_version=\"%s\",type=\"unary\"",
+                       client->version);
+        if (client->unary != 0)
+            put_sample(out, name, "", labels, (double)client->unary);
+    }
+}
+
+static void put_checks(const struct metrics *metrics, struct buf *out)
+{
+    static const char *const types[2] = {"livez", "readyz"};
+    char labels[128];
+
+    put_kind(out, "etcd_server_healthcheck", "gauge", "Last result of a check: 1 = passed.");
+    for (size_t i = 0; i < METRICS_CHECKS; i++)
+        for (size_t type = 0; type < 2; type++) {
+            const struct metrics_checked *checked = &metrics->checks[i];
+
+            if (checked->passed[type] + checked->failed[type] == 0)
+                continue;
+            (void)snprintf(labels, sizeof(labels), "name=\"%s\",type=\"%s\"",
+                           metrics_check_name((enum metrics_check)i), types[type]);
+            put_sample(out, "etcd_server_healthcheck", "", labels,
+                       checked->last_passed[type] ? 1 : 0);
+        }
+    put_kind(out, "etcd_server_healthchecks_total", "counter", "Checks made.");
+    for (size_t i = 0; i < METRICS_CHECKS; i++)
+        for (size_t type = 0; type < 2; type++)
+            for (size_t passed = 0; passed < 2; passed++) {
+                const struct metrics_checked *checked = &metrics->checks[i];
+                uint64_t count = passed != 0 ? checked->passed[type] : checked->failed[type];
+
+                if (count == 0)
+                    continue;
+                (void)snprintf(labels, sizeof(labels), "name=\"%s\",status=\"%s\",type=\"%s\"",
+                               metrics_check_name((enum metrics_check)i),
+                               passed != 0 ? "success" : "error", types[type]);
+                put_sample(out, "etcd_server_healthchecks_total", "", labels, (double)count);
+            }
+}
+
+static void put_identity(const struct metrics *metrics, struct buf *out)
+{
+    char labels[128];
+
+    put_kind(out, "etcd_server_id", "gauge", "The id of this member, as a label.");
+    (void)snprintf(labels, sizeof(labels), "server_id=\"%" PRIx64 "\"", metrics->server_id);
+    put_sample(out, "etcd_server_id", "", labels, 1);
+    put_kind(out, "etcd_server_version", "gauge", "The API version served, as a label.");
+    (void)snprintf(labels, sizeof(labels), "server_version=\"%s\"", metrics->server_version);
+    if (metrics->server_version[0] != '\0')
+        put_sample(out, "etcd_server_version", "", labels, 1);
+    put_kind(out, "etcd_cluster_version", "gauge", "The version of the cluster, as a label.");
+    (void)snprintf(labels, sizeof(labels), "cluster_version=\"%s\"", metrics->cluster_version);
+    if (metrics->cluster_version[0] != '\0')
+        put_sample(out, "etcd_cluster_version", "", labels, 1);
+}
+
+bool metrics_write(const struct metrics *metrics, struct buf *out)
+{
+#define COUNTER(field, name, help) put_simple(out, name, "counter", help, (double)metrics->field);
+#define GAUGE(field, name, help)                                                                   \
+    put_simple(out, name, strcmp(name, "process_cpu_seconds_total") == 0 ? "counter" : "gauge",    \
+               help, metrics->field);
+#define HISTOGRAM(id, name, first, factor, bounds, help)                                           \
+    put_kind(out, name, "histogram", help);                                                        \
+    put_histogram(out, &histogram_rows[METRICS_##id], &metrics->histograms[METRICS_##id], "");
+#include "etcd-server/service/metrics.def"
+#undef HISTOGRAM
+#undef GAUGE
+#undef COUNTER
+    put_identity(metrics, out);
+    put_applies(metrics, out);
+    put_clients(metrics, out);
+    put_checks(metrics, out);
+    put_rpcs(metrics, out);
+    return !out->overflow;
+}
