@@ -258,7 +258,7 @@ static void first_bytes(struct net_conn *conn, struct slice bytes)
 /* The first bytes on a plain port: a word in the log for those who mixed the schemes up. */
 static void check_plain(struct net_conn *conn, struct slice bytes)
 {
-    if (conn->link.phase == LINK_IDLE && bytes.data[0] == 0x16 &&
+    if (conn->state == NET_OPEN && conn->link.phase == LINK_IDLE && bytes.data[0] == 0x16 &&
         tls_first_bytes(bytes) == TLS_FIRST_TLS)
         rejected(conn, "a TLS handshake on an http:// address: use http:// or give the server "
                        "a certificate");

@@ -1,0 +1,295 @@
+/*
+ * toy_service.h - a service without a store, for tests of the doors: it answers at once, later, in
+ * pieces or never, depending on what is asked. Static functions: include it once per program.
+ *
+ *   KV.Put         revision + 1, at once (or when toy_release() is called, if `hold` is set)
+ *   KV.Range       `key` says how: "n:KEYS:BYTES" a range of that many values, else refused with
+ *                  ERR_COMPACTED; "" ERR_EMPTY_KEY
+ *   Snapshot       three messages of 5 bytes; Watch: one message per message, stays open
+ *   LeaseKeepAlive one message per message, then the end
+ *   Lock           never
+ *   others         an empty message of the right type
+ */
+#ifndef TESTS_LIB_TOY_SERVICE_H
+#define TESTS_LIB_TOY_SERVICE_H
+
+#include "common/base/limits.h"
+#include "common/schema/kv.pb-c.h"
+#include "common/schema/pbwire.h"
+#include "common/schema/rpc.pb-c.h"
+#include "etcd-server/doors/gateway.h"
+#include "etcd-server/doors/ops.h"
+
+#include <stdio.h>
+
+struct toy {
+    int64_t revision;
+    bool hold;         /* puts wait for toy_release() */
+    struct call *held; /* the last one that waits */
+    size_t cancelled;
+    size_t streamed; /* snapshot messages sent */
+    size_t sources;  /* kv sources not freed */
+    size_t pulled;   /* key-values given out */
+    const char *token;
+    char token_text[64];
+    bool require_leader;
+    size_t messages; /* BIDI messages got */
+    bool ended;      /* BIDI end seen */
+    bool fail_reads; /* ops */
+    struct ops_read *held_read;
+    bool hold_reads;
+    struct ops_facts facts;
+};
+
+struct toy_source {
+    struct kv_source source;
+    struct toy *toy;
+    size_t left;
+    uint8_t *encoded;
+    size_t encoded_bytes;
+};
+
+static struct toy *toy_of(struct service *service)
+{
+    return (struct toy *)(void *)service;
+}
+
+static Etcdserverpb__ResponseHeader toy_header(struct toy *toy)
+{
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+
+    header.cluster_id = 3220502729976901414U;
+    header.member_id = 10601487386321235570U;
+    header.revision = toy->revision;
+    header.raft_term = 2;
+    return header;
+}
+
+static void toy_put(struct toy *toy, struct call *call)
+{
+    Etcdserverpb__ResponseHeader header;
+    Etcdserverpb__PutResponse response = ETCDSERVERPB__PUT_RESPONSE__INIT;
+
+    toy->revision++;
+    header = toy_header(toy);
+    response.header = &header;
+    call->ops->reply(call, &response.base);
+}
+
+static bool toy_next(struct kv_source *base, struct slice *key_value)
+{
+    struct toy_source *source = CONTAINER_OF(base, struct toy_source, source);
+
+    if (source->left == 0)
+        return false;
+    source->left--;
+    source->toy->pulled++;
+    *key_value = slice_of(source->encoded, source->encoded_bytes);
+    return true;
+}
+
+static bool toy_more(struct kv_source *base)
+{
+    (void)base;
+    return true;
+}
+
+static void toy_source_free(struct kv_source *base)
+{
+    struct toy_source *source = CONTAINER_OF(base, struct toy_source, source);
+
+    source->toy->sources--;
+    free(source->encoded);
+    free(source);
+}
+
+static struct kv_source *toy_source_new(struct toy *toy, size_t keys, size_t bytes)
+{
+    Mvccpb__KeyValue key_value = MVCCPB__KEY_VALUE__INIT;
+    struct toy_source *source = xalloc(sizeof(*source));
+    uint8_t key[1] = {'a'};
+
+    source->source =
+        (struct kv_source){.next = toy_next, .more = toy_more, .free = toy_source_free};
+    source->toy = toy;
+    source->left = keys;
+    key_value.key.data = key;
+    key_value.key.len = 1;
+    key_value.value.data = xalloc(MAX(bytes, 1));
+    key_value.value.len = bytes;
+    key_value.mod_revision = 5;
+    source->encoded = xalloc(protobuf_c_message_get_packed_size(&key_value.base) + 1);
+    source->encoded_bytes = protobuf_c_message_pack(&key_value.base, source->encoded);
+    free(key_value.value.data);
+    toy->sources++;
+    return &source->source;
+}
+
+static void toy_range(struct toy *toy, struct call *call)
+{
+    Etcdserverpb__RangeRequest *request = (Etcdserverpb__RangeRequest *)(void *)call->request;
+    Etcdserverpb__ResponseHeader header = toy_header(toy);
+    Etcdserverpb__RangeResponse response = ETCDSERVERPB__RANGE_RESPONSE__INIT;
+    unsigned long keys = 0, bytes = 0;
+    char text[64];
+
+    (void)snprintf(text, sizeof(text), "%.*s", (int)MIN(request->key.len, 60),
+                   request->key.len != 0 ? (const char *)request->key.data : "");
+    response.header = &header;
+    if (request->key.len == 0)
+        call->ops->finish(call, ERR_EMPTY_KEY, NULL);
+    else if (sscanf(text, "n:%lu:%lu", &keys, &bytes) == 2)
+        call->ops->reply_range(call, &response.base, toy_source_new(toy, keys, bytes));
+    else if (text[0] == 'g')
+        call->ops->reply(call, &response.base);
+    else
+        call->ops->finish(call, ERR_COMPACTED, NULL);
+}
+
+static void toy_snapshot_more(struct call *call)
+{
+    struct toy *toy = call->state;
+    Etcdserverpb__SnapshotResponse response;
+    uint8_t blob[5] = "hello";
+
+    etcdserverpb__snapshot_response__init(&response);
+    response.blob.data = blob;
+    response.blob.len = sizeof(blob);
+    while (toy->streamed < 3) {
+        toy->streamed++;
+        response.remaining_bytes = 15 - 5 * toy->streamed;
+        if (!call->ops->send(call, &response.base))
+            return;
+    }
+    toy->streamed = 0;
+    call->ops->finish(call, ERR_OK, NULL);
+}
+
+static void toy_watch_message(struct call *call, ProtobufCMessage *message)
+{
+    struct toy *toy = call->state;
+    Etcdserverpb__WatchResponse watch;
+    Etcdserverpb__LeaseKeepAliveResponse alive = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
+    bool is_watch = call->row->id == RPC_Watch_Watch;
+
+    etcdserverpb__watch_response__init(&watch);
+    if (message == NULL) {
+        toy->ended = true;
+        if (!is_watch)
+            call->ops->finish(call, ERR_OK, NULL);
+        return;
+    }
+    toy->messages++;
+    watch.created = 1;
+    alive.id = (int64_t)toy->messages;
+    (void)call->ops->send(call, is_watch ? &watch.base : &alive.base);
+}
+
+static void toy_cancel_call(struct call *call)
+{
+    struct toy *toy = call->state;
+
+    toy->cancelled++;
+    if (toy->held == call)
+        toy->held = NULL;
+    toy->streamed = 0;
+}
+
+static void toy_other(struct call *call)
+{
+    ProtobufCMessage *response = arena_zalloc(&call->arena, call->row->response->sizeof_message);
+
+    must(response != NULL);
+    protobuf_c_message_init(call->row->response, response);
+    call->ops->reply(call, response);
+}
+
+static void toy_start(struct service *service, struct call *call)
+{
+    struct toy *toy = toy_of(service);
+
+    call->state = toy;
+    call->cancel = toy_cancel_call;
+    toy->token = NULL;
+    if (call->token != NULL)
+        (void)snprintf(toy->token_text, sizeof(toy->token_text), "%s", call->token);
+    toy->token = call->token != NULL ? toy->token_text : NULL;
+    toy->require_leader = call->require_leader;
+    if (call->row->id == RPC_Lock_Lock || (call->row->id == RPC_KV_Put && toy->hold)) {
+        toy->held = call;
+    } else if (call->row->id == RPC_KV_Put) {
+        toy_put(toy, call);
+    } else if (call->row->id == RPC_KV_Range) {
+        toy_range(toy, call);
+    } else if (call->row->kind == RPC_SERVER_STREAM) {
+        call->resume = toy_snapshot_more;
+        toy_snapshot_more(call);
+    } else if (call->row->kind == RPC_BIDI) {
+        toy->messages = 0;
+        toy->ended = false;
+        call->message = toy_watch_message;
+        if (call->request != NULL)
+            toy_watch_message(call, call->request);
+    } else {
+        toy_other(call);
+    }
+}
+
+static void toy_cancel(struct service *service, struct call *call)
+{
+    (void)service;
+    if (call->cancel != NULL)
+        call->cancel(call);
+}
+
+/* ---- what ops asks ---- */
+
+static void toy_facts(void *arg, struct ops_facts *facts)
+{
+    struct toy *toy = arg;
+
+    *facts = toy->facts;
+}
+
+static void toy_read(void *arg, struct ops_read *read)
+{
+    struct toy *toy = arg;
+
+    if (toy->hold_reads)
+        toy->held_read = read;
+    else
+        read->done(read, toy->fail_reads ? "etcdserver: request timed out" : NULL);
+}
+
+static void toy_cancel_read(void *arg, struct ops_read *read)
+{
+    struct toy *toy = arg;
+
+    toy->cancelled++;
+    if (toy->held_read == read)
+        toy->held_read = NULL;
+}
+
+static struct ops_env toy_ops_env(struct toy *toy, struct metrics *metrics)
+{
+    (void)snprintf(toy->facts.server_version, sizeof(toy->facts.server_version), "3.5.30");
+    (void)snprintf(toy->facts.cluster_version, sizeof(toy->facts.cluster_version), "3.5.0");
+    toy->facts.has_leader = true;
+    return (struct ops_env){.arg = toy,
+                            .facts = toy_facts,
+                            .read = toy_read,
+                            .cancel_read = toy_cancel_read,
+                            .metrics = metrics};
+}
+
+static struct gateway_config toy_gateway_config(struct toy *toy, struct metrics *metrics)
+{
+    return (struct gateway_config){.service = (struct service *)(void *)toy,
+                                   .start = toy_start,
+                                   .cancel = toy_cancel,
+                                   .metrics = metrics,
+                                   .max_message_bytes =
+                                       MAX_REQUEST_BYTES_DEFAULT + REQUEST_OVERHEAD_BYTES};
+}
+
+#endif
