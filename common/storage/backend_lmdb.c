@@ -36,6 +36,7 @@
 #define NEW_SUFFIX ".tmp.new"
 #define DEFRAG_SUFFIX ".tmp.defrag"
 #define LOCK_BYTES ((BACKEND_READERS_MAX + 64L) * 64) /* a cache line a reader, and its head */
+#define COPY_BYTES MIB /* a transaction of defrag: LMDB keeps the memory of the largest */
 #define COMMON_FLAGS (MDB_NOSUBDIR | MDB_NOTLS)
 
 struct lmdb_file {
@@ -521,7 +522,7 @@ static int copy_some(MDB_cursor *from, MDB_cursor_op first, MDB_txn *to, MDB_dbi
     while (rc == 0) {
         rc = mdb_put(to, tree, &key, &value, MDB_APPEND);
         bytes += key.mv_size + value.mv_size;
-        if (rc == 0 && bytes >= BACKEND_FILL_BYTES)
+        if (rc == 0 && bytes >= COPY_BYTES)
             break; /* the cursor stays on what was copied */
         if (rc == 0)
             rc = mdb_cursor_get(from, &key, &value, MDB_NEXT);

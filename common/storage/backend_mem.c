@@ -4,7 +4,7 @@
  * A state of the store is one root per bucket. Nodes are counted and shared between states: a
  * commit copies the nodes on the way to what it changes (O(log n) a change, each node once a
  * commit), and puts the new roots in the place of the old ones. A read holds the roots it began
- * with, so it is a snapshot, and a clone is eleven pointers.
+ * with, so it is a snapshot, and a clone is ten pointers.
  *
  *   committed --> roots[key] --> n4'--+--> n2 (shared)         n4' was copied by the last commit,
  *   a read    --> roots[key] --> n4 --+                        n2 was not touched
