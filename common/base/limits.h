@@ -105,4 +105,10 @@
 #define LOG_TEXT_MAX 2000UL  /* bytes of one text in it; six times that when all is escaped */
 #define LOG_OUTPUTS_MAX 16UL /* --log-outputs */
 
+/* settings */
+#define OPTION_LIST_MAX 1000UL               /* items of one list */
+#define OPTIONS_NOTES_MAX_BYTES (64UL * KIB) /* what is said about odd settings */
+#define CONFIG_FILE_MAX_BYTES (1UL * MIB)
+#define CONFIG_DEPTH_MAX 16UL /* nesting of a config file */
+
 #endif
