@@ -1,0 +1,241 @@
+/*
+ * config.c - see config.h. Order as in etcd: flags; then the file alone, or the environment; then
+ * feature gates and defaults that depend on each other; then config_check().
+ */
+#include "etcd-server/config.h"
+
+#include "common/base/duration.h"
+#include "common/base/file.h"
+#include "common/base/limits.h"
+
+#include <sys/utsname.h>
+
+#define ADVERTISE_PEER_DEFAULT "http://localhost:2380"
+
+static int read_file(struct options *options, struct config *config, struct err *err)
+{
+    struct buf text = BUF_INIT(CONFIG_FILE_MAX_BYTES);
+    char *path = xstrdup(config->config_file);
+    int rc = -1;
+
+    if (file_read_all(path, &text, err) < 0)
+        goto out;
+    if (options_read_yaml(options, buf_slice(&text), err) < 0) {
+        err_prefix(err, "%s", path);
+        goto out;
+    }
+    free(config->config_file);
+    config->config_file = xstrdup(path);
+    buf_printf(&options->notes,
+               "loaded the settings from %s; all other flags and variables are ignored\n", path);
+    rc = 0;
+out:
+    free(path);
+    buf_free(&text);
+    return rc;
+}
+
+/* ---- feature gates ---- */
+
+static bool *gate_field(struct config *config, const char *name, size_t length)
+{
+    const struct {
+        const char *name;
+        bool *field;
+    } gates[] = {
+        {"StopGRPCServiceOnDefrag", &config->stop_grpc_service_on_defrag},
+        {"InitialCorruptCheck", &config->initial_corrupt_check},
+        {"CompactHashCheck", &config->compact_hash_check_enabled},
+        {"TxnModeWriteWithSharedBuffer", &config->txn_mode_write_with_shared_buffer},
+        {"LeaseCheckpoint", &config->enable_lease_checkpoint},
+        {"LeaseCheckpointPersist", &config->enable_lease_checkpoint_persist},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(gates); i++) {
+        if (strlen(gates[i].name) == length && memcmp(gates[i].name, name, length) == 0)
+            return gates[i].field;
+    }
+    return NULL;
+}
+
+/* Gates of etcd that change nothing here: the value is looked at, not used. */
+static bool gate_without_effect(const char *name, size_t length)
+{
+    static const char *const names[] = {"SetMemberLocalAddr", "FastLeaseKeepAlive",
+                                        "PriorityRequest", "AllAlpha", "AllBeta"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int apply_gates(struct config *config, struct buf *notes, struct err *err)
+{
+    for (const char *at = config->feature_gates; *at != '\0';) {
+        size_t size = strcspn(at, ","), length = strcspn(at, "=");
+        bool yes, *field;
+
+        if (length >= size) {
+            err_set(err, ERR_USAGE,
+                    "--feature-gates: missing bool value for %.*s (write Name=true)",
+                    (int)MIN(size, 100), at);
+            return -1;
+        }
+        yes = size - length == 5 && strncmp(at + length, "=true", 5) == 0;
+        if (!yes && !(size - length == 6 && strncmp(at + length, "=false", 6) == 0)) {
+            err_set(err, ERR_USAGE, "--feature-gates: invalid value of %.*s, use true or false",
+                    (int)MIN(size, 100), at);
+            return -1;
+        }
+        field = gate_field(config, at, length);
+        if (field != NULL)
+            *field = yes;
+        else if (gate_without_effect(at, length))
+            buf_printf(notes, "feature gate %.*s has no effect\n", (int)length, at);
+        else {
+            err_set(err, ERR_USAGE, "--feature-gates: unrecognized feature gate: %.*s",
+                    (int)MIN(length, 100), at);
+            return -1;
+        }
+        at += size + (at[size] == ',');
+    }
+    return 0;
+}
+
+/* ---- defaults that depend on each other ---- */
+
+static void default_cluster(struct config *config)
+{
+    const struct option_list *urls = &config->initial_advertise_peer_urls;
+    struct buf cluster = BUF_INIT(BUF_UNLIMITED);
+
+    if (*config->initial_cluster != '\0')
+        return;
+    if (strcmp(config->name, "default") == 0) {
+        /* As in etcd: a new address alone does not change it, and bootstrap says what is missing.
+         */
+        buf_append_text(&cluster, "default=" ADVERTISE_PEER_DEFAULT);
+    }
+    for (size_t i = 0; i < urls->count && strcmp(config->name, "default") != 0; i++)
+        buf_printf(&cluster, "%s%s=%s", i != 0 ? "," : "", config->name, urls->items[i]);
+    free(config->initial_cluster);
+    config->initial_cluster = xstrdup(buf_text(&cluster));
+    buf_free(&cluster);
+}
+
+static void fill_in(struct config *config, struct buf *notes)
+{
+    if (*config->data_dir == '\0') {
+        free(config->data_dir);
+        config->data_dir = xasprintf("%s.etcd", config->name);
+        buf_printf(notes, "'data-dir' was empty; using %s\n", config->data_dir);
+    }
+    default_cluster(config);
+    if (config->quota_backend_bytes == 0)
+        config->quota_backend_bytes = QUOTA_BACKEND_BYTES_DEFAULT;
+    else if (config->quota_backend_bytes < 0)
+        config->quota_backend_bytes = -1;
+    if (config->backend_batch_interval_ns <= 0)
+        config->backend_batch_interval_ns = (int64_t)BACKEND_BATCH_INTERVAL_MS_DEFAULT * NS_PER_MS;
+    if (config->backend_batch_limit <= 0)
+        config->backend_batch_limit = BACKEND_BATCH_LIMIT_DEFAULT;
+    if (config->compaction_batch_limit <= 0)
+        config->compaction_batch_limit = COMPACTION_BATCH_DEFAULT;
+    if (config->compaction_sleep_interval_ns <= 0)
+        config->compaction_sleep_interval_ns = (int64_t)COMPACTION_SLEEP_MS_DEFAULT * NS_PER_MS;
+    if (config->watch_progress_notify_interval_ns <= 0)
+        config->watch_progress_notify_interval_ns = 600 * NS_PER_S;
+    if (config->bcrypt_cost < 4 || config->bcrypt_cost > 31) {
+        buf_printf(notes, "--bcrypt-cost=%" PRIu64 " is outside 4 to 31; using 10\n",
+                   config->bcrypt_cost);
+        config->bcrypt_cost = 10;
+    }
+}
+
+static int load(struct options *options, int argc, const char *const argv[],
+                const char *const env[], struct config *config, struct err *err)
+{
+    if (options_read_flags(options, argc, argv, err) < 0)
+        return -1;
+    if (options->help || options->version)
+        return 0;
+    if (options_source(options, "config-file") != OPTION_FLAG) {
+        for (const char *const *at = env; *at != NULL && *config->config_file == '\0'; at++) {
+            if (strncmp(*at, "ETCD_CONFIG_FILE=", 17) == 0) {
+                free(config->config_file);
+                config->config_file = xstrdup(*at + 17);
+            }
+        }
+    }
+    if (*config->config_file != '\0') {
+        if (read_file(options, config, err) < 0)
+            return -1;
+    } else if (options_read_env(options, env, err) < 0) {
+        return -1;
+    }
+    if (apply_gates(config, &options->notes, err) < 0 || options_check_status(options, err) < 0)
+        return -1;
+    fill_in(config, &options->notes);
+    return config_check(config, options, &options->notes, err);
+}
+
+int config_load(int argc, const char *const argv[], const char *const env[], struct config *config,
+                enum config_action *action, struct buf *notes, int *exit_status, struct err *err)
+{
+    struct options options;
+    int rc;
+
+    memset(config, 0, sizeof(*config));
+    options_init(&options, config_table(), config);
+    rc = load(&options, argc, argv, env, config, err);
+    *action = options.help ? CONFIG_HELP : options.version ? CONFIG_VERSION : CONFIG_RUN;
+    *exit_status = rc < 0 ? options.exit_status : 0;
+    buf_append_slice(notes, buf_slice(&options.notes));
+    if (rc < 0 || *action != CONFIG_RUN)
+        config_free(config);
+    options_free(&options);
+    return rc;
+}
+
+void config_free(struct config *config)
+{
+    wipe(config->discovery_password,
+         config->discovery_password != NULL ? strlen(config->discovery_password) : 0);
+    options_free_fields(config_table(), config);
+}
+
+void config_usage(struct buf *out)
+{
+    buf_append_text(out, "Usage:\n\n"
+                         "  etcd-server [flags]\n    Start a member.\n\n"
+                         "  etcd-server --version\n    Show the version.\n\n"
+                         "  etcd-server -h | --help\n    Show all flags.\n\n"
+                         "  etcd-server --config-file FILE\n"
+                         "    Take all settings from FILE (YAML); other flags and variables are "
+                         "ignored.\n");
+}
+
+void config_help(struct buf *out)
+{
+    options_help(config_table(), out);
+    buf_append_text(out, "\nGeneral:\n  --version\n    Show the version.\n"
+                         "  -h, --help\n    Show this.\n");
+}
+
+void config_version(struct buf *out)
+{
+    struct utsname machine;
+
+    if (uname(&machine) < 0)
+        memset(&machine, 0, sizeof(machine));
+    buf_printf(out,
+               "etcd Version: %s\nGit SHA: none\nGo Version: none (C11)\nGo OS/Arch: linux/%s\n"
+               "etcd-server Version: %s\n",
+               ETCD_VERSION,
+               strcmp(machine.machine, "x86_64") == 0    ? "amd64"
+               : strcmp(machine.machine, "aarch64") == 0 ? "arm64"
+                                                         : machine.machine,
+               SUITE_VERSION);
+}

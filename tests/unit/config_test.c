@@ -1,0 +1,557 @@
+/* config_test.c - every way a setting comes in and every sentence that keeps a server from
+ * starting. */
+#include "common/base/limits.h"
+#include "common/base/duration.h"
+#include "common/base/file.h"
+#include "etcd-server/config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define ARGS_MAX 16
+
+struct loaded {
+    struct config config;
+    enum config_action action;
+    struct buf notes;
+    struct err err;
+    int rc, status;
+};
+
+/* Load from words between blanks (a config file called FILE is put in for the word @) and
+ * variables. */
+static void load(struct loaded *loaded, const char *words, const char *const *env)
+{
+    static const char *const no_env[] = {NULL};
+    const char *argv[ARGS_MAX] = {"etcd-server"};
+    char *copy = xstrdup(words), *rest = copy, *word;
+    int argc = 1;
+
+    *loaded = (struct loaded){.notes = BUF_INIT(BUF_UNLIMITED)};
+    while ((word = strsep(&rest, " ")) != NULL && argc < ARGS_MAX) {
+        if (*word != '\0')
+            argv[argc++] = word;
+    }
+    loaded->rc = config_load(argc, argv, env != NULL ? env : no_env, &loaded->config,
+                             &loaded->action, &loaded->notes, &loaded->status, &loaded->err);
+    free(copy);
+}
+
+static void unload(struct loaded *loaded)
+{
+    if (loaded->rc == 0 && loaded->action == CONFIG_RUN)
+        config_free(&loaded->config);
+    buf_free(&loaded->notes);
+}
+
+struct refusal {
+    const char *words;
+    int status;
+    const char *text;
+};
+
+static void expect_refusals(const struct refusal *cases, size_t count)
+{
+    struct loaded loaded;
+
+    for (size_t i = 0; i < count; i++) {
+        load(&loaded, cases[i].words, NULL);
+        if (loaded.rc == 0)
+            fail_msg("taken: %s", cases[i].words);
+        if (strstr(loaded.err.text, cases[i].text) == NULL || loaded.status != cases[i].status)
+            fail_msg("%s\nsays:   %s (exit %d)\nwanted: %s (exit %d)", cases[i].words,
+                     loaded.err.text, loaded.status, cases[i].text, cases[i].status);
+        unload(&loaded);
+    }
+}
+
+static void defaults(void **state)
+{
+    struct loaded loaded;
+    struct config *config = &loaded.config;
+
+    (void)state;
+    load(&loaded, "", NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_string_equal(config->name, "default");
+    assert_string_equal(config->data_dir, "default.etcd");
+    assert_string_equal(config->initial_cluster, "default=http://localhost:2380");
+    assert_string_equal(config->initial_cluster_token, "etcd-cluster");
+    assert_int_equal(config->listen_client_urls.count, 1);
+    assert_string_equal(config->listen_client_urls.items[0], "http://localhost:2379");
+    assert_int_equal(config->snapshot_count, 100000);
+    assert_int_equal(config->heartbeat_interval_ms, 100);
+    assert_int_equal(config->quota_backend_bytes, 2 * GIB);
+    assert_int_equal(config->max_request_bytes, 1572864);
+    assert_int_equal(config->max_txn_ops, 128);
+    assert_int_equal(config->backend_batch_interval_ns, 100 * NS_PER_MS);
+    assert_int_equal(config->backend_batch_limit, 10000);
+    assert_int_equal(config->compaction_batch_limit, 1000);
+    assert_int_equal(config->watch_progress_notify_interval_ns, 600 * NS_PER_S);
+    assert_int_equal(config->level, LOG_INFO);
+    assert_int_equal(config->format, LOG_JSON);
+    assert_int_equal(config->compaction, COMPACTION_OFF);
+    assert_true(config->pre_vote && config->strict_reconfig_check && config->enable_grpc_gateway);
+    assert_non_null(strstr(buf_text(&loaded.notes), "'data-dir' was empty; using default.etcd"));
+    assert_int_equal(config_unsupported(config, &loaded.err), 0);
+    unload(&loaded);
+}
+
+static void flag_syntax(void **state)
+{
+    static const struct refusal refusals[] = {
+        {"stray", 1, "'stray' is not a valid flag"},
+        {"--pre-vote false", 1, "'false' is not a valid flag"},
+        {"-", 1, "'-' is not a valid flag"},
+        {"--bogus", 2, "flag provided but not defined: -bogus"},
+        {"--no-such-flag=1", 2, "-no-such-flag"},
+        {"--name", 2, "flag needs an argument: -name"},
+        {"---name=x", 2, "bad flag syntax: ---name=x"},
+        {"-=x", 2, "bad flag syntax: -=x"},
+        {"--snapshot-count=abc", 2, "invalid value \"abc\" for flag -snapshot-count: parse error"},
+        {"--snapshot-count=-1", 2, "-snapshot-count: parse error"},
+        {"--snapshot-count=18446744073709551616", 2, "value out of range"},
+        {"--max-concurrent-streams=4294967296", 2, "value out of range"},
+        {"--quota-backend-bytes=9223372036854775808", 2, "value out of range"},
+        {"--pre-vote=maybe", 2, "invalid value \"maybe\" for flag -pre-vote"},
+        {"--grpc-keepalive-interval=5", 2, "-grpc-keepalive-interval: parse error"},
+        {"--initial-cluster-state=bogus", 2, "-initial-cluster-state: must be one of new|existing"},
+        {"--listen-client-urls=127.0.0.1:2379", 2,
+         "invalid value \"127.0.0.1:2379\" for flag -listen-client-urls: URL scheme must be http, "
+         "https, unix, or unixs: 127.0.0.1:2379"},
+        {"--listen-client-urls=http://127.0.0.1", 2, "does not have the form \"host:port\""},
+        {"--listen-client-urls=http://127.0.0.1:2379/x", 2, "must not contain a path"},
+        {"--listen-client-urls=http://127.0.0.1:x", 2, "no port between"},
+        {"--listen-client-urls=http://127.0.0.1:65536", 2, "no port between"},
+        {"--listen-client-urls=http://::1:2379", 2, "host:port"},
+        {"--listen-client-urls=unix://", 2, "no path"},
+        {"--debug", 2, "use --log-level=debug"},
+        {"--log-output=x", 2, "use --log-outputs"},
+        {"--log-package-levels=x", 2, "use --log-level"},
+        {"--ca-file=x", 2, "use --trusted-ca-file"},
+        {"--peer-ca-file=x", 2, "use --peer-trusted-ca-file"},
+    };
+    struct loaded loaded;
+
+    (void)state;
+    expect_refusals(refusals, ARRAY_LEN(refusals));
+    load(&loaded,
+         "-name a --name=b -pre-vote=F --data-dir d --snapshot-count=7 "
+         "--listen-peer-urls=http://127.0.0.1:9,http://127.0.0.1:8,http://127.0.0.1:9 "
+         "--quota-backend-bytes=-5 --unsafe-no-fsync",
+         NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_string_equal(loaded.config.name, "b");
+    assert_false(loaded.config.pre_vote);
+    assert_true(loaded.config.unsafe_no_fsync);
+    assert_int_equal(loaded.config.quota_backend_bytes, -1);
+    assert_int_equal(loaded.config.listen_peer_urls.count, 2);
+    assert_string_equal(loaded.config.listen_peer_urls.items[0], "http://127.0.0.1:8");
+    assert_string_equal(loaded.config.initial_cluster, "b=http://localhost:2380");
+    unload(&loaded);
+    load(&loaded, "--vv --proxy-read-timeout=5 --retry-interval 3 --proxy=off", NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_non_null(strstr(buf_text(&loaded.notes), "--retry-interval is ignored"));
+    unload(&loaded);
+}
+
+static void wrong_together(void **state)
+{
+    static const struct refusal refusals[] = {
+        {"--listen-client-urls=http://127.0.0.1:1", 1,
+         "--advertise-client-urls is required when --listen-client-urls is set explicitly"},
+        {"--listen-client-urls=http://example.com:2379 --advertise-client-urls=http://a:1", 1,
+         "expected IP in URL for binding (http://example.com:2379)"},
+        {"--listen-peer-urls=http://example.com:2380", 1, "expected IP in URL for binding"},
+        {"--initial-advertise-peer-urls=http://:2380", 1,
+         "--initial-advertise-peer-urls \"http://:2380\" must be \"host:port\""},
+        {"--advertise-client-urls=http://:2379", 1,
+         "--advertise-client-urls \"http://:2379\" must"},
+        {"--initial-cluster=a=http://b:1 --discovery=http://c/d", 1, "not supported"},
+        {"--heartbeat-interval=0", 1, "--heartbeat-interval must be >0 (set to 0ms)"},
+        {"--election-timeout=0", 1, "--election-timeout must be >0 (set to 0ms)"},
+        {"--heartbeat-interval=500", 1,
+         "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[500ms]"},
+        {"--election-timeout=60000", 1,
+         "--election-timeout[60000ms] is too long, and should be set less than 50000ms"},
+        {"--auto-compaction-mode=foo", 1, "unknown auto-compaction-mode \"foo\""},
+        {"--auto-compaction-retention=foo", 1,
+         "error parsing CompactionRetention: time: invalid duration \"foo\""},
+        {"--auto-compaction-mode=revision --auto-compaction-retention=1h", 1,
+         "error parsing CompactionRetention"},
+        {"--tls-min-version=TLS1.0", 1,
+         "unexpected TLS version \"TLS1.0\" (must be one of: TLS1.2, TLS1.3)"},
+        {"--tls-min-version=TLS1.3 --tls-max-version=TLS1.2", 1,
+         "min version (TLS1.3) is greater than max version (TLS1.2)"},
+        {"--tls-min-version=TLS1.3 --cipher-suites=A", 1,
+         "cipher suites cannot be configured when only TLS1.3 is enabled"},
+        {"--logger=capnslog", 1, "--logger=capnslog is removed in v3.5"},
+        {"--logger=x", 1, "unknown logger option \"x\""},
+        {"--log-level=bogus", 1, "--log-level=bogus"},
+        {"--log-outputs=default,stderr", 1, "multi logoutput for \"default\" is not supported yet"},
+        {"--experimental-compact-hash-check-time=0s", 1,
+         "--experimental-compact-hash-check-time must be >0 (set to 0s)"},
+        {"--auth-token=bogus", 1, "auth: invalid auth options"},
+        {"--peer-cert-allowed-cn=a --peer-cert-allowed-hostname=b", 1,
+         "AllowedCNs and AllowedHostnames are mutually exclusive"},
+        {"--auto-tls --self-signed-cert-validity=0", 1, "selfSignedCertValidity is invalid"},
+        {"--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://127.0.0.1:1", 1,
+         "TLS key/cert (--cert-file, --key-file) must be provided for client url "
+         "https://127.0.0.1:1 with HTTPS scheme"},
+        {"--listen-peer-urls=https://127.0.0.1:1", 1, "--peer-cert-file"},
+        {"--cert-file=a", 1, "--cert-file and --key-file must be given together"},
+        {"--client-key-file=a", 1, "--client-cert-file and --client-key-file"},
+        {"--listen-client-http-urls=http://localhost:2379", 1, "both have http://localhost:2379"},
+        {"--name=a,b", 1, "--name=a,b"},
+        {"--feature-gates=Foo=true", 1, "unrecognized feature gate: Foo"},
+        {"--feature-gates=InitialCorruptCheck", 1, "missing bool value"},
+        {"--feature-gates=InitialCorruptCheck=yes", 1, "invalid value"},
+    };
+    static const struct refusal later[] = {
+        {"--discovery=https://discovery.etcd.io/x", 1, "name the members with --initial-cluster"},
+        {"--discovery-srv=example.com", 1, "--discovery-srv is not supported"},
+        {"--enable-v2", 1, "the v2 API is gone"},
+        {"--enable-pprof", 1, "perf(1)"},
+        {"--proxy=on", 1, "--proxy is not supported: the v2 proxy is gone"},
+        {"--experimental-memory-mlock", 1, "--memory-mlock is not supported"},
+        {"--feature-gates=LeaseCheckpoint=true", 1, "checkpoint"},
+        {"--grpc-keepalive-interval=1h", 1, "gRPC"},
+    };
+    struct loaded loaded;
+
+    (void)state;
+    expect_refusals(refusals, ARRAY_LEN(refusals));
+    expect_refusals(later, ARRAY_LEN(later));
+    load(&loaded, "--enable-v2=false --grpc-keepalive-interval=120m --memory-mlock=false", NULL);
+    assert_int_equal(loaded.rc, 0);
+    unload(&loaded);
+}
+
+static void worked_out(void **state)
+{
+    struct loaded loaded;
+
+    (void)state;
+    load(&loaded,
+         "--auto-compaction-retention=5 --name=n --log-level=warn --log-format=console "
+         "--initial-advertise-peer-urls=http://a:2,http://a:1 --bcrypt-cost=99",
+         NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_int_equal(loaded.config.compaction, COMPACTION_PERIODIC);
+    assert_int_equal(loaded.config.compaction_retention, 5 * 3600 * NS_PER_S);
+    assert_string_equal(loaded.config.initial_cluster, "n=http://a:1,n=http://a:2");
+    assert_int_equal(loaded.config.level, LOG_WARN);
+    assert_int_equal(loaded.config.format, LOG_CONSOLE);
+    assert_int_equal(loaded.config.bcrypt_cost, 10);
+    assert_int_equal(config_unsupported(&loaded.config, &loaded.err), 0);
+    unload(&loaded);
+    load(&loaded,
+         "--auto-compaction-mode=revision --auto-compaction-retention=1000 "
+         "--experimental-initial-corrupt-check --corrupt-check-time=1h "
+         "--feature-gates=CompactHashCheck=true,AllAlpha=false",
+         NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_int_equal(loaded.config.compaction, COMPACTION_REVISION);
+    assert_int_equal(loaded.config.compaction_retention, 1000);
+    assert_true(loaded.config.initial_corrupt_check && loaded.config.compact_hash_check_enabled);
+    unload(&loaded);
+    load(&loaded, "--name=a --initial-cluster=a=http://x:1,b=http://y:1", NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_int_equal(config_unsupported(&loaded.config, &loaded.err), -1);
+    assert_non_null(strstr(loaded.err.text, "several members"));
+    unload(&loaded);
+    load(&loaded, "--initial-cluster-state=existing", NULL);
+    assert_int_equal(config_unsupported(&loaded.config, &loaded.err), -1);
+    unload(&loaded);
+    load(&loaded,
+         "--listen-client-urls=https://127.0.0.1:237 --advertise-client-urls=https://h:2379 "
+         "--cert-file=c --key-file=k",
+         NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_non_null(strstr(buf_text(&loaded.notes), "no port in common"));
+    unload(&loaded);
+}
+
+static void environment(void **state)
+{
+    static const char *const env[] = {"HOME=/",
+                                      "ETCD_NAME=fromenv",
+                                      "ETCD_DATA_DIR=",
+                                      "ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK=true",
+                                      "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL=5s",
+                                      "ETCD_NO_SUCH_SETTING=1",
+                                      "ETCD_CA_FILE=ca.pem",
+                                      "ETCD_VERSION=1",
+                                      "ETCDCTL_API=3",
+                                      NULL};
+    static const char *const bad[] = {"ETCD_SNAPSHOT_COUNT=abc", NULL};
+    static const char *const listen[] = {"ETCD_LISTEN_CLIENT_URLS=http://127.0.0.1:1", NULL};
+    struct loaded loaded;
+
+    (void)state;
+    load(&loaded, "--snapshot-count=3", env);
+    assert_int_equal(loaded.rc, 0);
+    assert_string_equal(loaded.config.name, "fromenv");
+    assert_string_equal(loaded.config.data_dir, "fromenv.etcd");
+    assert_string_equal(loaded.config.trusted_ca_file, "ca.pem");
+    assert_true(loaded.config.initial_corrupt_check);
+    assert_int_equal(loaded.config.watch_progress_notify_interval_ns, 5 * NS_PER_S);
+    assert_non_null(
+        strstr(buf_text(&loaded.notes), "unrecognized environment variable ETCD_NO_SUCH_SETTING"));
+    assert_non_null(
+        strstr(buf_text(&loaded.notes), "ETCD_CA_FILE is taken as ETCD_TRUSTED_CA_FILE"));
+    assert_null(strstr(buf_text(&loaded.notes), "ETCD_VERSION"));
+    unload(&loaded);
+    load(&loaded, "--name=flag", env);
+    assert_int_equal(loaded.rc, -1);
+    assert_int_equal(loaded.status, 1);
+    assert_string_equal(loaded.err.text,
+                        "conflicting environment variable ETCD_NAME=fromenv is shadowed by --name; "
+                        "unset the variable or leave the flag out");
+    unload(&loaded);
+    load(&loaded, "--name=fromenv", env);
+    assert_int_equal(loaded.rc, 0);
+    assert_non_null(strstr(buf_text(&loaded.notes), "ETCD_NAME is set to what --name says"));
+    unload(&loaded);
+    load(&loaded, "", bad);
+    assert_int_equal(loaded.rc, -1);
+    assert_non_null(
+        strstr(loaded.err.text, "invalid value \"abc\" for ETCD_SNAPSHOT_COUNT: parse error"));
+    assert_int_equal(loaded.status, 1);
+    unload(&loaded);
+    load(&loaded, "", listen);
+    assert_non_null(strstr(loaded.err.text, "--advertise-client-urls is required"));
+    unload(&loaded);
+}
+
+/* Load `yaml` as the config file. */
+static void load_yaml(struct loaded *loaded, const char *yaml)
+{
+    char path[] = "/tmp/config_test.XXXXXX", words[64];
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, yaml, strlen(yaml)), strlen(yaml));
+    close(fd);
+    (void)snprintf(words, sizeof(words), "--name=ignored --config-file=%s", path);
+    load(loaded, words, (const char *const[]){"ETCD_DATA_DIR=ignored", NULL});
+    unlink(path);
+}
+
+static void config_file(void **state)
+{
+    static const struct {
+        const char *yaml, *text;
+    } bad[] = {
+        {"a: [", "error converting YAML to JSON: yaml: line"},
+        {"grpc-keepalive-min-time: 5s", "cannot unmarshal string into Go struct field"},
+        {"snapshot-count: \"5\"", "cannot unmarshal string into Go struct field .snapshot-count"},
+        {"name: 5", "cannot unmarshal number"},
+        {"pre-vote: yes please", "of type bool"},
+        {"cipher-suites: A,B", "of type []string"},
+        {"name: [a]", "cannot unmarshal array"},
+        {"name: {a: b}", "cannot unmarshal object"},
+        {"log-outputs: [[a]]", "nested"},
+        {"listen-client-urls: foo", "unexpected error setting up listen-client-urls: URL scheme"},
+        {"initial-cluster-state: foo", "\"foo\" for initial-cluster-state"},
+        {"- a", "list of \"key: value\" lines"},
+        {"word", "list of \"key: value\" lines"},
+        {"a: &x 1\nb: *x", "no anchors"},
+        {"{[a]: b}", "no anchors"},
+        {"a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}}}}}}}}}}",
+         "nested too deeply"},
+        {"heartbeat-interval: 0", "--heartbeat-interval must be >0"},
+        {"enable-pprof: true", "not supported"},
+    };
+    struct loaded loaded;
+
+    (void)state;
+    load_yaml(&loaded, "# a comment\n"
+                       "name: 'infra0'\n"
+                       "snapshot-count: 10\n"
+                       "pre-vote: false\n"
+                       "quota-backend-bytes: -1\n"
+                       "experimental-corrupt-check-time: 5000000000\n"
+                       "listen-client-urls: http://127.0.0.1:1,http://127.0.0.1:2\n"
+                       "log-outputs: [stdout, stderr]\n"
+                       "wal-dir:\n"
+                       "no-such-key: {deep: [1, {a: b}]}\n"
+                       "client-transport-security:\n"
+                       "  cert-file: c.pem\n"
+                       "  key-file: k.pem\n"
+                       "  client-cert-auth: true\n"
+                       "  allowed-hostname: [a, b]\n"
+                       "peer-transport-security: {trusted-ca-file: p.pem}\n"
+                       "auto-compaction-retention: \"1h\"\n");
+    if (loaded.rc != 0)
+        fail_msg("%s", loaded.err.text);
+    assert_string_equal(loaded.config.name, "infra0");
+    assert_string_equal(loaded.config.data_dir, "infra0.etcd");
+    assert_int_equal(loaded.config.snapshot_count, 10);
+    assert_false(loaded.config.pre_vote);
+    assert_int_equal(loaded.config.corrupt_check_time_ns, 5 * NS_PER_S);
+    assert_int_equal(loaded.config.listen_client_urls.count, 2);
+    assert_int_equal(loaded.config.log_outputs.count, 2);
+    assert_string_equal(loaded.config.cert_file, "c.pem");
+    assert_true(loaded.config.client_cert_auth);
+    assert_int_equal(loaded.config.client_cert_allowed_hostname.count, 2);
+    assert_string_equal(loaded.config.peer_trusted_ca_file, "p.pem");
+    assert_int_equal(loaded.config.compaction_retention, 3600 * NS_PER_S);
+    assert_string_equal(loaded.config.advertise_client_urls.items[0], "http://localhost:2379");
+    assert_non_null(strstr(buf_text(&loaded.notes), "unknown key no-such-key"));
+    unload(&loaded);
+    load_yaml(&loaded, "{\"name\": \"json\", \"max-txn-ops\": 5}");
+    assert_int_equal(loaded.rc, 0);
+    assert_int_equal(loaded.config.max_txn_ops, 5);
+    unload(&loaded);
+    load_yaml(&loaded, "");
+    assert_int_equal(loaded.rc, 0);
+    assert_string_equal(loaded.config.name, "default");
+    unload(&loaded);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        load_yaml(&loaded, bad[i].yaml);
+        if (loaded.rc == 0)
+            fail_msg("taken: %s", bad[i].yaml);
+        if (strstr(loaded.err.text, bad[i].text) == NULL)
+            fail_msg("%s\nsays:   %s\nwanted: %s", bad[i].yaml, loaded.err.text, bad[i].text);
+        assert_int_equal(loaded.status, 1);
+        unload(&loaded);
+    }
+    load(&loaded, "--config-file=/nonexistent.yml", NULL);
+    assert_int_equal(loaded.rc, -1);
+    assert_non_null(strstr(loaded.err.text, "/nonexistent.yml"));
+    assert_non_null(strstr(loaded.err.text, "No such file"));
+    unload(&loaded);
+}
+
+static void help_and_version(void **state)
+{
+    struct buf out = BUF_INIT(BUF_UNLIMITED);
+    struct loaded loaded;
+
+    (void)state;
+    load(&loaded, "--bogus-not-reached -h", NULL);
+    assert_int_equal(loaded.rc, -1);
+    unload(&loaded);
+    load(&loaded, "--name=x -h --bogus", NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_int_equal(loaded.action, CONFIG_HELP);
+    unload(&loaded);
+    load(&loaded, "-version", NULL);
+    assert_int_equal(loaded.action, CONFIG_VERSION);
+    unload(&loaded);
+    config_help(&out);
+    assert_non_null(strstr(buf_text(&out), "  --data-dir ''\n"));
+    assert_non_null(strstr(buf_text(&out), "--listen-client-urls 'http://localhost:2379'"));
+    assert_null(strstr(buf_text(&out), "--log-package-levels"));
+    buf_reset(&out);
+    config_version(&out);
+    assert_memory_equal(buf_text(&out), "etcd Version: 3.5.30\n", 21);
+    buf_free(&out);
+}
+
+/* The manual has an item per flag of the table, in alphabetical order, and no others. */
+static void the_manual_has_every_flag(void **state)
+{
+    const struct option_table *table = config_table();
+    struct buf page = BUF_INIT(BUF_UNLIMITED);
+    struct err err = ERR_INIT;
+    size_t items = 0, rows = 0;
+    char wanted[128], last[128] = "";
+
+    (void)state;
+    if (file_read_all("man/etcd-server.8", &page, &err) < 0)
+        fail_msg("%s (run from the top of the source tree)", err.text);
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->rows[i].status == OPTION_REMOVED || table->rows[i].status == OPTION_VERY_OLD)
+            continue;
+        rows++;
+        (void)snprintf(wanted, sizeof(wanted), "\n.It Fl -%s", table->rows[i].name);
+        const char *at = strstr(buf_text(&page), wanted);
+        while (at != NULL && at[strlen(wanted)] != ' ' && at[strlen(wanted)] != '\n')
+            at = strstr(at + 1, wanted);
+        if (at == NULL)
+            fail_msg("the manual lacks --%s", table->rows[i].name);
+    }
+    for (const char *at = buf_text(&page); (at = strstr(at, "\n.It Fl -")) != NULL; items++) {
+        size_t size;
+
+        at += 9;
+        size = strcspn(at, " \n");
+        assert_true(size < sizeof(last));
+        if (strncmp(last, at, size) >= 0 && strlen(last) <= size)
+            fail_msg("--%.*s stands behind --%s", (int)size, at, last);
+        memcpy(last, at, size);
+        last[size] = '\0';
+    }
+    assert_int_equal(items, rows + 2); /* --help and --version are not in the table */
+    buf_free(&page);
+}
+
+static void durations(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t ns;
+        const char *again;
+    } good[] = {
+        {"0", 0, "0s"},
+        {"5s", 5 * NS_PER_S, "5s"},
+        {"300ms", 300 * NS_PER_MS, "300ms"},
+        {"1m30s", 90 * NS_PER_S, "1m30s"},
+        {"1.5h", 5400 * NS_PER_S, "1h30m0s"},
+        {"-1.5s", -1500 * NS_PER_MS, "-1.5s"},
+        {"+.5s", 500 * NS_PER_MS, "500ms"},
+        {"1h0.001s", 3600 * NS_PER_S + NS_PER_MS, "1h0m0.001s"},
+        {"1us", 1000, "1\xc2\xb5s"},
+        {"1.5\xc2\xb5s", 1500, "1.5\xc2\xb5s"},
+        {"17ns", 17, "17ns"},
+        {"9223372036854775807ns", INT64_MAX, "2562047h47m16.854775807s"},
+        {"1.05s", 1050 * NS_PER_MS, "1.05s"},
+    };
+    static const char *const bad[] = {"",
+                                      "5",
+                                      "s",
+                                      ".s",
+                                      "1.s.",
+                                      "1x",
+                                      "1 s",
+                                      "-",
+                                      "1h5",
+                                      "3000000h",
+                                      "9223372036854775808ns",
+                                      "--1s",
+                                      "1hs"};
+    struct buf out = BUF_INIT(BUF_UNLIMITED);
+    int64_t ns;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_true(duration_parse(good[i].text, &ns));
+        assert_int_equal(ns, good[i].ns);
+        buf_reset(&out);
+        assert_true(duration_write(ns, &out));
+        assert_string_equal(buf_text(&out), good[i].again);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        if (duration_parse(bad[i], &ns))
+            fail_msg("taken: %s", bad[i]);
+    }
+    buf_free(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults),         cmocka_unit_test(flag_syntax),
+        cmocka_unit_test(wrong_together),   cmocka_unit_test(worked_out),
+        cmocka_unit_test(environment),      cmocka_unit_test(config_file),
+        cmocka_unit_test(help_and_version), cmocka_unit_test(the_manual_has_every_flag),
+        cmocka_unit_test(durations),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
