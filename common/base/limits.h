@@ -74,6 +74,7 @@
 #define WAL_RECORD_MAX_BYTES (64UL * MIB) /* a length above this is damage, not data */
 #define WAL_REPLAY_MAX_BYTES (16UL * GIB) /* entries read back at start, in memory */
 #define WAL_BATCH_MAX_BYTES (8UL * MIB)   /* one write and sync of the WAL writer */
+#define SNAPFILE_MAX_BYTES (64UL * MIB) /* a .snap file; holds members and removed ids only */
 #define SNAPSHOT_COUNT_DEFAULT 100000UL   /* applied entries between snapshots of the raft state */
 #define SNAPSHOT_CATCHUP_ENTRIES 5000UL   /* entries kept behind a snapshot for slow followers */
 #define MAX_SNAPSHOTS_DEFAULT 5UL         /* files kept */

@@ -1,0 +1,42 @@
+/*
+ * snapfile.h - .snap files: raft's snapshot of term, index, configuration and the v2 JSON text
+ * (formats.md 6). The keys are not in there; they are in snap/db. Works over fs.h; thread: any, one
+ * at a time per directory.
+ */
+#ifndef COMMON_STORAGE_SNAPFILE_H
+#define COMMON_STORAGE_SNAPFILE_H
+
+#include "common/schema/raftmsg.h"
+#include "common/storage/fs.h"
+#include "common/storage/wal.h"
+
+#define SNAPFILE_NAME_BYTES (16 + 1 + 16 + 5 + 1) /* hex16(term)-hex16(index).snap and NUL */
+void snapfile_name(uint64_t term, uint64_t index, char text[SNAPFILE_NAME_BYTES]);
+
+/* The bytes of the file: snappb {crc, data}. */
+bool snapfile_encode(const struct raft_snapshot *snapshot, struct buf *out) MUST_CHECK;
+/* ERR_FORMAT or ERR_CHECKSUM in words; `snapshot` borrows from `bytes`. */
+int snapfile_decode(struct slice bytes, struct raft_snapshot *snapshot, struct err *err) MUST_CHECK;
+
+/* Write the file under its name, sync it and the directory. To be followed by a WAL record. */
+int snapfile_save(struct fs *fs, const char *dir, const struct raft_snapshot *snapshot,
+                  struct err *err) MUST_CHECK;
+
+/*
+ * Load the newest one that reads well and that the log confirms. One that cannot be read is
+ * renamed to NAME.broken; a sound one that the log does not know is passed over.
+ *
+ * confirmed  wal_valid_snapshots()
+ * bytes      takes the content of the file; `snapshot` borrows from it
+ * found      false = there is none: fine when the log starts at 0
+ * errors     ERR_IO
+ */
+int snapfile_load_newest(struct fs *fs, const char *dir, const struct wal_positions *confirmed,
+                         struct buf *bytes, struct raft_snapshot *snapshot, bool *found,
+                         struct err *err) MUST_CHECK;
+
+/* Delete the oldest .snap files, and the oldest .snap.db files, until `max` of each are left; 0
+ * keeps all. */
+int snapfile_purge(struct fs *fs, const char *dir, size_t max, struct err *err) MUST_CHECK;
+
+#endif
