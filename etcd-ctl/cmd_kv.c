@@ -281,8 +281,7 @@ int cmd_compaction(struct ctl *ctl, const struct args *args)
     errno = 0;
     request.revision = strtoll(args->words[0], &end, 10);
     if (args->words[0][0] == '\0' || *end != '\0' || errno != 0)
-        return ctl_fail(CTL_FAILED, "\"%s\" is not a revision: it takes a whole number",
-                        args->words[0]);
+        return ctl_fail(CTL_FAILED, "bad revision \"%s\": it takes a whole number", args->words[0]);
     request.physical = args_bool(args, "physical");
     code = ctl_call(ctl, RPC_KV_Compact, &request.base, &response, CTL_FAILED);
     if (code == CTL_OK)

@@ -1,0 +1,69 @@
+/* cmd_snapshot.c - snapshot save and status; the work is that of etcd-snap. */
+#include "common/client/snapshot_fetch.h"
+#include "common/client/snapshot_print.h"
+#include "etcd-ctl/ctl.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define PROGRESS_STEP_BYTES (16UL << 20) /* a line on a terminal per so many bytes */
+
+static void tell_progress(void *arg, uint64_t received, uint64_t remaining)
+{
+    uint64_t *told = arg;
+    char have[PRINT_SIZE_MAX], all[PRINT_SIZE_MAX];
+
+    if (received - *told < PROGRESS_STEP_BYTES)
+        return;
+    *told = received;
+    print_size_text(received, have);
+    print_size_text(received + remaining, all);
+    (void)fprintf(stderr, "received %s of %s\n", have, all);
+}
+
+int cmd_snapshot_save(struct ctl *ctl, const struct args *args)
+{
+    const struct flag_value *limit = args_value(args, "command-timeout");
+    char version[SNAPSHOT_VERSION_MAX];
+    struct err err = ERR_INIT;
+    uint64_t told = 0;
+
+    if (args->word_count != 1)
+        return ctl_bad_args("snapshot save expects one argument");
+    if (!limit->given)
+        client_set_timeout(ctl->client, 0);
+    (void)fprintf(stderr, "saving a snapshot of %s to %s\n", client_endpoint(ctl->client, 0),
+                  args->words[0]);
+    if (snapshot_fetch(ctl->client, args->words[0], tell_progress, &told, version, &err) < 0)
+        return ctl_fail_err(ctl, CTL_CANCELLED, &err);
+    buf_printf(&ctl->out, "Snapshot saved at %s\n", args->words[0]);
+    if (version[0] != '\0')
+        buf_printf(&ctl->out, "Server version %s\n", version);
+    return CTL_OK;
+}
+
+static void tell_finding(void *arg, const char *text)
+{
+    (void)arg;
+    (void)fprintf(stderr, "%s\n", text);
+}
+
+int cmd_snapshot_status(struct ctl *ctl, const struct args *args)
+{
+    struct snapshot_status status;
+    struct err err = ERR_INIT;
+
+    if (args->word_count != 1)
+        return ctl_bad_args("snapshot status requires exactly one argument");
+    if (ctl->format == PRINT_PROTOBUF)
+        return ctl_refuse_format(ctl);
+    if (snapshot_status(args->words[0], &status, tell_finding, NULL, &err) < 0)
+        return ctl_fail(CTL_FAILED, "%s", err.text);
+    if (status.file_hash == SNAPSHOT_HASH_BAD)
+        (void)fprintf(stderr,
+                      "warning: the SHA-256 at the end of %s does not match its content: it was "
+                      "changed after it was saved, and restore will refuse it\n",
+                      args->words[0]);
+    must(snapshot_print_status(&ctl->out, ctl->format, &status));
+    return CTL_OK;
+}
