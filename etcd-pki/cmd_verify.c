@@ -1,0 +1,6 @@
+#include "etcd-pki/pki.h"
+int cmd_verify(struct settings *settings)
+{
+    (void)settings;
+    return 1;
+}

@@ -1,0 +1,293 @@
+/*
+ * main.c - etcd-pki: certificates for etcd. The verbs and their flags are two tables; the texts of
+ * --help are the manual's synopses.
+ */
+#include "common/base/limits.h"
+#include "etcd-pki/pki.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+
+#define ARGS_MAX 4096 /* words of one command line */
+
+enum verb_bit {
+    V_INIT = 1,
+    V_ISSUE = 2,
+    V_CLUSTER = 4,
+    V_KUBEADM = 8,
+    V_SHOW = 16,
+    V_DESCRIBE = 32,
+    V_VERIFY = 64,
+    V_FLAGS = 128,
+    V_KEY = 256,
+    V_MAKE = V_INIT | V_ISSUE | V_CLUSTER | V_KUBEADM,
+    V_ALL = 511,
+};
+
+static const struct verb {
+    const char *name, *other;
+    enum verb_bit bit;
+    command_fn *run;
+    const char *what;
+    const char *synopsis;
+} verbs[] = {
+    {"init", NULL, V_INIT, cmd_init, "make a CA",
+     "[--cn NAME] [--org NAME]... [--crl-sign] [MAKING]"},
+    {"issue", NULL, V_ISSUE, cmd_issue, "make one pair for a role",
+     "ROLE [NAME] [--ip ADDRESS]... [--dns NAME]... [--san LIST] [--cn NAME] [--org NAME]... "
+     "[--ca BASE] [--out BASE] [--no-client-auth] [MAKING]"},
+    {"cluster", NULL, V_CLUSTER, cmd_cluster, "make everything for N members",
+     "(--member NAME=HOST[,SAN...]... | --initial-cluster LIST) [--client NAME]... [--kubernetes] "
+     "[--with-ca-key] [MAKING]"},
+    {"kubeadm", NULL, V_KUBEADM, cmd_kubeadm, "make a node's whole kubeadm set",
+     "--node-name NAME --apiserver-advertise-address ADDRESS [--etcd-server-cert-extra-sans LIST] "
+     "[--etcd-peer-cert-extra-sans LIST] [--apiserver-cert-extra-sans LIST] "
+     "[--control-plane-endpoint HOST] [--service-cidr CIDR] [--service-dns-domain NAME] "
+     "[--kubernetes-version VERSION] [--external-etcd] [MAKING]"},
+    {"show", "inspect", V_SHOW, cmd_show, "say what is in these files", "[-o text|json] FILE..."},
+    {"describe", NULL, V_DESCRIBE, cmd_describe, "describe directories, the same bytes each time",
+     "[--normalise] [DIR...]"},
+    {"verify", NULL, V_VERIFY, cmd_verify, "does this directory fit these etcd flags",
+     "[--dir DIR] [--at TIME] [--warn TIME] [--root PREFIX] [-o text|json] [-- etcd FLAG...]"},
+    {"flags", NULL, V_FLAGS, cmd_flags, "print flags, environment or exports for a set",
+     "[MEMBER] [--dir DIR] [--for etcd|env|systemd|etcdctl]"},
+    {"certificate-key", NULL, V_KEY, cmd_certificate_key,
+     "print a random key of 64 hexadecimal digits", ""},
+};
+
+enum flag_kind { FLAG_TEXT, FLAG_LIST, FLAG_MANY, FLAG_BOOL };
+#define AT(field) offsetof(struct settings, field)
+static const struct flag {
+    const char *name;
+    enum flag_kind kind;
+    unsigned verbs;
+    size_t offset;
+} flags[] = {
+    {"--dir", FLAG_TEXT, V_ALL, AT(dir)},
+    {"--cert-dir", FLAG_TEXT, V_ALL, AT(dir)},
+    {"--output", FLAG_TEXT, V_ALL, AT(output)},
+    {"-o", FLAG_TEXT, V_ALL, AT(output)},
+    {"--write-out", FLAG_TEXT, V_ALL, AT(output)},
+    {"-w", FLAG_TEXT, V_ALL, AT(output)},
+    {"--quiet", FLAG_BOOL, V_ALL, AT(quiet)},
+    {"-q", FLAG_BOOL, V_ALL, AT(quiet)},
+    {"--help", FLAG_BOOL, V_ALL, AT(help)},
+    {"-h", FLAG_BOOL, V_ALL, AT(help)},
+    {"--force", FLAG_BOOL, V_MAKE, AT(force)},
+    {"--dry-run", FLAG_BOOL, V_MAKE, AT(dry_run)},
+    {"--key", FLAG_TEXT, V_MAKE, AT(key)},
+    {"--validity", FLAG_TEXT, V_MAKE, AT(validity)},
+    {"--ca-validity", FLAG_TEXT, V_CLUSTER | V_KUBEADM, AT(ca_validity)},
+    {"--days", FLAG_TEXT, V_MAKE, AT(days)},
+    {"--not-after", FLAG_TEXT, V_MAKE, AT(not_after)},
+    {"--backdate", FLAG_TEXT, V_MAKE, AT(backdate)},
+    {"--no-clamp", FLAG_BOOL, V_MAKE, AT(no_clamp)},
+    {"--cn", FLAG_TEXT, V_INIT | V_ISSUE, AT(cn)},
+    {"--org", FLAG_MANY, V_INIT | V_ISSUE, AT(org)},
+    {"--crl-sign", FLAG_BOOL, V_INIT | V_CLUSTER, AT(crl_sign)},
+    {"--ip", FLAG_LIST, V_ISSUE, AT(ip)},
+    {"--dns", FLAG_LIST, V_ISSUE, AT(dns)},
+    {"--san", FLAG_LIST, V_ISSUE, AT(san)},
+    {"--ca", FLAG_TEXT, V_ISSUE, AT(ca)},
+    {"--out", FLAG_TEXT, V_ISSUE, AT(out)},
+    {"--no-client-auth", FLAG_BOOL, V_ISSUE, AT(no_client_auth)},
+    {"--member", FLAG_MANY, V_CLUSTER, AT(member)},
+    {"--initial-cluster", FLAG_TEXT, V_CLUSTER, AT(initial_cluster)},
+    {"--client", FLAG_LIST, V_CLUSTER, AT(client)},
+    {"--kubernetes", FLAG_BOOL, V_CLUSTER, AT(kubernetes)},
+    {"--with-ca-key", FLAG_BOOL, V_CLUSTER, AT(with_ca_key)},
+    {"--node-name", FLAG_TEXT, V_KUBEADM, AT(node_name)},
+    {"--apiserver-advertise-address", FLAG_TEXT, V_KUBEADM, AT(advertise_address)},
+    {"--etcd-server-cert-extra-sans", FLAG_LIST, V_KUBEADM, AT(server_sans)},
+    {"--etcd-peer-cert-extra-sans", FLAG_LIST, V_KUBEADM, AT(peer_sans)},
+    {"--apiserver-cert-extra-sans", FLAG_LIST, V_KUBEADM, AT(apiserver_sans)},
+    {"--control-plane-endpoint", FLAG_TEXT, V_KUBEADM, AT(control_plane_endpoint)},
+    {"--service-cidr", FLAG_TEXT, V_KUBEADM, AT(service_cidr)},
+    {"--service-dns-domain", FLAG_TEXT, V_KUBEADM, AT(dns_domain)},
+    {"--kubernetes-version", FLAG_TEXT, V_KUBEADM, AT(kubernetes_version)},
+    {"--external-etcd", FLAG_BOOL, V_KUBEADM, AT(external_etcd)},
+    {"--normalise", FLAG_BOOL, V_DESCRIBE, AT(normalise)},
+    {"--normalize", FLAG_BOOL, V_DESCRIBE, AT(normalise)},
+    {"--at", FLAG_TEXT, V_VERIFY, AT(at)},
+    {"--warn", FLAG_TEXT, V_VERIFY, AT(warn)},
+    {"--root", FLAG_TEXT, V_VERIFY, AT(root)},
+    {"--etcd-version", FLAG_TEXT, V_VERIFY, AT(etcd_version)},
+    {"--for", FLAG_TEXT, V_FLAGS, AT(format)},
+};
+
+static int print_help(const struct verb *verb)
+{
+    if (verb != NULL) {
+        printf("usage: etcd-pki %s %s\n%s.\n", verb->name, verb->synopsis, verb->what);
+        if ((verb->bit & V_MAKE) != 0)
+            printf(
+                "MAKING: [--dir DIR] [--key ALGORITHM] [--validity TIME | --days N | --not-after "
+                "TIME] [--backdate TIME] [--no-clamp] [--force] [--dry-run] [-q]\n");
+        return EXIT_DONE;
+    }
+    printf("usage: etcd-pki VERB [FLAG...]\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        printf("    %-16s %s\n", verbs[i].name, verbs[i].what);
+    printf("    %-16s %s\n    %-16s %s\n\n", "version", "print the version", "help [VERB]",
+           "print this, or a verb's flags");
+    printf("Roles: ");
+    for (int i = 0; i < ROLES; i++)
+        printf("%s%s", i != 0 ? ", " : "", role_at((enum role_id)i)->name);
+    printf(
+        ".\nExit status: 0 done, 1 could not, 2 usage, 3 found an error, 4 found warnings only.\n");
+    return EXIT_DONE;
+}
+
+static const struct verb *verb_named(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        if (strcmp(verbs[i].name, name) == 0 ||
+            (verbs[i].other != NULL && strcmp(verbs[i].other, name) == 0))
+            return &verbs[i];
+    return NULL;
+}
+
+static const struct flag *flag_named(const char *name, size_t bytes, const struct verb *verb,
+                                     bool *elsewhere)
+{
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if (strlen(flags[i].name) != bytes || strncmp(flags[i].name, name, bytes) != 0)
+            continue;
+        if ((flags[i].verbs & verb->bit) != 0)
+            return &flags[i];
+        *elsewhere = true;
+    }
+    return NULL;
+}
+
+static int set_flag(struct settings *settings, const struct flag *flag, const char *value,
+                    struct err *err)
+{
+    void *field = (char *)settings + flag->offset;
+
+    switch (flag->kind) {
+    case FLAG_TEXT:
+        *(const char **)field = value;
+        break;
+    case FLAG_LIST:
+        texts_add_list(field, value);
+        break;
+    case FLAG_MANY:
+        texts_add(field, value);
+        break;
+    case FLAG_BOOL:
+        if (value != NULL && strcmp(value, "true") != 0 && strcmp(value, "false") != 0) {
+            err_set(err, ERR_USAGE, "%s=%s: true or false, or the flag alone", flag->name, value);
+            return -1;
+        }
+        *(bool *)field = value == NULL || strcmp(value, "true") == 0;
+        break;
+    }
+    return 0;
+}
+
+static int parse_line(int argc, char **argv, const struct verb *verb, struct settings *settings,
+                      struct err *err)
+{
+    for (int i = 0; i < argc; i++) {
+        const char *word = argv[i], *equals = strchr(word, '='), *value;
+        size_t bytes = equals != NULL ? (size_t)(equals - word) : strlen(word);
+        bool elsewhere = false;
+        const struct flag *flag;
+
+        if (strcmp(word, "--") == 0) {
+            while (++i < argc)
+                texts_add(&settings->after, argv[i]);
+            break;
+        }
+        if (word[0] != '-' || word[1] == '\0') {
+            texts_add(&settings->args, word);
+            continue;
+        }
+        flag = flag_named(word, bytes, verb, &elsewhere);
+        if (flag == NULL) {
+            err_set(err, ERR_USAGE, "%s: %s %.*s; see etcd-pki help %s", verb->name,
+                    elsewhere ? "does not take the flag" : "unknown flag", (int)MIN(bytes, 100),
+                    word, verb->name);
+            return -1;
+        }
+        value = equals != NULL ? equals + 1 : NULL;
+        if (flag->kind != FLAG_BOOL && value == NULL) {
+            if (++i == argc) {
+                err_set(err, ERR_USAGE, "%s: %s needs a value", verb->name, flag->name);
+                return -1;
+            }
+            value = argv[i];
+        }
+        if (flag->kind != FLAG_BOOL && value[0] == '\0') {
+            err_set(err, ERR_USAGE, "%s: empty value for %s", verb->name, flag->name);
+            return -1;
+        }
+        if (set_flag(settings, flag, value, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void settings_free(struct settings *settings)
+{
+    struct texts *const lists[] = {
+        &settings->org,         &settings->ip,        &settings->dns,
+        &settings->san,         &settings->member,    &settings->client,
+        &settings->server_sans, &settings->peer_sans, &settings->apiserver_sans,
+        &settings->args,        &settings->after};
+
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+        texts_free(lists[i]);
+}
+
+static int run(const struct verb *verb, int argc, char **argv)
+{
+    struct settings settings = {0};
+    struct err err = ERR_INIT;
+    int status;
+
+    if (parse_line(argc, argv, verb, &settings, &err) < 0)
+        status = say(&err);
+    else
+        status = settings.help ? print_help(verb) : verb->run(&settings);
+    settings_free(&settings);
+    if (fflush(stdout) != 0 && status == EXIT_DONE) {
+        err_set(&err, ERR_IO, "cannot write to standard output");
+        status = say(&err);
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    const struct verb *verb;
+    struct err err = ERR_INIT;
+
+    (void)umask(022); /* directories come out 0755 whatever it was; files set their mode */
+    argc--, argv++;
+    if (argc > ARGS_MAX) {
+        err_set(&err, ERR_USAGE, "%d words on the command line; at most %d are read", argc,
+                ARGS_MAX);
+        return say(&err);
+    }
+    if (argc > 0 && strcmp(argv[0], "certs") == 0) /* kubeadm certs ... */
+        argc--, argv++;
+    if (argc == 0) {
+        (void)print_help(NULL);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 ||
+        strcmp(argv[0], "-h") == 0)
+        return print_help(argc > 1 ? verb_named(argv[1]) : NULL);
+    if (strcmp(argv[0], "version") == 0 || strcmp(argv[0], "--version") == 0) {
+        printf("etcd-pki %s\n", SUITE_VERSION);
+        return EXIT_DONE;
+    }
+    verb = verb_named(argv[0]);
+    if (verb == NULL) {
+        err_set(&err, ERR_USAGE, "unknown verb \"%.100s\"; see etcd-pki help", argv[0]);
+        return say(&err);
+    }
+    return run(verb, argc - 1, argv + 1);
+}

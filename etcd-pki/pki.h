@@ -1,0 +1,121 @@
+/*
+ * pki.h - what the commands of etcd-pki share: the parsed command line, the roles, and the plan of
+ * files to make. A plan is judged as a whole before anything is written: a set that is there and
+ * fits is kept, one that does not fit is described and left alone.
+ */
+#ifndef ETCD_PKI_PKI_H
+#define ETCD_PKI_PKI_H
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/tls/x509.h"
+
+enum pki_exit { /* pki.md 4.9 */
+                EXIT_DONE = 0,
+                EXIT_FAILED = 1,   /* could not do it */
+                EXIT_USAGE = 2,    /* unknown verb or flag, a name that is no name */
+                EXIT_FINDING = 3,  /* checked and found an error */
+                EXIT_WARNINGS = 4, /* checked and found warnings only */
+};
+
+struct texts { /* a growing list; the texts are owned */
+    char **items;
+    size_t count;
+};
+void texts_add(struct texts *texts, const char *text);
+void texts_add_list(struct texts *texts, const char *list); /* separated by commas; blanks cut */
+void texts_free(struct texts *texts);
+
+struct settings { /* the command line; texts borrowed from argv */
+    const char *dir, *output, *key, *validity, *ca_validity, *not_after, *backdate;
+    const char *cn, *ca, *out, *initial_cluster, *node_name, *advertise_address;
+    const char *control_plane_endpoint, *service_cidr, *dns_domain, *kubernetes_version;
+    const char *at, *etcd_version, *root, *days, *format, *warn;
+    struct texts org, ip, dns, san, member, client;
+    struct texts server_sans, peer_sans, apiserver_sans;
+    bool force, dry_run, quiet, help, crl_sign, no_client_auth, kubernetes, with_ca_key;
+    bool external_etcd, no_clamp, normalise;
+    struct texts args;  /* what is no flag */
+    struct texts after; /* behind "--" */
+};
+typedef int command_fn(struct settings *settings);
+
+enum role_sans { SANS_CN, SANS_MEMBER, SANS_APISERVER, SANS_GIVEN };
+enum role_id {
+#define ROLE(id, name, other, file, cn, usages, sans, issuer) ROLE_##id,
+#include "etcd-pki/profiles.def"
+#undef ROLE
+    ROLES
+};
+struct role {
+    const char *name, *other, *file, *cn;
+    unsigned usages;
+    enum role_sans sans;
+    enum role_id issuer; /* itself: a CA */
+};
+const struct role *role_at(enum role_id id);
+bool role_is_ca(const struct role *role);
+const struct role *role_named(const char *name); /* NULL: none */
+/* The role whose default file is `base`, e.g. "etcd/server"; NULL: none. */
+const struct role *role_of_file(const char *base);
+
+/* ---- the plan ---- */
+
+enum item_kind { ITEM_PAIR, ITEM_COPY, ITEM_SERVICE_ACCOUNT };
+struct item {
+    enum item_kind kind;
+    bool ca, crl_sign;
+    bool external; /* found: a CA certificate without key */
+    bool kept;     /* found: complete and as wanted */
+    char *base;    /* path below the directory without extension; ITEM_COPY: with it */
+    char *issuer;  /* base of the CA; NULL: itself. ITEM_COPY: what is copied */
+    char *cn;
+    struct texts orgs;
+    struct x509_sans sans;
+    unsigned usages;
+};
+struct plan {
+    const struct settings *settings;
+    const char *dir;
+    struct item *items;
+    size_t count;
+    int64_t now_s, not_before_s, leaf_end_s, ca_end_s;
+    enum x509_algorithm algorithm;
+    bool key_given; /* --key: an existing key has to be of that kind */
+    bool any_external;
+    size_t differences;
+};
+
+/* Dates and key kind of the command line; ERR_USAGE names the flag. ca_only: --validity is the CA's
+ */
+int plan_init(struct plan *plan, const struct settings *settings, bool ca_only,
+              struct err *err) MUST_CHECK;
+/* A new item, to be filled; valid until the next one. `issuer` NULL: itself. */
+struct item *plan_add(struct plan *plan, enum item_kind kind, const char *base, const char *issuer);
+/* The pair of a role; cn NULL: the role's own. */
+struct item *plan_add_role(struct plan *plan, const struct role *role, const char *base,
+                           const char *issuer, const char *cn);
+/* Lock the directory, judge, write, say what was done; the exit status. */
+int plan_carry_out(struct plan *plan);
+void plan_free(struct plan *plan);
+
+/* ---- small things ---- */
+
+int say(const struct err *err); /* "etcd-pki: ..." on stderr; EXIT_USAGE for ERR_USAGE, else 1 */
+/* "8760h", "365d", "1y", "90m"; several parts add up; more than zero, at most 1000 years. */
+int parse_duration(const char *flag, const char *text, int64_t *seconds,
+                   struct err *err) MUST_CHECK;
+int64_t clock_s(void);
+const char *writing_dir(const struct settings *settings);
+const char *reading_dir(const struct settings *settings);
+int add_sans(struct x509_sans *sans, const struct texts *texts, const char *flag,
+             struct err *err) MUST_CHECK;
+/* The host of "https://host:port", "[::1]:1" or "host"; owned; NULL when there is none. */
+char *url_host(const char *url);
+bool wants_json(const struct settings *settings, struct err *err, bool *bad);
+char *residual(int64_t until_s, int64_t now_s); /* "364d", "<invalid>"; owned */
+
+command_fn cmd_init, cmd_issue, cmd_cluster, cmd_kubeadm, cmd_show, cmd_describe, cmd_verify,
+    cmd_flags, cmd_certificate_key;
+
+#endif

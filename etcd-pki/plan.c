@@ -1,0 +1,613 @@
+/*
+ * plan.c - from a list of wanted files to files.
+ *
+ *     lock -> judge every item -> any difference? name them all, write nothing
+ *                              -> none: write what is missing, CAs first (their order in the list)
+ *
+ * An item that is there and fits is kept; --force replaces only what does not fit, and what hung
+ * below a CA that is replaced; the old files go to DIR/.old/TIME.
+ */
+#include "common/base/file.h"
+#include "common/base/limits.h"
+#include "etcd-pki/pki.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LEAF_S (8760LL * 3600)
+#define CA_S (87600LL * 3600)
+#define BACKDATE_S 300
+
+/* ---- settings ---- */
+
+static int parse_days(const char *text, int64_t *seconds, struct err *err)
+{
+    char *days = xasprintf("%.20sd", text);
+    int rc = parse_duration("--days", days, seconds, err);
+
+    free(days);
+    return rc;
+}
+
+static int set_ends(struct plan *plan, bool ca_only, struct err *err)
+{
+    const struct settings *settings = plan->settings;
+    int64_t leaf_s = ca_only ? CA_S : LEAF_S, ca_s = CA_S;
+
+    if ((settings->validity != NULL) + (settings->days != NULL) + (settings->not_after != NULL) >
+        1) {
+        err_set(err, ERR_USAGE, "--validity, --days and --not-after say the same; give one");
+        return -1;
+    }
+    if ((settings->validity != NULL &&
+         parse_duration("--validity", settings->validity, &leaf_s, err) < 0) ||
+        (settings->days != NULL && parse_days(settings->days, &leaf_s, err) < 0) ||
+        (settings->ca_validity != NULL &&
+         parse_duration("--ca-validity", settings->ca_validity, &ca_s, err) < 0))
+        return -1;
+    plan->leaf_end_s = plan->now_s + leaf_s;
+    if (settings->not_after != NULL && !x509_time_parse(settings->not_after, &plan->leaf_end_s)) {
+        err_set(err, ERR_USAGE, "--not-after %.60s: write it as 2027-11-22T01:42:28Z",
+                settings->not_after);
+        return -1;
+    }
+    if (plan->leaf_end_s <= plan->now_s) {
+        err_set(err, ERR_USAGE, "--not-after %.60s: that is over already", settings->not_after);
+        return -1;
+    }
+    plan->ca_end_s = ca_only ? plan->leaf_end_s : plan->now_s + ca_s;
+    return 0;
+}
+
+int plan_init(struct plan *plan, const struct settings *settings, bool ca_only, struct err *err)
+{
+    int64_t backdate_s = BACKDATE_S;
+
+    *plan = (struct plan){.settings = settings,
+                          .dir = writing_dir(settings),
+                          .now_s = clock_s(),
+                          .algorithm = X509_RSA_2048};
+    if (settings->key != NULL) {
+        plan->key_given = true;
+        if (!x509_algorithm_parse(settings->key, &plan->algorithm) ||
+            plan->algorithm == X509_ECDSA_P521) {
+            err_set(err, ERR_USAGE,
+                    "--key %.60s: one of RSA-2048, RSA-3072, RSA-4096, ECDSA-P256, ECDSA-P384, "
+                    "ED25519",
+                    settings->key);
+            return -1;
+        }
+    }
+    if (settings->backdate != NULL && strcmp(settings->backdate, "0") == 0)
+        backdate_s = 0;
+    else if (settings->backdate != NULL &&
+             parse_duration("--backdate", settings->backdate, &backdate_s, err) < 0)
+        return -1;
+    plan->not_before_s = plan->now_s - backdate_s;
+    return set_ends(plan, ca_only, err);
+}
+
+struct item *plan_add(struct plan *plan, enum item_kind kind, const char *base, const char *issuer)
+{
+    plan->items = xrealloc(plan->items, (plan->count + 1) * sizeof *plan->items);
+    plan->items[plan->count] = (struct item){
+        .kind = kind, .base = xstrdup(base), .issuer = issuer != NULL ? xstrdup(issuer) : NULL};
+    return &plan->items[plan->count++];
+}
+
+struct item *plan_add_role(struct plan *plan, const struct role *role, const char *base,
+                           const char *issuer, const char *cn)
+{
+    struct item *item = plan_add(plan, ITEM_PAIR, base, issuer);
+    struct err err = ERR_INIT;
+
+    item->ca = role_is_ca(role);
+    item->crl_sign = item->ca && plan->settings->crl_sign;
+    item->cn = xstrdup(cn != NULL ? cn : role->cn);
+    item->usages = role->usages;
+    if (role->sans == SANS_CN && x509_is_name(item->cn)) /* a CA called "My CA" has no such name */
+        must(x509_sans_add_dns(&item->sans, item->cn, &err) == 0);
+    return item;
+}
+
+void plan_free(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        struct item *item = &plan->items[i];
+
+        free(item->base);
+        free(item->issuer);
+        free(item->cn);
+        texts_free(&item->orgs);
+        x509_sans_free(&item->sans);
+    }
+    free(plan->items);
+    *plan = (struct plan){0};
+}
+
+/* ---- judging ---- */
+
+static char *path_of(const struct plan *plan, const char *base, const char *extension)
+{
+    return xasprintf("%s/%s%s", plan->dir, base, extension);
+}
+
+static void differs(struct plan *plan, const struct item *item, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+static void differs(struct plan *plan, const struct item *item, const char *format, ...)
+{
+    char text[ERR_TEXT_MAX];
+    va_list args;
+
+    plan->differences++;
+    if (plan->settings->force)
+        return;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    (void)fprintf(stderr, "etcd-pki: %s%s: %s\n", item->base, item->kind == ITEM_PAIR ? ".crt" : "",
+                  text);
+}
+
+static char *wanted_subject(const struct item *item)
+{
+    struct buf out = BUF_INIT(BUF_UNLIMITED);
+    char *text;
+
+    for (size_t i = 0; i < item->orgs.count; i++)
+        (void)buf_printf(&out, "O=%s, ", item->orgs.items[i]);
+    (void)buf_printf(&out, "CN=%s", item->cn);
+    text = xstrdup(buf_text(&out));
+    buf_free(&out);
+    return text;
+}
+
+static char *wanted_sans(const struct item *item)
+{
+    struct buf out = BUF_INIT(BUF_UNLIMITED);
+    char *text;
+
+    for (size_t i = 0; i < item->sans.dns_count; i++)
+        (void)buf_printf(&out, "%sDNS:%s", buf_used(&out) != 0 ? ", " : "", item->sans.dns[i]);
+    for (size_t i = 0; i < item->sans.ips_count; i++)
+        (void)buf_printf(&out, "%sIP:%s", buf_used(&out) != 0 ? ", " : "", item->sans.ips[i]);
+    text = xstrdup(buf_used(&out) != 0 ? buf_text(&out) : "none");
+    buf_free(&out);
+    return text;
+}
+
+static void judge_issuer(struct plan *plan, const struct item *item, const struct x509_list *chain)
+{
+    char *path = path_of(plan, item->issuer, ".crt");
+    struct x509_list anchors = {0};
+    struct err err = ERR_INIT;
+
+    for (size_t i = 0; i < plan->count; i++)
+        if (strcmp(plan->items[i].base, item->issuer) == 0 && !plan->items[i].kept) {
+            differs(plan, item, "is there, but its CA %s is not (or does not fit)", item->issuer);
+            free(path);
+            return;
+        }
+    if (x509_list_read(path, true, &anchors, &err) < 0 ||
+        x509_chain_check(chain, &anchors, 0, &err) < 0)
+        differs(plan, item, "%s", err.text);
+    x509_list_free(&anchors);
+    free(path);
+}
+
+static void judge_content(struct plan *plan, struct item *item, const struct x509_list *chain,
+                          const struct x509_key *key)
+{
+    struct x509_info info;
+    char *subject = wanted_subject(item), *sans = wanted_sans(item);
+    size_t before = plan->differences;
+
+    x509_describe(chain->items[0], &info);
+    if (key != NULL && !x509_has_key(chain->items[0], key))
+        differs(plan, item, "the key in %s.key belongs to another certificate than this one (%s)",
+                item->base, info.subject);
+    if (strcmp(info.subject, subject) != 0)
+        differs(plan, item, "is for %s, asked for is %s", info.subject, subject);
+    if (strcmp(info.sans, sans) != 0)
+        differs(plan, item, "is valid for %s; asked for is %s", info.sans, sans);
+    if (info.ca != item->ca)
+        differs(plan, item, item->ca ? "is not a CA" : "is a CA, asked for is a leaf");
+    if (!item->ca && info.usages != item->usages)
+        differs(plan, item, "has the usages %s, asked for is %s", info.extended_usage,
+                item->usages == X509_SERVER   ? "serverAuth"
+                : item->usages == X509_CLIENT ? "clientAuth"
+                                              : "serverAuth, clientAuth");
+    if (info.not_after_s < plan->now_s)
+        differs(plan, item, "expired on %s", info.not_after);
+    if (plan->key_given && strcasecmp(info.key, x509_algorithm_name(plan->algorithm)) != 0)
+        differs(plan, item, "has a key of kind %s, asked for is %s", info.key,
+                x509_algorithm_name(plan->algorithm));
+    if (item->issuer != NULL)
+        judge_issuer(plan, item, chain);
+    item->kept = plan->differences == before;
+    x509_info_free(&info);
+    free(subject);
+    free(sans);
+}
+
+static void judge_pair(struct plan *plan, struct item *item)
+{
+    char *cert_path = path_of(plan, item->base, ".crt"),
+         *key_path = path_of(plan, item->base, ".key");
+    bool cert_there = file_exists(cert_path), key_there = file_exists(key_path);
+    struct x509_list chain = {0};
+    struct x509_key *key = NULL;
+    struct err err = ERR_INIT;
+
+    if (!cert_there && !key_there)
+        goto out;
+    if (!cert_there) {
+        differs(plan, item, "is missing although %s.key is there", item->base);
+    } else if (!key_there && !(item->ca && plan->any_external)) {
+        differs(plan, item, "is there, but its key %s.key is missing", item->base);
+    } else if (x509_list_read(cert_path, false, &chain, &err) < 0 ||
+               (key_there && x509_key_read(key_path, &key, &err) < 0)) {
+        differs(plan, item, "%s", err.text);
+    } else {
+        item->external = !key_there;
+        judge_content(plan, item, &chain, key);
+    }
+out:
+    x509_list_free(&chain);
+    x509_key_free(key);
+    free(cert_path);
+    free(key_path);
+}
+
+static void judge_copy(struct plan *plan, struct item *item)
+{
+    char *path = path_of(plan, item->base, ""), *from = path_of(plan, item->issuer, "");
+    struct buf here = BUF_INIT(PEM_FILE_MAX_BYTES), there = BUF_INIT(PEM_FILE_MAX_BYTES);
+    struct err err = ERR_INIT;
+
+    if (file_exists(path)) {
+        if (!file_exists(from))
+            differs(plan, item, "is there, but %s, of which it is a copy, is not", item->issuer);
+        else if (file_read_all(path, &here, &err) < 0 || file_read_all(from, &there, &err) < 0)
+            differs(plan, item, "%s", err.text);
+        else if (!slice_equal(buf_slice(&here), buf_slice(&there)))
+            differs(plan, item, "differs from %s", item->issuer);
+        else
+            item->kept = true;
+    }
+    x509_wipe(&here);
+    x509_wipe(&there);
+    free(path);
+    free(from);
+}
+
+static void judge_service_account(struct plan *plan, struct item *item)
+{
+    char *key_path = path_of(plan, item->base, ".key"),
+         *pub_path = path_of(plan, item->base, ".pub");
+    bool key_there = file_exists(key_path), pub_there = file_exists(pub_path);
+    struct buf wanted = BUF_INIT(PEM_FILE_MAX_BYTES), here = BUF_INIT(PEM_FILE_MAX_BYTES);
+    struct x509_key *key = NULL;
+    struct err err = ERR_INIT;
+
+    if (key_there != pub_there) {
+        differs(plan, item, "%s is missing", key_there ? "sa.pub" : "sa.key");
+    } else if (key_there) {
+        if (x509_key_read(key_path, &key, &err) < 0 || file_read_all(pub_path, &here, &err) < 0) {
+            differs(plan, item, "%s", err.text);
+        } else {
+            x509_key_public_pem(key, &wanted);
+            item->kept = slice_equal(buf_slice(&wanted), buf_slice(&here));
+            if (!item->kept)
+                differs(plan, item, "sa.pub is not the public half of sa.key");
+        }
+    }
+    x509_key_free(key);
+    buf_free(&wanted);
+    buf_free(&here);
+    free(key_path);
+    free(pub_path);
+}
+
+/* ---- writing ---- */
+
+static int back_up(struct plan *plan, const char *base, const char *extension, struct err *err)
+{
+    char *path = path_of(plan, base, extension), stamp[32], *copy, *slash;
+    struct buf content = BUF_INIT(PEM_FILE_MAX_BYTES);
+    int rc = -1;
+
+    x509_time_text(plan->now_s, stamp);
+    copy = xasprintf("%s/.old/%s/%s%s", plan->dir, stamp, base, extension);
+    slash = strrchr(copy, '/');
+    *slash = '\0';
+    if (!file_exists(path)) {
+        rc = 0;
+    } else if (file_make_dirs(copy, 0700, err) == 0 && file_read_all(path, &content, err) == 0) {
+        *slash = '/';
+        rc = file_write_atomic(copy, buf_slice(&content),
+                               strcmp(extension, ".crt") == 0 ? 0644 : 0600, true, err);
+    }
+    x509_wipe(&content);
+    free(path);
+    free(copy);
+    return rc;
+}
+
+static int put(struct plan *plan, const char *base, const char *extension, struct slice content,
+               unsigned mode, struct err *err)
+{
+    char *path = path_of(plan, base, extension), *slash = strrchr(path, '/');
+    struct stat info;
+    int rc = -1;
+
+    *slash = '\0';
+    if (file_make_dirs(path, 0755, err) < 0)
+        goto out;
+    *slash = '/';
+    if (lstat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+        err_set(err, ERR_EXISTS, "%s is no regular file; remove it or write elsewhere", path);
+        goto out;
+    }
+    if (plan->settings->force && back_up(plan, base, extension, err) < 0)
+        goto out;
+    rc = file_write_atomic(path, content, mode, plan->settings->force, err);
+out:
+    free(path);
+    return rc;
+}
+
+/* The CA that signs an item, checked; both owned. */
+static int load_ca(const struct plan *plan, const char *base, struct x509_list *certs,
+                   struct x509_key **key, struct err *err)
+{
+    char *cert_path = path_of(plan, base, ".crt"), *key_path = path_of(plan, base, ".key");
+    int rc = -1;
+
+    if (!file_exists(cert_path))
+        err_set(err, ERR_MISSING, "%s is not there; make the CA first (etcd-pki init)", cert_path);
+    else if (!file_exists(key_path))
+        err_set(err, ERR_MISSING,
+                "%s is not there, so nothing can be signed here; sign where the CA's key is",
+                key_path);
+    else if (x509_list_read(cert_path, true, certs, err) == 0 &&
+             x509_key_read(key_path, key, err) == 0)
+        rc = x509_ca_check(cert_path, certs->items[0], *key, plan->now_s, err);
+    free(cert_path);
+    free(key_path);
+    return rc;
+}
+
+static int64_t end_of(const struct plan *plan, const struct item *item, const struct x509_cert *ca)
+{
+    int64_t end = item->ca ? plan->ca_end_s : plan->leaf_end_s;
+    struct x509_info info;
+
+    if (ca == NULL)
+        return end;
+    x509_describe(ca, &info);
+    if (end > info.not_after_s) {
+        if (!plan->settings->no_clamp)
+            end = info.not_after_s;
+        (void)fprintf(stderr, "etcd-pki: %s: %s the end of its CA, %s\n", item->base,
+                      plan->settings->no_clamp ? "outlives" : "validity cut to", info.not_after);
+    }
+    x509_info_free(&info);
+    return end;
+}
+
+static int write_made(struct plan *plan, const struct item *item, const struct x509_cert *cert,
+                      const struct x509_key *key, struct err *err)
+{
+    struct buf cert_pem = BUF_INIT(BUF_UNLIMITED), key_pem = BUF_INIT(BUF_UNLIMITED);
+    char *key_path = path_of(plan, item->base, ".key");
+    int rc = -1;
+
+    x509_cert_pem(cert, &cert_pem);
+    x509_key_pem(key, &key_pem);
+    if (put(plan, item->base, ".key", buf_slice(&key_pem), 0600, err) < 0)
+        goto out;
+    rc = put(plan, item->base, ".crt", buf_slice(&cert_pem), 0644, err);
+    if (rc < 0 && !plan->settings->force)
+        (void)unlink(key_path); /* ours: no certificate will ever fit it */
+out:
+    x509_wipe(&key_pem);
+    buf_free(&cert_pem);
+    free(key_path);
+    return rc;
+}
+
+static int make_pair(struct plan *plan, const struct item *item, struct err *err)
+{
+    struct x509_list ca = {0};
+    struct x509_key *ca_key = NULL, *key = NULL;
+    struct x509_cert *cert = NULL, *ca_cert;
+    struct x509_info info;
+    int rc = -1;
+
+    if (item->issuer != NULL && load_ca(plan, item->issuer, &ca, &ca_key, err) < 0)
+        goto out;
+    ca_cert = item->issuer != NULL ? ca.items[0] : NULL;
+    key = x509_key_new(plan->algorithm);
+    if (x509_cert_new(&(struct x509_request){.cn = item->cn,
+                                             .orgs = (const char *const *)item->orgs.items,
+                                             .org_count = item->orgs.count,
+                                             .sans = &item->sans,
+                                             .usages = item->ca ? 0 : item->usages,
+                                             .not_before_s = plan->not_before_s,
+                                             .not_after_s = end_of(plan, item, ca_cert),
+                                             .ca = item->ca,
+                                             .crl_sign = item->crl_sign},
+                      key, ca_cert, ca_key != NULL ? ca_key : key, &cert, err) < 0) {
+        err_prefix(err, "%s", item->base);
+        goto out;
+    }
+    if (write_made(plan, item, cert, key, err) < 0)
+        goto out;
+    rc = 0;
+    x509_describe(cert, &info);
+    if (!plan->settings->quiet)
+        printf("%s.crt, .key  made: %s, valid for %s, until %s\n", item->base, info.subject,
+               info.sans, info.not_after);
+    x509_info_free(&info);
+out:
+    x509_cert_free(cert);
+    x509_key_free(key);
+    x509_key_free(ca_key);
+    x509_list_free(&ca);
+    return rc;
+}
+
+static int make_copy(struct plan *plan, const struct item *item, struct err *err)
+{
+    char *from = path_of(plan, item->issuer, "");
+    struct buf content = BUF_INIT(PEM_FILE_MAX_BYTES);
+    bool secret = strstr(item->base, ".key") != NULL;
+    int rc = -1;
+
+    if (file_read_all(from, &content, err) == 0)
+        rc = put(plan, item->base, "", buf_slice(&content), secret ? 0600 : 0644, err);
+    if (rc == 0 && !plan->settings->quiet)
+        printf("%s  copied from %s\n", item->base, item->issuer);
+    x509_wipe(&content);
+    free(from);
+    return rc;
+}
+
+static int make_service_account(struct plan *plan, const struct item *item, struct err *err)
+{
+    struct x509_key *key = x509_key_new(plan->algorithm);
+    struct buf private = BUF_INIT(BUF_UNLIMITED), public = BUF_INIT(BUF_UNLIMITED);
+    int rc = -1;
+
+    x509_key_pem(key, &private);
+    x509_key_public_pem(key, &public);
+    if (put(plan, item->base, ".key", buf_slice(&private), 0600, err) == 0)
+        rc = put(plan, item->base, ".pub", buf_slice(&public), 0600, err);
+    if (rc == 0 && !plan->settings->quiet)
+        printf("%s.key, .pub  made\n", item->base);
+    x509_wipe(&private);
+    buf_free(&public);
+    x509_key_free(key);
+    return rc;
+}
+
+/* ---- all of it ---- */
+
+static int open_directory(const struct plan *plan, int *fd, struct err *err)
+{
+    struct stat info;
+
+    if (file_make_dirs(plan->dir, 0755, err) < 0)
+        return -1;
+    *fd = open(plan->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0 || fstat(*fd, &info) < 0) {
+        err_sys(err, errno, "open %s", plan->dir);
+        return -1;
+    }
+    if ((info.st_mode & S_IWOTH) != 0) {
+        err_set(err, ERR_IO,
+                "%s is writable by everybody (mode %o); keys do not go there: chmod o-w %s",
+                plan->dir, info.st_mode & 07777, plan->dir);
+        return -1;
+    }
+    if (flock(*fd, LOCK_EX | LOCK_NB) < 0) { /* ends with the process: nothing to clean up */
+        if (errno == EWOULDBLOCK)
+            err_set(err, ERR_LOCKED, "%s: another etcd-pki is writing there", plan->dir);
+        else
+            err_sys(err, errno, "lock %s", plan->dir);
+        return -1;
+    }
+    return 0;
+}
+
+static void judge(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        switch (plan->items[i].kind) {
+        case ITEM_PAIR:
+            judge_pair(plan, &plan->items[i]);
+            break;
+        case ITEM_COPY:
+            judge_copy(plan, &plan->items[i]);
+            break;
+        case ITEM_SERVICE_ACCOUNT:
+            judge_service_account(plan, &plan->items[i]);
+            break;
+        }
+    }
+}
+
+static int make(struct plan *plan, const struct item *item, struct err *err)
+{
+    switch (item->kind) {
+    case ITEM_PAIR:
+        return make_pair(plan, item, err);
+    case ITEM_COPY:
+        return make_copy(plan, item, err);
+    case ITEM_SERVICE_ACCOUNT:
+        return make_service_account(plan, item, err);
+    }
+    return -1;
+}
+
+static int write_all(struct plan *plan, struct err *err)
+{
+    size_t made = 0;
+
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct item *item = &plan->items[i];
+
+        if (item->kept) {
+            if (item->external && !plan->settings->quiet)
+                printf("%s.crt  kept: an external CA, its key is not here\n", item->base);
+            continue;
+        }
+        made++;
+        if (plan->settings->dry_run)
+            printf("would write %s%s\n", item->base,
+                   item->kind == ITEM_PAIR   ? ".crt and .key"
+                   : item->kind == ITEM_COPY ? ""
+                                             : ".key and .pub");
+        else if (make(plan, item, err) < 0)
+            return -1;
+    }
+    if (plan->settings->quiet)
+        return 0;
+    if (made == 0)
+        printf("nothing to do: %zu wanted in %s, all there, all as asked\n", plan->count,
+               plan->dir);
+    else if (made < plan->count)
+        printf("%zu kept as they were\n", plan->count - made);
+    return 0;
+}
+
+int plan_carry_out(struct plan *plan)
+{
+    struct err err = ERR_INIT;
+    int fd = -1, status = EXIT_DONE;
+
+    if (!plan->settings->dry_run && open_directory(plan, &fd, &err) < 0) {
+        status = say(&err);
+        goto out;
+    }
+    judge(plan);
+    if (plan->differences != 0 && !plan->settings->force) {
+        err_set(&err, ERR_EXISTS,
+                "%s: %zu difference%s between what is there and what was asked; nothing was "
+                "written (--force replaces what differs and keeps it in .old)",
+                plan->dir, plan->differences, plan->differences != 1 ? "s" : "");
+        status = say(&err);
+    } else if (write_all(plan, &err) < 0) {
+        status = say(&err);
+        status = status == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILED;
+    }
+out:
+    file_close(&fd);
+    return status;
+}
