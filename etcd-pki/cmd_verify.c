@@ -1,6 +1,192 @@
-#include "etcd-pki/pki.h"
+/*
+ * cmd_verify.c - verify: reads etcd's command line behind "--" and prints the findings. Without one
+ * the directory is judged as kubeadm would use it.
+ */
+#include "common/base/file.h"
+#include "etcd-pki/verify.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+#define WARN_S (30LL * 86400)
+
+enum kind { KIND_TEXT, KIND_BOOL };
+#define AT(field) offsetof(struct verify, field)
+static const struct {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+} etcd_flags[] = {
+    {"cert-file", KIND_TEXT, AT(cert_file)},
+    {"key-file", KIND_TEXT, AT(key_file)},
+    {"trusted-ca-file", KIND_TEXT, AT(ca_file)},
+    {"client-crl-file", KIND_TEXT, AT(crl_file)},
+    {"client-cert-file", KIND_TEXT, AT(client_cert_file)},
+    {"client-key-file", KIND_TEXT, AT(client_key_file)},
+    {"client-cert-auth", KIND_BOOL, AT(client_cert_auth)},
+    {"client-cert-allowed-hostname", KIND_TEXT, AT(allowed_hostname)},
+    {"auto-tls", KIND_BOOL, AT(auto_tls)},
+    {"peer-cert-file", KIND_TEXT, AT(peer_cert_file)},
+    {"peer-key-file", KIND_TEXT, AT(peer_key_file)},
+    {"peer-trusted-ca-file", KIND_TEXT, AT(peer_ca_file)},
+    {"peer-crl-file", KIND_TEXT, AT(peer_crl_file)},
+    {"peer-client-cert-file", KIND_TEXT, AT(peer_client_cert_file)},
+    {"peer-client-key-file", KIND_TEXT, AT(peer_client_key_file)},
+    {"peer-client-cert-auth", KIND_BOOL, AT(peer_client_cert_auth)},
+    {"peer-cert-allowed-cn", KIND_TEXT, AT(peer_allowed_cn)},
+    {"peer-cert-allowed-hostname", KIND_TEXT, AT(peer_allowed_hostname)},
+    {"peer-auto-tls", KIND_BOOL, AT(peer_auto_tls)},
+    {"listen-client-urls", KIND_TEXT, AT(listen_client_urls)},
+    {"advertise-client-urls", KIND_TEXT, AT(advertise_client_urls)},
+    {"listen-peer-urls", KIND_TEXT, AT(listen_peer_urls)},
+    {"initial-advertise-peer-urls", KIND_TEXT, AT(peer_urls)},
+    {"initial-cluster", KIND_TEXT, AT(initial_cluster)},
+    {"name", KIND_TEXT, AT(name)},
+    {"config-file", KIND_TEXT, AT(config_file)},
+    {"enable-grpc-gateway", KIND_BOOL, AT(gateway)},
+};
+
+/* Go's flag package: one dash or two, "=" or the next word; a boolean needs "=". */
+static int take_etcd_flags(struct verify *verify, const struct texts *words, struct err *err)
+{
+    for (size_t i = 0; i < words->count; i++) {
+        const char *word = words->items[i], *equals, *value;
+        size_t bytes;
+
+        if (word[0] != '-') {
+            if (i == 0) /* the program's name */
+                continue;
+            err_set(err, ERR_USAGE, "verify: \"%.100s\" among etcd's flags is no flag", word);
+            return -1;
+        }
+        word += word[1] == '-' ? 2 : 1;
+        equals = strchr(word, '=');
+        bytes = equals != NULL ? (size_t)(equals - word) : strlen(word);
+        value = equals != NULL                                          ? equals + 1
+                : i + 1 < words->count && words->items[i + 1][0] != '-' ? words->items[i + 1]
+                                                                        : NULL;
+        for (size_t k = 0; k < ARRAY_LEN(etcd_flags); k++) {
+            void *field = (char *)verify + etcd_flags[k].offset;
+
+            if (strlen(etcd_flags[k].name) != bytes ||
+                strncmp(etcd_flags[k].name, word, bytes) != 0)
+                continue;
+            if (etcd_flags[k].kind == KIND_BOOL) {
+                *(bool *)field = equals == NULL || strcmp(equals + 1, "true") == 0;
+            } else if (value == NULL) {
+                err_set(err, ERR_USAGE, "verify: --%s needs a value", etcd_flags[k].name);
+                return -1;
+            } else if (value[0] != '\0') {
+                *(const char **)field = value;
+            }
+            if (etcd_flags[k].kind == KIND_TEXT && equals == NULL)
+                i++;
+        }
+    }
+    return 0;
+}
+
+/* As kubeadm starts etcd on a node whose files lie in `dir` (pki.md 1.11), URLs left out. */
+static void take_directory(struct verify *verify, const char *dir, struct texts *kept)
+{
+    static const char *const names[] = {"server.crt", "server.key", "ca.crt", "peer.crt",
+                                        "peer.key"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char *path = xasprintf("%s/etcd/%s", dir, names[i]);
+
+        texts_add(kept, path);
+        free(path);
+    }
+    verify->cert_file = kept->items[0];
+    verify->key_file = kept->items[1];
+    verify->ca_file = verify->peer_ca_file = kept->items[2];
+    verify->peer_cert_file = kept->items[3];
+    verify->peer_key_file = kept->items[4];
+    verify->client_cert_auth = verify->peer_client_cert_auth = true;
+}
+
+static void print_text(const struct verify *verify)
+{
+    for (size_t i = 0; i < verify->count; i++) {
+        const struct finding *finding = &verify->findings[i];
+
+        printf("%s %s  %s%s%s: %s\n      %s.\n", finding->error ? "error  " : "warning",
+               finding->id, finding->file,
+               finding->file[0] != '\0' && finding->flag[0] != '\0' ? " " : "", finding->flag,
+               finding->found, finding->todo);
+    }
+    if (!verify->settings->quiet)
+        printf("%zu error%s, %zu warning%s\n", verify->errors, verify->errors != 1 ? "s" : "",
+               verify->count - verify->errors, verify->count - verify->errors != 1 ? "s" : "");
+}
+
+static void print_json(const struct verify *verify)
+{
+    json_t *list = json_array(), *all;
+
+    for (size_t i = 0; i < verify->count; i++) {
+        const struct finding *finding = &verify->findings[i];
+        json_t *json =
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "id", finding->id, "severity",
+                      finding->error ? "error" : "warning", "file", finding->file, "flag",
+                      finding->flag, "found", finding->found, "do", finding->todo);
+
+        must(json != NULL && json_array_append_new(list, json) == 0);
+    }
+    all = json_pack("{s:b, s:I, s:I, s:o}", "ok", verify->errors == 0, "errors",
+                    (json_int_t)verify->errors, "warnings",
+                    (json_int_t)(verify->count - verify->errors), "findings", list);
+    must(all != NULL);
+    (void)json_dumpf(all, stdout, JSON_INDENT(2));
+    printf("\n");
+    json_decref(all);
+}
+
+static int prepare(struct verify *verify, const struct settings *settings, struct texts *kept,
+                   struct err *err)
+{
+    *verify =
+        (struct verify){.settings = settings, .at_s = clock_s(), .warn_s = WARN_S, .gateway = true};
+    if (settings->at != NULL && !x509_time_parse(settings->at, &verify->at_s)) {
+        err_set(err, ERR_USAGE, "--at %.60s: write it as 2027-11-22T01:42:28Z or 2027-11-22",
+                settings->at);
+        return -1;
+    }
+    if (settings->warn != NULL &&
+        parse_duration("--warn", settings->warn, &verify->warn_s, err) < 0)
+        return -1;
+    if (settings->args.count != 0) {
+        err_set(err, ERR_USAGE,
+                "verify: \"%.100s\": give the directory with --dir, etcd's flags behind --",
+                settings->args.items[0]);
+        return -1;
+    }
+    if (settings->after.count != 0)
+        return take_etcd_flags(verify, &settings->after, err);
+    take_directory(verify, reading_dir(settings), kept);
+    return 0;
+}
+
 int cmd_verify(struct settings *settings)
 {
-    (void)settings;
-    return 1;
+    struct verify verify;
+    struct texts kept = {0};
+    struct err err = ERR_INIT;
+    bool bad, as_json = wants_json(settings, &err, &bad);
+    int status;
+
+    if (bad || prepare(&verify, settings, &kept, &err) < 0) {
+        texts_free(&kept);
+        return say(&err);
+    }
+    verify_rules(&verify);
+    if (as_json)
+        print_json(&verify);
+    else
+        print_text(&verify);
+    status = verify.errors != 0 ? EXIT_FINDING : verify.count != 0 ? EXIT_WARNINGS : EXIT_DONE;
+    verify_free(&verify);
+    texts_free(&kept);
+    return status;
 }

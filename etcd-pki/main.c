@@ -111,7 +111,6 @@ static const struct flag {
     {"--at", FLAG_TEXT, V_VERIFY, AT(at)},
     {"--warn", FLAG_TEXT, V_VERIFY, AT(warn)},
     {"--root", FLAG_TEXT, V_VERIFY, AT(root)},
-    {"--etcd-version", FLAG_TEXT, V_VERIFY, AT(etcd_version)},
     {"--for", FLAG_TEXT, V_FLAGS, AT(format)},
 };
 

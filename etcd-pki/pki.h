@@ -30,7 +30,7 @@ struct settings { /* the command line; texts borrowed from argv */
     const char *dir, *output, *key, *validity, *ca_validity, *not_after, *backdate;
     const char *cn, *ca, *out, *initial_cluster, *node_name, *advertise_address;
     const char *control_plane_endpoint, *service_cidr, *dns_domain, *kubernetes_version;
-    const char *at, *etcd_version, *root, *days, *format, *warn;
+    const char *at, *root, *days, *format, *warn;
     struct texts org, ip, dns, san, member, client;
     struct texts server_sans, peer_sans, apiserver_sans;
     bool force, dry_run, quiet, help, crl_sign, no_client_auth, kubernetes, with_ca_key;
