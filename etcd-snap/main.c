@@ -1,0 +1,146 @@
+/*
+ * main.c - etcd-snap: save, inspect and restore snapshots. Finds the command (with or without the
+ * word `snapshot`, as etcdutl has it), checks its flags and arguments, runs it.
+ */
+#include "etcd-snap/commands.h"
+
+#include <stdio.h>
+
+const struct command commands[] = {
+    {"completion", "SHELL", 1, FOR_REST, "print a completion script for bash", cmd_completion},
+    {"hashkv", "FILE", 1, FOR_HASHKV, "hash the key-value history of a file", cmd_hashkv},
+    {"restore", "FILE", 1, FOR_RESTORE, "make a data directory from a snapshot", cmd_restore},
+    {"save", "FILE", 1, FOR_SAVE, "fetch a snapshot from a server", cmd_save},
+    {"status", "FILE", 1, FOR_STATUS, "check a snapshot and tell what is in it", cmd_status},
+    {"version", "", 0, FOR_REST, "print the version", cmd_version},
+};
+const size_t command_count = ARRAY_LEN(commands);
+
+int complain(const struct err *err, int status)
+{
+    (void)fprintf(stderr, "Error: %s\n", err->text);
+    return status;
+}
+
+static void print_flags(FILE *to, unsigned flags)
+{
+    static const char *const kinds[] = {[OPTION_TEXT] = "=TEXT",
+                                        [OPTION_BOOL] = "",
+                                        [OPTION_NUMBER] = "=N",
+                                        [OPTION_DURATION] = "=DURATION"};
+
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const struct option_row *row = &option_rows[i];
+        char left[64];
+
+        if ((row->commands & flags) == 0)
+            continue;
+        (void)snprintf(left, sizeof(left), "--%s%s", row->name, kinds[row->kind]);
+        (void)fprintf(to, row->letter != 0 ? "  -%c, " : "      ", row->letter);
+        (void)fprintf(to, "%-34s %s", left, row->help);
+        if (row->kind != OPTION_BOOL && *row->fallback != '\0')
+            (void)fprintf(to, " (default %s)", row->fallback);
+        (void)fputc('\n', to);
+    }
+}
+
+static void print_usage(FILE *to, const struct command *command)
+{
+    if (command != NULL) {
+        (void)fprintf(to, "Usage: etcd-snap [snapshot] %s [flags]%s%s\n%s\n\nFlags:\n",
+                      command->word, *command->arguments != '\0' ? " " : "", command->arguments,
+                      command->help);
+        print_flags(to, command->flags);
+        return;
+    }
+    (void)fputs("Usage: etcd-snap [snapshot] COMMAND [flags] [argument]\n"
+                "Save, inspect and restore snapshots of etcd.\n\nCommands:\n",
+                to);
+    for (size_t i = 0; i < command_count; i++)
+        (void)fprintf(to, "  %-10s %-6s %s\n", commands[i].word, commands[i].arguments,
+                      commands[i].help);
+    (void)fputs("\nFlags (each command takes those that `etcd-snap COMMAND --help` lists):\n", to);
+    print_flags(to, FOR_ALL);
+}
+
+/* The command a word or its unique beginning names; NULL = none or several. */
+static const struct command *find_command(const char *word)
+{
+    const struct command *found = NULL;
+
+    for (size_t i = 0; i < command_count; i++) {
+        if (strcmp(commands[i].word, word) == 0)
+            return &commands[i];
+        if (strncmp(commands[i].word, word, strlen(word)) == 0)
+            found = found == NULL ? &commands[i] : commands + command_count;
+    }
+    return found == commands + command_count ? NULL : found;
+}
+
+static int wrong_count(const struct command *command, size_t count)
+{
+    struct err err = ERR_INIT;
+
+    err_set(&err, ERR_USAGE, "%s requires exactly %zu argument%s%s%s, got %zu", command->word,
+            command->argument_count, command->argument_count == 1 ? "" : "s",
+            *command->arguments != '\0' ? ", " : "", command->arguments, count);
+    (void)complain(&err, 0);
+    print_usage(stderr, command);
+    return EXIT_BAD_ARGS;
+}
+
+static int run(int argc, char *const *argv)
+{
+    const struct command *command;
+    const char *const *words;
+    struct args args;
+    struct err err = ERR_INIT;
+    size_t count;
+
+    if (args_parse(argc, argv, &args, &err) < 0) {
+        (void)complain(&err, 0);
+        (void)fputs("Run `etcd-snap --help` for the flags.\n", stderr);
+        return EXIT_ERROR;
+    }
+    words = args.words;
+    count = args.word_count;
+    while (count != 0 && (strcmp(*words, "snapshot") == 0 || strcmp(*words, "help") == 0)) {
+        args.given[OPT_HELP] |= strcmp(*words, "help") == 0;
+        args.values[OPT_HELP] = args.given[OPT_HELP] ? "true" : "false";
+        words++;
+        count--;
+    }
+    if (count == 0) {
+        print_usage(stdout, NULL);
+        return EXIT_OK;
+    }
+    command = find_command(*words);
+    if (command == NULL) {
+        err_set(&err, ERR_USAGE,
+                "unknown command \"%s\" for \"etcd-snap\"; `etcd-snap --help` lists them", *words);
+        return complain(&err, EXIT_ERROR);
+    }
+    if (args_bool(&args, OPT_HELP)) {
+        print_usage(stdout, command);
+        return EXIT_OK;
+    }
+    if (args_check(&args, command->flags, &err) < 0) {
+        (void)complain(&err, 0);
+        print_usage(stderr, command);
+        return EXIT_ERROR;
+    }
+    if (count - 1 != command->argument_count)
+        return wrong_count(command, count - 1);
+    return command->run(&args, words + 1);
+}
+
+int main(int argc, char **argv)
+{
+    int status = run(argc > 0 ? argc - 1 : 0, argv + (argc > 0));
+
+    if (fflush(stdout) != 0 && status == EXIT_OK) {
+        (void)fputs("Error: could not write to standard output\n", stderr);
+        status = EXIT_ERROR;
+    }
+    return status;
+}
