@@ -7,6 +7,7 @@
 #define COMMON_CLIENT_PRINT_H
 
 #include "common/base/buf.h"
+#include "common/base/duration.h"
 #include "common/base/err.h"
 
 enum print_format {
@@ -41,8 +42,6 @@ void print_quoted(struct buf *out, struct slice text);
 void print_hex(struct buf *out, struct slice bytes);
 /* A Go duration: "1.595768ms", "896.612µs", "5.000952844s", "1m30s", "0s". */
 void print_duration(struct buf *out, int64_t ns);
-/* Its opposite: "300ms", "1m30s", "1.5h", "0", "-2s"; false when it is none or does not fit. */
-bool duration_parse(const char *text, int64_t *ns) MUST_CHECK;
 
 /* Lines of the `fields` format: "Name" : value. */
 void print_field_text(struct buf *out, const char *name, struct slice text); /* quoted */
