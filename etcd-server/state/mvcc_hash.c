@@ -1,0 +1,199 @@
+/*
+ * mvcc_hash.c - HashKV (formats.md 11.3), in steps over a pinned view.
+ *
+ *   FIND_KEPT   is there any key that keeps something? (only after a compaction)
+ *   RECORDS     every record through the rule
+ *   DONE
+ *
+ * etcd makes a set of all revisions kept and asks it. Here the index is asked about each record it
+ * matters for, those not above the compact revision: the pin holds later compactions off, and what
+ * the index says of revisions <= `at` changes by nothing else.
+ */
+#include "etcd-server/state/mvcc_hash.h"
+
+#include "common/base/crc32c.h"
+
+enum hash_phase { HASH_FIND_KEPT, HASH_RECORDS, HASH_DONE };
+
+struct mvcc_hash {
+    struct mvcc *mvcc; /* borrowed */
+    struct view *view; /* a reference; NULL when the hash was remembered */
+    struct mvcc_pin pin;
+    enum hash_phase phase;
+    struct hash_rule rule;
+    struct mvcc_hash_result result;
+    uint8_t *from; /* owned: key where the search for a kept one goes on */
+    size_t from_bytes;
+    struct records records;
+};
+
+/* ---- the rule ---- */
+
+uint32_t hash_begin(void)
+{
+    struct slice name = slice_text(bucket_name(BUCKET_KEY));
+
+    return crc32c(0, name.data, name.size);
+}
+
+uint32_t hash_record(uint32_t hash, const struct record *record)
+{
+    hash = crc32c(hash, record->key.data, record->key.size);
+    return record->value.size == 0 ? hash : crc32c(hash, record->value.data, record->value.size);
+}
+
+bool hash_asks_kept(const struct hash_rule *rule, const struct record *record)
+{
+    return rule->keep_any && record->revision.main <= rule->compacted;
+}
+
+bool hash_takes(const struct hash_rule *rule, const struct record *record, bool kept)
+{
+    if (record->revision.main > rule->at)
+        return false;
+    if (hash_asks_kept(rule, record) && !kept)
+        return false;
+    return !(record->tombstone && record->revision.main == rule->compacted);
+}
+
+bool mvcc_keeps(const struct mvcc *mvcc, const struct record *record, int64_t at)
+{
+    const struct keyindex_entry *entry;
+    struct revision picked;
+    struct stored stored;
+    bool tombstone, sound = stored_decode(record->value, &stored);
+
+    must(sound);
+    entry = keyindex_find(mvcc->index, stored.key);
+    return entry != NULL && keyindex_pick(entry, at, &picked, &tombstone) &&
+           revision_compare(picked, record->revision) == 0;
+}
+
+/* ---- one hash ---- */
+
+static void begin_records(struct mvcc_hash *hash)
+{
+    hash->phase = HASH_RECORDS;
+    hash->result.hash = hash_begin();
+    records_init(&hash->records, hash->view, (struct revision){.main = -1});
+}
+
+static void find_kept(struct mvcc_hash *hash, size_t keys)
+{
+    struct keyindex_cursor cursor;
+    struct keyindex_entry *entry;
+
+    keyindex_seek(hash->mvcc->index, slice_of(hash->from, hash->from_bytes), &cursor);
+    while ((entry = keyindex_next(&cursor)) != NULL) {
+        struct revision picked;
+        bool tombstone;
+
+        if (keys-- == 0) {
+            hash->from = xrealloc(hash->from, entry->key_size + 1U);
+            hash->from_bytes = entry->key_size;
+            memcpy(hash->from, entry->key, entry->key_size);
+            return;
+        }
+        if (keyindex_pick(entry, hash->rule.at, &picked, &tombstone) && !tombstone) {
+            hash->rule.keep_any = true;
+            break;
+        }
+    }
+    begin_records(hash);
+}
+
+static const struct remembered_hash *find_remembered(const struct mvcc *mvcc, int64_t revision)
+{
+    for (size_t i = 0; i < mvcc->remembered_count && revision != 0; i++) {
+        if (mvcc->remembered[i].revision == revision)
+            return &mvcc->remembered[i];
+    }
+    return NULL;
+}
+
+enum err_code mvcc_hash_start(struct mvcc *mvcc, int64_t revision, struct mvcc_hash **hash)
+{
+    const struct remembered_hash *remembered = find_remembered(mvcc, revision);
+    struct mvcc_hash *made;
+
+    if (remembered == NULL && revision > 0 && revision < mvcc->compacted)
+        return ERR_COMPACTED;
+    if (remembered == NULL && revision > mvcc->current)
+        return ERR_FUTURE_REV;
+    made = xalloc(sizeof(*made));
+    made->mvcc = mvcc;
+    made->rule.at = revision == 0 ? mvcc->current : revision;
+    made->rule.compacted = mvcc->compacted;
+    made->result = (struct mvcc_hash_result){
+        .compact_revision = mvcc->compacted,
+        .hash_revision = made->rule.at,
+        .current_revision = mvcc->current,
+    };
+    *hash = made;
+    if (remembered != NULL) {
+        made->phase = HASH_DONE;
+        made->result.hash = remembered->hash;
+        made->result.compact_revision = remembered->compact_revision;
+        return ERR_OK;
+    }
+    made->view = view_ref(mvcc->env.view(mvcc->env.arg));
+    mvcc_pin_add(mvcc, &made->pin, made->rule.at);
+    made->phase = HASH_FIND_KEPT;
+    if (made->rule.compacted < 0)
+        begin_records(made); /* then nothing asks what is kept */
+    return ERR_OK;
+}
+
+static void hash_records(struct mvcc_hash *hash, size_t entries)
+{
+    struct record record;
+
+    for (size_t i = 0; i < entries; i++) {
+        bool kept;
+
+        if (!records_next(&hash->records, &record) || record.revision.main > hash->rule.at) {
+            hash->phase = HASH_DONE;
+            return;
+        }
+        kept = hash_asks_kept(&hash->rule, &record) &&
+               mvcc_keeps(hash->mvcc, &record, hash->rule.at) && !record.tombstone;
+        if (hash_takes(&hash->rule, &record, kept))
+            hash->result.hash = hash_record(hash->result.hash, &record);
+    }
+}
+
+bool mvcc_hash_step(struct mvcc_hash *hash, size_t entries)
+{
+    must(entries > 0);
+    switch (hash->phase) {
+    case HASH_FIND_KEPT:
+        find_kept(hash, entries);
+        break;
+    case HASH_RECORDS:
+        hash_records(hash, entries);
+        break;
+    case HASH_DONE:
+        break;
+    }
+    return hash->phase == HASH_DONE;
+}
+
+struct mvcc_hash_result mvcc_hash_result(const struct mvcc_hash *hash)
+{
+    must(hash->phase == HASH_DONE);
+    return hash->result;
+}
+
+void mvcc_hash_free(struct mvcc_hash *hash)
+{
+    if (hash == NULL)
+        return;
+    if (hash->records.view != NULL)
+        records_fini(&hash->records);
+    if (hash->view != NULL) {
+        mvcc_pin_remove(&hash->pin);
+        view_unref(hash->view);
+    }
+    free(hash->from);
+    free(hash);
+}
