@@ -8,10 +8,9 @@
  * store included: 1000 places, of which the creation of each member takes one (formats.md 6.2).
  */
 #include "common/storage/restore_log.h"
-#include "common/base/crc32c.h"
-#include "common/base/file.h"
-#include "common/schema/pbwire.h"
+#include "common/base/limits.h"
 #include "common/schema/raftmsg.h"
+#include "common/storage/snapfile.h"
 #include "common/storage/wal.h"
 
 #include <stdio.h>
@@ -19,7 +18,6 @@
 #define V2_HISTORY 1000U
 #define V2_MAX_BYTES (64 * MIB) /* members are limited in number and size */
 #define CONTEXT_MAX_BYTES (256 * KIB)
-#define SNAP_MODE 0644
 
 /* ---- the v2 text ---- */
 
@@ -146,33 +144,20 @@ static int too_large(struct err *err)
 static int write_snap(const struct bootstrap *bootstrap, const struct raft_conf_state *conf_state,
                       const char *directory, struct err *err)
 {
-    struct buf text = BUF_INIT(V2_MAX_BYTES), data = BUF_INIT(2 * V2_MAX_BYTES);
-    struct buf file = BUF_INIT(2 * V2_MAX_BYTES);
+    struct buf text = BUF_INIT(V2_MAX_BYTES);
     struct raft_snapshot snapshot = {.meta = {.conf_state = *conf_state,
                                               .index = bootstrap->member_count,
                                               .term = RESTORE_TERM}};
-    char *path =
-        xasprintf("%s/%016x-%016zx.snap", directory, RESTORE_TERM, bootstrap->member_count);
-    uint8_t *room;
     int rc = -1;
 
     v2_nodes(bootstrap, &text);
     v2_history(bootstrap, &text);
     snapshot.data = buf_slice(&text);
-    if (text.overflow || !raft_snapshot_encode(&snapshot, &data) ||
-        (room = buf_reserve(&file, 2 * (1 + PB_VARINT_MAX) + buf_used(&data))) == NULL) {
+    if (text.overflow)
         (void)too_large(err);
-        goto out;
-    }
-    uint8_t *end = pb_put_u64(room, 1, crc32c(0, data.data, data.size));
-    end = pb_put_bytes(end, 2, buf_slice(&data));
-    buf_advance(&file, (size_t)(end - room));
-    rc = file_write_atomic(path, buf_slice(&file), SNAP_MODE, false, err);
-out:
+    else
+        rc = snapfile_save(fs_posix(), directory, &snapshot, err);
     buf_free(&text);
-    buf_free(&data);
-    buf_free(&file);
-    free(path);
     return rc;
 }
 
