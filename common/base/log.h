@@ -46,7 +46,8 @@ struct log_field {
     ((struct log_field){                                                                           \
         .key = (key_), .number = (uint64_t)(value_), .kind = LOG_KIND_MS}) /* "1.5s", "20ms" */
 
-/* Where lines go: any number of descriptors is up to the caller; default is stderr, info, JSON. */
+/* Where lines go: default is stderr, info, JSON. Descriptors of files are opened with O_APPEND,
+ * else lines of several threads may overwrite each other. */
 void log_setup(enum log_level lowest, enum log_format format);
 void log_output(const int *fds,
                 size_t count); /* borrowed for the life of the process; 0 = discard */

@@ -3,6 +3,7 @@
 #include "common/base/limits.h"
 #include "common/base/log.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -16,8 +17,10 @@ static int outputs[2];
 static int setup(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(outputs); i++)
+    for (size_t i = 0; i < ARRAY_LEN(outputs); i++) {
         outputs[i] = memfd_create("log", 0);
+        assert_int_equal(fcntl(outputs[i], F_SETFL, O_APPEND), 0);
+    }
     log_output(outputs, ARRAY_LEN(outputs));
     log_setup(LOG_INFO, LOG_JSON);
     return 0;
