@@ -41,7 +41,7 @@ uint8_t *buf_reserve(struct buf *buf, size_t bytes)
         return NULL;
     }
     if (buf->capacity - buf->size >= bytes)
-        return buf->data + buf->size;
+        return buf->data != NULL ? buf->data + buf->size : NULL; /* NULL + 0 is undefined */
     if (buf->start != 0 &&
         buf->start >= used) { /* sliding is cheap: more was consumed than is left */
         memmove(buf->data, buf->data + buf->start, used);

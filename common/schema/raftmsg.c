@@ -230,13 +230,14 @@ static int add_id(uint64_t *ids, size_t *count, uint64_t id, struct err *err)
 static int get_ids(const struct pb_reader *reader, const struct pb_field *field, uint64_t *ids,
                    size_t *count, struct err *err)
 {
-    const uint8_t *at = field->bytes.data;
-    const uint8_t *end = at + field->bytes.size;
+    const uint8_t *at, *end;
     uint64_t id;
 
     if (field->wire != PB_BYTES)
         return pb_expect(reader, field, PB_VARINT, err) < 0 ? -1
                                                             : add_id(ids, count, field->value, err);
+    at = field->bytes.data;
+    end = at + field->bytes.size;
     while (at != end) {
         if (!pb_get_varint(&at, end, &id)) {
             err_set(err, ERR_FORMAT, "%s: the packed list in field %" PRIu32 " is cut short",

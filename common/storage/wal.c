@@ -354,10 +354,10 @@ out:
     return rc;
 }
 
-/* A repair may have cut into the start of the last segment: it must stand by itself again. */
+/* A repair may have left nothing, or the crc record alone: the segment must stand by itself. */
 static int complete_header(struct wal *wal, const struct wal_end *end, struct err *err)
 {
-    if (end->has_crc && end->has_metadata)
+    if (end->records > (end->has_crc ? 1U : 0U))
         return 0;
     wal->offset = 0;
     wal->written = 0;

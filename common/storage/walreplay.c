@@ -131,7 +131,6 @@ static int take_metadata(struct replay *replay, struct slice data, struct err *e
 {
     struct err cause = ERR_INIT;
 
-    replay->end->has_metadata = true;
     if (replay->metadata_bytes != 0) {
         if (slice_equal(data, slice_of(replay->metadata, replay->metadata_bytes)))
             return 0;
@@ -239,9 +238,9 @@ static int read_segment(struct replay *replay, const struct wal_segment *segment
     int more = 0, rc = wal_reader_open(&replay->reader, segment->file, segment->path, err);
 
     replay->end->has_crc = false;
-    replay->end->has_metadata = false;
+    replay->end->records = 0;
     while (rc == 0 && (more = wal_reader_next(&replay->reader, &record, err)) > 0) {
-        replay->end->offset = replay->reader.offset;
+        replay->end->records++;
         rc = take_record(replay, &record, err);
     }
     if (rc == 0 && more < 0 && err->code == ERR_TORN && !last)

@@ -29,11 +29,11 @@ int wal_segments_open(struct fs *fs, const char *dir, uint64_t index, bool write
 
 /* Where reading ended, in the last segment. */
 struct wal_end {
-    uint64_t offset;   /* end of the last good record */
-    uint64_t size;     /* bytes of the file */
-    uint32_t crc;      /* running checksum */
-    bool has_crc;      /* the last segment starts with its crc record */
-    bool has_metadata; /* the last segment has its metadata record */
+    uint64_t offset;  /* end of the last good record */
+    uint64_t size;    /* bytes of the file */
+    uint32_t crc;     /* running checksum */
+    uint64_t records; /* good ones in the last segment */
+    bool has_crc;     /* its crc record is among them */
 };
 
 /*
