@@ -1,0 +1,271 @@
+#!/usr/bin/env bats
+# pki.bats - etcd-pki as scripts use it: outcomes, words and exit statuses. ETCD_PKI names the program.
+
+setup() {
+    pki=${ETCD_PKI:-$BATS_TEST_DIRNAME/../../build/bin/etcd-pki}
+    cd "$BATS_TEST_TMPDIR"
+    export ETCD_PKI_DIR=pki
+}
+
+@test "help, version and unknown verbs" {
+    run "$pki" --help
+    [ "$status" -eq 0 ]
+    [[ $output == *"certificate-key"* ]]
+    [[ $output != *"rotate-ca"* ]]
+    run "$pki" help issue
+    [ "$status" -eq 0 ]
+    [[ $output == *"usage: etcd-pki issue ROLE"* ]]
+    run "$pki" version
+    [[ $output == "etcd-pki "* ]]
+    run "$pki"
+    [ "$status" -eq 2 ]
+    run "$pki" frobnicate
+    [ "$status" -eq 2 ]
+    [ "$output" = 'etcd-pki: unknown verb "frobnicate"; see etcd-pki help' ]
+}
+
+@test "unknown flags, flags of other verbs and missing values" {
+    run "$pki" init --nonsense
+    [ "$status" -eq 2 ]
+    [[ $output == *"unknown flag --nonsense"* ]]
+    run "$pki" init --ip 10.0.0.1
+    [ "$status" -eq 2 ]
+    [[ $output == *"does not take the flag --ip"* ]]
+    run "$pki" init --cn
+    [ "$status" -eq 2 ]
+    [[ $output == *"--cn needs a value"* ]]
+    run "$pki" init extra
+    [ "$status" -eq 2 ]
+    [[ $output == *"one word too many"* ]]
+    [ ! -e pki ]
+}
+
+@test "a CA and a pair, twice" {
+    run "$pki" init --key p256
+    [ "$status" -eq 0 ]
+    run "$pki" issue server cp-1 --ip 192.0.2.11 --key p256
+    [ "$status" -eq 0 ]
+    [[ $output == *"CN=cp-1, valid for DNS:cp-1, DNS:localhost, IP:192.0.2.11, IP:127.0.0.1, IP:::1"* ]]
+    run openssl verify -x509_strict -CAfile pki/etcd/ca.crt -verify_ip 192.0.2.11 pki/etcd/server.crt
+    [ "$status" -eq 0 ]
+    [ "$(stat -c %a pki/etcd/server.key)" = 600 ]
+    sum=$(sha256sum pki/etcd/server.*)
+    run "$pki" issue server cp-1 --ip 192.0.2.11
+    [ "$status" -eq 0 ]
+    [[ $output == "nothing to do"* ]]
+    run "$pki" issue server cp-1 --ip 192.0.2.12
+    [ "$status" -eq 1 ]
+    [[ $output == *"etcd/server.crt: is valid for DNS:cp-1"*"asked for is"*"192.0.2.12"* ]]
+    [ "$sum" = "$(sha256sum pki/etcd/server.*)" ]
+    run "$pki" issue server cp-1 --ip 192.0.2.12 --key p256 --force
+    [ "$status" -eq 0 ]
+    [ "$(find pki/.old -name 'server.*' | wc -l)" -eq 2 ]
+    run "$pki" verify
+    [ "$status" -eq 3 ] # there is no peer pair
+}
+
+@test "modes do not depend on the umask" {
+    for mask in 000 077; do
+        (umask $mask && "$pki" init --dir "d$mask" --key p256 && "$pki" issue client root --dir "d$mask" --key p256)
+        [ "$(stat -c %a "d$mask/etcd" "d$mask/etcd/ca.key" "d$mask/etcd/ca.crt" "d$mask/clients/root.key" | xargs)" = "755 600 644 600" ]
+    done
+}
+
+@test "what kubeadm keeps without a word is an error that names the file" {
+    node=(kubeadm --node-name cp-1 --apiserver-advertise-address 192.0.2.11 --key p256)
+    "$pki" "${node[@]}" -q
+    run "$pki" "${node[@]}"
+    [ "$status" -eq 0 ]
+    [[ $output == "nothing to do: 11 wanted"* ]]
+    mv pki/etcd/server.key away
+    run "$pki" "${node[@]}"
+    [ "$status" -eq 1 ]
+    [[ $output == *"etcd/server.crt: is there, but its key etcd/server.key is missing"* ]]
+    cp pki/etcd/peer.key pki/etcd/server.key
+    run "$pki" "${node[@]}"
+    [ "$status" -eq 1 ]
+    [[ $output == *"etcd/server.crt: the key in etcd/server.key belongs to another certificate"* ]]
+    mv away pki/etcd/server.key
+    run "$pki" kubeadm --node-name cp-1 --apiserver-advertise-address 192.0.2.99
+    [ "$status" -eq 1 ]
+    [[ $output == *"etcd/peer.crt: is valid for"* ]]
+    mv pki/etcd/ca.key away # an external CA: the leaves are there, so all is well
+    run "$pki" "${node[@]}"
+    [ "$status" -eq 0 ]
+    [[ $output == *"etcd/ca.crt  kept: an external CA"* ]]
+    rm pki/etcd/peer.*
+    run "$pki" "${node[@]}"
+    [ "$status" -eq 1 ]
+    [[ $output == *"ca.key is not there, so nothing can be signed here"* ]]
+}
+
+@test "a cluster from --initial-cluster, then one member more" {
+    list=m1=https://192.0.2.1:2380,m2=https://m2.example.org:2380
+    "$pki" cluster --initial-cluster $list --client root --key p256 -q
+    [ ! -e pki/m1/etcd/ca.key ]
+    [ "$(stat -c %a pki/clients/root.key)" = 600 ]
+    ca=$(sha256sum pki/ca/etcd/ca.crt)
+    run "$pki" cluster --initial-cluster "$list,m3=https://192.0.2.3:2380" --key p256
+    [ "$status" -eq 0 ]
+    [[ $output == *"9 kept as they were"* ]]
+    [ "$ca" = "$(sha256sum pki/ca/etcd/ca.crt)" ]
+    for m in m1 m2 m3; do
+        run "$pki" verify --dir pki/$m
+        [ "$status" -eq 0 ]
+    done
+    run "$pki" flags m1 --for env
+    [ "$status" -eq 0 ]
+    [[ $output == *"ETCD_PEER_TRUSTED_CA_FILE=pki/m1/etcd/ca.crt"* ]]
+}
+
+@test "refused inputs" {
+    "$pki" init --key p256 -q
+    refused() { # STATUS TEXT ARGUMENTS...
+        local want=$1 text=$2
+        shift 2
+        run "$pki" "$@"
+        [ "$status" -eq "$want" ] && [[ $output == *"$text"* ]] || {
+            echo "$*: $status $output"
+            return 1
+        }
+    }
+    refused 2 '--ip 10.0.0.256: not an address' issue server cp-1 --ip 10.0.0.256
+    refused 2 'not a DNS name' issue server cp-1 --dns 10.0.0.1
+    refused 2 'neither an address nor a lower-case DNS name' issue server cp-1 --san 010.0.0.5
+    refused 2 'member "CP_1"' issue server CP_1
+    refused 2 '"etcd-ca" is a CA' issue etcd-ca x
+    refused 2 'is no role' issue emperor x
+    refused 2 'needs a name' issue server
+    refused 2 'cannot be a file name' issue client ../x
+    refused 2 'has 65 characters' issue client x --cn "$(printf 'a%.0s' {1..65})"
+    refused 2 'control character' issue client x --cn $'a\tb'
+    refused 2 'one of RSA-2048' issue client x --key RSA-1024
+    refused 2 'not a length of time' issue client x --validity 0h
+    refused 2 'not a length of time' issue client x --validity -5h
+    refused 2 'is over already' issue client x --not-after 2001-01-01
+    refused 2 'say the same' issue client x --validity 1h --days 3
+    refused 2 'has another use' cluster --member ca=10.0.0.1
+    [ "$(find pki -type f | wc -l)" -eq 2 ]
+    run "$pki" issue client x --validity 20y --key p256
+    [ "$status" -eq 0 ]
+    [[ $output == *"validity cut to the end of its CA"* ]]
+    chmod o+w pki
+    refused 1 'writable by everybody' issue client y
+}
+
+@test "a CA that cannot sign is refused with the reason" {
+    "$pki" init --key p256 -q
+    "$pki" issue client root --key p256 -q
+    refuses() {
+        run "$pki" issue client other --key p256
+        [ "$status" -eq 1 ]
+        [[ $output == *"$1"* ]]
+    }
+    cp pki/clients/root.crt pki/etcd/ca.crt
+    refuses "is not a CA"
+    rm -r pki
+    refuses "make the CA first"
+    "$pki" init --key p256 -q
+    "$pki" init --dir other --key p256 -q
+    cp other/etcd/ca.key pki/etcd/ca.key
+    refuses "belongs to another certificate"
+}
+
+@test "two at once: one works, the other says so" {
+    mkdir pki
+    exec 9< pki
+    flock -x 9
+    run "$pki" init --key p256 9<&-
+    [ "$status" -eq 1 ]
+    [[ $output == *"another etcd-pki is writing there"* ]]
+    exec 9<&-
+    "$pki" init --key p256 -q
+}
+
+@test "show and describe" {
+    "$pki" init --key p384 -q
+    run "$pki" show pki/etcd/ca.crt
+    [ "$status" -eq 0 ]
+    [[ $output == *"subject    CN=etcd-ca"*"ECDSA-P384"*"Certificate Sign; CA"* ]]
+    run "$pki" inspect etcd-ca -o json
+    [ "$status" -eq 0 ]
+    [ "$(jq -r '.certificates[0].subject' <<< "$output")" = CN=etcd-ca ]
+    "$pki" init --dir again --key p384 -q
+    mv again/etcd pki2 && mkdir x && mv pki2 x/etcd && mv pki y && mkdir pki && mv y/etcd pki/
+    [ "$("$pki" describe --normalise pki | sed s/pki/x/)" = "$("$pki" describe --normalise x)" ]
+    run "$pki" show nowhere.crt
+    [ "$status" -eq 1 ]
+    echo junk > junk.crt
+    run "$pki" show junk.crt
+    [ "$status" -eq 1 ]
+    [ "$output" = "etcd-pki: junk.crt: holds no PEM block with a certificate" ]
+    run "$pki" show -o yaml pki/etcd/ca.crt
+    [ "$status" -eq 2 ]
+}
+
+@test "verify finds what would not work" {
+    "$pki" cluster --member m1=192.0.2.1 --key p256 -q
+    e=pki/m1/etcd
+    finds() { # STATUS ID FLAGS...
+        local want=$1 id=$2
+        shift 2
+        run "$pki" verify -- etcd "$@"
+        [ "$status" -eq "$want" ] && [[ $output == *" $id  "* ]] || {
+            echo "$*: $status $output"
+            return 1
+        }
+    }
+    good=(--cert-file $e/server.crt --key-file $e/server.key --client-cert-auth --trusted-ca-file $e/ca.crt)
+    run "$pki" verify -- etcd "${good[@]}" --listen-client-urls https://192.0.2.1:2379,https://127.0.0.1:2379
+    [ "$status" -eq 0 ]
+    finds 3 N1 "${good[@]}" --advertise-client-urls https://192.0.2.2:2379
+    finds 3 K2 --cert-file $e/server.crt --key-file $e/peer.key
+    finds 3 F1 --cert-file $e/server.crt
+    finds 3 F1 --listen-client-urls=https://192.0.2.1:2379
+    finds 3 T1 --cert-file $e/server.crt --key-file $e/server.key --client-cert-auth --trusted-ca-file $e/server.key
+    finds 3 T2 --cert-file $e/server.crt --key-file $e/server.key --client-cert-auth
+    finds 4 T3 --cert-file $e/server.crt --key-file $e/server.key --trusted-ca-file $e/ca.crt
+    finds 3 U1 --cert-file $e/healthcheck-client.crt --key-file $e/healthcheck-client.key
+    finds 3 N2 --peer-cert-file $e/peer.crt --peer-key-file $e/peer.key --initial-advertise-peer-urls https://192.0.2.9:2380
+    finds 3 N2 --peer-cert-file $e/peer.crt --peer-key-file $e/peer.key --name m1 --initial-cluster m1=https://192.0.2.9:2380
+    "$pki" init --dir other --key p256 -q
+    finds 3 C1 --cert-file $e/server.crt --key-file $e/server.key --client-cert-auth --trusted-ca-file other/etcd/ca.crt
+    "$pki" issue server half --ca ca/etcd/ca --out half --no-client-auth --key p256 -q
+    finds 3 U2 --cert-file pki/half.crt --key-file pki/half.key --client-cert-auth --trusted-ca-file $e/ca.crt
+    finds 3 U3 --peer-cert-file pki/half.crt --peer-key-file pki/half.key --peer-trusted-ca-file $e/ca.crt
+    chmod 644 $e/server.key
+    finds 4 K3 "${good[@]}"
+    run "$pki" verify --dir pki/m1 --at "$(date -u -d '+350 days' +%FT%TZ)"
+    [ "$status" -eq 4 ]
+    run "$pki" verify --dir pki/m1 --at "$(date -u -d '+370 days' +%FT%TZ)" -o json
+    [ "$status" -eq 3 ]
+    [ "$(jq -c '[.ok, .errors]' <<< "$output")" = "[false,2]" ]
+}
+
+@test "certificate-key and dry runs" {
+    run "$pki" certs certificate-key
+    [[ $output =~ ^[0-9a-f]{64}$ ]]
+    run "$pki" init --dry-run
+    [ "$status" -eq 0 ]
+    [ "$output" = "would write etcd/ca.crt and .key" ]
+    [ ! -e pki ]
+}
+
+@test "every algorithm serves" {
+    for alg in RSA-2048 ECDSA-P256 p384 Ed25519; do
+        "$pki" init --dir "$alg" --key "$alg" -q
+        "$pki" issue server m --dir "$alg" --key "$alg" -q
+        run openssl verify -CAfile "$alg/etcd/ca.crt" -purpose sslserver "$alg/etcd/server.crt"
+        [ "$status" -eq 0 ]
+    done
+}
+
+@test "the manual's synopsis is that of --help" {
+    page=$BATS_TEST_DIRNAME/../../man/etcd-pki.1
+    for verb in init issue cluster kubeadm show describe verify flags certificate-key; do
+        grep -q "^\.Cm $verb" "$page"
+        for flag in $("$pki" help $verb | grep -o -- '--[a-z-]*' | sort -u); do
+            grep -q -- "Fl Fl\? \?${flag#--}\|Fl -${flag#--}" "$page" || { echo "$flag"; return 1; }
+        done
+    done
+}
