@@ -123,7 +123,7 @@ int json_next_name(struct json_reader *reader, bool *first, struct json_string *
         return 0;
     if (json_peek(reader) != JSON_STRING)
         return expected(reader, "a name in quotes", err);
-    if (json_string(reader, name, err) < 0)
+    if (json_take_string(reader, name, err) < 0)
         return -1;
     skip_blanks(reader);
     if (reader->at == reader->end || *reader->at != ':')
@@ -228,7 +228,7 @@ static const uint8_t *skip_plain(const uint8_t *at, const uint8_t *end)
     return at;
 }
 
-int json_string(struct json_reader *reader, struct json_string *string, struct err *err)
+int json_take_string(struct json_reader *reader, struct json_string *string, struct err *err)
 {
     const uint8_t *start;
     uint32_t code;
@@ -299,7 +299,7 @@ size_t json_unescape(struct slice raw, uint8_t *out)
             continue;
         }
         size_t length = escape_length(at, end, &code);
-        must(length != 0); /* json_string() has looked */
+        must(length != 0); /* json_take_string() has looked */
         out += put_utf8(code, out);
         at += length;
     }
@@ -382,7 +382,7 @@ static int64_t exponent_of(const struct number *number)
     return number->exponent_negative ? -exponent : exponent;
 }
 
-enum json_integer_result json_integer(struct slice text, bool *negative, uint64_t *magnitude)
+enum json_integer_result json_take_integer(struct slice text, bool *negative, uint64_t *magnitude)
 {
     const uint8_t *bad, *end = text.data + text.size;
     struct number number;
@@ -445,7 +445,7 @@ static int skip_scalar(struct json_reader *reader, enum json_kind kind, struct e
     struct slice text;
 
     if (kind == JSON_STRING)
-        return json_string(reader, &string, err);
+        return json_take_string(reader, &string, err);
     if (kind == JSON_NUMBER)
         return json_number(reader, &text, err);
     if (kind == JSON_TRUE || kind == JSON_FALSE || kind == JSON_NULL)

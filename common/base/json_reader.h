@@ -2,14 +2,14 @@
  * json_reader.h - a strict pull reader for JSON (RFC 8259): the caller asks for the next thing.
  *
  * No tree is built and nothing is copied, so memory is bounded by what the caller keeps; numbers
- * stay text until json_integer() takes them exactly (all of int64 and uint64, "2.0", "20e-1": what
- * a library that makes doubles or int64 of them cannot give). Strings are checked when they are
- * read: UTF-8 valid, escapes and surrogate pairs whole. Nesting is limited by JSON_DEPTH_MAX.
+ * stay text until json_take_integer() takes them exactly (all of int64 and uint64, "2.0", "20e-1":
+ * what a library that makes doubles or int64 of them cannot give). Strings are checked when they
+ * are read: UTF-8 valid, escapes and surrogate pairs whole. Nesting is limited by JSON_DEPTH_MAX.
  *
  *     json_reader_init(&reader, text);
  *     json_enter(&reader, JSON_OBJECT, err);
  *     for (bool more, first = true; json_next_name(&reader, &first, &name, &more, err) == 0 &&
- * more;) json_peek(&reader) ... json_string(), json_number(), json_skip() ...
+ * more;) json_peek(&reader) ... json_take_string(), json_number(), json_skip() ...
  *
  * Functions that return int give -1 with ERR_FORMAT, or ERR_NO_MEMORY at the depth limit; texts
  * name the byte (from 1) and what stands there. Pure; thread: any, one at a time.
@@ -63,7 +63,8 @@ int json_next_name(struct json_reader *reader, bool *first, struct json_string *
 int json_next_element(struct json_reader *reader, bool *first, bool *more,
                       struct err *err) MUST_CHECK;
 
-int json_string(struct json_reader *reader, struct json_string *string, struct err *err) MUST_CHECK;
+int json_take_string(struct json_reader *reader, struct json_string *string,
+                     struct err *err) MUST_CHECK;
 int json_number(struct json_reader *reader, struct slice *text, struct err *err) MUST_CHECK;
 /* Take `true`, `false` or `null` (kind as json_peek() said). */
 int json_word(struct json_reader *reader, enum json_kind kind, struct err *err) MUST_CHECK;
@@ -80,6 +81,6 @@ enum json_integer_result {
     JSON_INTEGER_RANGE,    /* magnitude above UINT64_MAX */
 };
 /* The exact whole number that `text` (all of it) writes; zero is never negative. */
-enum json_integer_result json_integer(struct slice text, bool *negative, uint64_t *magnitude);
+enum json_integer_result json_take_integer(struct slice text, bool *negative, uint64_t *magnitude);
 
 #endif

@@ -140,7 +140,7 @@ static int parse_integer(struct parser *parser, const ProtobufCFieldDescriptor *
     struct slice text;
 
     if (kind == JSON_STRING && in_string) {
-        if (json_string(&parser->reader, &string, err) < 0 ||
+        if (json_take_string(&parser->reader, &string, err) < 0 ||
             plain_text(parser, &string, &text, err) < 0)
             return -1;
     } else if (kind == JSON_NUMBER) {
@@ -149,7 +149,7 @@ static int parse_integer(struct parser *parser, const ProtobufCFieldDescriptor *
     } else {
         return bad_kind(field, parser, "a whole number", err);
     }
-    switch (json_integer(text, negative, magnitude)) {
+    switch (json_take_integer(text, negative, magnitude)) {
     case JSON_INTEGER_OK:
         return 0;
     case JSON_INTEGER_SYNTAX:
@@ -215,7 +215,7 @@ static int parse_enum(struct parser *parser, const ProtobufCFieldDescriptor *fie
         *value = (int32_t)number;
         return 0;
     }
-    if (json_string(&parser->reader, &string, err) < 0 ||
+    if (json_take_string(&parser->reader, &string, err) < 0 ||
         plain_text(parser, &string, &text, err) < 0)
         return -1;
     *known = false;
@@ -248,7 +248,7 @@ static int parse_string(struct parser *parser, const ProtobufCFieldDescriptor *f
 
     if (json_peek(&parser->reader) != JSON_STRING)
         return bad_kind(field, parser, "a string", err);
-    if (json_string(&parser->reader, &string, err) < 0)
+    if (json_take_string(&parser->reader, &string, err) < 0)
         return -1;
     text = arena_alloc(parser->arena, string.raw.size + 1);
     if (text == NULL)
@@ -274,7 +274,7 @@ static int parse_bytes(struct parser *parser, const ProtobufCFieldDescriptor *fi
 
     if (json_peek(&parser->reader) != JSON_STRING)
         return bad_kind(field, parser, "a string in base64", err);
-    if (json_string(&parser->reader, &string, err) < 0 ||
+    if (json_take_string(&parser->reader, &string, err) < 0 ||
         plain_text(parser, &string, &text, err) < 0)
         return -1;
     bytes = arena_alloc(parser->arena, BASE64_DECODED_MAX(text.size));
