@@ -136,7 +136,7 @@ static int delete_unfinished(struct datadir *dir, struct err *err)
     int rc = dir->fs->ops->list(dir->fs, dir->snap, note_unfinished, &cleaning, err);
 
     while (rc == 0 && buf_used(&cleaning.found) != 0) {
-        const char *name = (const char *)buf_slice(&cleaning.found).data;
+        const char *name = (const char *)cleaning.found.data + cleaning.found.start;
         char *path = xasprintf("%s/%s", dir->snap, name);
 
         rc = dir->fs->ops->unlink(dir->fs, path, err);
