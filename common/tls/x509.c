@@ -182,11 +182,16 @@ static int full(const struct x509_sans *sans, const char *text, struct err *err)
     return -1;
 }
 
+static bool is_name_or_wildcard(const char *text)
+{
+    return x509_is_name(text) || (strncmp(text, "*.", 2) == 0 && x509_is_name(text + 2));
+}
+
 int x509_sans_add_dns(struct x509_sans *sans, const char *name, struct err *err)
 {
     size_t at = 0;
 
-    if (!x509_is_name(name) && !(strncmp(name, "*.", 2) == 0 && x509_is_name(name + 2))) {
+    if (!is_name_or_wildcard(name)) {
         err_set(err, ERR_USAGE,
                 "\"%.100s\" is not a DNS name: lower-case letters, digits and '-' in labels "
                 "separated by '.', or one with a leading \"*.\"%s",
@@ -231,8 +236,8 @@ int x509_sans_add(struct x509_sans *sans, const char *text, struct err *err)
 {
     if (x509_is_address(text))
         return x509_sans_add_ip(sans, text, err);
-    if (x509_sans_add_dns(sans, text, err) == 0)
-        return 0;
+    if (is_name_or_wildcard(text))
+        return x509_sans_add_dns(sans, text, err);
     err_set(err, ERR_USAGE,
             "\"%.100s\": neither an address nor a lower-case DNS name (\"*.\" may lead it)", text);
     return -1;

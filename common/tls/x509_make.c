@@ -77,7 +77,7 @@ static bool printable(const char *text)
 
 static int add_entry(X509_NAME *name, int nid, const char *text, int set, struct err *err)
 {
-    int type = printable(text) ? V_ASN1_PRINTABLESTRING : V_ASN1_UTF8STRING;
+    int type = printable(text) ? V_ASN1_PRINTABLESTRING : MBSTRING_UTF8; /* the latter checks it */
     char reason[128];
 
     if (X509_NAME_add_entry_by_NID(name, nid, type, (const unsigned char *)text, -1, -1, set) == 1)
@@ -99,8 +99,10 @@ static int set_names(X509 *cert, const struct x509_request *request, const struc
         rc = add_entry(name, NID_organizationName, request->orgs[i], i == 0 ? 0 : -1, err);
     if (rc == 0 && request->cn != NULL)
         rc = add_entry(name, NID_commonName, request->cn, 0, err);
-    must(X509_set_subject_name(cert, name) == 1);
-    must(X509_set_issuer_name(cert, ca != NULL ? X509_get_subject_name(ca->x509) : name) == 1);
+    if (rc == 0) {
+        must(X509_set_subject_name(cert, name) == 1);
+        must(X509_set_issuer_name(cert, ca != NULL ? X509_get_subject_name(ca->x509) : name) == 1);
+    }
     X509_NAME_free(name);
     return rc;
 }
