@@ -294,8 +294,11 @@ static void read_refusal(const struct endpoint *endpoint, long status, struct sl
         refuse(failure, grpc > 0 && grpc <= 16 ? (enum grpc_code)grpc : GRPC_UNKNOWN, text, err);
     } else {
         failure->kind = CLIENT_FAILURE_LOCAL;
+        const uint8_t *end = body.size > 0 ? memchr(body.data, '\n', body.size) : NULL;
+        size_t shown = MIN(end != NULL ? (size_t)(end - body.data) : body.size, 120);
+
         err_set(err, ERR_FORMAT, "%s: HTTP status %ld instead of an answer: %.*s", endpoint->typed,
-                status, (int)MIN(body.size, 120), body.size > 0 ? (const char *)body.data : "");
+                status, (int)shown, shown > 0 ? (const char *)body.data : "");
         (void)snprintf(failure->hint, sizeof(failure->hint), "%s",
                        status == 404
                            ? "Is this an etcd client port (v3.4 or later, gateway enabled)?"
@@ -334,8 +337,10 @@ static bool on_piece(void *arg, long status, struct slice piece)
     return false;
 }
 
-/* Does the server behind `endpoint` say that it has no leader? */
-static bool leaderless(struct client *client, const struct endpoint *endpoint)
+enum leader { LEADER_UNKNOWN, LEADER_NONE, LEADER_THERE };
+
+/* What the server behind `endpoint` says of its leader. */
+static enum leader find_leader(struct client *client, const struct endpoint *endpoint)
 {
     struct transport_options options = {.cacert = client->options.cacert,
                                         .cert = client->options.cert,
@@ -354,7 +359,7 @@ static bool leaderless(struct client *client, const struct endpoint *endpoint)
                                 .chunk = on_piece,
                                 .arg = &answer};
     struct transport *transport = NULL;
-    bool none = false;
+    enum leader found = LEADER_UNKNOWN;
 
     if (transport_new(&options, &transport, &failure, &err) == 0 &&
         transport_exchange(transport, &exchange, &failure, &err) == TRANSPORT_ANSWERED &&
@@ -362,12 +367,13 @@ static bool leaderless(struct client *client, const struct endpoint *endpoint)
         json_t *root = json_loadb((const char *)answer.body.data, buf_used(&answer.body), 0, NULL);
         const char *leader = json_string_value(json_object_get(root, "leader"));
 
-        none = root != NULL && (leader == NULL || strcmp(leader, "0") == 0);
+        if (root != NULL)
+            found = leader == NULL || strcmp(leader, "0") == 0 ? LEADER_NONE : LEADER_THERE;
         json_decref(root);
     }
     transport_free(transport);
     buf_free(&answer.body);
-    return none;
+    return found;
 }
 
 static bool on_idle(void *arg, int64_t waited_ms)
@@ -375,11 +381,19 @@ static bool on_idle(void *arg, int64_t waited_ms)
     struct answer *answer = arg;
     struct client *client = answer->client;
 
-    if (!answer->probe_leader)
+    int64_t limit = client->options.command_timeout_ms;
+
+    if (!answer->probe_leader || (limit > 0 && waited_ms + LEADER_PROBE_MS > limit))
         return true;
-    if (!leaderless(client, answer->endpoint)) {
+    switch (find_leader(client, answer->endpoint)) {
+    case LEADER_UNKNOWN: /* it does not answer that either: do not ask again */
+        answer->probe_leader = false;
+        return true;
+    case LEADER_THERE:
         answer->leaderless = 0;
         return true;
+    case LEADER_NONE:
+        break;
     }
     if (++answer->leaderless < 2 || waited_ms < client->options.patience_ms)
         return true; /* an election takes a moment: only the second look counts */

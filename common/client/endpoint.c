@@ -41,6 +41,8 @@ static bool split_port(struct slice text, struct slice *host, struct slice *port
     *port = slice_of(text.data + colon, text.size - colon);
     if (host->size > 2 && host->data[0] == '[' && host->data[host->size - 1] == ']')
         *host = slice_of(host->data + 1, host->size - 2);
+    else if (memchr(host->data, ':', host->size) != NULL)
+        return false; /* an IPv6 address without brackets */
     return true;
 }
 
@@ -103,7 +105,10 @@ int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint, struc
     while (rest.size > 0 && rest.data[rest.size - 1] == '/')
         rest.size--;
     if (!split_port(rest, &host, &port)) {
-        err_set(err, ERR_USAGE, "endpoint \"%.*s\" has no port", shown, name);
+        err_set(err, ERR_USAGE, "endpoint \"%.*s\" has no port%s", shown, name,
+                memchr(rest.data != NULL ? rest.data : whole.data, ':', rest.size) != NULL
+                    ? " (an IPv6 address is written [ADDRESS]:PORT)"
+                    : "");
         return -1;
     }
     if (!is_port(port)) {

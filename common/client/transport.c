@@ -10,6 +10,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <poll.h>
 #include <time.h>
 
 #define PROBE_TIMEOUT_MS 700L /* to find out what a port speaks */
@@ -214,7 +215,7 @@ static void set_up(struct transport *transport, const struct exchange *exchange,
     curl_easy_setopt(easy, CURLOPT_XFERINFODATA, transport);
 }
 
-static enum cause_phase phase_of(CURL *easy, const struct endpoint *endpoint)
+static enum cause_phase phase_of(CURL *easy, CURLcode code, const struct endpoint *endpoint)
 {
     curl_off_t resolved = 0, connected = 0, handshaken = 0;
     long opened = 0;
@@ -223,11 +224,46 @@ static enum cause_phase phase_of(CURL *easy, const struct endpoint *endpoint)
     (void)curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
     (void)curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME_T, &connected);
     (void)curl_easy_getinfo(easy, CURLINFO_APPCONNECT_TIME_T, &handshaken);
+    if (code == CURLE_SSL_CONNECT_ERROR || code == CURLE_PEER_FAILED_VERIFICATION)
+        return PHASE_HANDSHAKE;
     if (connected == 0 && opened == 0)
         return resolved == 0 ? PHASE_RESOLVE : PHASE_CONNECT;
     if (connected == 0)
         return PHASE_CONNECT;
     return endpoint->tls && handshaken == 0 ? PHASE_HANDSHAKE : PHASE_ANSWER;
+}
+
+/*
+ * With TLS 1.3 a server judges our certificate after we think the handshake is done, and its alert
+ * may be lost when the connection breaks while we are sending. Connect once more, say nothing, and
+ * read: then the alert arrives.
+ */
+static void listen_for_alert(struct transport *transport)
+{
+    CURL *easy = transport->easy;
+    int64_t until = transport_now_ms() + PROBE_TIMEOUT_MS;
+    CURLcode code;
+    char byte;
+    size_t got;
+
+    curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    code = curl_easy_perform(easy);
+    while (code == CURLE_OK && transport->handshake.alert < 0 && transport_now_ms() < until) {
+        curl_socket_t fd = CURL_SOCKET_BAD;
+        struct pollfd wait;
+
+        if (curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
+            fd == CURL_SOCKET_BAD)
+            break;
+        wait = (struct pollfd){.fd = fd, .events = POLLIN};
+        if (poll(&wait, 1, (int)PROBE_TIMEOUT_MS) <= 0)
+            break;
+        code = curl_easy_recv(easy, &byte, 1, &got);
+        if (code == CURLE_AGAIN)
+            code = CURLE_OK; /* a session ticket, nothing for us */
+    }
 }
 
 static enum transport_result failed(struct transport *transport, CURLcode code,
@@ -241,7 +277,7 @@ static enum transport_result failed(struct transport *transport, CURLcode code,
         .own = &transport->own,
         .own_expired = transport->own_expired,
         .code = transport->expired ? CURLE_OPERATION_TIMEDOUT : code,
-        .phase = phase_of(transport->easy, endpoint),
+        .phase = phase_of(transport->easy, code, endpoint),
         .handshake = &transport->handshake,
         .waited_ms = transport_now_ms() - transport->started_ms,
         .curl_text =
@@ -253,7 +289,11 @@ static enum transport_result failed(struct transport *transport, CURLcode code,
 
     (void)curl_easy_getinfo(transport->easy, CURLINFO_OS_ERRNO, &os_error);
     facts.os_error = (int)os_error;
+    if (endpoint->tls && facts.phase == PHASE_ANSWER && seen->fault == FAULT_NONE &&
+        seen->alert < 0 && !transport->arrived && facts.code != CURLE_OPERATION_TIMEDOUT)
+        listen_for_alert(transport);
     if (seen->fault == FAULT_NONE && seen->alert < 0 && !transport->arrived &&
+        (facts.code != CURLE_OPERATION_TIMEDOUT || facts.phase == PHASE_HANDSHAKE) &&
         ((endpoint->tls && facts.phase == PHASE_HANDSHAKE) ||
          (!endpoint->tls && facts.phase == PHASE_ANSWER)))
         facts.other_protocol = speaks_other(endpoint);

@@ -1,0 +1,9 @@
+# ctl.mk - tests of etcd-ctl: its parsers as unit tests, its commands against a server with bats.
+CTL_PARSERS_O := $(call obj,etcd-ctl/args.c etcd-ctl/args_help.c etcd-ctl/txn_parse.c)
+$(B)/tests/unit/ctl_args_test $(B)/tests/unit/ctl_txn_test: $(CTL_PARSERS_O)
+
+# The server is ours unless ETCD_SERVER names another (a real etcd answers alike).
+ETCD_SERVER ?= $(abspath $(BIN)/etcd-server)
+.PHONY: check-ctl
+check-ctl: $(BIN)/etcd-ctl $(if $(filter $(abspath $(BIN)/etcd-server),$(ETCD_SERVER)),$(BIN)/etcd-server)
+	ETCD_CTL=$(abspath $(BIN)/etcd-ctl) ETCD_SERVER=$(ETCD_SERVER) bats tests/cli/ctl.bats
