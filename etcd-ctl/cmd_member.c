@@ -160,6 +160,10 @@ static int peer_urls(struct ctl *ctl, const struct args *args, char ***urls, siz
     *urls = arena_alloc(&ctl->arena, room * sizeof(**urls));
     must(*urls != NULL);
     for (*count = 0; *count < room; text += strcspn(text, ",") + 1, (*count)++) {
+        if (strncmp(text, "http://", 7) != 0 && strncmp(text, "https://", 8) != 0 &&
+            strncmp(text, "unix://", 7) != 0 && strncmp(text, "unixs://", 8) != 0)
+            return ctl_fail(CTL_FAILED, "URL scheme must be http, https, unix, or unixs: %.*s",
+                            (int)strcspn(text, ","), text);
         (*urls)[*count] = arena_strndup(&ctl->arena, text, strcspn(text, ","));
         must((*urls)[*count] != NULL);
     }

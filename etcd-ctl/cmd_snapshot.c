@@ -1,6 +1,7 @@
-/* cmd_snapshot.c - snapshot save and status; the work is that of etcd-snap. */
+/* cmd_snapshot.c - snapshot save, status and restore; the work is that of etcd-snap. */
 #include "common/client/snapshot_fetch.h"
 #include "common/client/snapshot_print.h"
+#include "common/storage/snapshot_restore.h"
 #include "etcd-ctl/ctl.h"
 
 #include <stdio.h>
@@ -65,5 +66,39 @@ int cmd_snapshot_status(struct ctl *ctl, const struct args *args)
                       "changed after it was saved, and restore will refuse it\n",
                       args->words[0]);
     must(snapshot_print_status(&ctl->out, ctl->format, &status));
+    return CTL_OK;
+}
+
+static const char *given(const struct args *args, const char *name)
+{
+    return args_value(args, name)->given ? args_text(args, name) : NULL;
+}
+
+int cmd_snapshot_restore(struct ctl *ctl, const struct args *args)
+{
+    int64_t bump = args_number(args, "bump-revision");
+    struct snapshot_restore restore = {
+        .data_dir = given(args, "data-dir"),
+        .wal_dir = given(args, "wal-dir"),
+        .name = args_text(args, "name"),
+        .initial_cluster = args_text(args, "initial-cluster"),
+        .initial_cluster_token = args_text(args, "initial-cluster-token"),
+        .peer_urls = args_text(args, "initial-advertise-peer-urls"),
+        .skip_hash_check = args_bool(args, "skip-hash-check"),
+        .mark_compacted = args_bool(args, "mark-compacted"),
+    };
+    struct err err = ERR_INIT;
+
+    (void)ctl;
+    if (args->word_count != 1)
+        return ctl_bad_args("snapshot restore requires exactly one argument");
+    if (bump < 0)
+        return ctl_bad_args("--bump-revision=%" PRId64 " is negative", bump);
+    if ((bump > 0) != restore.mark_compacted)
+        return ctl_bad_args("--bump-revision and --mark-compacted required together");
+    restore.path = args->words[0];
+    restore.bump_revision = (uint64_t)bump;
+    if (snapshot_restore(&restore, &err) < 0)
+        return ctl_fail(CTL_FAILED, "%s", err.text);
     return CTL_OK;
 }

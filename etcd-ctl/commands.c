@@ -1,5 +1,6 @@
 /* commands.c - the tables of etcd-ctl: flags, commands, old spellings. The commands of a group
  * stand together. */
+#include "common/storage/snapshot_restore.h"
 #include "etcd-ctl/ctl.h"
 
 static const struct flag globals[] = {
@@ -77,6 +78,18 @@ static const struct flag timetolive_flags[] = {
 static const struct flag keep_alive_flags[] = {
     {"once", 0, FLAG_BOOL, "", "renew it one time and end"},
 };
+static const struct flag restore_flags[] = {
+    {"data-dir", 0, FLAG_TEXT, "", "directory to make; NAME.etcd when not given"},
+    {"wal-dir", 0, FLAG_TEXT, "", "directory of the log; DATA-DIR/member/wal when not given"},
+    {"name", 0, FLAG_TEXT, RESTORE_NAME_DEFAULT, "name of this member"},
+    {"initial-cluster", 0, FLAG_TEXT, RESTORE_CLUSTER_DEFAULT, "NAME=PEER-URL of all members"},
+    {"initial-cluster-token", 0, FLAG_TEXT, RESTORE_TOKEN_DEFAULT, "token of the cluster"},
+    {"initial-advertise-peer-urls", 0, FLAG_TEXT, RESTORE_PEER_URLS_DEFAULT,
+     "peer URLs of this member"},
+    {"skip-hash-check", 0, FLAG_BOOL, "", "take a copied database too, which has no hash"},
+    {"bump-revision", 0, FLAG_INT, "0", "add so much to the revision (with --mark-compacted)"},
+    {"mark-compacted", 0, FLAG_BOOL, "", "count all history as compacted (with --bump-revision)"},
+};
 static const struct flag user_add_flags[] = {
     {"new-user-password", 0, FLAG_TEXT, "", "its password"},
     {"no-password", 0, FLAG_BOOL, "", "no password: only certificates"},
@@ -143,6 +156,8 @@ static const struct command commands[] = {
     {"role list", "", "print all roles", NO_FLAGS, cmd_role_list, false},
     {"role revoke-permission", "ROLE KEY [END]", "take a permission back", FLAGS(permission_flags),
      cmd_role_revoke_permission, false},
+    {"snapshot restore", "FILE", "make a data directory from a snapshot", FLAGS(restore_flags),
+     cmd_snapshot_restore, true},
     {"snapshot save", "FILE", "save the database of one endpoint", NO_FLAGS, cmd_snapshot_save,
      false},
     {"snapshot status", "FILE", "print what is in a snapshot", NO_FLAGS, cmd_snapshot_status, true},
