@@ -148,6 +148,7 @@ CURLcode handshake_hook(CURL *easy, void *ssl_ctx, void *data)
     X509_VERIFY_PARAM *param = SSL_CTX_get0_param(context);
 
     (void)easy;
+    handshake->begun = true;
     SSL_CTX_set_app_data(context, handshake);
     SSL_CTX_set_info_callback(context, on_info);
     SSL_CTX_set_client_cert_cb(context, on_client_cert);

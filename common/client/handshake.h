@@ -35,6 +35,7 @@ enum handshake_fault {
 struct handshake {
     const char *host;           /* checked against the certificate; borrowed */
     bool verify;                /* check the server's certificate */
+    bool begun;                 /* TCP is connected, TLS was begun */
     bool asked;                 /* the server asked for a client certificate */
     int alert;                  /* TLS alert the server sent (RFC 8446 6); -1 for none */
     enum handshake_fault fault; /* first fault of the server's chain */

@@ -215,8 +215,10 @@ static void set_up(struct transport *transport, const struct exchange *exchange,
     curl_easy_setopt(easy, CURLOPT_XFERINFODATA, transport);
 }
 
-static enum cause_phase phase_of(CURL *easy, CURLcode code, const struct endpoint *endpoint)
+static enum cause_phase phase_of(const struct transport *transport, CURLcode code,
+                                 const struct endpoint *endpoint)
 {
+    CURL *easy = transport->easy;
     curl_off_t resolved = 0, connected = 0, handshaken = 0;
     long opened = 0;
 
@@ -226,10 +228,10 @@ static enum cause_phase phase_of(CURL *easy, CURLcode code, const struct endpoin
     (void)curl_easy_getinfo(easy, CURLINFO_APPCONNECT_TIME_T, &handshaken);
     if (code == CURLE_SSL_CONNECT_ERROR || code == CURLE_PEER_FAILED_VERIFICATION)
         return PHASE_HANDSHAKE;
-    if (connected == 0 && opened == 0)
+    if (connected == 0 && opened == 0 && !transport->handshake.begun)
         return resolved == 0 ? PHASE_RESOLVE : PHASE_CONNECT;
     if (connected == 0)
-        return PHASE_CONNECT;
+        return transport->handshake.begun ? PHASE_HANDSHAKE : PHASE_CONNECT;
     return endpoint->tls && handshaken == 0 ? PHASE_HANDSHAKE : PHASE_ANSWER;
 }
 
@@ -277,7 +279,7 @@ static enum transport_result failed(struct transport *transport, CURLcode code,
         .own = &transport->own,
         .own_expired = transport->own_expired,
         .code = transport->expired ? CURLE_OPERATION_TIMEDOUT : code,
-        .phase = phase_of(transport->easy, code, endpoint),
+        .phase = phase_of(transport, code, endpoint),
         .handshake = &transport->handshake,
         .waited_ms = transport_now_ms() - transport->started_ms,
         .curl_text =
