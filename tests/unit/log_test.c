@@ -1,7 +1,9 @@
 /* log_test.c - both forms of a line, escapes, cuts, levels, several outputs, threads. */
 #include "common/base/buf.h"
+#include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
+#include "common/base/log_output.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -229,6 +231,36 @@ static void threads_do_not_mix(void **state)
     buf_free(&out);
 }
 
+static void opens_outputs(void **state)
+{
+    char a[] = "/tmp/log_test.XXXXXX", missing[] = "/nonexistent/log", null[] = "/dev/null";
+    char first[] = "stderr", second[] = "default";
+    char *doubles[] = {a, first, a, second}, *bad[] = {a, missing}, *silent[] = {a, null};
+    struct buf text = BUF_INIT(BUF_UNLIMITED);
+    struct log_outputs outputs_opened;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    close(mkstemp(a));
+    assert_int_equal(log_outputs_open(&outputs_opened, doubles, ARRAY_LEN(doubles), &err), 0);
+    assert_int_equal(outputs_opened.count, 2);
+    outputs_opened.count = 1;
+    log_output(outputs_opened.fds, 1); /* not to stderr here */
+    log_setup(LOG_INFO, LOG_JSON);
+    log_info("once");
+    log_outputs_close(&outputs_opened);
+    assert_int_equal(log_outputs_open(&outputs_opened, bad, ARRAY_LEN(bad), &err), -1);
+    assert_non_null(strstr(err.text, "cannot open /nonexistent/log: No such file"));
+    assert_int_equal(log_outputs_open(&outputs_opened, silent, ARRAY_LEN(silent), &err), 0);
+    log_info("never");
+    log_outputs_close(&outputs_opened);
+    assert_int_equal(file_read_all(a, &text, &err), 0);
+    assert_non_null(strstr(buf_text(&text), "once"));
+    assert_null(strstr(buf_text(&text), "never"));
+    buf_free(&text);
+    unlink(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +269,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(durations, setup, teardown),
         cmocka_unit_test_setup_teardown(levels, setup, teardown),
         cmocka_unit_test_setup_teardown(long_texts_are_cut, setup, teardown),
+        cmocka_unit_test(opens_outputs),
         cmocka_unit_test_setup_teardown(threads_do_not_mix, setup, teardown),
     };
 
