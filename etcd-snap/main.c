@@ -4,6 +4,7 @@
  */
 #include "etcd-snap/commands.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 const struct command commands[] = {
@@ -19,6 +20,9 @@ const size_t command_count = ARRAY_LEN(commands);
 int complain(const struct err *err, int status)
 {
     (void)fprintf(stderr, "Error: %s\n", err->text);
+    if (err->sys == ENOSPC || err->sys == EDQUOT)
+        (void)fputs("Free some space, or name a place on another disk; nothing was left behind.\n",
+                    stderr);
     return status;
 }
 
