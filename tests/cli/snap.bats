@@ -1,0 +1,113 @@
+#!/usr/bin/env bats
+# snap.bats - etcd-snap as scripts use it, without a server. ETCD_SNAP names the program.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+    snap=${ETCD_SNAP:-$top/build/bin/etcd-snap}
+    good=$top/tests/wire/vectors/snapshot-3.5.30.db
+    cd "$BATS_TEST_TMPDIR"
+}
+
+# expect STATUS WORDS COMMAND...: exit status, and words somewhere in what it printed.
+expect() {
+    local status_wanted=$1 words=$2
+    shift 2
+    run "$@"
+    echo "$output"
+    [ "$status" -eq "$status_wanted" ]
+    [[ $output == *"$words"* ]]
+}
+
+@test "status in every format, both spellings, flags anywhere" {
+    expect 0 "84ad01df, 216, 258, 70 kB" "$snap" snapshot status "$good"
+    expect 0 "84ad01df, 216, 258, 70 kB" "$snap" status "$good"
+    expect 0 '{"hash":2225930719,"revision":216,"totalKey":258,"totalSize":69632}' "$snap" -w json status "$good"
+    expect 0 '"Hash" : 2225930719' "$snap" status "$good" --write-out=fields
+    expect 0 '| 84ad01df |      216 |        258 |      70 kB |' "$snap" snapshot -wtable status "$good"
+    expect 4 "protobuf not supported" "$snap" status "$good" -w protobuf
+    expect 4 "unsupported output format" "$snap" status "$good" -w nope
+}
+
+@test "hashkv of a file, at revisions" {
+    expect 0 "167029599, 216, 109" "$snap" hashkv "$good"
+    expect 1 "required revision has been compacted" "$snap" hashkv "$good" --rev 50
+    expect 1 "future revision" "$snap" hashkv "$good" --rev 217
+}
+
+@test "wrong command lines" {
+    expect 128 "argument" "$snap" snapshot status
+    expect 128 "argument" "$snap" snapshot status a b
+    expect 1 "unknown flag: --nosuch" "$snap" status --nosuch
+    expect 1 "unknown flag: --data-dir" "$snap" status --data-dir d "$good"
+    expect 1 "unknown shorthand flag" "$snap" -v status
+    expect 1 "flag needs an argument" "$snap" status "$good" -w
+    expect 1 "unknown command" "$snap" frobnicate
+    expect 1 'required flag(s) "data-dir" not set' "$snap" restore "$good"
+    expect 128 "mark-compacted" "$snap" restore "$good" --data-dir d --bump-revision 5
+    expect 128 "mark-compacted" "$snap" restore "$good" --data-dir d --mark-compacted
+    expect 0 "Usage:" "$snap"
+    expect 0 "Usage:" "$snap" " "
+    expect 0 "--data-dir" "$snap" snapshot restore --help
+    [ -z "$(ls -A)" ]
+}
+
+@test "files that are no snapshots" {
+    expect 1 "No such file" "$snap" status nofile
+    printf hello >bad.db
+    expect 1 "invalid database" "$snap" status bad.db
+    expect 1 "invalid database" "$snap" restore bad.db --data-dir d
+    head -c 40000 "$good" >cut.db
+    expect 1 "truncated" "$snap" restore cut.db --data-dir d
+    head -c -32 "$good" >nohash.db
+    expect 1 "snapshot missing hash but --skip-hash-check=false" "$snap" restore nohash.db --data-dir d
+    cp "$good" flipped.db
+    printf XXXX | dd of=flipped.db bs=1 seek=30000 conv=notrunc status=none
+    expect 1 "expected sha256" "$snap" restore flipped.db --data-dir d
+    expect 0 "Warning" "$snap" status flipped.db
+    [ ! -e d ]
+    expect 0 "restored" "$snap" restore nohash.db --data-dir d --skip-hash-check
+}
+
+@test "a database in use is not read" {
+    cp "$good" busy.db
+    exec 9<busy.db
+    flock -x 9
+    expect 1 "in use by a running etcd" "$snap" status busy.db
+    expect 1 "in use by a running etcd" "$snap" restore busy.db --data-dir d
+    [ ! -e d ]
+}
+
+@test "restore makes what etcd expects" {
+    run --separate-stderr "$snap" restore "$good" --data-dir new/d
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+    [ "$(cd new && find . | sort | tr '\n' ' ')" = ". ./d ./d/member ./d/member/snap ./d/member/snap/0000000000000001-0000000000000001.snap ./d/member/snap/db ./d/member/wal ./d/member/wal/0000000000000000-0000000000000000.wal " ]
+    [ "$(stat -c %a new/d new/d/member new/d/member/snap new/d/member/wal | sort -u)" = 700 ]
+    expect 1 'data-dir "new/d" not empty' "$snap" restore "$good" --data-dir new/d
+    expect 0 "" "$snap" restore "$good" --data-dir e --wal-dir log
+    [ ! -e e/member/wal ]
+    expect 1 'wal-dir "log" exists' "$snap" restore "$good" --data-dir f --wal-dir log
+    [ "$(ls -d e* f* log* new* 2>/dev/null | tr "\n" " ")" = "e log new " ]
+}
+
+@test "a restore that is killed leaves nothing that starts" {
+    for i in 1 2 3 4 5 6 7 8; do
+        "$snap" restore "$good" --data-dir "k$i" 2>/dev/null &
+        pid=$!
+        i_ms=0; while [ $i_ms -lt "$i" ]; do i_ms=$((i_ms + 1)); /bin/true; done # a process start each: about 1 ms
+        kill -9 $pid 2>/dev/null || true
+        wait $pid 2>/dev/null || true
+        if [ -e "k$i" ]; then # it was quicker: then it is whole
+            "$snap" status "k$i/member/snap/db"
+            [ -e "k$i/member/wal/0000000000000000-0000000000000000.wal" ]
+        fi
+    done
+}
+
+@test "the manual lists every flag" {
+    for flag in $("$snap" completion bash | tr "' " '\n' | grep '^--[a-z]'); do
+        grep -q "Fl -${flag#--}" "$top/man/etcd-snap.1" || { echo "$flag is not in the manual"; false; }
+    done
+}
