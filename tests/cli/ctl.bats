@@ -1,0 +1,258 @@
+#!/usr/bin/env bats
+# ctl.bats - etcd-ctl as scripts use it, and what it says when something is wrong.
+# ETCD_CTL is the client; ETCD_SERVER a server with etcd's flags (a real etcd answers alike).
+
+setup_file() {
+    export DIR=$BATS_FILE_TMPDIR
+    export PORT=$((31000 + RANDOM % 8000))
+    cd "$DIR" || return 1
+    make_certs
+    start plain http "$PORT"
+    start tls https $((PORT + 2)) --cert-file="$DIR/server.crt" --key-file="$DIR/server.key" \
+        --client-cert-auth --trusted-ca-file="$DIR/ca.crt"
+    start open https $((PORT + 4)) --cert-file="$DIR/server.crt" --key-file="$DIR/server.key"
+    start old https $((PORT + 6)) --cert-file="$DIR/expired.crt" --key-file="$DIR/expired.key"
+    "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" --command-timeout=20s put up 1
+    tls put up 1 --command-timeout=20s
+    "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 4))" --cacert="$DIR/ca.crt" \
+        --command-timeout=20s put up 1
+    "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 6))" --insecure-skip-tls-verify \
+        --command-timeout=20s put up 1
+}
+
+teardown_file() {
+    local pid
+    for pid in "$DIR"/*.pid; do
+        kill "$(cat "$pid")" 2>/dev/null || true
+    done
+}
+
+setup() {
+    cd "$BATS_TEST_TMPDIR" || return 1
+}
+
+# start NAME SCHEME PORT FLAG...
+start() {
+    local name=$1 url=$2://127.0.0.1:$3 peer=http://127.0.0.1:$(($3 + 1))
+    shift 3
+    "$ETCD_SERVER" --name "$name" --data-dir "$DIR/$name" --listen-client-urls "$url" \
+        --advertise-client-urls "$url" --listen-peer-urls "$peer" \
+        --initial-advertise-peer-urls "$peer" --initial-cluster "$name=$peer" "$@" \
+        >"$DIR/$name.log" 2>&1 3>&- &
+    echo $! >"$DIR/$name.pid"
+}
+
+# issue NAME CA SAN DAYS
+issue() {
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$1.key" -out "$1.csr" \
+        -subj "/CN=$1" 2>/dev/null
+    echo "subjectAltName=$3" >"$1.ext"
+    openssl x509 -req -in "$1.csr" -CA "$2.crt" -CAkey "$2.key" -CAcreateserial -out "$1.crt" \
+        -days "$4" -extfile "$1.ext" 2>/dev/null
+}
+
+make_certs() {
+    local ca
+    for ca in ca other; do
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$ca.key" \
+            -out "$ca.crt" -subj "/CN=$ca-authority" -days 30 2>/dev/null
+    done
+    issue server ca "IP:127.0.0.1,DNS:etcd.example" 20
+    issue client ca "DNS:client" 20
+    issue rogue other "DNS:client" 20
+    issue stale ca "DNS:client" -1
+    issue expired ca "IP:127.0.0.1" -1
+}
+
+ctl() {
+    "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" "$@"
+}
+
+tls() {
+    "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 2))" --cacert="$DIR/ca.crt" \
+        --cert="$DIR/client.crt" --key="$DIR/client.key" "$@"
+}
+
+# fails CODE LINE1-PART LINE2-PART -- COMMAND...: within 3 seconds, cause first, then what to do
+fails() {
+    local code=$1 cause=$2 cure=$3 begin
+    shift 4
+    begin=$(date +%s%N)
+    run --separate-stderr "$@"
+    [ "$status" -eq "$code" ] || { echo "exit $status: $output $stderr"; return 1; }
+    [ -z "$output" ] || { echo "stdout: $output"; return 1; }
+    [[ ${stderr_lines[0]} == "Error: "*"$cause"* ]] || { echo "line 1: $stderr"; return 1; }
+    [[ ${stderr_lines[1]-} == *"$cure"* ]] || { echo "line 2: $stderr"; return 1; }
+    [ $(($(date +%s%N) - begin)) -lt 3000000000 ] || { echo "too slow"; return 1; }
+}
+
+bats_require_minimum_version 1.5.0
+
+@test "put, get and del" {
+    run -0 ctl put k1 v1
+    [ "$output" = OK ]
+    run -0 ctl get k1
+    [ "$output" = $'k1\nv1' ]
+    [ "$(ctl get k1 --print-value-only)" = v1 ]
+    [ "$(ctl del k1)" = 1 ]
+    [ -z "$(ctl get k1)" ]
+}
+
+@test "a value from standard input keeps every byte" {
+    printf '\377\000 two\n' | ctl put bytes
+    [ "$(ctl get bytes --print-value-only --hex)" = '\xff\x00\x20\x74\x77\x6f\x0a' ]
+}
+
+@test "dashes stand behind two dashes" {
+    [ "$(ctl put -- -k -v)" = OK ]
+    [ "$(ctl get -- -k)" = $'-k\n-v' ]
+    fails 1 "unknown shorthand flag: 'v' in -v" '"--"' -- ctl put k -v
+}
+
+@test "json has etcdctl's shape" {
+    ctl put j 1 >/dev/null
+    ctl get j -w json |
+        grep -E '^\{"header":\{"cluster_id":[0-9]+,"member_id":[0-9]+,"revision":[0-9]+,"raft_term":[0-9]+\},"kvs":\[\{"key":"ag==","create_revision":[0-9]+,"mod_revision":[0-9]+,"version":[0-9]+,"value":"MQ=="\}\],"count":1\}$'
+}
+
+@test "txn from a pipe" {
+    ctl del lock >/dev/null
+    run -0 ctl txn < <(printf 'create("lock") = "0"\n\nput lock me\n\nget lock\n\n')
+    [ "$output" = $'SUCCESS\n\nOK' ]
+    run -0 ctl txn < <(printf 'create("lock") = "0"\n\nput lock you\n\nget lock\n\n')
+    [ "$output" = $'FAILURE\n\nlock\nme' ]
+}
+
+@test "variables, and a flag before its variable" {
+    ctl put e 1 >/dev/null
+    ETCDCTL_API=3 ETCDCTL_ENDPOINTS=127.0.0.1:$PORT run -0 --separate-stderr "$ETCD_CTL" get e
+    [ "$output" = $'e\n1' ]
+    [ -z "$stderr" ]
+    ETCDCTL_ENDPOINTS=127.0.0.1:1 run -0 ctl get e
+    [ "$output" = $'e\n1' ]
+}
+
+@test "the next endpoint is used when one is dead" {
+    ctl put f 1 >/dev/null
+    run -0 "$ETCD_CTL" --endpoints="127.0.0.1:1,127.0.0.1:$PORT" get f
+    [ "$output" = $'f\n1' ]
+}
+
+@test "the old spellings work, with a note" {
+    run -0 --separate-stderr "$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 2))" \
+        --ca-file="$DIR/ca.crt" --cert-file="$DIR/client.crt" --key-file="$DIR/client.key" get up
+    [ "$output" = $'up\n1' ]
+    [[ $stderr == *"--cert-file is understood as --cert"* ]]
+    fails 1 'unknown command "ls"' "get DIR --prefix --keys-only" -- ctl ls /
+}
+
+@test "certificate flags mean TLS, with and without https" {
+    [ "$(tls get up)" = $'up\n1' ]
+    [ "$("$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 2))" --cacert="$DIR/ca.crt" \
+        --cert="$DIR/client.crt" --key="$DIR/client.key" get up)" = $'up\n1' ]
+    [ "$("$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 4))" --insecure-skip-tls-verify \
+        get up)" = $'up\n1' ]
+}
+
+@test "snapshot save and status" {
+    tls snapshot save "$PWD/backup.db"
+    [ "$(stat -c %a backup.db)" = 600 ]
+    "$ETCD_CTL" snapshot status backup.db | grep -E '^[0-9a-f]+, [0-9]+, [0-9]+, [0-9.]+ .?B$'
+}
+
+@test "error: connection refused" {
+    fails 1 "127.0.0.1:1: connection refused" "Start the server" -- \
+        "$ETCD_CTL" --endpoints=127.0.0.1:1 get k
+}
+
+@test "error: unknown host" {
+    fails 1 'unknown host "nosuch.invalid"' "--endpoints" -- \
+        "$ETCD_CTL" --endpoints=nosuch.invalid:2379 get k
+}
+
+@test "error: no port, no endpoints" {
+    fails 1 '"127.0.0.1" has no port' "HOST:PORT" -- "$ETCD_CTL" --endpoints=127.0.0.1 get k
+    fails 2 "no available endpoints" "HOST:PORT" -- "$ETCD_CTL" --endpoints= get k
+}
+
+@test "error: the server's CA is another" {
+    fails 1 "(CN=server) was issued by CN=ca-authority, which is not in $DIR/other.crt" "--cacert" -- \
+        "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 4))" --cacert="$DIR/other.crt" get k
+    fails 1 "which is not in the system's list of CAs" "--cacert" -- \
+        "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 4))" get k
+}
+
+@test "error: the server's certificate is expired" {
+    fails 1 "(CN=expired) expired at 20" "Renew it" -- \
+        "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 6))" --cacert="$DIR/ca.crt" get k
+}
+
+@test "error: the host is not among the names of the certificate" {
+    fails 1 'not valid for "localhost", only for 127.0.0.1, etcd.example' '"localhost" among its SANs' -- \
+        "$ETCD_CTL" --endpoints="https://localhost:$((PORT + 4))" --cacert="$DIR/ca.crt" get k
+}
+
+@test "error: the server wants a client certificate" {
+    fails 1 "the server wants a client certificate and none was given" "--cert and --key" -- \
+        "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 2))" --cacert="$DIR/ca.crt" get k
+}
+
+@test "error: the server refuses the client certificate" {
+    fails 1 "refused the client certificate $DIR/rogue.crt (CN=rogue)" "issued by CN=other-authority" -- \
+        "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 2))" --cacert="$DIR/ca.crt" \
+        --cert="$DIR/rogue.crt" --key="$DIR/rogue.key" get k
+    fails 1 "(CN=stale): it has expired" "It expired at 20" -- \
+        "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 2))" --cacert="$DIR/ca.crt" \
+        --cert="$DIR/stale.crt" --key="$DIR/stale.key" get k
+}
+
+@test "error: plain HTTP on a TLS port, and the reverse" {
+    fails 1 "plain HTTP was spoken to a server that wants TLS" "https://" -- \
+        "$ETCD_CTL" --endpoints="http://127.0.0.1:$((PORT + 2))" get k
+    fails 1 "TLS was spoken to a server that speaks plain HTTP" "http://" -- \
+        "$ETCD_CTL" --endpoints="https://127.0.0.1:$PORT" get k
+}
+
+@test "error: a time-out says what was waited for" {
+    kill -STOP "$(cat "$DIR/open.pid")"
+    run --separate-stderr "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 4))" \
+        --cacert="$DIR/ca.crt" --command-timeout=500ms get k
+    kill -CONT "$(cat "$DIR/open.pid")"
+    [ "$status" -eq 1 ]
+    [[ ${stderr_lines[0]} == *"context deadline exceeded: waited "*" for the TLS handshake"* ]]
+}
+
+@test "error: certificate files" {
+    cp "$DIR/ca.crt" ./ca.crt
+    fails 128 "open $PWD/ca/crt: No such file" "Did you mean $PWD/ca.crt?" -- \
+        ctl --cacert="$PWD/ca/crt" get k
+    fails 128 "KeyFile and CertFile must both be present" "--key" -- \
+        ctl --cert="$DIR/client.crt" get k
+    fails 128 "private key does not match public key" "" -- \
+        ctl --cert="$DIR/client.crt" --key="$DIR/rogue.key" get k
+}
+
+@test "error: what the server refuses keeps its words" {
+    fails 1 "etcdserver: key is not provided" "" -- ctl put "" v
+    fails 1 "etcdserver: mvcc: required revision is a future revision" "" -- ctl get k --rev=1000000
+    fails 3 "malformed comparison: nonsense" "" -- ctl txn < <(printf 'nonsense\n\n\n\n')
+    fails 4 "unsupported output format" "" -- ctl get k -w xml
+}
+
+@test "help comes from the tables, on standard output" {
+    run -0 --separate-stderr "$ETCD_CTL" --help
+    [[ $output == *"snapshot save"* && $output == *"--endpoints"* && -z $stderr ]]
+    run -0 "$ETCD_CTL" get -h
+    [[ $output == *"--keys-only"* ]]
+}
+
+@test "the manual names every command and global flag" {
+    manual=$BATS_TEST_DIRNAME/../../man/etcd-ctl.1
+    "$ETCD_CTL" --help | sed -n 's/.*--\([a-z-]*\)[= ].*/\1/p' | while read -r flag; do
+        grep -q -- "-$flag" "$manual" || { echo "--$flag"; exit 1; }
+    done
+    "$ETCD_CTL" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\).*/\1/p' | sort -u |
+        while read -r word; do
+            [ -z "$word" ] || grep -q -- "Cm $word" "$manual" || { echo "$word"; exit 1; }
+        done
+}
