@@ -9,6 +9,7 @@
 #include "etcd-ctl/ctl.h"
 #include "etcd-ctl/password.h"
 
+#include <ctype.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -180,9 +181,30 @@ static int make_client(struct ctl *ctl, const struct args *args)
     return code;
 }
 
+/* --debug: every setting as its variable would spell it; secrets stay out. */
+static void tell_settings(const struct args *args)
+{
+    for (size_t i = 0; i < args->value_count; i++) {
+        const struct flag_value *value = &args->values[i];
+
+        if (value->flag == args->command->flags)
+            break; /* the command's own flags follow the globals */
+        (void)fputs("ETCDCTL_", stderr);
+        for (const char *at = value->flag->name; *at != '\0'; at++)
+            (void)fputc(*at == '-' ? '_' : toupper((unsigned char)*at), stderr);
+        if (strcmp(value->flag->name, "password") == 0 || strcmp(value->flag->name, "user") == 0)
+            (void)fprintf(stderr, "=%s\n", value->text[0] != '\0' ? "(given)" : "");
+        else
+            (void)fprintf(stderr, "=%s\n", value->text);
+    }
+}
+
 static int run(struct ctl *ctl, const struct args *args)
 {
     int code;
+
+    if (args_bool(args, "debug"))
+        tell_settings(args);
 
     ctl->hex = args_bool(args, "hex");
     if (!print_format_parse(args_text(args, "write-out"), &ctl->format))
