@@ -42,6 +42,7 @@ struct http1 {
     bool chunked; /* the answer begun */
     bool wants_turn;
     unsigned refused;              /* status that a callback refused with; 0 = none */
+    const char *cause;             /* why, when it is 400 */
     uint64_t wake_at_ms;           /* the handler's */
     uint64_t grace_until_ms;       /* after the client's end; 0 = none */
     struct buf head;               /* target and headers of the request */
@@ -366,6 +367,11 @@ static int on_field(http_parser *parser, const char *at, size_t size)
     struct http1 *http1 = of_parser(parser);
     struct span *span;
 
+    if (memchr(at, ' ', size) != NULL) { /* the library may be built to take it: RFC 9112 5.1 */
+        http1->refused = 400;
+        http1->cause = "a blank in the name of a header";
+        return -1;
+    }
     if (http1->in_value) { /* a new header line */
         if (http1->span_count == HTTP_HEADERS_MAX) {
             http1->refused = 431;
@@ -492,6 +498,7 @@ static int on_head(http_parser *parser)
 
     if (parser->http_major != 1 || !take_head(http1, &expects)) {
         http1->refused = 400;
+        http1->cause = "exactly one Host header and HTTP/1.x are required";
         return -1;
     }
     http1->exchange.body_bytes = has_length ? parser->content_length : 0;
@@ -574,7 +581,7 @@ static void parse_failed(struct http1 *http1, enum http_errno error)
     else if (http1->refused == 431 || error == HPE_HEADER_OVERFLOW)
         refuse(http1, 431, "more header bytes or lines than this server takes");
     else if (http1->refused == 400)
-        refuse(http1, 400, "exactly one Host header and HTTP/1.x are required");
+        refuse(http1, 400, http1->cause);
     else
         refuse(http1, 400, http_errno_description(error));
 }

@@ -1,0 +1,290 @@
+/* peer.c - see peer.h. Ids and hashes are bare JSON numbers here, unlike at the gateway. */
+#include "etcd-server/doors/peer.h"
+
+#include "common/schema/pbjson.h"
+#include "common/schema/rpc.pb-c.h"
+#include "etcd-server/doors/ops.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define PARSE_BYTES_MAX (64UL * 1024) /* of {"revision":N} and whatever is around it */
+#define FIELD_BYTES 64
+
+struct peer_door {
+    struct peer_env env;
+};
+
+struct hash_run {
+    struct peer_hash query;
+    struct peer_door *door;
+    struct exchange *exchange;
+};
+
+struct peer_door *peer_door_new(const struct peer_env *env)
+{
+    struct peer_door *door = xalloc(sizeof(*door));
+
+    door->env = *env;
+    return door;
+}
+
+void peer_door_free(struct peer_door *door)
+{
+    free(door);
+}
+
+/* "X-Etcd-Cluster-Id: 2cb1862b8272ef26\r\n" */
+static const char *cluster_field(const struct peer_door *door, char field[FIELD_BYTES])
+{
+    (void)snprintf(field, FIELD_BYTES, "X-Etcd-Cluster-Id: %" PRIx64 "\r\n",
+                   door->env.cluster_id(door->env.arg));
+    return field;
+}
+
+/* ---- members ---- */
+
+static void put_urls(struct buf *out, const char *name, const struct peer_urls *urls)
+{
+    if (urls->count == 0)
+        return;
+    buf_printf(out, ",\"%s\":[", name);
+    for (size_t i = 0; i < urls->count; i++) {
+        if (i != 0)
+            buf_append_byte(out, ',');
+        (void)pbjson_write_string(slice_text(urls->items[i]), out); /* unlimited */
+    }
+    buf_append_byte(out, ']');
+}
+
+static void start_members(struct peer_door *door, struct exchange *exchange)
+{
+    struct buf body = BUF_INIT(BUF_UNLIMITED); /* RAFT_MEMBERS_MAX members */
+    struct exchange_head head = {.status = 200, .content_type = "application/json"};
+    const struct peer_member *members = NULL;
+    size_t count = door->env.members(door->env.arg, &members);
+    char field[FIELD_BYTES];
+
+    buf_append_byte(&body, '[');
+    for (size_t i = 0; i < count; i++) {
+        const struct peer_member *member = &members[i];
+
+        buf_printf(&body, "%s{\"id\":%" PRIu64, i != 0 ? "," : "", member->id);
+        put_urls(&body, "peerURLs", &member->peer_urls);
+        if (member->is_learner)
+            buf_append_text(&body, ",\"isLearner\":true");
+        if (member->name[0] != '\0') {
+            buf_append_text(&body, ",\"name\":");
+            (void)pbjson_write_string(slice_text(member->name), &body);
+        }
+        put_urls(&body, "clientURLs", &member->client_urls);
+        buf_append_byte(&body, '}');
+    }
+    buf_append_text(&body, "]\n");
+    head.fields = cluster_field(door, field);
+    exchange_answer(exchange, &head, buf_slice(&body));
+    buf_free(&body);
+}
+
+static void text_with_cluster(struct peer_door *door, struct exchange *exchange, unsigned status,
+                              const char *text)
+{
+    char field[FIELD_BYTES], body[FIELD_BYTES + 128];
+    struct exchange_head head = {.status = status,
+                                 .content_type = "text/plain; charset=utf-8",
+                                 .fields = "X-Content-Type-Options: nosniff\r\n"};
+
+    head.more_fields = cluster_field(door, field);
+    (void)snprintf(body, sizeof(body), "%s\n", text);
+    exchange_answer(exchange, &head, slice_text(body));
+}
+
+static bool parse_id(struct slice text, uint64_t *id)
+{
+    uint64_t number = 0;
+
+    if (text.size == 0 || text.size > 20)
+        return false;
+    for (size_t i = 0; i < text.size; i++) {
+        unsigned digit = (unsigned)text.data[i] - '0';
+
+        if (digit > 9 || number > (UINT64_MAX - digit) / 10)
+            return false;
+        number = number * 10 + digit;
+    }
+    *id = number;
+    return true;
+}
+
+static void start_promote(struct peer_door *door, struct exchange *exchange, struct slice name)
+{
+    const struct peer_member *members = NULL, *found = NULL;
+    size_t count = door->env.members(door->env.arg, &members);
+    char text[FIELD_BYTES + 64];
+    uint64_t id = 0;
+
+    if (!parse_id(name, &id)) {
+        (void)snprintf(text, sizeof(text), "member %.*s not found in cluster",
+                       (int)MIN(name.size, 40), (const char *)name.data);
+        text_with_cluster(door, exchange, 404, text);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (members[i].id == id)
+            found = &members[i];
+    if (found == NULL)
+        text_with_cluster(door, exchange, 404, "membership: ID not found");
+    else if (!found->is_learner)
+        text_with_cluster(door, exchange, 412, "membership: can only promote a learner member");
+    else
+        text_with_cluster(door, exchange, 412,
+                          "membership: can only promote a learner member which is in sync with "
+                          "leader");
+}
+
+/* ---- hashkv ---- */
+
+static void hash_done(struct peer_hash *query, enum err_code code, int64_t revision, uint32_t hash,
+                      int64_t compact_revision)
+{
+    static const char prefix[] = "etcdserver: ";
+    struct hash_run *run = CONTAINER_OF(query, struct hash_run, query);
+    struct exchange_head head = {.status = 200, .content_type = "application/json"};
+    char field[FIELD_BYTES], body[160];
+    const char *text;
+    int length;
+
+    if (code != ERR_OK) {
+        text = err_text(code);
+        if (strncmp(text, prefix, sizeof(prefix) - 1) == 0)
+            text += sizeof(prefix) - 1;
+        exchange_text(run->exchange, 400, text);
+    } else {
+        length = snprintf(body, sizeof(body),
+                          "{\"header\":{\"revision\":%" PRId64 "},\"hash\":%" PRIu32
+                          ",\"compact_revision\":%" PRId64 "}\n",
+                          revision, hash, compact_revision);
+        must(length > 0 && (size_t)length < sizeof(body));
+        head.fields = cluster_field(run->door, field);
+        exchange_answer(run->exchange, &head, slice_of(body, (size_t)length));
+    }
+    free(run);
+}
+
+static void hash_gone(struct exchange *exchange)
+{
+    struct hash_run *run = exchange->state;
+
+    run->door->env.cancel_hash(run->door->env.arg, &run->query);
+    free(run);
+}
+
+/* {"revision":N}; an empty body is no request here. */
+static bool parse_revision(struct slice body, int64_t *revision)
+{
+    ProtobufCMessage *message = NULL;
+    struct arena arena;
+    struct err err = ERR_INIT;
+    bool good;
+
+    if (body.size == 0 || body.size > PARSE_BYTES_MAX || body.data[0] != '{')
+        return false;
+    arena_init(&arena, PARSE_BYTES_MAX * 4);
+    good = pbjson_parse(&etcdserverpb__hash_kvrequest__descriptor, body, NULL, &arena, &message,
+                        &err) == 0;
+    if (good)
+        *revision = ((const Etcdserverpb__HashKVRequest *)(const void *)message)->revision;
+    arena_free(&arena);
+    return good;
+}
+
+static void start_hash(struct peer_door *door, struct exchange *exchange)
+{
+    struct hash_run *run;
+    struct slice cluster;
+    char ours[32];
+    int64_t revision = 0;
+
+    (void)snprintf(ours, sizeof(ours), "%" PRIx64, door->env.cluster_id(door->env.arg));
+    if (exchange_field(exchange, "x-etcd-cluster-id", &cluster) && cluster.size != 0 &&
+        !slice_equal(cluster, slice_text(ours))) {
+        exchange_text(exchange, 412, "cluster ID mismatch");
+        return;
+    }
+    if (!parse_revision(exchange->body, &revision)) {
+        exchange_text(exchange, 400, "error unmarshalling request");
+        return;
+    }
+    run = xalloc(sizeof(*run));
+    run->door = door;
+    run->exchange = exchange;
+    run->query = (struct peer_hash){.revision = revision, .done = hash_done};
+    exchange->state = run;
+    exchange->gone = hash_gone;
+    door->env.hash(door->env.arg, &run->query);
+}
+
+/* ---- routing ---- */
+
+static void start_downgrade(struct peer_door *door, struct exchange *exchange)
+{
+    struct exchange_head head = {.status = 200, .content_type = "text/plain"};
+    char field[FIELD_BYTES];
+
+    head.fields = cluster_field(door, field);
+    exchange_answer(exchange, &head,
+                    door->env.downgrade_enabled(door->env.arg) ? SLICE_LITERAL("true")
+                                                               : SLICE_LITERAL("false"));
+}
+
+static bool is(struct slice path, const char *text)
+{
+    return slice_equal(path, slice_text(text));
+}
+
+/* True when `exchange` has the method; else it was answered. */
+static bool needs(struct exchange *exchange, enum exchange_method method, const char *allow)
+{
+    if (exchange->method == method)
+        return true;
+    exchange_not_allowed(exchange, allow);
+    return false;
+}
+
+static void start(void *arg, struct exchange *exchange)
+{
+    struct slice path = exchange->path, promote = SLICE_LITERAL("/members/promote/");
+    struct peer_door *door = arg;
+
+    if (is(path, "/version")) {
+        ops_version(door->env.ops, exchange);
+    } else if (is(path, "/members")) {
+        if (needs(exchange, METHOD_GET, "GET"))
+            start_members(door, exchange);
+    } else if (is(path, "/members/hashkv")) {
+        if (needs(exchange, METHOD_GET, "GET"))
+            start_hash(door, exchange);
+    } else if (is(path, "/downgrade/enabled")) {
+        if (needs(exchange, METHOD_GET, "GET"))
+            start_downgrade(door, exchange);
+    } else if (slice_starts_with(path, promote)) {
+        if (needs(exchange, METHOD_POST, "POST"))
+            start_promote(door, exchange,
+                          slice_of(path.data + promote.size, path.size - promote.size));
+    } else if (is(path, "/leases") || is(path, "/leases/internal")) {
+        if (needs(exchange, METHOD_POST, NULL))
+            exchange_text(exchange, 400, "error unmarshalling request");
+    } else if (is(path, "/raft") || slice_starts_with(path, SLICE_LITERAL("/raft/"))) {
+        if (door->env.raft != NULL)
+            door->env.raft->start(door->env.raft->arg, exchange);
+        else if (!is(path, "/raft") || needs(exchange, METHOD_POST, "POST"))
+            exchange_not_found(exchange);
+    } else {
+        exchange_not_found(exchange);
+    }
+}
+
+struct exchange_handler peer_door_handler(struct peer_door *door)
+{
+    return (struct exchange_handler){.arg = door, .start = start};
+}

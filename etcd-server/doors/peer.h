@@ -1,0 +1,54 @@
+/*
+ * peer.h - what a peer URL serves beside the raft transport: /version, /members, /members/promote,
+ * /members/hashkv, /downgrade/enabled (api.md 13.2). Asks the server through struct peer_env. Pure;
+ * thread: core.
+ */
+#ifndef ETCD_SERVER_DOORS_PEER_H
+#define ETCD_SERVER_DOORS_PEER_H
+
+#include "common/base/err.h"
+#include "etcd-server/doors/exchange.h"
+
+struct ops;
+
+struct peer_urls {
+    const char *const *items;
+    size_t count;
+};
+
+struct peer_member {
+    uint64_t id;
+    const char *name; /* "" = not started yet */
+    struct peer_urls peer_urls;
+    struct peer_urls client_urls;
+    bool is_learner;
+};
+
+/* A hash of the store, begun by the door. Its memory is the door's. */
+struct peer_hash {
+    int64_t revision; /* asked for; 0 = the current one */
+    void *state;      /* the environment's */
+    /* To be called exactly once, at once or later, unless cancel_hash() came first. */
+    void (*done)(struct peer_hash *query, enum err_code code, int64_t revision, uint32_t hash,
+                 int64_t compact_revision);
+};
+
+/* Filled in by main. */
+struct peer_env {
+    void *arg;
+    uint64_t (*cluster_id)(void *arg);
+    /* Everything borrowed until the next turn. */
+    size_t (*members)(void *arg, const struct peer_member **members);
+    bool (*downgrade_enabled)(void *arg);
+    void (*hash)(void *arg, struct peer_hash *query);
+    void (*cancel_hash)(void *arg, struct peer_hash *query);
+    struct ops *ops;                     /* for /version; borrowed */
+    const struct exchange_handler *raft; /* takes /raft and below; NULL: there is no transport */
+};
+
+struct peer_door;
+struct peer_door *peer_door_new(const struct peer_env *env) MUST_CHECK; /* owned */
+void peer_door_free(struct peer_door *door); /* after its last exchange; NULL is fine */
+struct exchange_handler peer_door_handler(struct peer_door *door);
+
+#endif

@@ -1,0 +1,119 @@
+/*
+ * toy_link.h - a connection without a socket: what net.c does for a door, by hand and with a clock
+ * of its own. Static functions: include it once per program.
+ */
+#ifndef TESTS_LIB_TOY_LINK_H
+#define TESTS_LIB_TOY_LINK_H
+
+#include "common/base/limits.h"
+#include "etcd-server/doors/http1.h"
+
+struct toy_link {
+    struct link link;
+    struct link_clock clock;
+    struct http1_door http1;
+    struct link_door door;
+    struct buf pending; /* not taken by the door */
+    struct buf got;     /* everything sent so far */
+};
+
+static void toy_changed(struct link *link)
+{
+    (void)link;
+}
+
+static void toy_link_open(struct toy_link *toy, struct exchange_handler handler)
+{
+    *toy = (struct toy_link){.clock = {.now_ms = 1000, .unix_s = 1795320000}};
+    buf_init(&toy->pending, BUF_UNLIMITED);
+    buf_init(&toy->got, BUF_UNLIMITED);
+    toy->link = (struct link){.changed = toy_changed,
+                              .clock = &toy->clock,
+                              .remote = "toy",
+                              .protocol = "",
+                              .out = BUF_INIT(HTTP_OUT_MAX_BYTES)};
+    http1_door_init(&toy->http1, handler);
+    toy->door = http1_link_door(&toy->http1);
+    toy->door.open(toy->door.arg, &toy->link);
+}
+
+static void toy_link_close(struct toy_link *toy)
+{
+    if (toy->link.door != NULL)
+        toy->door.close(&toy->link);
+    buf_free(&toy->link.out);
+    buf_free(&toy->pending);
+    buf_free(&toy->got);
+}
+
+static void toy_link_offer(struct toy_link *toy)
+{
+    if (buf_used(&toy->pending) != 0)
+        buf_consume(&toy->pending, toy->door.input(&toy->link, buf_slice(&toy->pending)));
+}
+
+static void toy_link_feed(struct toy_link *toy, struct slice bytes)
+{
+    buf_append_slice(&toy->pending, bytes);
+    toy_link_offer(toy);
+}
+
+static void toy_link_text(struct toy_link *toy, const char *text)
+{
+    toy_link_feed(toy, slice_text(text));
+}
+
+/* The client reads at most `bytes`. */
+static void toy_link_read(struct toy_link *toy, size_t bytes)
+{
+    size_t size = MIN(bytes, buf_used(&toy->link.out));
+
+    buf_append_slice(&toy->got, slice_of(buf_slice(&toy->link.out).data, size));
+    buf_consume(&toy->link.out, size);
+    if (toy->link.drained_wanted && buf_used(&toy->link.out) <= HTTP_OUT_LOW_BYTES) {
+        toy->link.drained_wanted = false;
+        toy->door.drained(&toy->link);
+    }
+}
+
+/* A turn in which the client reads everything. False: nothing is left to do. */
+static bool toy_link_turn(struct toy_link *toy)
+{
+    bool worked = buf_used(&toy->link.out) != 0;
+
+    toy_link_read(toy, SIZE_MAX);
+    if (toy->link.close)
+        return worked;
+    if (toy->link.again) {
+        toy->link.again = false;
+        toy->door.again(&toy->link);
+        worked = true;
+    }
+    if (toy->link.phase != LINK_BUSY && buf_used(&toy->pending) != 0) {
+        toy_link_offer(toy);
+        worked = true;
+    }
+    return worked;
+}
+
+static void toy_link_at(struct toy_link *toy, uint64_t now_ms)
+{
+    toy->clock.now_ms = now_ms;
+    if (toy->link.wake_ms != 0 && toy->link.wake_ms <= now_ms)
+        toy->door.wake(&toy->link);
+}
+
+/* Everything sent until nothing moves; then forgotten by toy_link_forget(). */
+static const char *toy_link_answer(struct toy_link *toy)
+{
+    while (toy_link_turn(toy))
+        continue;
+    return buf_text(&toy->got);
+}
+
+static void toy_link_forget(struct toy_link *toy)
+{
+    buf_reset(&toy->got);
+}
+
+#endif
