@@ -17,12 +17,12 @@ struct toy_link {
     struct buf got;     /* everything sent so far */
 };
 
-static void toy_changed(struct link *link)
+static inline void toy_changed(struct link *link)
 {
     (void)link;
 }
 
-static void toy_link_open(struct toy_link *toy, struct exchange_handler handler)
+static inline void toy_link_open(struct toy_link *toy, struct exchange_handler handler)
 {
     *toy = (struct toy_link){.clock = {.now_ms = 1000, .unix_s = 1795320000}};
     buf_init(&toy->pending, BUF_UNLIMITED);
@@ -37,7 +37,7 @@ static void toy_link_open(struct toy_link *toy, struct exchange_handler handler)
     toy->door.open(toy->door.arg, &toy->link);
 }
 
-static void toy_link_close(struct toy_link *toy)
+static inline void toy_link_close(struct toy_link *toy)
 {
     if (toy->link.door != NULL)
         toy->door.close(&toy->link);
@@ -46,25 +46,25 @@ static void toy_link_close(struct toy_link *toy)
     buf_free(&toy->got);
 }
 
-static void toy_link_offer(struct toy_link *toy)
+static inline void toy_link_offer(struct toy_link *toy)
 {
     if (buf_used(&toy->pending) != 0)
         buf_consume(&toy->pending, toy->door.input(&toy->link, buf_slice(&toy->pending)));
 }
 
-static void toy_link_feed(struct toy_link *toy, struct slice bytes)
+static inline void toy_link_feed(struct toy_link *toy, struct slice bytes)
 {
     buf_append_slice(&toy->pending, bytes);
     toy_link_offer(toy);
 }
 
-static void toy_link_text(struct toy_link *toy, const char *text)
+static inline void toy_link_text(struct toy_link *toy, const char *text)
 {
     toy_link_feed(toy, slice_text(text));
 }
 
 /* The client reads at most `bytes`. */
-static void toy_link_read(struct toy_link *toy, size_t bytes)
+static inline void toy_link_read(struct toy_link *toy, size_t bytes)
 {
     size_t size = MIN(bytes, buf_used(&toy->link.out));
 
@@ -77,7 +77,7 @@ static void toy_link_read(struct toy_link *toy, size_t bytes)
 }
 
 /* A turn in which the client reads everything. False: nothing is left to do. */
-static bool toy_link_turn(struct toy_link *toy)
+static inline bool toy_link_turn(struct toy_link *toy)
 {
     bool worked = buf_used(&toy->link.out) != 0;
 
@@ -96,7 +96,7 @@ static bool toy_link_turn(struct toy_link *toy)
     return worked;
 }
 
-static void toy_link_at(struct toy_link *toy, uint64_t now_ms)
+static inline void toy_link_at(struct toy_link *toy, uint64_t now_ms)
 {
     toy->clock.now_ms = now_ms;
     if (toy->link.wake_ms != 0 && toy->link.wake_ms <= now_ms)
@@ -104,14 +104,14 @@ static void toy_link_at(struct toy_link *toy, uint64_t now_ms)
 }
 
 /* Everything sent until nothing moves; then forgotten by toy_link_forget(). */
-static const char *toy_link_answer(struct toy_link *toy)
+static inline const char *toy_link_answer(struct toy_link *toy)
 {
     while (toy_link_turn(toy))
         continue;
     return buf_text(&toy->got);
 }
 
-static void toy_link_forget(struct toy_link *toy)
+static inline void toy_link_forget(struct toy_link *toy)
 {
     buf_reset(&toy->got);
 }

@@ -49,7 +49,7 @@ struct toy_source {
     size_t encoded_bytes;
 };
 
-static struct toy *toy_of(struct service *service)
+static inline struct toy *toy_of(struct service *service)
 {
     return (struct toy *)(void *)service;
 }
@@ -65,7 +65,7 @@ static Etcdserverpb__ResponseHeader toy_header(struct toy *toy)
     return header;
 }
 
-static void toy_put(struct toy *toy, struct call *call)
+static inline void toy_put(struct toy *toy, struct call *call)
 {
     Etcdserverpb__ResponseHeader header;
     Etcdserverpb__PutResponse response = ETCDSERVERPB__PUT_RESPONSE__INIT;
@@ -76,7 +76,7 @@ static void toy_put(struct toy *toy, struct call *call)
     call->ops->reply(call, &response.base);
 }
 
-static bool toy_next(struct kv_source *base, struct slice *key_value)
+static inline bool toy_next(struct kv_source *base, struct slice *key_value)
 {
     struct toy_source *source = CONTAINER_OF(base, struct toy_source, source);
 
@@ -88,13 +88,13 @@ static bool toy_next(struct kv_source *base, struct slice *key_value)
     return true;
 }
 
-static bool toy_more(struct kv_source *base)
+static inline bool toy_more(struct kv_source *base)
 {
     (void)base;
     return true;
 }
 
-static void toy_source_free(struct kv_source *base)
+static inline void toy_source_free(struct kv_source *base)
 {
     struct toy_source *source = CONTAINER_OF(base, struct toy_source, source);
 
@@ -103,7 +103,7 @@ static void toy_source_free(struct kv_source *base)
     free(source);
 }
 
-static struct kv_source *toy_source_new(struct toy *toy, size_t keys, size_t bytes)
+static inline struct kv_source *toy_source_new(struct toy *toy, size_t keys, size_t bytes)
 {
     Mvccpb__KeyValue key_value = MVCCPB__KEY_VALUE__INIT;
     struct toy_source *source = xalloc(sizeof(*source));
@@ -125,7 +125,7 @@ static struct kv_source *toy_source_new(struct toy *toy, size_t keys, size_t byt
     return &source->source;
 }
 
-static void toy_range(struct toy *toy, struct call *call)
+static inline void toy_range(struct toy *toy, struct call *call)
 {
     Etcdserverpb__RangeRequest *request = (Etcdserverpb__RangeRequest *)(void *)call->request;
     Etcdserverpb__ResponseHeader header = toy_header(toy);
@@ -146,7 +146,7 @@ static void toy_range(struct toy *toy, struct call *call)
         call->ops->finish(call, ERR_COMPACTED, NULL);
 }
 
-static void toy_snapshot_more(struct call *call)
+static inline void toy_snapshot_more(struct call *call)
 {
     struct toy *toy = call->state;
     Etcdserverpb__SnapshotResponse response;
@@ -165,7 +165,7 @@ static void toy_snapshot_more(struct call *call)
     call->ops->finish(call, ERR_OK, NULL);
 }
 
-static void toy_watch_message(struct call *call, ProtobufCMessage *message)
+static inline void toy_watch_message(struct call *call, ProtobufCMessage *message)
 {
     struct toy *toy = call->state;
     Etcdserverpb__WatchResponse watch;
@@ -185,7 +185,7 @@ static void toy_watch_message(struct call *call, ProtobufCMessage *message)
     (void)call->ops->send(call, is_watch ? &watch.base : &alive.base);
 }
 
-static void toy_cancel_call(struct call *call)
+static inline void toy_cancel_call(struct call *call)
 {
     struct toy *toy = call->state;
 
@@ -195,7 +195,7 @@ static void toy_cancel_call(struct call *call)
     toy->streamed = 0;
 }
 
-static void toy_other(struct call *call)
+static inline void toy_other(struct call *call)
 {
     ProtobufCMessage *response = arena_zalloc(&call->arena, call->row->response->sizeof_message);
 
@@ -204,7 +204,7 @@ static void toy_other(struct call *call)
     call->ops->reply(call, response);
 }
 
-static void toy_start(struct service *service, struct call *call)
+static inline void toy_start(struct service *service, struct call *call)
 {
     struct toy *toy = toy_of(service);
 
@@ -235,7 +235,7 @@ static void toy_start(struct service *service, struct call *call)
     }
 }
 
-static void toy_cancel(struct service *service, struct call *call)
+static inline void toy_cancel(struct service *service, struct call *call)
 {
     (void)service;
     if (call->cancel != NULL)
@@ -244,14 +244,14 @@ static void toy_cancel(struct service *service, struct call *call)
 
 /* ---- what ops asks ---- */
 
-static void toy_facts(void *arg, struct ops_facts *facts)
+static inline void toy_facts(void *arg, struct ops_facts *facts)
 {
     struct toy *toy = arg;
 
     *facts = toy->facts;
 }
 
-static void toy_read(void *arg, struct ops_read *read)
+static inline void toy_read(void *arg, struct ops_read *read)
 {
     struct toy *toy = arg;
 
@@ -261,7 +261,7 @@ static void toy_read(void *arg, struct ops_read *read)
         read->done(read, toy->fail_reads ? "etcdserver: request timed out" : NULL);
 }
 
-static void toy_cancel_read(void *arg, struct ops_read *read)
+static inline void toy_cancel_read(void *arg, struct ops_read *read)
 {
     struct toy *toy = arg;
 
@@ -270,7 +270,7 @@ static void toy_cancel_read(void *arg, struct ops_read *read)
         toy->held_read = NULL;
 }
 
-static struct ops_env toy_ops_env(struct toy *toy, struct metrics *metrics)
+static inline struct ops_env toy_ops_env(struct toy *toy, struct metrics *metrics)
 {
     (void)snprintf(toy->facts.server_version, sizeof(toy->facts.server_version), "3.5.30");
     (void)snprintf(toy->facts.cluster_version, sizeof(toy->facts.cluster_version), "3.5.0");
@@ -282,7 +282,7 @@ static struct ops_env toy_ops_env(struct toy *toy, struct metrics *metrics)
                             .metrics = metrics};
 }
 
-static struct gateway_config toy_gateway_config(struct toy *toy, struct metrics *metrics)
+static inline struct gateway_config toy_gateway_config(struct toy *toy, struct metrics *metrics)
 {
     return (struct gateway_config){.service = (struct service *)(void *)toy,
                                    .start = toy_start,
