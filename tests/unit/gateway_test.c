@@ -258,10 +258,11 @@ static void ask_range(const char *key)
 
 static size_t count(const char *text, const char *part)
 {
+    const char *end = text + strlen(text);
     size_t found = 0;
 
-    for (; (text = strstr(text, part)) != NULL; text += strlen(part))
-        found++;
+    for (; (text = memmem(text, (size_t)(end - text), part, strlen(part))) != NULL; found++)
+        text += strlen(part);
     return found;
 }
 
