@@ -113,17 +113,29 @@ void store_commit(struct store *store)
     new_view(store);
 }
 
-void store_restart(struct store *store)
+static void restore(struct store *store)
 {
     struct err err = ERR_INIT;
     int rc;
 
-    store_commit(store);
-    drop_memory(store);
     new_view(store);
     new_mvcc(store);
     rc = mvcc_restore(store->mvcc, store->view->read, &err);
     must(rc == 0);
+}
+
+void store_init_with(struct store *store, struct backend *backend)
+{
+    *store = (struct store){.backend = backend};
+    arena_init(&store->arena, 64 * MIB);
+    restore(store);
+}
+
+void store_restart(struct store *store)
+{
+    store_commit(store);
+    drop_memory(store);
+    restore(store);
 }
 
 void store_compact_all(struct store *store)

@@ -23,6 +23,7 @@ struct store {
 };
 
 void store_init(struct store *store);
+void store_init_with(struct store *store, struct backend *backend); /* taken; restores from it */
 void store_fini(struct store *store);
 void store_turn(struct store *store);        /* the answers die */
 void store_commit(struct store *store);      /* the open batch goes to the backend */
