@@ -24,6 +24,8 @@ static void collect_deleted(struct records *records, const struct batch *batch, 
             continue;
         sound = revision_decode(op->key, &revision, &tombstone);
         must(sound); /* only compaction deletes here */
+        if (revision_compare(revision, records->last) <= 0)
+            continue;
         if (records->deleted_count == *capacity) {
             *capacity = MAX(*capacity * 2, 64);
             records->deleted = xrealloc(records->deleted, *capacity * sizeof(*records->deleted));
