@@ -323,7 +323,8 @@ static STACK_OF(X509) * stack_of(const struct x509_list *list, size_t first)
 static void say_broken(const struct x509_list *anchors, X509_STORE_CTX *store, struct err *err)
 {
     int error = X509_STORE_CTX_get_error(store);
-    X509 *cert = X509_STORE_CTX_get_current_cert(store);
+    const X509 *current = X509_STORE_CTX_get_current_cert(store);
+    const X509 *cert = current != NULL ? current : X509_STORE_CTX_get0_cert(store);
     char *subject = ossl_name(X509_get_subject_name(cert));
     char *issuer = ossl_name(X509_get_issuer_name(cert));
     bool named = false, reads_same = false;
