@@ -75,6 +75,7 @@ struct health {
     struct client *client; /* owned */
     const char *endpoint;
     pthread_t thread;
+    bool threaded;
     bool healthy;
     bool timed; /* a request was made */
     int64_t took_ns;
@@ -236,11 +237,16 @@ int cmd_endpoint_health(struct ctl *ctl, const struct args *args)
     all = xalloc(count * sizeof(*all));
     for (size_t i = 0; i < count; i++) {
         all[i].endpoint = client_endpoint(ctl->client, i);
-        must(client_clone(ctl->client, i, &all[i].client, &err) == 0); /* its options were good */
-        must(pthread_create(&all[i].thread, NULL, check_health, &all[i]) == 0);
+        if (client_clone(ctl->client, i, &all[i].client, &err) < 0)
+            (void)snprintf(all[i].error, sizeof(all[i].error), "%s", err.text);
+        else if (pthread_create(&all[i].thread, NULL, check_health, &all[i]) != 0)
+            (void)check_health(&all[i]); /* no thread to be had: one after the other */
+        else
+            all[i].threaded = true;
     }
     for (size_t i = 0; i < count; i++) {
-        must(pthread_join(all[i].thread, NULL) == 0);
+        if (all[i].threaded)
+            must(pthread_join(all[i].thread, NULL) == 0);
         client_free(all[i].client);
         healthy = healthy && all[i].healthy;
     }

@@ -9,6 +9,7 @@
 #include "common/client/client.h"
 
 #include "common/base/limits.h"
+#include "common/client/answer.h"
 #include "common/client/endpoint.h"
 #include "common/client/transport.h"
 #include "common/schema/pbjson.h"
@@ -238,75 +239,6 @@ const struct client_failure *client_failure(const struct client *client)
 
 /* ---- one answer ---- */
 
-/* The row of errors.def with this text; ERR_NET when there is none. */
-static enum err_code code_of_text(const char *text)
-{
-    for (int code = ERR_OK + 1; code < ERR_IO; code++)
-        if (strcmp(err_text((enum err_code)code), text) == 0)
-            return (enum err_code)code;
-    return ERR_NET;
-}
-
-static void hint_for(enum err_code code, struct client_failure *failure)
-{
-    static const struct {
-        enum err_code code;
-        const char *text;
-    } hints[] = {
-        {ERR_AUTH_FAILED, "Check the name and the password given with --user NAME:PASSWORD."},
-        {ERR_USER_EMPTY, "Authentication is on: give --user NAME:PASSWORD."},
-        {ERR_PERMISSION_DENIED, "The user's roles do not allow this: see user get, role get."},
-        {ERR_NO_LEADER, "A majority of the members must be up: see endpoint status --cluster."},
-        {ERR_TIMEOUT, "A majority of the members must be up: see endpoint status --cluster."},
-        {ERR_NO_SPACE, "Compact, defragment, then alarm disarm; or raise --quota-backend-bytes."},
-        {ERR_COMPACTED, "Ask for a newer revision; its history is gone."},
-    };
-
-    failure->hint[0] = '\0';
-    for (size_t i = 0; i < ARRAY_LEN(hints); i++)
-        if (hints[i].code == code)
-            (void)snprintf(failure->hint, sizeof(failure->hint), "%s", hints[i].text);
-}
-
-static void refuse(struct client_failure *failure, enum grpc_code grpc, const char *text,
-                   struct err *err)
-{
-    err_set(err, code_of_text(text), "%s", text);
-    failure->kind = CLIENT_FAILURE_REFUSED;
-    failure->grpc = grpc;
-    hint_for(err->code, failure);
-}
-
-/* An answer that is no message: {"error":TEXT,"code":N} or, in a stream, {"error":{...}}. */
-static void read_refusal(const struct endpoint *endpoint, long status, struct slice body,
-                         struct client_failure *failure, struct err *err)
-{
-    json_t *root = json_loadb((const char *)body.data, body.size, JSON_DISABLE_EOF_CHECK, NULL);
-    json_t *inner = json_object_get(root, "error");
-    json_t *holder = json_is_object(inner) ? inner : root;
-    const char *text = json_string_value(json_object_get(holder, "message"));
-    json_int_t grpc =
-        json_integer_value(json_object_get(holder, json_is_object(inner) ? "grpc_code" : "code"));
-
-    if (text == NULL)
-        text = json_string_value(inner);
-    if (text != NULL) {
-        refuse(failure, grpc > 0 && grpc <= 16 ? (enum grpc_code)grpc : GRPC_UNKNOWN, text, err);
-    } else {
-        failure->kind = CLIENT_FAILURE_LOCAL;
-        const uint8_t *end = body.size > 0 ? memchr(body.data, '\n', body.size) : NULL;
-        size_t shown = MIN(end != NULL ? (size_t)(end - body.data) : body.size, 120);
-
-        err_set(err, ERR_FORMAT, "%s: HTTP status %ld instead of an answer: %.*s", endpoint->typed,
-                status, (int)shown, shown > 0 ? (const char *)body.data : "");
-        (void)snprintf(failure->hint, sizeof(failure->hint), "%s",
-                       status == 404
-                           ? "Is this an etcd client port (v3.4 or later, gateway enabled)?"
-                           : "Is this an etcd client port? Its log may say more.");
-    }
-    json_decref(root);
-}
-
 struct answer {
     struct client *client;
     const struct endpoint *endpoint;
@@ -399,7 +331,7 @@ static bool on_idle(void *arg, int64_t waited_ms)
         return true; /* an election takes a moment: only the second look counts */
     err_set(answer->err, ERR_NO_LEADER, "%s: %s", answer->endpoint->typed, err_text(ERR_NO_LEADER));
     client->failure.kind = CLIENT_FAILURE_TIMEOUT;
-    hint_for(ERR_NO_LEADER, &client->failure);
+    answer_hint(ERR_NO_LEADER, &client->failure);
     answer->failed = true;
     return false;
 }
@@ -429,29 +361,6 @@ static bool only_reads(enum rpc_id id)
     }
 }
 
-/* Skip {"result": of a stream's line, if it is there. */
-static struct slice inner_result(struct slice text)
-{
-    static const char key[] = "\"result\"";
-    size_t at = 0;
-
-#define SKIP_BLANKS()                                                                              \
-    while (at < text.size && strchr(" \t\r\n", text.data[at]) != NULL && text.data[at] != 0)       \
-    at++
-    SKIP_BLANKS();
-    if (at == text.size || text.data[at++] != '{')
-        return text;
-    SKIP_BLANKS();
-    if (text.size - at < sizeof(key) || memcmp(text.data + at, key, sizeof(key) - 1) != 0)
-        return text;
-    at += sizeof(key) - 1;
-    SKIP_BLANKS();
-    if (at == text.size || text.data[at++] != ':')
-        return text;
-#undef SKIP_BLANKS
-    return slice_of(text.data + at, text.size - at);
-}
-
 static int parse_answer(struct answer *answer, struct arena *arena, ProtobufCMessage **response,
                         struct err *err)
 {
@@ -459,18 +368,13 @@ static int parse_answer(struct answer *answer, struct arena *arena, ProtobufCMes
     struct err cause = ERR_INIT;
 
     if (answer->row->kind != RPC_UNARY) /* keep-alive --once: the first line of a stream */
-        text = inner_result(text);
+        text = answer_result(text);
     if (pbjson_parse(answer->row->response, text, NULL, arena, response, &cause) == 0)
         return 0;
     answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
     err_set(err, cause.code, "%s: the answer is not what %s answers: %s", answer->endpoint->typed,
             answer->row->method, cause.text);
     return -1;
-}
-
-static bool is_stream_refusal(struct slice body)
-{
-    return slice_starts_with(body, SLICE_LITERAL("{\"error\":"));
 }
 
 static enum transport_result attempt(struct client *client, size_t at, const struct rpc_row *row,
@@ -495,9 +399,9 @@ static enum transport_result attempt(struct client *client, size_t at, const str
         transport_exchange(client->transport, &exchange, &client->failure, err);
 
     if (result == TRANSPORT_ANSWERED) {
-        if (exchange.status != 200 || is_stream_refusal(buf_slice(&answer.body)))
-            read_refusal(answer.endpoint, exchange.status, buf_slice(&answer.body),
-                         &client->failure, err);
+        if (exchange.status != 200 || answer_is_stream_refusal(buf_slice(&answer.body)))
+            answer_refusal(answer.endpoint->typed, exchange.status, buf_slice(&answer.body),
+                           &client->failure, err);
         else if (parse_answer(&answer, arena, response, err) == 0)
             client->failure.kind = CLIENT_FAILURE_NONE;
     }
@@ -590,16 +494,22 @@ static void pause_ms(int64_t ms)
 }
 
 /* What is told when several endpoints failed: the first that is more than "refused". */
-static void keep_cause(const struct client *client, enum transport_result result, bool *kept,
-                       struct err *kept_err, struct client_failure *kept_failure,
-                       const struct err *err)
+struct cause {
+    bool kept;
+    bool passing; /* anything else tells more */
+    struct err err;
+    struct client_failure failure;
+};
+
+static void keep_cause(struct cause *cause, const struct client *client,
+                       enum transport_result result, const struct err *err)
 {
-    if (*kept && (result == TRANSPORT_PASSING || kept_err->sys == 0))
+    if (cause->kept && (result == TRANSPORT_PASSING || !cause->passing))
         return;
-    *kept = true;
-    *kept_err = *err;
-    kept_err->sys = result == TRANSPORT_PASSING; /* here: "anything else tells more" */
-    *kept_failure = client->failure;
+    *cause = (struct cause){.kept = true,
+                            .passing = result == TRANSPORT_PASSING,
+                            .err = *err,
+                            .failure = client->failure};
 }
 
 static int call(struct client *client, size_t only, enum rpc_id id, struct slice body,
@@ -607,13 +517,11 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
 {
     int64_t begin = transport_now_ms(), limit = client->options.command_timeout_ms;
     size_t tries = only == SIZE_MAX ? client->count : 1;
-    struct client_failure failure = {0};
-    struct err cause = ERR_INIT;
+    struct cause cause = {.kept = false};
     bool again = true, logged_in = false;
 
     while (again) {
-        bool kept = false;
-
+        cause.kept = false;
         again = false;
         for (size_t i = 0; i < tries; i++) {
             size_t at = only == SIZE_MAX ? (client->current + i) % client->count : only;
@@ -634,7 +542,7 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
             if (step == STEP_DONE || step != STEP_NEXT)
                 return step == STEP_DONE ? 0 : -1;
             again |= result == TRANSPORT_PASSING;
-            keep_cause(client, result, &kept, &cause, &failure, err);
+            keep_cause(&cause, client, result, err);
             if (limit > 0 && transport_now_ms() - begin >= limit)
                 break;
         }
@@ -644,9 +552,8 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
         if (again)
             pause_ms(RETRY_PAUSE_MS);
     }
-    cause.sys = 0;
-    *err = cause;
-    client->failure = failure;
+    *err = cause.err;
+    client->failure = cause.failure;
     if (tries > 1)
         err_prefix(err, "none of the %zu endpoints could be used; first", tries);
     return -1;
@@ -685,13 +592,14 @@ int client_call(struct client *client, enum rpc_id id, const ProtobufCMessage *r
 /* One line of a stream, complete. */
 static bool take_line(struct answer *answer, struct slice line)
 {
-    struct slice text = inner_result(line);
+    struct slice text = answer_result(line);
     ProtobufCMessage *message = NULL;
     struct arena arena;
     int rc = -1;
 
-    if (text.data == line.data && is_stream_refusal(line)) {
-        read_refusal(answer->endpoint, answer->status, line, &answer->client->failure, answer->err);
+    if (text.data == line.data && answer_is_stream_refusal(line)) {
+        answer_refusal(answer->endpoint->typed, answer->status, line, &answer->client->failure,
+                       answer->err);
         answer->failed = true;
         return false;
     }
@@ -747,8 +655,8 @@ static int stream_at(struct client *client, size_t at, const struct rpc_row *row
 
     *result = transport_exchange(client->transport, &exchange, &client->failure, err);
     if (*result == TRANSPORT_ANSWERED && exchange.status != 200)
-        read_refusal(answer.endpoint, exchange.status, buf_slice(&answer.body), &client->failure,
-                     err);
+        answer_refusal(answer.endpoint->typed, exchange.status, buf_slice(&answer.body),
+                       &client->failure, err);
     else if (*result == TRANSPORT_ANSWERED) /* the last line may lack its line end */
         rc = buf_used(&answer.body) == 0 || take_line(&answer, buf_slice(&answer.body)) ||
                      answer.ended

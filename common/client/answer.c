@@ -1,0 +1,100 @@
+/* answer.c - see answer.h. */
+#include "common/client/answer.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* The row of errors.def with this text; ERR_NET when there is none. */
+static enum err_code code_of_text(const char *text)
+{
+    for (int code = ERR_OK + 1; code < ERR_IO; code++)
+        if (strcmp(err_text((enum err_code)code), text) == 0)
+            return (enum err_code)code;
+    return ERR_NET;
+}
+
+void answer_hint(enum err_code code, struct client_failure *failure)
+{
+    static const struct {
+        enum err_code code;
+        const char *text;
+    } hints[] = {
+        {ERR_AUTH_FAILED, "Check the name and the password given with --user NAME:PASSWORD."},
+        {ERR_USER_EMPTY, "Authentication is on: give --user NAME:PASSWORD."},
+        {ERR_PERMISSION_DENIED, "The user's roles do not allow this: see user get, role get."},
+        {ERR_NO_LEADER, "A majority of the members must be up: see endpoint status --cluster."},
+        {ERR_TIMEOUT, "A majority of the members must be up: see endpoint status --cluster."},
+        {ERR_NO_SPACE, "Compact, defragment, then alarm disarm; or raise --quota-backend-bytes."},
+        {ERR_COMPACTED, "Ask for a newer revision; its history is gone."},
+    };
+
+    failure->hint[0] = '\0';
+    for (size_t i = 0; i < ARRAY_LEN(hints); i++)
+        if (hints[i].code == code)
+            (void)snprintf(failure->hint, sizeof(failure->hint), "%s", hints[i].text);
+}
+
+static void refuse(struct client_failure *failure, enum grpc_code grpc, const char *text,
+                   struct err *err)
+{
+    err_set(err, code_of_text(text), "%s", text);
+    failure->kind = CLIENT_FAILURE_REFUSED;
+    failure->grpc = grpc;
+    answer_hint(err->code, failure);
+}
+
+void answer_refusal(const char *typed, long status, struct slice body,
+                    struct client_failure *failure, struct err *err)
+{
+    json_t *root = json_loadb((const char *)body.data, body.size, JSON_DISABLE_EOF_CHECK, NULL);
+    json_t *inner = json_object_get(root, "error");
+    json_t *holder = json_is_object(inner) ? inner : root;
+    const char *text = json_string_value(json_object_get(holder, "message"));
+    json_int_t grpc =
+        json_integer_value(json_object_get(holder, json_is_object(inner) ? "grpc_code" : "code"));
+
+    if (text == NULL)
+        text = json_string_value(inner);
+    if (text != NULL) {
+        refuse(failure, grpc > 0 && grpc <= 16 ? (enum grpc_code)grpc : GRPC_UNKNOWN, text, err);
+    } else {
+        failure->kind = CLIENT_FAILURE_LOCAL;
+        const uint8_t *end = body.size > 0 ? memchr(body.data, '\n', body.size) : NULL;
+        size_t shown = MIN(end != NULL ? (size_t)(end - body.data) : body.size, 120);
+
+        err_set(err, ERR_FORMAT, "%s: HTTP status %ld instead of an answer: %.*s", typed, status,
+                (int)shown, shown > 0 ? (const char *)body.data : "");
+        (void)snprintf(failure->hint, sizeof(failure->hint), "%s",
+                       status == 404
+                           ? "Is this an etcd client port (v3.4 or later, gateway enabled)?"
+                           : "Is this an etcd client port? Its log may say more.");
+    }
+    json_decref(root);
+}
+
+struct slice answer_result(struct slice text)
+{
+    static const char key[] = "\"result\"";
+    size_t at = 0;
+
+#define SKIP_BLANKS()                                                                              \
+    while (at < text.size && strchr(" \t\r\n", text.data[at]) != NULL && text.data[at] != 0)       \
+    at++
+    SKIP_BLANKS();
+    if (at == text.size || text.data[at++] != '{')
+        return text;
+    SKIP_BLANKS();
+    if (text.size - at < sizeof(key) || memcmp(text.data + at, key, sizeof(key) - 1) != 0)
+        return text;
+    at += sizeof(key) - 1;
+    SKIP_BLANKS();
+    if (at == text.size || text.data[at++] != ':')
+        return text;
+#undef SKIP_BLANKS
+    return slice_of(text.data + at, text.size - at);
+}
+
+bool answer_is_stream_refusal(struct slice body)
+{
+    return slice_starts_with(body, SLICE_LITERAL("{\"error\":"));
+}
