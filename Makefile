@@ -22,7 +22,7 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 
 WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
-            -Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wswitch-enum
+            -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wswitch-enum
 OPT      ?= -O2
 CFLAGS   ?= -g
 HARDEN   := -fstack-protector-strong -fno-strict-aliasing $(if $(SAN),,-D_FORTIFY_SOURCE=2)
@@ -79,7 +79,7 @@ $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: %.proto
 	protoc-c --c_out=$(B)/gen -I. $<
 $(B)/obj/gen/%.o: $(B)/gen/%.c $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(FLAGS) -Wno-cast-qual -c $< -o $@
+	$(CC) $(FLAGS) -c $< -o $@
 $(B)/obj/%.o: %.c Makefile | $(GEN_H)
 	@mkdir -p $(@D)
 	$(CC) $(FLAGS) -MMD -MP -c $< -o $@

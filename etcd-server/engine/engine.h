@@ -26,6 +26,8 @@
 
 struct engine;
 
+#define CLUSTER_VERSION "3.5.0" /* what this server can work with (raft.md 9.6) */
+
 struct engine_config {
     struct host *host;       /* borrowed */
     struct backend *backend; /* borrowed; its content is what the consistent index says */
@@ -57,13 +59,21 @@ void engine_free(struct engine *engine); /* batches under way are dropped; NULL 
 void engine_tick(struct engine *engine); /* every tick_ms */
 void engine_turn(
     struct engine *engine); /* after the events of one turn: carries out what raft asks for */
-/* The log writer made the request durable; ok false: it failed for good, the host is stopping. */
-void engine_log_written(struct engine *engine, uint64_t persist_id);
+/* The log writer made `count` requests durable, the last one with `persist_id`. */
+void engine_log_written(struct engine *engine, uint64_t persist_id, size_t count);
 void engine_snapshot_saved(struct engine *engine, uint64_t index);
 void engine_disk_full(struct engine *engine, bool full); /* writes are refused while it is */
 void engine_committed(
     struct engine *engine); /* the batch given to host->commit is in the backend */
 void engine_defragged(struct engine *engine, const struct err *err); /* err->code ERR_OK: done */
+/* When engine_turn() wants to run again though nothing happens; UINT64_MAX = it does not. */
+uint64_t engine_wake_at(const struct engine *engine);
+/* At the start: do not wait for an election timeout, there is nobody else (raft.md 9.6). */
+void engine_campaign(struct engine *engine);
+bool engine_ready(
+    const struct engine *engine); /* leads, and its name is in the log: serve clients */
+void engine_fail(
+    struct engine *engine); /* the host is stopping: every waiting call gets ERR_STOPPED */
 /* Push everything applied to the backend and the commit index to the log, for an orderly stop. */
 void engine_flush(struct engine *engine);
 bool engine_idle(const struct engine *engine); /* nothing is on its way to disk */
@@ -86,6 +96,12 @@ typedef void engine_done_fn(void *arg, const struct engine_result *result);
 uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest *request,
                         struct arena *arena, engine_done_fn *done, void *arg,
                         enum err_code *refusal) MUST_CHECK;
+/*
+ * Put a configuration change into the log; its id is set here, `context` is copied. `done` gets
+ * ERR_OK or the refusal of the membership, without a response. Returns as engine_propose().
+ */
+uint64_t engine_propose_change(struct engine *engine, struct raft_conf_change *change,
+                               engine_done_fn *done, void *arg, enum err_code *refusal) MUST_CHECK;
 /*
  * Wait until everything acknowledged before now is applied here (linearizable read).
  * `done` gets ERR_OK without a response. Returns as engine_propose().

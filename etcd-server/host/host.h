@@ -12,13 +12,18 @@
 #include "common/schema/raftmsg.h"
 #include "common/storage/batch.h"
 
+/* What can stand in the queue of a thread; first member of what it is part of. */
+struct host_task {
+    struct host_task *next;
+};
+
 /*
  * One request to the log writer; requests are carried out in order. Everything in it is owned by
  * it: entries and their payloads lie in `memory`.
  */
 struct log_write {
-    struct log_write *next; /* for whoever queues it */
-    uint64_t persist_id;    /* comes back in engine_log_written(); 0 for a snapshot */
+    struct host_task task;
+    uint64_t persist_id; /* comes back in engine_log_written(); 0 for a snapshot */
     bool has_state;
     bool must_sync; /* false: may wait for the next sync */
     struct raft_hard_state state;
@@ -33,9 +38,25 @@ void log_write_free(struct log_write *request); /* NULL is fine */
 
 /* A long job: run() on a pool thread, then done() on the core thread. Memory is the caller's. */
 struct host_job {
-    struct host_job *next;
+    struct host_task task;
     void (*run)(struct host_job *job);
     void (*done)(struct host_job *job);
+};
+
+/*
+ * A long job that gives bytes away piece by piece, no faster than the core takes them. run() is on
+ * a pool thread and gives its pieces to `sink`, which waits for room; take() and done() are on the
+ * core.
+ */
+typedef int host_sink_fn(void *arg, struct slice piece, struct err *err);
+struct host_producer {
+    int (*run)(struct host_producer *producer, host_sink_fn *sink, void *sink_arg, struct err *err);
+    bool (*take)(struct host_producer *producer,
+                 struct slice piece); /* false: pause until produce_resume() */
+    /* After the last piece, or run() failed, or it was stopped; err->code ERR_OK after success.
+     * Memory is the caller's again. */
+    void (*done)(struct host_producer *producer, const struct err *err);
+    void *host; /* the host's own */
 };
 
 struct host {
@@ -52,6 +73,10 @@ struct host_ops {
     /* Rewrite the backend's file between two commits. Comes back in engine_defragged(). */
     void (*defrag)(struct host *host);
     void (*run_job)(struct host *host, struct host_job *job);
+    void (*produce)(struct host *host, struct host_producer *producer);
+    void (*produce_resume)(struct host *host, struct host_producer *producer);
+    void (*produce_stop)(struct host *host,
+                         struct host_producer *producer); /* no take() any more; done() follows */
     void (*note)(struct host *host, enum log_level level, const char *message,
                  const struct log_field *fields);
     /* The member must not go on (a failed fsync, a diverged store): stop serving at once, say why,

@@ -1,0 +1,601 @@
+/*
+ * engine.c - the life of the engine and its turn.
+ *
+ * One turn:  ask raft for a read index for all new reads
+ *            -> raft_ready(): log writer, apply, confirmed reads    (again until nothing is left)
+ *            -> compaction step, seal a batch, snapshot
+ * Reads are answered in order of arrival, each when its index is applied.
+ */
+#include "common/base/base.h"
+#include "etcd-server/engine/engine_internal.h"
+
+#define TURN_ROUNDS_MAX                                                                            \
+    16 /* callbacks may start further calls; the rest waits for the next turn                      \
+        */
+#define PUBLISH_RETRY_MS 7000
+
+/* ---- what mvcc needs from above ---- */
+
+static struct view *env_view(void *arg)
+{
+    return ((struct engine *)arg)->view;
+}
+
+static struct batch *env_batch(void *arg)
+{
+    return ((struct engine *)arg)->open;
+}
+
+static bool env_lease_exists(void *arg, int64_t lease)
+{
+    return lease_find(((struct engine *)arg)->leases, lease) != NULL;
+}
+
+static void env_lease_attach(void *arg, int64_t lease, struct slice key)
+{
+    lease_attach(((struct engine *)arg)->leases, lease, key);
+}
+
+static void env_lease_detach(void *arg, int64_t lease, struct slice key)
+{
+    lease_detach(((struct engine *)arg)->leases, lease, key);
+}
+
+/* ---- start ---- */
+
+static uint64_t read_u64(struct backend_read *read, const char *name)
+{
+    struct slice value;
+    uint64_t number = 0;
+
+    if (!backend_get(read, BUCKET_META, slice_text(name), &value) || value.size != 8)
+        return 0;
+    for (size_t i = 0; i < 8; i++)
+        number = number << 8 | value.data[i];
+    return number;
+}
+
+/* Auth is not enforced by this version: a store that has it on must not be served without it. */
+static int refuse_auth(struct backend_read *read, struct err *err)
+{
+    struct slice value;
+
+    if (!backend_get(read, BUCKET_AUTH, SLICE_LITERAL("authEnabled"), &value) || value.size != 1 ||
+        value.data[0] == 0)
+        return 0;
+    err_set(err, ERR_USAGE,
+            "authentication is enabled in this data directory and this version cannot enforce it; "
+            "disable it with the "
+            "server that wrote it (etcdctl auth disable), then start again");
+    return -1;
+}
+
+static int restore_state(struct engine *engine, struct err *err)
+{
+    struct backend_read *read = NULL;
+    int rc = -1;
+
+    if (backend_read_begin(engine->backend, &read, err) < 0)
+        return -1;
+    engine->backend_index = read_u64(read, "consistent_index");
+    if (engine->backend_index < engine->config.snapshot.index) {
+        err_set(err, ERR_DAMAGED,
+                "the database (index %" PRIu64 ") is older than the snapshot (index %" PRIu64
+                "): it was replaced or truncated; restore a snapshot into a new data directory",
+                engine->backend_index, engine->config.snapshot.index);
+        goto out;
+    }
+    if (refuse_auth(read, err) < 0 || lease_store_restore(engine->leases, read, err) < 0 ||
+        alarm_store_restore(engine->alarms, read, err) < 0)
+        goto out;
+    /* Members are those of the snapshot; replay brings them up to date, with the verdicts of then
+     * (formats.md 12.1). */
+    if (engine->config.snapshot.index != 0 &&
+        member_store_read_v2(engine->members, engine->config.snapshot_data, err) < 0)
+        goto out;
+    member_store_restore_downgrade(engine->members, read);
+    rc = mvcc_restore(engine->mvcc, read, err);
+out:
+    backend_read_end(read);
+    return rc;
+}
+
+static void start_raft(struct engine *engine)
+{
+    const struct engine_config *config = &engine->config;
+    struct raft_config raft = {.id = config->member_id,
+                               .election_ticks = config->election_ticks,
+                               .heartbeat_ticks = 1,
+                               .pre_vote = true,
+                               .seed = engine->host->ops->random(engine->host),
+                               .hard_state = config->hard_state,
+                               .snapshot = config->snapshot,
+                               .entries = config->entries,
+                               .entry_count = config->entry_count,
+                               .applied = config->snapshot.index};
+
+    engine->raft = raft_new(&raft);
+    engine->applied_index = config->snapshot.index;
+    engine->applied_term = config->snapshot.term;
+    engine->snapshot_index = config->snapshot.index;
+}
+
+int engine_new(const struct engine_config *config, struct engine **out, struct err *err)
+{
+    struct engine *engine = xalloc(sizeof(*engine));
+    struct mvcc_env env = {.arg = engine,
+                           .view = env_view,
+                           .batch = env_batch,
+                           .lease_exists = env_lease_exists,
+                           .lease_attach = env_lease_attach,
+                           .lease_detach = env_lease_detach};
+
+    engine->config = *config;
+    engine->host = config->host;
+    engine->backend = config->backend;
+    engine->mvcc = mvcc_new(&env);
+    engine->leases = lease_store_new();
+    engine->alarms = alarm_store_new();
+    engine->members = member_store_new();
+    request_ids_init(&engine->ids, config->member_id, engine->host->ops->unix_ms(engine->host));
+    engine->scratch =
+        BUF_INIT(BUF_UNLIMITED); /* bounded by max_request_bytes, checked before packing */
+    arena_init(&engine->entry_arena, CALL_ARENA_MAX_BYTES);
+    checkpoint_open(engine);
+    if (restore_state(engine, err) < 0) {
+        engine_free(engine);
+        return -1;
+    }
+    start_raft(engine);
+    engine_turn(engine); /* what is known to be committed is applied before anybody asks */
+    if (engine->apply_err.code != ERR_OK) {
+        *err = engine->apply_err;
+        engine_free(engine);
+        return -1;
+    }
+    *out = engine;
+    return 0;
+}
+
+void engine_free(struct engine *engine)
+{
+    if (engine == NULL)
+        return;
+    waiters_fail_all(engine, ERR_STOPPED);
+    raft_free(engine->raft);
+    mvcc_free(engine->mvcc);
+    lease_store_free(engine->leases);
+    alarm_store_free(engine->alarms);
+    member_store_free(engine->members);
+    view_unref(engine->view);
+    batch_unref(engine->committing);
+    batch_unref(engine->open);
+    log_write_free(engine->snapshot_request);
+    idmap_free(&engine->waiters);
+    for (struct waiter *next, *waiter = engine->free_waiters; waiter != NULL; waiter = next) {
+        next = waiter->next;
+        free(waiter);
+    }
+    buf_free(&engine->scratch);
+    arena_free(&engine->entry_arena);
+    free(engine);
+}
+
+/* ---- proposals and reads ---- */
+
+uint64_t engine_next_id(struct engine *engine)
+{
+    return request_ids_next(&engine->ids);
+}
+
+bool engine_is_full(const struct engine *engine)
+{
+    size_t waiting = batch_bytes(engine->open) +
+                     (engine->committing != NULL ? batch_bytes(engine->committing) : 0);
+
+    return engine->disk_full || waiting > WRITE_BUFFER_MAX_BYTES;
+}
+
+static enum err_code may_start(const struct engine *engine)
+{
+    if (engine->failed)
+        return ERR_STOPPED;
+    return engine->waiters.count >= PENDING_CALLS_MAX ? ERR_REQUEST_TOO_MANY_REQUESTS : ERR_OK;
+}
+
+uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest *request,
+                        struct arena *arena, engine_done_fn *done, void *arg,
+                        enum err_code *refusal)
+{
+    Etcdserverpb__RequestHeader header = ETCDSERVERPB__REQUEST_HEADER__INIT;
+    struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .entry_type = RAFT_ENTRY_NORMAL};
+    struct waiter *waiter;
+    size_t bytes;
+    uint64_t id;
+
+    *refusal = may_start(engine);
+    if (*refusal == ERR_OK && engine_is_full(engine))
+        *refusal = engine->disk_full ? ERR_DISK_FULL : ERR_REQUEST_TOO_MANY_REQUESTS;
+    if (*refusal != ERR_OK)
+        return 0;
+    id = engine_next_id(engine);
+    if (request->header == NULL)
+        request->header = &header;
+    request->header->id = id;
+    bytes = etcdserverpb__internal_raft_request__get_packed_size(request);
+    if (bytes > engine->config.max_request_bytes) {
+        request->header = request->header == &header ? NULL : request->header;
+        *refusal = ERR_REQUEST_TOO_LARGE;
+        return 0;
+    }
+    buf_reset(&engine->scratch);
+    must(etcdserverpb__internal_raft_request__pack(request, buf_reserve(&engine->scratch, bytes)) ==
+         bytes);
+    request->header = request->header == &header ? NULL : request->header;
+    event.data = slice_of(engine->scratch.data, bytes);
+    *refusal = raft_step(engine->raft, &event);
+    if (*refusal != ERR_OK)
+        return 0;
+    waiter = waiter_new(engine, WAIT_PROPOSAL, id, done, arg);
+    waiter->request = request;
+    waiter->arena = arena;
+    return waiter->id;
+}
+
+uint64_t engine_propose_change(struct engine *engine, struct raft_conf_change *change,
+                               engine_done_fn *done, void *arg, enum err_code *refusal)
+{
+    struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .entry_type = RAFT_ENTRY_CONF_CHANGE};
+
+    *refusal = may_start(engine);
+    if (*refusal == ERR_OK && engine_is_full(engine))
+        *refusal = engine->disk_full ? ERR_DISK_FULL : ERR_REQUEST_TOO_MANY_REQUESTS;
+    if (*refusal != ERR_OK)
+        return 0;
+    change->id = engine_next_id(engine);
+    buf_reset(&engine->scratch);
+    must(raft_conf_change_encode(change, &engine->scratch));
+    event.data = buf_slice(&engine->scratch);
+    *refusal = raft_step(engine->raft, &event);
+    if (*refusal != ERR_OK)
+        return 0;
+    return waiter_new(engine, WAIT_PROPOSAL, change->id, done, arg)->id;
+}
+
+uint64_t engine_read(struct engine *engine, engine_done_fn *done, void *arg, enum err_code *refusal)
+{
+    *refusal = may_start(engine);
+    if (*refusal != ERR_OK)
+        return 0;
+    return waiter_new(engine, WAIT_READ, engine_next_id(engine), done, arg)->id;
+}
+
+/* One question to raft for all reads that came since the last one. */
+static void ask_read_index(struct engine *engine)
+{
+    struct waiter *waiter = engine->reads.last;
+    struct raft_event event = {.type = RAFT_EVENT_READ, .read_id = engine->next_read_id + 1};
+
+    if (waiter == NULL || waiter->read_id != 0 || raft_step(engine->raft, &event) != ERR_OK)
+        return; /* without a leader they are asked again at the next turn, until their time is up */
+    engine->next_read_id++;
+    for (; waiter != NULL && waiter->read_id == 0; waiter = waiter->previous)
+        waiter->read_id = engine->next_read_id;
+}
+
+static void confirm_reads(struct engine *engine, const struct raft_read *read)
+{
+    for (struct waiter *waiter = engine->reads.first; waiter != NULL; waiter = waiter->next) {
+        if (waiter->read_id == 0 || waiter->read_id > read->read_id)
+            break;
+        if (waiter->index == 0)
+            waiter->index = read->index;
+    }
+}
+
+static void answer_reads(struct engine *engine)
+{
+    struct waiter *waiter;
+
+    while ((waiter = engine->reads.first) != NULL && waiter->index != 0 &&
+           waiter->index <= engine->applied_index)
+        waiter_finish(engine, waiter, ERR_OK, NULL);
+}
+
+/* ---- the turn ---- */
+
+/* Copy what must become durable: raft's memory may move on before the writer has written it. */
+static void write_log(struct engine *engine, const struct raft_effects *effects)
+{
+    struct log_write *request = xalloc(sizeof(*request));
+    uint64_t first = effects->persist_first, last = effects->persist_last;
+    uint8_t *at;
+
+    request->persist_id = effects->persist_id;
+    request->has_state = effects->hard_state_changed;
+    request->state = effects->hard_state;
+    request->must_sync = effects->must_sync;
+    if (last >= first) {
+        request->entry_count = (size_t)(last - first + 1);
+        request->entries = xalloc(request->entry_count * sizeof(*request->entries));
+        for (size_t i = 0; i < request->entry_count; i++)
+            request->bytes += raft_entry_at(engine->raft, first + i)->data.size;
+        request->memory = at = xalloc(request->bytes);
+        for (size_t i = 0; i < request->entry_count; i++) {
+            struct raft_entry entry = *raft_entry_at(engine->raft, first + i);
+
+            if (entry.data.size != 0)
+                memcpy(at, entry.data.data, entry.data.size);
+            entry.data.data = at;
+            at += entry.data.size;
+            request->entries[i] = entry;
+        }
+    }
+    engine->log_requests++;
+    engine->host->ops->log_write(engine->host, request);
+}
+
+static bool raft_round(struct engine *engine)
+{
+    struct raft_effects effects;
+
+    if (!raft_ready(engine->raft, &effects))
+        return false;
+    if (effects.persist_id != 0)
+        write_log(engine, &effects);
+    for (size_t i = 0; i < effects.read_count; i++)
+        confirm_reads(engine, &effects.reads[i]);
+    if (effects.leader_changed) {
+        engine->stats.leader_changes++;
+        host_note(engine->host, LOG_INFO, "elected leader",
+                  log_hex("leader", raft_leader(engine->raft)),
+                  log_u64("term", raft_term(engine->raft)));
+    }
+    for (uint64_t index = effects.apply_first; index <= effects.apply_last && !engine->failed;
+         index++)
+        apply_entry(engine, raft_entry_at(engine->raft, index));
+    return true;
+}
+
+static void compact_turn(struct engine *engine, uint64_t now_ms)
+{
+    if (!mvcc_compacting(engine->mvcc) || now_ms < engine->compact_after_ms)
+        return;
+    engine->compact_after_ms = now_ms + engine->config.compaction_sleep_ms;
+    if (!mvcc_compact_step(engine->mvcc, engine->config.compaction_batch))
+        return;
+    while (engine->compact_waiters.first != NULL) {
+        struct waiter *waiter = engine->compact_waiters.first;
+
+        waiter_finish(engine, waiter, ERR_OK, waiter->response);
+    }
+    engine->commit_wanted = true;
+}
+
+void engine_turn(struct engine *engine)
+{
+    uint64_t now_ms = host_now_ms(engine->host);
+
+    if (engine->failed)
+        return;
+    for (int round = 0; round < TURN_ROUNDS_MAX && !engine->failed; round++) {
+        ask_read_index(engine);
+        bool moved = raft_round(engine);
+        answer_reads(engine);
+        if (!moved && (engine->reads.last == NULL || engine->reads.last->read_id != 0))
+            break;
+    }
+    if (engine->failed)
+        return;
+    compact_turn(engine, now_ms);
+    snapshot_turn(engine);
+    checkpoint_turn(engine, now_ms);
+}
+
+uint64_t engine_wake_at(const struct engine *engine)
+{
+    return mvcc_compacting(engine->mvcc) ? engine->compact_after_ms : UINT64_MAX;
+}
+
+/* The name and client URLs of this member, and the cluster version, belong into the log
+ * (raft.md 9.6). */
+static void published(void *arg, const struct engine_result *result)
+{
+    struct engine *engine = arg;
+
+    engine->published = engine->published || result->code == ERR_OK;
+}
+
+static void ignore_result(void *arg, const struct engine_result *result)
+{
+    (void)arg;
+    (void)result; /* tried again at a later tick when it failed */
+}
+
+static void publish(struct engine *engine, uint64_t now_ms)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Membershippb__ClusterMemberAttrSetRequest set =
+        MEMBERSHIPPB__CLUSTER_MEMBER_ATTR_SET_REQUEST__INIT;
+    Membershippb__Attributes attributes = MEMBERSHIPPB__ATTRIBUTES__INIT;
+    Membershippb__ClusterVersionSetRequest version =
+        MEMBERSHIPPB__CLUSTER_VERSION_SET_REQUEST__INIT;
+    enum err_code refusal;
+    uint64_t id;
+
+    if (raft_role(engine->raft) != RAFT_LEADER || now_ms < engine->publish_after_ms)
+        return;
+    engine->publish_after_ms = now_ms + PUBLISH_RETRY_MS;
+    if (!engine->published) {
+        set.member_id = engine->config.member_id;
+        attributes.name =
+            (char *)(uintptr_t)engine->config.name; /* protobuf-c has no const; it is only read */
+        attributes.client_urls = (char **)(uintptr_t)engine->config.client_urls;
+        attributes.n_client_urls = engine->config.client_url_count;
+        set.member_attributes = &attributes;
+        request.cluster_member_attr_set = &set;
+        id = engine_propose(engine, &request, NULL, published, engine, &refusal);
+        if (id != 0)
+            ((struct waiter *)idmap_get(&engine->waiters, id))->request =
+                NULL; /* it dies with this function */
+        request.cluster_member_attr_set = NULL;
+    }
+    if (member_cluster_version(engine->members)[0] == '\0') {
+        version.ver = (char *)(uintptr_t)CLUSTER_VERSION; /* as above */
+        request.cluster_version_set = &version;
+        id = engine_propose(engine, &request, NULL, ignore_result, engine, &refusal);
+        if (id != 0)
+            ((struct waiter *)idmap_get(&engine->waiters, id))->request = NULL;
+    }
+}
+
+bool engine_ready(const struct engine *engine)
+{
+    return engine->published;
+}
+
+void engine_campaign(struct engine *engine)
+{
+    struct raft_event event = {.type = RAFT_EVENT_CAMPAIGN};
+
+    must(raft_step(engine->raft, &event) == ERR_OK);
+    engine_turn(engine);
+    publish(engine, host_now_ms(engine->host));
+    engine_turn(engine);
+}
+
+void engine_tick(struct engine *engine)
+{
+    struct raft_event event = {.type = RAFT_EVENT_TICK};
+    uint64_t now_ms = host_now_ms(engine->host);
+
+    if (engine->failed)
+        return;
+    must(raft_step(engine->raft, &event) == ERR_OK);
+    waiters_expire(engine, now_ms);
+    if (!engine->published || member_cluster_version(engine->members)[0] == '\0')
+        publish(engine, now_ms);
+}
+
+void engine_log_written(struct engine *engine, uint64_t persist_id, size_t count)
+{
+    struct raft_event event = {.type = RAFT_EVENT_PERSISTED, .persist_id = persist_id};
+
+    must(engine->log_requests >= count);
+    engine->log_requests -= count;
+    must(raft_step(engine->raft, &event) == ERR_OK);
+}
+
+void engine_disk_full(struct engine *engine, bool full)
+{
+    if (engine->disk_full != full)
+        host_note(
+            engine->host, full ? LOG_ERROR : LOG_INFO,
+            full ? "no space left on the disk: writes are refused, reads go on; free some space"
+                 : "there is space on the disk again: writes are taken");
+    engine->disk_full = full;
+}
+
+void engine_fail(struct engine *engine)
+{
+    engine->failed = true;
+    waiters_fail_all(engine, ERR_STOPPED);
+}
+
+void engine_flush(struct engine *engine)
+{
+    engine->commit_wanted =
+        engine->applied_index > engine->backend_index || batch_op_count(engine->open) != 0;
+    checkpoint_turn(engine, host_now_ms(engine->host));
+}
+
+bool engine_idle(const struct engine *engine)
+{
+    return engine->log_requests == 0 && engine->committing == NULL && !engine->defragging &&
+           !engine->commit_wanted;
+}
+
+/* ---- facts ---- */
+
+struct mvcc *engine_mvcc(struct engine *engine)
+{
+    return engine->mvcc;
+}
+
+struct lease_store *engine_leases(struct engine *engine)
+{
+    return engine->leases;
+}
+
+struct alarm_store *engine_alarms(struct engine *engine)
+{
+    return engine->alarms;
+}
+
+struct member_store *engine_members(struct engine *engine)
+{
+    return engine->members;
+}
+
+struct view *engine_view(struct engine *engine)
+{
+    return engine->view;
+}
+
+struct host *engine_host(struct engine *engine)
+{
+    return engine->host;
+}
+
+const struct raft *engine_raft(const struct engine *engine)
+{
+    return engine->raft;
+}
+
+struct backend *engine_backend(struct engine *engine)
+{
+    return engine->backend;
+}
+
+uint64_t engine_member_id(const struct engine *engine)
+{
+    return engine->config.member_id;
+}
+
+uint64_t engine_cluster_id(const struct engine *engine)
+{
+    return engine->config.cluster_id;
+}
+
+uint64_t engine_applied_index(const struct engine *engine)
+{
+    return engine->applied_index;
+}
+
+uint64_t engine_size(struct engine *engine)
+{
+    return backend_size(engine->backend) + batch_bytes(engine->open) +
+           (engine->committing != NULL ? batch_bytes(engine->committing) : 0);
+}
+
+uint64_t engine_size_in_use(struct engine *engine)
+{
+    return backend_size_in_use(engine->backend) + batch_bytes(engine->open) +
+           (engine->committing != NULL ? batch_bytes(engine->committing) : 0);
+}
+
+void engine_fill_header(const struct engine *engine, Etcdserverpb__ResponseHeader *header)
+{
+    apply_fill_header(engine, header);
+    header->revision = mvcc_revision(engine->mvcc);
+}
+
+struct engine_stats engine_stats(const struct engine *engine)
+{
+    struct engine_stats stats = engine->stats;
+
+    for (const struct waiter *waiter = engine->proposals.first; waiter != NULL;
+         waiter = waiter->next)
+        stats.proposals_pending++;
+    return stats;
+}

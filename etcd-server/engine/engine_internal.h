@@ -1,0 +1,107 @@
+/* engine_internal.h - what the files of the engine share: its struct, its waiting calls. Thread:
+ * core. */
+#ifndef ETCD_SERVER_ENGINE_ENGINE_INTERNAL_H
+#define ETCD_SERVER_ENGINE_ENGINE_INTERNAL_H
+
+#include "common/base/idmap.h"
+#include "common/schema/ids.h"
+#include "etcd-server/engine/engine.h"
+
+enum waiter_kind { WAIT_PROPOSAL, WAIT_READ, WAIT_COMMIT, WAIT_DEFRAG, WAIT_COMPACTED };
+
+/* A call that waits; in one queue and in the map of ids until it is finished or forgotten. */
+struct waiter {
+    struct waiter *next, *previous;
+    uint64_t id;
+    enum waiter_kind kind;
+    uint64_t deadline_ms;
+    engine_done_fn *done;
+    void *arg;
+    Etcdserverpb__InternalRaftRequest *request; /* proposals: borrowed from the caller */
+    struct arena *arena;                        /* proposals: for the answer */
+    uint64_t read_id;           /* reads: asked of raft under this id; 0 = not yet */
+    uint64_t index;             /* reads: confirmed, wait for this to be applied; 0 = not yet */
+    ProtobufCMessage *response; /* physical compactions: the answer to give at the end */
+};
+
+struct waiter_queue {
+    struct waiter *first, *last;
+};
+
+/* Where the state of a raft snapshot stands while it is made (formats.md 6, raft.md 9.5). */
+enum snapshot_state { SNAPSHOT_NONE, SNAPSHOT_WANTED, SNAPSHOT_COMMITTING, SNAPSHOT_SAVING };
+
+struct engine {
+    struct engine_config config;
+    struct host *host;
+    struct backend *backend;
+    struct raft *raft;
+    struct mvcc *mvcc;
+    struct lease_store *leases;
+    struct alarm_store *alarms;
+    struct member_store *members;
+
+    /* the checkpoint */
+    struct batch *open;       /* owned reference: apply writes here */
+    struct batch *committing; /* owned reference: on its way; NULL = none */
+    struct view *view;        /* owned reference: what is committed, then committing, then open */
+    bool view_stale;          /* the backend has moved on; making the new view failed, try again */
+    uint64_t open_since_ms;
+    uint64_t batch_serial;     /* of the open batch, from 1 */
+    uint64_t committed_serial; /* of the newest batch in the backend */
+    bool commit_wanted;        /* seal at the next turn, do not wait for the interval */
+    bool defragging;
+    bool disk_full;
+    struct waiter_queue commit_waiters; /* index = serial of the batch they wait for */
+    struct waiter_queue defrag_waiters;
+    struct waiter_queue compact_waiters;
+
+    /* the log */
+    uint64_t backend_index; /* consistent index found at the start: up to here the backend has it
+                               already */
+    uint64_t applied_index, applied_term;
+    uint64_t log_requests; /* on their way to the log writer */
+    bool failed;           /* the host is stopping: nothing is promised any more */
+    struct err apply_err;  /* why replay cannot go on */
+    enum snapshot_state snapshot_state;
+    uint64_t snapshot_index; /* newest snapshot saved */
+    struct log_write *snapshot_request;
+    uint64_t snapshot_serial; /* batch that must be in the backend before it is saved */
+
+    /* waiting calls */
+    struct idmap waiters;
+    struct waiter_queue proposals; /* in order of deadline */
+    struct waiter_queue reads;     /* in order of arrival */
+    struct waiter *free_waiters;   /* reused */
+    struct request_ids ids;
+    uint64_t next_read_id;
+    bool published;
+    uint64_t publish_after_ms;
+
+    uint64_t compact_after_ms;
+    struct buf scratch; /* the encoded proposal */
+    struct arena entry_arena;
+    struct engine_stats stats;
+};
+
+/* waiters.c */
+struct waiter *waiter_new(struct engine *engine, enum waiter_kind kind, uint64_t id,
+                          engine_done_fn *done, void *arg);
+void waiter_drop(struct engine *engine,
+                 struct waiter *waiter); /* out of queue and map, without a word */
+void waiter_finish(struct engine *engine, struct waiter *waiter, enum err_code code,
+                   ProtobufCMessage *response);
+void waiters_expire(struct engine *engine, uint64_t now_ms);
+void waiters_fail_all(struct engine *engine, enum err_code code);
+
+/* apply.c */
+void apply_entry(struct engine *engine, const struct raft_entry *entry);
+void apply_fill_header(const struct engine *engine,
+                       Etcdserverpb__ResponseHeader *header); /* all but the revision */
+
+/* checkpoint.c */
+void checkpoint_open(struct engine *engine); /* the first open batch and view */
+void checkpoint_turn(struct engine *engine, uint64_t now_ms);
+void snapshot_turn(struct engine *engine);
+
+#endif

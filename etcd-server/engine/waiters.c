@@ -1,0 +1,121 @@
+/*
+ * waiters.c - the calls that wait for the log, a read index or the backend.
+ *
+ * A waiter is in exactly one queue and in the map of ids. It leaves both before its callback runs,
+ * so the callback may start or forget other calls.
+ */
+#include "common/base/base.h"
+#include "etcd-server/engine/engine_internal.h"
+
+static struct waiter_queue *queue_of(struct engine *engine, enum waiter_kind kind)
+{
+    switch (kind) {
+    case WAIT_PROPOSAL:
+        return &engine->proposals;
+    case WAIT_READ:
+        return &engine->reads;
+    case WAIT_COMMIT:
+        return &engine->commit_waiters;
+    case WAIT_DEFRAG:
+        return &engine->defrag_waiters;
+    case WAIT_COMPACTED:
+        return &engine->compact_waiters;
+    }
+    return NULL;
+}
+
+static void link_last(struct waiter_queue *queue, struct waiter *waiter)
+{
+    waiter->previous = queue->last;
+    waiter->next = NULL;
+    if (queue->last != NULL)
+        queue->last->next = waiter;
+    else
+        queue->first = waiter;
+    queue->last = waiter;
+}
+
+static void unlink(struct waiter_queue *queue, struct waiter *waiter)
+{
+    if (waiter->previous != NULL)
+        waiter->previous->next = waiter->next;
+    else
+        queue->first = waiter->next;
+    if (waiter->next != NULL)
+        waiter->next->previous = waiter->previous;
+    else
+        queue->last = waiter->previous;
+}
+
+struct waiter *waiter_new(struct engine *engine, enum waiter_kind kind, uint64_t id,
+                          engine_done_fn *done, void *arg)
+{
+    struct waiter *waiter = engine->free_waiters;
+    uint64_t limit_ms = 5000 + 2 * (uint64_t)engine->config.election_ticks * engine->config.tick_ms;
+
+    if (waiter != NULL)
+        engine->free_waiters = waiter->next;
+    else
+        waiter = xalloc(sizeof(*waiter));
+    *waiter = (struct waiter){.id = id,
+                              .kind = kind,
+                              .deadline_ms = host_now_ms(engine->host) + limit_ms,
+                              .done = done,
+                              .arg = arg};
+    must(idmap_put(&engine->waiters, waiter->id, waiter));
+    link_last(queue_of(engine, kind), waiter);
+    return waiter;
+}
+
+void waiter_drop(struct engine *engine, struct waiter *waiter)
+{
+    unlink(queue_of(engine, waiter->kind), waiter);
+    must(idmap_remove(&engine->waiters, waiter->id) == waiter);
+    waiter->next = engine->free_waiters;
+    engine->free_waiters = waiter;
+}
+
+void waiter_finish(struct engine *engine, struct waiter *waiter, enum err_code code,
+                   ProtobufCMessage *response)
+{
+    struct engine_result result = {code, response};
+    engine_done_fn *done = waiter->done;
+    void *arg = waiter->arg;
+
+    if (code != ERR_OK && waiter->kind == WAIT_PROPOSAL)
+        engine->stats.proposals_failed++;
+    waiter_drop(engine, waiter);
+    done(arg, &result);
+}
+
+/* Every queue is in order of its deadlines, for all have the same time limit. */
+static void expire(struct engine *engine, struct waiter_queue *queue, uint64_t now_ms,
+                   enum err_code code)
+{
+    while (queue->first != NULL && queue->first->deadline_ms <= now_ms)
+        waiter_finish(engine, queue->first, code, NULL);
+}
+
+void waiters_expire(struct engine *engine, uint64_t now_ms)
+{
+    expire(engine, &engine->proposals, now_ms, ERR_CALL_DEADLINE);
+    expire(engine, &engine->reads, now_ms, ERR_TIMEOUT);
+}
+
+void waiters_fail_all(struct engine *engine, enum err_code code)
+{
+    struct waiter_queue *queues[] = {&engine->proposals, &engine->reads, &engine->commit_waiters,
+                                     &engine->defrag_waiters, &engine->compact_waiters};
+
+    for (size_t i = 0; i < ARRAY_LEN(queues); i++)
+        while (queues[i]->first != NULL)
+            waiter_finish(engine, queues[i]->first, code, NULL);
+}
+
+void engine_forget(struct engine *engine, uint64_t id)
+{
+    struct waiter *waiter = idmap_get(&engine->waiters, id);
+
+    if (waiter != NULL)
+        waiter_drop(engine, waiter);
+}
