@@ -1,0 +1,48 @@
+/*
+ * boot.h - from a data directory to what the engine starts with (formats.md 12.1).
+ *
+ * A new directory gets its log with the first members in it; an existing one is read: newest
+ * confirmed snapshot, log behind it, backend. A bbolt database (a directory that etcd wrote, or
+ * that a restore made) is imported into an LMDB file first; the original stays beside it as
+ * db.bbolt. Works over fs.h and backend.h, so the simulator boots its members with it too. Thread:
+ * core, at start.
+ */
+#ifndef ETCD_SERVER_HOST_BOOT_H
+#define ETCD_SERVER_HOST_BOOT_H
+
+#include "common/storage/backend.h"
+#include "common/storage/datadir.h"
+#include "common/storage/wal.h"
+
+struct boot_config {
+    const struct datadir *dir;  /* open and locked; borrowed */
+    uint64_t wal_segment_bytes; /* 0 = WAL_SEGMENT_BYTES */
+    /* a new member only; a directory that has a log ignores them */
+    const char *name, *initial_cluster, *token, *advertised_peer_urls;
+};
+
+struct boot {
+    struct wal *wal;               /* owned until it is taken out */
+    struct wal_log log;            /* owned */
+    struct raft_snapshot snapshot; /* borrows from snapshot_bytes; index 0 = none */
+    struct buf snapshot_bytes;     /* owned */
+    bool created;                  /* the directory was new */
+};
+
+/* Is there no log: the directory holds no member yet? */
+int boot_is_new(const struct datadir *dir, bool *is_new, struct err *err) MUST_CHECK;
+
+/* ERR_USAGE (the cluster flags of a new member), ERR_DAMAGED, ERR_MISSING, ERR_LOCKED, ERR_IO. */
+int boot_open_log(const struct boot_config *config, struct boot *boot, struct err *err) MUST_CHECK;
+void boot_free(struct boot *boot); /* zeroed is fine */
+
+/*
+ * Open DATA/member/snap/db as LMDB, after importing it when it is bbolt. `snapshot_index`: the
+ * database must be at least that new; an older bbolt one is replaced by INDEX.snap.db when that is
+ * there.
+ */
+int boot_open_backend(struct datadir *dir, uint64_t snapshot_index,
+                      const struct backend_options *options, struct backend **backend,
+                      struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,93 @@
+/*
+ * log_writer.c - see log_writer.h.
+ *
+ *   tasks:  w1 w2 w3 S4 w5   ->  append w1 w2 w3, sync, report 1..3 | save S4, record, report |
+ * append w5 ...
+ *
+ * Nothing is reported before the sync that covers it; a run ends at WAL_BATCH_MAX_BYTES, so that
+ * one burst does not hold back the first of its requests for long.
+ */
+#include "etcd-server/host/log_writer.h"
+#include "common/storage/snapfile.h"
+
+static struct log_write *request_of(struct host_task *task)
+{
+    return CONTAINER_OF(task, struct log_write, task);
+}
+
+static int save_snapshot(const struct log_writer_config *config, struct wal *wal,
+                         const struct log_write *request, struct err *err)
+{
+    struct wal_snapshot record = {.index = request->snapshot->meta.index,
+                                  .term = request->snapshot->meta.term,
+                                  .conf_state = &request->snapshot->meta.conf_state};
+
+    if (snapfile_save(config->fs, config->snap_dir, request->snapshot, err) < 0 ||
+        wal_append(wal, &request->state, NULL, 0, err) < 0 ||
+        wal_snapshot_record(wal, &record, err) < 0)
+        return -1;
+    wal_release(wal, record.index);
+    if (wal_purge(wal, config->max_wals, err) < 0)
+        return -1;
+    return snapfile_purge(config->fs, config->snap_dir, config->max_snapshots, err);
+}
+
+/* Append the requests from `first` to before *end; *end is the first one not appended. */
+static int append_run(struct wal *wal, struct host_task *first, struct host_task **end,
+                      struct err *err)
+{
+    size_t bytes = 0;
+
+    for (*end = first; *end != NULL && bytes < WAL_BATCH_MAX_BYTES; *end = (*end)->next) {
+        const struct log_write *request = request_of(*end);
+
+        if (request->snapshot != NULL)
+            break;
+        if (wal_append(wal, request->has_state ? &request->state : NULL, request->entries,
+                       request->entry_count, err) < 0)
+            return *end != first && err->sys != 0 ? 1
+                                                  : -1; /* sync and report what went well first */
+        bytes += request->bytes;
+    }
+    return 0;
+}
+
+int log_writer_run(const struct log_writer_config *config, struct wal *wal,
+                   struct host_task **tasks, log_report_fn *report, void *arg, struct err *err)
+{
+    while (*tasks != NULL) {
+        struct host_task *end, *next;
+        int appended;
+
+        if (request_of(*tasks)->snapshot != NULL) {
+            struct log_write *request = request_of(*tasks);
+
+            if (save_snapshot(config, wal, request, err) < 0)
+                return -1;
+            *tasks = (*tasks)->next;
+            report(arg, (struct log_report){.type = LOG_REPORT_SNAPSHOT,
+                                            .index = request->snapshot->meta.index});
+            log_write_free(request);
+            continue;
+        }
+        appended = append_run(wal, *tasks, &end, err);
+        if (appended < 0)
+            return -1;
+        if (!config->no_fsync && wal_needs_sync(wal) && wal_sync(wal, err) < 0)
+            return -1;
+        struct log_report written = {.type = LOG_REPORT_WRITTEN};
+        for (; *tasks != end; *tasks = next) {
+            struct log_write *request = request_of(*tasks);
+
+            next = (*tasks)->next;
+            written.persist_id = request->persist_id;
+            written.count++;
+            log_write_free(request);
+        }
+        if (written.count != 0)
+            report(arg, written);
+        if (appended > 0)
+            return -1; /* `err` is that of the request that is now first */
+    }
+    return 0;
+}

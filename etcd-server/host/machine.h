@@ -1,0 +1,41 @@
+/*
+ * machine.h (edge) - the real host: threads, files, clocks behind host.h.
+ *
+ *   core thread  --log_write-->  WAL writer  --posts-->  core: engine_log_written()
+ *                --commit----->  committer   --posts-->  core: engine_committed()
+ *                --run_job---->  pool        --posts-->  core: job->done()
+ *
+ * A failure that must stop the member (fsync, a damaged backend) is logged as fatal and ends the
+ * loop; a full disk is reported to the engine and tried again every second. Thread: core.
+ */
+#ifndef ETCD_SERVER_HOST_MACHINE_H
+#define ETCD_SERVER_HOST_MACHINE_H
+
+#include "common/storage/backend.h"
+#include "common/storage/datadir.h"
+#include "common/storage/wal.h"
+#include "etcd-server/host/host.h"
+#include "etcd-server/host/log_writer.h"
+#include "etcd-server/host/loop.h"
+
+struct engine;
+struct machine;
+
+struct machine_config {
+    struct loop *loop;       /* borrowed */
+    struct wal *wal;         /* taken */
+    struct backend *backend; /* borrowed */
+    struct datadir *dir;     /* borrowed: its lock follows the database when that is replaced */
+    struct log_writer_config log_writer;
+};
+
+int machine_new(const struct machine_config *config, struct machine **machine,
+                struct err *err) MUST_CHECK;
+/* Ends the threads when their queues are done, closes the log. NULL is fine. */
+void machine_free(struct machine *machine);
+
+struct host *machine_host(struct machine *machine);
+void machine_set_engine(struct machine *machine, struct engine *engine); /* before the loop runs */
+bool machine_failed(const struct machine *machine); /* it stopped the loop because of a failure */
+
+#endif

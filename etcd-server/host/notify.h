@@ -1,0 +1,11 @@
+/* notify.h (edge) - tells systemd that the server is ready: the datagram of sd_notify(3). */
+#ifndef ETCD_SERVER_HOST_NOTIFY_H
+#define ETCD_SERVER_HOST_NOTIFY_H
+
+#include "common/base/err.h"
+
+/* Send `state` ("READY=1") to the socket that NOTIFY_SOCKET names; without the variable nothing is
+ * sent. */
+int notify_send(const char *state, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,179 @@
+/*
+ * producer.c - see producer.h.
+ *
+ *   pool: run() -> sink: queue a copy, wait while too much is queued    core: deliver() -> take()
+ *
+ * `posted` keeps one delivery on its way to the core at most. The pipe dies on the core, after the
+ * job is done and everything was delivered.
+ */
+#include "etcd-server/host/producer.h"
+
+#include <pthread.h>
+
+#define PRODUCER_QUEUE_BYTES (2UL * 1024 * 1024)
+
+struct piece {
+    struct piece *next;
+    size_t size;
+    uint8_t bytes[];
+};
+
+struct pipe {
+    struct host_job job;
+    struct host_producer *producer;
+    struct worker *pool;
+    struct loop *loop;
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t room;
+    struct piece *first, *last;
+    size_t queued_bytes;
+    bool stopped; /* nobody wants the rest */
+    bool posted;  /* a delivery is on its way */
+    struct err err;
+    bool paused;   /* core only: take() said so */
+    bool returned; /* core only: the pool thread is done with this */
+};
+
+static void deliver(void *arg);
+
+/* With the mutex held. */
+static void wake_core(struct pipe *pipe)
+{
+    if (pipe->posted)
+        return;
+    pipe->posted = true;
+    loop_post(pipe->loop, deliver, pipe);
+}
+
+static int sink(void *arg, struct slice bytes, struct err *err)
+{
+    struct pipe *pipe = arg;
+    struct piece *piece = xalloc(sizeof(*piece) + bytes.size);
+    bool stopped;
+
+    piece->size = bytes.size;
+    memcpy(piece->bytes, bytes.data, bytes.size);
+    must(pthread_mutex_lock(&pipe->mutex) == 0);
+    while (pipe->queued_bytes >= PRODUCER_QUEUE_BYTES && !pipe->stopped)
+        must(pthread_cond_wait(&pipe->room, &pipe->mutex) == 0);
+    stopped = pipe->stopped;
+    if (!stopped) {
+        if (pipe->last != NULL)
+            pipe->last->next = piece;
+        else
+            pipe->first = piece;
+        pipe->last = piece;
+        pipe->queued_bytes += piece->size;
+        wake_core(pipe);
+    }
+    must(pthread_mutex_unlock(&pipe->mutex) == 0);
+    if (!stopped)
+        return 0;
+    free(piece);
+    err_set(err, ERR_CANCELED, "the receiver went away");
+    return -1;
+}
+
+static void run(struct host_job *job)
+{
+    struct pipe *pipe = CONTAINER_OF(job, struct pipe, job);
+    struct err err = ERR_INIT;
+
+    if (pipe->producer->run(pipe->producer, sink, pipe, &err) == 0)
+        err.code = ERR_OK;
+    pipe->err = err; /* read after the job's done(), which is ordered behind this */
+}
+
+/* The oldest piece, taken out of the queue; NULL when there is none. */
+static struct piece *take_piece(struct pipe *pipe)
+{
+    struct piece *piece;
+
+    must(pthread_mutex_lock(&pipe->mutex) == 0);
+    piece = pipe->first;
+    if (piece != NULL) {
+        pipe->first = piece->next;
+        if (pipe->first == NULL)
+            pipe->last = NULL;
+        pipe->queued_bytes -= piece->size;
+        must(pthread_cond_signal(&pipe->room) == 0);
+    } else {
+        pipe->posted = false;
+    }
+    must(pthread_mutex_unlock(&pipe->mutex) == 0);
+    return piece;
+}
+
+static void finish(struct pipe *pipe)
+{
+    struct host_producer *producer = pipe->producer;
+    struct err err = pipe->err;
+
+    (void)pthread_cond_destroy(&pipe->room);
+    (void)pthread_mutex_destroy(&pipe->mutex);
+    free(pipe);
+    producer->done(producer, &err);
+}
+
+static void deliver(void *arg)
+{
+    struct pipe *pipe = arg;
+    struct piece *piece;
+    bool over;
+
+    while (!pipe->paused && (piece = take_piece(pipe)) != NULL) {
+        if (!pipe->stopped)
+            pipe->paused =
+                !pipe->producer->take(pipe->producer, slice_of(piece->bytes, piece->size));
+        free(piece);
+    }
+    if (pipe->paused)
+        return; /* `posted` stays set: producer_resume() goes on */
+    must(pthread_mutex_lock(&pipe->mutex) == 0);
+    over = pipe->returned && pipe->first == NULL && !pipe->posted;
+    must(pthread_mutex_unlock(&pipe->mutex) == 0);
+    if (over)
+        finish(pipe);
+}
+
+static void returned(struct host_job *job)
+{
+    struct pipe *pipe = CONTAINER_OF(job, struct pipe, job);
+
+    pipe->returned = true;
+    deliver(pipe);
+}
+
+void producer_start(struct host_producer *producer, struct worker *pool, struct loop *loop)
+{
+    struct pipe *pipe = xalloc(sizeof(*pipe));
+
+    pipe->job = (struct host_job){.run = run, .done = returned};
+    pipe->producer = producer;
+    pipe->pool = pool;
+    pipe->loop = loop;
+    must(pthread_mutex_init(&pipe->mutex, NULL) == 0 && pthread_cond_init(&pipe->room, NULL) == 0);
+    producer->host = pipe;
+    worker_post(pool, &pipe->job.task);
+}
+
+void producer_resume(struct host_producer *producer)
+{
+    struct pipe *pipe = producer->host;
+
+    if (!pipe->paused)
+        return;
+    pipe->paused = false;
+    loop_post(pipe->loop, deliver, pipe);
+}
+
+void producer_stop(struct host_producer *producer)
+{
+    struct pipe *pipe = producer->host;
+
+    must(pthread_mutex_lock(&pipe->mutex) == 0);
+    pipe->stopped = true;
+    must(pthread_cond_signal(&pipe->room) == 0);
+    must(pthread_mutex_unlock(&pipe->mutex) == 0);
+    producer_resume(producer);
+}
