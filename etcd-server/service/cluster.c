@@ -1,0 +1,288 @@
+/* cluster.c - MemberList, MemberAdd, MemberRemove, MemberUpdate, MemberPromote (api.md 11). */
+#include "common/base/base.h"
+#include "common/base/url.h"
+#include "common/schema/ids.h"
+#include "etcd-server/service/service_internal.h"
+
+/* ---- answers ---- */
+
+static Etcdserverpb__Member *member_message(const struct member *member, struct arena *arena)
+{
+    Etcdserverpb__Member *message = arena_alloc(arena, sizeof(*message));
+
+    if (message == NULL)
+        return NULL;
+    etcdserverpb__member__init(message);
+    message->id = member->id;
+    message->name = member->name; /* borrowed: the answer is encoded at once */
+    message->peerurls = member->peer_urls;
+    message->n_peerurls = member->peer_url_count;
+    message->clienturls = member->client_urls;
+    message->n_clienturls = member->client_url_count;
+    message->islearner = member->learner;
+    return message;
+}
+
+static bool member_list(struct service *service, struct arena *arena, Etcdserverpb__Member ***list,
+                        size_t *count)
+{
+    struct member_store *members = engine_members(service->engine);
+
+    *count = member_count(members);
+    *list = arena_alloc(arena, *count * sizeof(**list));
+    for (size_t i = 0; *list != NULL && i < *count; i++)
+        if (((*list)[i] = member_message(member_at(members, i), arena)) == NULL)
+            return false;
+    return *list != NULL;
+}
+
+/* Cluster answers carry no revision (api.md 5). */
+static Etcdserverpb__ResponseHeader cluster_header(struct service *service)
+{
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+
+    engine_fill_header(service->engine, &header);
+    header.revision = 0;
+    return header;
+}
+
+static void list_now(struct service *service, struct call *call)
+{
+    Etcdserverpb__MemberListResponse response = ETCDSERVERPB__MEMBER_LIST_RESPONSE__INIT;
+    Etcdserverpb__ResponseHeader header = cluster_header(service);
+
+    response.header = &header;
+    if (!member_list(service, &call->arena, &response.members, &response.n_members))
+        call_refuse(call, ERR_REQUEST_TOO_LARGE);
+    else
+        call->ops->reply(call, &response.base);
+}
+
+void cluster_member_list(struct service *service, struct call *call)
+{
+    const Etcdserverpb__MemberListRequest *request =
+        (const Etcdserverpb__MemberListRequest *)(const void *)call->request;
+
+    if (request->linearizable)
+        call_read(service, call, list_now);
+    else
+        list_now(service, call);
+}
+
+/* ---- changes ---- */
+
+struct change_wait {
+    struct service *service;
+    struct call *call;
+    uint64_t id; /* of the proposal */
+    uint64_t member;
+};
+
+/* The member lists of the four answers stand behind the header; only MemberAdd names the member
+ * before them. */
+static void reply_changed(struct service *service, struct call *call, uint64_t member)
+{
+    Etcdserverpb__ResponseHeader header = cluster_header(service);
+    Etcdserverpb__Member **list;
+    size_t count;
+
+    if (!member_list(service, &call->arena, &list, &count)) {
+        call_refuse(call, ERR_REQUEST_TOO_LARGE);
+        return;
+    }
+    if (call->row->id == RPC_Cluster_MemberAdd) {
+        Etcdserverpb__MemberAddResponse response = ETCDSERVERPB__MEMBER_ADD_RESPONSE__INIT;
+        const struct member *added = member_find(engine_members(service->engine), member);
+
+        response.header = &header;
+        response.member = added != NULL ? member_message(added, &call->arena) : NULL;
+        response.members = list;
+        response.n_members = count;
+        call->ops->reply(call, &response.base);
+    } else if (call->row->id == RPC_Cluster_MemberRemove) {
+        Etcdserverpb__MemberRemoveResponse response = ETCDSERVERPB__MEMBER_REMOVE_RESPONSE__INIT;
+
+        response.header = &header;
+        response.members = list;
+        response.n_members = count;
+        call->ops->reply(call, &response.base);
+    } else if (call->row->id == RPC_Cluster_MemberUpdate) {
+        Etcdserverpb__MemberUpdateResponse response = ETCDSERVERPB__MEMBER_UPDATE_RESPONSE__INIT;
+
+        response.header = &header;
+        response.members = list;
+        response.n_members = count;
+        call->ops->reply(call, &response.base);
+    } else {
+        Etcdserverpb__MemberPromoteResponse response = ETCDSERVERPB__MEMBER_PROMOTE_RESPONSE__INIT;
+
+        response.header = &header;
+        response.members = list;
+        response.n_members = count;
+        call->ops->reply(call, &response.base);
+    }
+}
+
+static void changed(void *arg, const struct engine_result *result)
+{
+    struct change_wait *wait = arg;
+    struct call *call = wait->call;
+
+    call->cancel = NULL;
+    if (result->code != ERR_OK)
+        call_refuse(call, result->code);
+    else
+        reply_changed(wait->service, call, wait->member);
+}
+
+static void forget_change(struct call *call)
+{
+    struct change_wait *wait = call->state;
+
+    engine_forget(wait->service->engine, wait->id);
+}
+
+static void propose(struct service *service, struct call *call, enum raft_conf_change_type type,
+                    const struct member *member, bool promote)
+{
+    struct raft_conf_change change = {.type = type, .node_id = member->id};
+    struct change_wait *wait = call_alloc(call, sizeof(*wait));
+    struct buf context = BUF_INIT(BUF_UNLIMITED);
+    enum err_code refusal;
+
+    if (wait == NULL)
+        return;
+    if (type != RAFT_CONF_REMOVE_NODE)
+        must(member_write_json(member, promote, &context));
+    change.context = buf_slice(&context);
+    *wait = (struct change_wait){.service = service, .call = call, .member = member->id};
+    call->state = wait;
+    call->cancel = forget_change;
+    wait->id = engine_propose_change(service->engine, &change, changed, wait, &refusal);
+    buf_free(&context);
+    if (wait->id == 0)
+        call_refuse(call, refusal);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Canonical and sorted (formats.md 10.1); at least one. */
+static enum err_code take_urls(struct member *member, char *const *urls, size_t count)
+{
+    struct err ignored = ERR_INIT; /* the client gets etcd's text */
+    const char *texts[MEMBER_URLS_MAX];
+    struct url parsed[MEMBER_URLS_MAX];
+    size_t parsed_count = 0;
+    enum err_code code = count == 0 || count > MEMBER_URLS_MAX ? ERR_MEMBER_BAD_URLS : ERR_OK;
+
+    while (code == ERR_OK && parsed_count < count) {
+        if (url_parse(urls[parsed_count], &parsed[parsed_count], &ignored) < 0) {
+            code = ERR_MEMBER_BAD_URLS;
+        } else {
+            texts[parsed_count] = parsed[parsed_count].text;
+            parsed_count++;
+        }
+    }
+    if (code == ERR_OK) {
+        qsort(texts, count, sizeof(*texts), by_text);
+        member_set_peer_urls(member, texts, count);
+    }
+    while (parsed_count != 0)
+        url_fini(&parsed[--parsed_count]);
+    return code;
+}
+
+static bool url_taken(const struct member_store *members, const struct member *by)
+{
+    for (size_t i = 0; i < member_count(members); i++) {
+        const struct member *other = member_at(members, i);
+
+        for (size_t a = 0; other->id != by->id && a < other->peer_url_count; a++)
+            for (size_t b = 0; b < by->peer_url_count; b++)
+                if (strcmp(other->peer_urls[a], by->peer_urls[b]) == 0)
+                    return true;
+    }
+    return false;
+}
+
+void cluster_member_add(struct service *service, struct call *call)
+{
+    const Etcdserverpb__MemberAddRequest *request =
+        (const Etcdserverpb__MemberAddRequest *)(const void *)call->request;
+    struct host *host = engine_host(service->engine);
+    struct member member;
+    enum err_code code;
+
+    member_init(&member, 0);
+    code = take_urls(&member, request->peerurls, request->n_peerurls);
+    if (code == ERR_OK && url_taken(engine_members(service->engine), &member))
+        code = ERR_PEER_URL_EXIST;
+    if (code == ERR_OK && !request->islearner)
+        code = ERR_UNIMPLEMENTED; /* a second voter would take the quorum away from this member: it
+                                     talks to no peer yet */
+    if (code == ERR_OK) {
+        member.id = ids_member((const char *const *)member.peer_urls, member.peer_url_count, "",
+                               (int64_t)(host->ops->unix_ms(host) / 1000));
+        member.learner = request->islearner;
+        propose(service, call, RAFT_CONF_ADD_LEARNER, &member, false);
+    } else {
+        call_refuse(call, code);
+    }
+    member_fini(&member);
+}
+
+void cluster_member_remove(struct service *service, struct call *call)
+{
+    const Etcdserverpb__MemberRemoveRequest *request =
+        (const Etcdserverpb__MemberRemoveRequest *)(const void *)call->request;
+    const struct member *member = member_find(engine_members(service->engine), request->id);
+
+    if (member == NULL)
+        call_refuse(call, ERR_MEMBER_NOT_FOUND);
+    else if (!member->learner && service->config.strict_reconfig_check)
+        call_refuse(call, ERR_MEMBER_NOT_ENOUGH_STARTED); /* the last voter */
+    else if (!member->learner)
+        call_refuse(call, ERR_UNHEALTHY);
+    else
+        propose(service, call, RAFT_CONF_REMOVE_NODE, member, false);
+}
+
+void cluster_member_update(struct service *service, struct call *call)
+{
+    const Etcdserverpb__MemberUpdateRequest *request =
+        (const Etcdserverpb__MemberUpdateRequest *)(const void *)call->request;
+    const struct member *old = member_find(engine_members(service->engine), request->id);
+    struct member member;
+    enum err_code code;
+
+    member_init(&member, request->id);
+    code = take_urls(&member, request->peerurls, request->n_peerurls);
+    if (code == ERR_OK && old == NULL)
+        code = ERR_MEMBER_NOT_FOUND;
+    if (code == ERR_OK && url_taken(engine_members(service->engine), &member))
+        code = ERR_PEER_URL_EXIST;
+    if (code == ERR_OK)
+        propose(service, call, RAFT_CONF_UPDATE_NODE, &member, false);
+    else
+        call_refuse(call, code);
+    member_fini(&member);
+}
+
+void cluster_member_promote(struct service *service, struct call *call)
+{
+    const Etcdserverpb__MemberPromoteRequest *request =
+        (const Etcdserverpb__MemberPromoteRequest *)(const void *)call->request;
+    const struct member *member = member_find(engine_members(service->engine), request->id);
+
+    if (member == NULL)
+        call_refuse(call, ERR_MEMBER_NOT_FOUND);
+    else if (!member->learner)
+        call_refuse(call, ERR_MEMBER_NOT_LEARNER);
+    else
+        call_refuse(
+            call,
+            ERR_LEARNER_NOT_READY); /* nothing was ever sent to it: it holds nothing of the log */
+}

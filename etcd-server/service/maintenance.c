@@ -1,0 +1,386 @@
+/* maintenance.c - Alarm, Status, Defragment, Hash, HashKV, MoveLeader, Downgrade (api.md 10).
+ * Snapshot: snapshot.c. */
+#include "common/base/base.h"
+#include "common/storage/backend_hash.h"
+#include "etcd-server/service/service_internal.h"
+
+#include <stdio.h>
+
+#define HASH_SLICE_ENTRIES 2000 /* of HashKV per turn: about a millisecond */
+
+/* ---- Alarm ---- */
+
+void maintenance_alarm(struct service *service, struct call *call)
+{
+    Etcdserverpb__AlarmRequest *alarm = (Etcdserverpb__AlarmRequest *)(void *)call->request;
+    Etcdserverpb__InternalRaftRequest *request;
+
+    if ((unsigned)alarm->action > ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE ||
+        (unsigned)alarm->alarm > ETCDSERVERPB__ALARM_TYPE__CORRUPT) {
+        call_refuse(call, ERR_INVALID_ALARM);
+        return;
+    }
+    request = call_raft_request(call);
+    if (request == NULL)
+        return;
+    request->alarm = alarm;
+    call_propose(service, call, request);
+}
+
+/* ---- Status ---- */
+
+#define STATUS_ERRORS_MAX 64 /* more alarms than that are not listed one by one */
+#define STATUS_ERROR_BYTES 64
+
+void maintenance_status(struct service *service, struct call *call)
+{
+    Etcdserverpb__StatusResponse response = ETCDSERVERPB__STATUS_RESPONSE__INIT;
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    const struct raft *raft = engine_raft(service->engine);
+    const struct alarm_store *alarms = engine_alarms(service->engine);
+    char texts[STATUS_ERRORS_MAX][STATUS_ERROR_BYTES];
+    char *errors[STATUS_ERRORS_MAX];
+    char version[] = SERVER_VERSION;
+
+    engine_fill_header(service->engine, &header);
+    response.header = &header;
+    response.version = version;
+    response.dbsize = (int64_t)engine_size(service->engine);
+    response.dbsizeinuse = (int64_t)engine_size_in_use(service->engine);
+    response.leader = raft_leader(raft);
+    response.raftindex = raft_commit_index(raft);
+    response.raftterm = raft_term(raft);
+    response.raftappliedindex = engine_applied_index(service->engine);
+    response.errors = errors;
+    if (response.leader == 0) {
+        (void)snprintf(texts[0], STATUS_ERROR_BYTES, "%s", err_text(ERR_NO_LEADER)); /* fits */
+        response.n_errors = 1;
+    }
+    for (size_t i = 0; i < alarm_count(alarms) && response.n_errors < STATUS_ERRORS_MAX; i++) {
+        Etcdserverpb__AlarmMember alarm = alarm_at(alarms, i);
+
+        (void)snprintf(texts[response.n_errors++], STATUS_ERROR_BYTES,
+                       "memberID:%" PRIu64 " alarm:%s ", alarm.memberid,
+                       alarm.alarm == ETCDSERVERPB__ALARM_TYPE__NOSPACE ? "NOSPACE"
+                                                                        : "CORRUPT"); /* fits */
+    }
+    for (size_t i = 0; i < response.n_errors; i++)
+        errors[i] = texts[i];
+    call->ops->reply(call, &response.base);
+}
+
+/* ---- Defragment ---- */
+
+struct engine_wait {
+    struct service *service;
+    struct call *call;
+    uint64_t id;
+};
+
+static void forget(struct call *call)
+{
+    struct engine_wait *wait = call->state;
+
+    engine_forget(wait->service->engine, wait->id);
+}
+
+static struct engine_wait *wait_new(struct service *service, struct call *call)
+{
+    struct engine_wait *wait = call_alloc(call, sizeof(*wait));
+
+    if (wait == NULL)
+        return NULL;
+    *wait = (struct engine_wait){.service = service, .call = call};
+    call->state = wait;
+    call->cancel = forget;
+    return wait;
+}
+
+static void defragmented(void *arg, const struct engine_result *result)
+{
+    struct engine_wait *wait = arg;
+    Etcdserverpb__DefragmentResponse response =
+        ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT; /* no header (api.md 5) */
+    struct call *call = wait->call;
+
+    call->cancel = NULL;
+    if (result->code != ERR_OK)
+        call_refuse(call, result->code);
+    else
+        call->ops->reply(call, &response.base);
+}
+
+void maintenance_defragment(struct service *service, struct call *call)
+{
+    struct engine_wait *wait = wait_new(service, call);
+
+    if (wait != NULL)
+        wait->id = engine_defrag(service->engine, defragmented, wait);
+}
+
+/* ---- Hash: the whole backend, on a pool thread ---- */
+
+struct hash_job {
+    struct host_job job;
+    struct service *service;
+    struct call *call;         /* NULL: the caller went away */
+    struct backend_read *read; /* owned */
+    uint32_t hash;
+};
+
+static void run_hash(struct host_job *job)
+{
+    struct hash_job *own = CONTAINER_OF(job, struct hash_job, job);
+
+    struct backend_hash hash;
+
+    backend_hash_init(&hash, own->read);
+    while (!backend_hash_step(&hash, SIZE_MAX))
+        ;
+    own->hash = hash.crc;
+    backend_hash_fini(&hash);
+}
+
+static void hash_done(struct host_job *job)
+{
+    struct hash_job *own = CONTAINER_OF(job, struct hash_job, job);
+    Etcdserverpb__HashResponse response = ETCDSERVERPB__HASH_RESPONSE__INIT;
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+
+    if (own->call != NULL) {
+        own->call->cancel = NULL;
+        engine_fill_header(own->service->engine, &header);
+        response.header = &header;
+        response.hash = own->hash;
+        own->call->ops->reply(own->call, &response.base);
+    }
+    backend_read_end(own->read);
+    free(own);
+}
+
+static void leave_hash(struct call *call)
+{
+    ((struct hash_job *)call->state)->call = NULL; /* the job ends by itself */
+}
+
+static void hash_backend(void *arg, const struct engine_result *result)
+{
+    struct engine_wait *wait = arg;
+    struct call *call = wait->call;
+    struct hash_job *job;
+    struct err err = ERR_INIT;
+
+    call->cancel = NULL;
+    if (result->code != ERR_OK) {
+        call_refuse(call, result->code);
+        return;
+    }
+    job = xalloc(sizeof(*job));
+    if (backend_read_begin(engine_backend(wait->service->engine), &job->read, &err) < 0) {
+        free(job);
+        call->ops->finish(call, ERR_REQUEST_TOO_MANY_REQUESTS, err.text);
+        return;
+    }
+    job->job.run = run_hash;
+    job->job.done = hash_done;
+    job->service = wait->service;
+    job->call = call;
+    call->state = job;
+    call->cancel = leave_hash;
+    struct host *host = engine_host(wait->service->engine);
+    host->ops->run_job(host, &job->job);
+}
+
+void maintenance_hash(struct service *service, struct call *call)
+{
+    struct engine_wait *wait = wait_new(service, call);
+
+    if (wait != NULL)
+        wait->id = engine_when_committed(service->engine, hash_backend, wait);
+}
+
+/* ---- HashKV: in slices, a slice per turn ---- */
+
+struct hash_kv {
+    struct hash_kv *next;
+    struct call *call;
+    struct mvcc_hash *hash;
+};
+
+static void leave_hash_kv(struct call *call)
+{
+    ((struct hash_kv *)call->state)->call = NULL; /* freed at its next turn */
+}
+
+static void reply_hash_kv(struct service *service, struct call *call, const struct mvcc_hash *hash)
+{
+    struct mvcc_hash_result result = mvcc_hash_result(hash);
+    Etcdserverpb__HashKVResponse response = ETCDSERVERPB__HASH_KVRESPONSE__INIT;
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+
+    engine_fill_header(service->engine, &header);
+    header.revision = result.current_revision;
+    response.header = &header;
+    response.hash = result.hash;
+    response.compact_revision = result.compact_revision;
+    call->ops->reply(call, &response.base);
+}
+
+void maintenance_hash_kv(struct service *service, struct call *call)
+{
+    const Etcdserverpb__HashKVRequest *request =
+        (const Etcdserverpb__HashKVRequest *)(const void *)call->request;
+    struct hash_kv *own;
+    struct mvcc_hash *hash = NULL;
+    enum err_code code = mvcc_hash_start(engine_mvcc(service->engine), request->revision, &hash);
+
+    if (code != ERR_OK) {
+        call_refuse(call, code);
+    } else if (mvcc_hash_step(hash, HASH_SLICE_ENTRIES)) {
+        reply_hash_kv(service, call, hash);
+        mvcc_hash_free(hash);
+    } else {
+        own = xalloc(sizeof(*own));
+        *own = (struct hash_kv){.next = service->hashes, .call = call, .hash = hash};
+        service->hashes = own;
+        call->state = own;
+        call->cancel = leave_hash_kv;
+    }
+}
+
+bool maintenance_turn(struct service *service)
+{
+    for (struct hash_kv **at = &service->hashes; *at != NULL;) {
+        struct hash_kv *own = *at;
+
+        if (own->call != NULL && !mvcc_hash_step(own->hash, HASH_SLICE_ENTRIES)) {
+            at = &own->next;
+            continue;
+        }
+        *at = own->next;
+        if (own->call != NULL) {
+            own->call->cancel = NULL;
+            reply_hash_kv(service, own->call, own->hash);
+        }
+        mvcc_hash_free(own->hash);
+        free(own);
+    }
+    return service->hashes != NULL;
+}
+
+/* ---- MoveLeader, Downgrade ---- */
+
+void maintenance_move_leader(struct service *service, struct call *call)
+{
+    const Etcdserverpb__MoveLeaderRequest *request =
+        (const Etcdserverpb__MoveLeaderRequest *)(const void *)call->request;
+    Etcdserverpb__MoveLeaderResponse response =
+        ETCDSERVERPB__MOVE_LEADER_RESPONSE__INIT; /* no header (api.md 5) */
+
+    if (raft_role(engine_raft(service->engine)) != RAFT_LEADER)
+        call_refuse(call, ERR_NOT_LEADER);
+    else if (request->targetid != engine_member_id(service->engine))
+        call_refuse(call, ERR_BAD_LEADER_TRANSFEREE); /* nobody else votes here */
+    else
+        call->ops->reply(call, &response.base);
+}
+
+/* "x.y" or "x.y.z" -> x and y. */
+static bool read_version(const char *text, unsigned *major, unsigned *minor)
+{
+    unsigned patch;
+    int used = 0;
+
+    if (sscanf(text, "%3u.%3u.%3u%n", major, minor, &patch, &used) == 3 && text[used] == '\0')
+        return true;
+    used = 0;
+    return sscanf(text, "%3u.%3u%n", major, minor, &used) == 2 && text[used] == '\0';
+}
+
+static void downgrade_reply(struct service *service, struct call *call)
+{
+    Etcdserverpb__DowngradeResponse response = ETCDSERVERPB__DOWNGRADE_RESPONSE__INIT;
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    char version[32];
+
+    (void)snprintf(version, sizeof(version), "%s",
+                   member_cluster_version(engine_members(service->engine))); /* fits */
+    engine_fill_header(service->engine, &header);
+    response.header = &header;
+    response.version = version;
+    call->ops->reply(call, &response.base);
+}
+
+static void downgrade_set_done(void *arg, const struct engine_result *result)
+{
+    struct engine_wait *wait = arg;
+
+    wait->call->cancel = NULL;
+    if (result->code != ERR_OK)
+        call_refuse(wait->call, result->code);
+    else
+        downgrade_reply(wait->service, wait->call);
+}
+
+static void downgrade_set(struct service *service, struct call *call, bool enabled,
+                          const char *version)
+{
+    Etcdserverpb__InternalRaftRequest *request = call_raft_request(call);
+    Membershippb__DowngradeInfoSetRequest *set =
+        request != NULL ? call_alloc(call, sizeof(*set)) : NULL;
+    struct engine_wait *wait = set != NULL ? wait_new(service, call) : NULL;
+    unsigned major = 0, minor = 0;
+    char *target;
+    enum err_code refusal;
+
+    if (wait == NULL)
+        return;
+    membershippb__downgrade_info_set_request__init(set);
+    target = call_alloc(call, 32);
+    if (target == NULL)
+        return;
+    if (enabled && read_version(version, &major, &minor))
+        (void)snprintf(target, 32, "%u.%u.0", major, minor); /* fits */
+    set->enabled = enabled;
+    set->ver = target;
+    request->downgrade_info_set = set;
+    wait->id =
+        engine_propose(service->engine, request, &call->arena, downgrade_set_done, wait, &refusal);
+    if (wait->id == 0)
+        call_refuse(call, refusal);
+}
+
+void maintenance_downgrade(struct service *service, struct call *call)
+{
+    const Etcdserverpb__DowngradeRequest *request =
+        (const Etcdserverpb__DowngradeRequest *)(const void *)call->request;
+    const struct member_store *members = engine_members(service->engine);
+    unsigned major, minor, own_major = 0, own_minor = 0;
+
+    switch (request->action) {
+    case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__VALIDATE:
+    case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE:
+        if (!read_version(request->version, &major, &minor))
+            call_refuse(call, ERR_WRONG_DOWNGRADE_VERSION_FORMAT);
+        else if (!read_version(member_cluster_version(members), &own_major, &own_minor))
+            call_refuse(call, ERR_CLUSTER_VERSION_UNAVAILABLE);
+        else if (major != own_major || minor + 1 != own_minor)
+            call_refuse(call, ERR_INVALID_DOWNGRADE_TARGET_VERSION);
+        else if (member_downgrade_target(members)[0] != '\0')
+            call_refuse(call, ERR_DOWNGRADE_IN_PROCESS);
+        else if (request->action == ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE)
+            downgrade_set(service, call, true, request->version);
+        else
+            downgrade_reply(service, call);
+        return;
+    case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL:
+        if (member_downgrade_target(members)[0] == '\0')
+            call_refuse(call, ERR_NO_INFLIGHT_DOWNGRADE);
+        else
+            downgrade_set(service, call, false, "");
+        return;
+    case _ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION_IS_INT_SIZE:
+        break;
+    }
+    call_refuse(call, ERR_UNKNOWN_METHOD);
+}

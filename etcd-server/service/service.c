@@ -1,0 +1,221 @@
+/* service.c - see service.h. The table of handlers, and the three ways a call waits for the engine.
+ */
+#include "common/base/base.h"
+#include "etcd-server/service/service_internal.h"
+
+/* One entry per row that has a handler; rows without one are answered "unknown". */
+static service_handler *const handlers[RPC_COUNT] = {
+    [RPC_KV_Range] = kv_range,
+    [RPC_KV_Put] = kv_put,
+    [RPC_KV_DeleteRange] = kv_delete_range,
+    [RPC_KV_Txn] = kv_txn,
+    [RPC_KV_Compact] = kv_compact,
+    [RPC_Lease_LeaseGrant] = lease_grant,
+    [RPC_Lease_LeaseRevoke] = lease_revoke,
+    [RPC_Cluster_MemberList] = cluster_member_list,
+    [RPC_Cluster_MemberAdd] = cluster_member_add,
+    [RPC_Cluster_MemberRemove] = cluster_member_remove,
+    [RPC_Cluster_MemberUpdate] = cluster_member_update,
+    [RPC_Cluster_MemberPromote] = cluster_member_promote,
+    [RPC_Maintenance_Alarm] = maintenance_alarm,
+    [RPC_Maintenance_Status] = maintenance_status,
+    [RPC_Maintenance_Defragment] = maintenance_defragment,
+    [RPC_Maintenance_Hash] = maintenance_hash,
+    [RPC_Maintenance_HashKV] = maintenance_hash_kv,
+    [RPC_Maintenance_Snapshot] = maintenance_snapshot,
+    [RPC_Maintenance_MoveLeader] = maintenance_move_leader,
+    [RPC_Maintenance_Downgrade] = maintenance_downgrade,
+};
+
+struct service *service_new(const struct service_config *config)
+{
+    struct service *service = xalloc(sizeof(*service));
+
+    service->config = *config;
+    service->engine = config->engine;
+    return service;
+}
+
+void service_free(struct service *service)
+{
+    free(service);
+}
+
+void service_start(struct service *service, struct call *call)
+{
+    service_handler *handler = handlers[call->row->id];
+
+    if (call->require_leader && raft_leader(engine_raft(service->engine)) == 0)
+        call_refuse(call, ERR_NO_LEADER);
+    else if (handler == NULL)
+        call_refuse(call, ERR_UNIMPLEMENTED);
+    else if (call->request == NULL && call->row->kind != RPC_BIDI)
+        call_refuse(call, ERR_EMPTY_KEY);
+    else
+        handler(service, call);
+}
+
+void service_cancel(struct service *service, struct call *call)
+{
+    void (*cancel)(struct call * call) = call->cancel;
+
+    (void)service;
+    call->cancel = NULL;
+    if (cancel != NULL)
+        cancel(call);
+}
+
+void call_refuse(struct call *call, enum err_code code)
+{
+    call->cancel = NULL;
+    call->ops->finish(call, code, NULL);
+}
+
+void *call_alloc(struct call *call, size_t bytes)
+{
+    void *memory = arena_zalloc(&call->arena, bytes);
+
+    if (memory == NULL)
+        call_refuse(call, ERR_REQUEST_TOO_LARGE);
+    return memory;
+}
+
+Etcdserverpb__InternalRaftRequest *call_raft_request(struct call *call)
+{
+    Etcdserverpb__InternalRaftRequest *request = call_alloc(call, sizeof(*request));
+
+    if (request != NULL)
+        etcdserverpb__internal_raft_request__init(request);
+    return request;
+}
+
+/* ---- waiting for the engine ---- */
+
+struct wait {
+    struct service *service;
+    struct call *call;
+    uint64_t id;
+    void (*then)(struct service *service, struct call *call);
+};
+
+static void forget(struct call *call)
+{
+    struct wait *wait = call->state;
+
+    engine_forget(wait->service->engine, wait->id);
+}
+
+static struct wait *wait_new(struct service *service, struct call *call)
+{
+    struct wait *wait = call_alloc(call, sizeof(*wait));
+
+    if (wait == NULL)
+        return NULL;
+    wait->service = service;
+    wait->call = call;
+    call->state = wait;
+    call->cancel = forget;
+    return wait;
+}
+
+static void proposed(void *arg, const struct engine_result *result)
+{
+    struct wait *wait = arg;
+    struct call *call = wait->call;
+
+    call->cancel = NULL;
+    if (result->code != ERR_OK)
+        call_refuse(call, result->code);
+    else if (result->response ==
+             NULL) /* its arena was too small for the answer; the change is made */
+        call_refuse(call, ERR_REQUEST_TOO_LARGE);
+    else
+        call->ops->reply(call, result->response);
+}
+
+void call_propose(struct service *service, struct call *call,
+                  Etcdserverpb__InternalRaftRequest *request)
+{
+    struct wait *wait = wait_new(service, call);
+    enum err_code refusal;
+
+    if (wait == NULL)
+        return;
+    wait->id = engine_propose(service->engine, request, &call->arena, proposed, wait, &refusal);
+    if (wait->id == 0)
+        call_refuse(call, refusal);
+}
+
+static void may_read(void *arg, const struct engine_result *result)
+{
+    struct wait *wait = arg;
+    struct call *call = wait->call;
+
+    call->cancel = NULL;
+    if (result->code != ERR_OK)
+        call_refuse(call, result->code);
+    else
+        wait->then(wait->service, call);
+}
+
+void call_read(struct service *service, struct call *call,
+               void (*then)(struct service *service, struct call *call))
+{
+    struct wait *wait = wait_new(service, call);
+    enum err_code refusal;
+
+    if (wait == NULL)
+        return;
+    wait->then = then;
+    wait->id = engine_read(service->engine, may_read, wait, &refusal);
+    if (wait->id == 0)
+        call_refuse(call, refusal);
+}
+
+/* ---- quota ---- */
+
+static void alarm_raised(void *arg, const struct engine_result *result)
+{
+    struct service *service = arg;
+
+    (void)result; /* when it failed, the next refused request tries again */
+    service->alarm_proposed = false;
+}
+
+static void raise_alarm(struct service *service)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
+    enum err_code refusal;
+
+    if (service->alarm_proposed ||
+        alarm_active(engine_alarms(service->engine), ETCDSERVERPB__ALARM_TYPE__NOSPACE))
+        return;
+    alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    alarm.memberid = engine_member_id(service->engine);
+    alarm.alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+    request.alarm = &alarm;
+    service->alarm_proposed = true;
+    if (engine_propose(service->engine, &request, NULL, alarm_raised, service, &refusal) == 0)
+        service->alarm_proposed = false;
+}
+
+enum err_code quota_check(struct service *service, uint64_t cost)
+{
+    int64_t quota = service->config.quota_bytes;
+
+    if (cost == 0 || quota < 0 || engine_size(service->engine) + cost < (uint64_t)quota)
+        return ERR_OK;
+    raise_alarm(service);
+    return ERR_NO_SPACE;
+}
+
+bool service_turn(struct service *service)
+{
+    return maintenance_turn(service);
+}
+
+void service_tick(struct service *service)
+{
+    (void)service;
+}

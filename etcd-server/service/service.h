@@ -1,0 +1,32 @@
+/*
+ * service.h - the handlers behind the table of RPCs: shape checks, proposals, reads, answers.
+ *
+ * A handler takes a struct call (call.h), asks the engine, and answers through the call. It knows
+ * no door and no socket; which function handles which row is one table in service.c. Thread: core.
+ */
+#ifndef ETCD_SERVER_SERVICE_SERVICE_H
+#define ETCD_SERVER_SERVICE_SERVICE_H
+
+#include "etcd-server/engine/engine.h"
+#include "etcd-server/service/call.h"
+#include "etcd-server/service/metrics.h"
+
+#define SERVER_VERSION "3.5.30" /* the API level we report (design.md) */
+
+struct service_config {
+    struct engine *engine;   /* borrowed */
+    struct metrics *metrics; /* borrowed */
+    size_t max_txn_ops;
+    int64_t quota_bytes; /* negative = none */
+    bool strict_reconfig_check;
+};
+
+struct service *service_new(const struct service_config *config);
+void service_free(struct service *service); /* after every call has ended; NULL is fine */
+
+/* After the events of one turn; true: call again though nothing happens. */
+bool service_turn(struct service *service);
+/* Once per tick: what handlers do by time (lease expiry, alarms that the quota raises). */
+void service_tick(struct service *service);
+
+#endif

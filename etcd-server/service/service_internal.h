@@ -1,0 +1,52 @@
+/* service_internal.h - what the handlers share. Thread: core. */
+#ifndef ETCD_SERVER_SERVICE_SERVICE_INTERNAL_H
+#define ETCD_SERVER_SERVICE_SERVICE_INTERNAL_H
+
+#include "etcd-server/service/service.h"
+
+#define SNAPSHOT_STREAMS_MAX 4 /* each holds a thread of the pool and a read transaction */
+
+struct service {
+    struct service_config config;
+    struct engine *engine;
+    struct hash_kv *hashes; /* being made, a slice per turn */
+    unsigned snapshot_streams;
+    bool alarm_proposed; /* NOSPACE is on its way into the log */
+};
+
+typedef void service_handler(struct service *service, struct call *call);
+
+service_handler kv_range, kv_put, kv_delete_range, kv_txn, kv_compact;
+service_handler lease_grant, lease_revoke;
+service_handler cluster_member_list, cluster_member_add, cluster_member_remove,
+    cluster_member_update, cluster_member_promote;
+service_handler maintenance_alarm, maintenance_status, maintenance_defragment, maintenance_hash,
+    maintenance_hash_kv, maintenance_snapshot, maintenance_move_leader, maintenance_downgrade;
+
+bool maintenance_turn(
+    struct service *service); /* one slice of each hash; true: there is more to do */
+
+/* Refuse with the code's own text. */
+void call_refuse(struct call *call, enum err_code code);
+
+/*
+ * Propose; the answer of apply is the answer of the call. `request` lies in the call's arena.
+ * The call's cancel hook forgets the proposal.
+ */
+void call_propose(struct service *service, struct call *call,
+                  Etcdserverpb__InternalRaftRequest *request);
+/* Run `then` when a linearizable read may be answered; refusals are answered here. */
+void call_read(struct service *service, struct call *call,
+               void (*then)(struct service *service, struct call *call));
+/* An empty InternalRaftRequest from the call's arena; NULL: refused, the call has ended. */
+Etcdserverpb__InternalRaftRequest *call_raft_request(struct call *call);
+/* Zeroed memory from the call's arena; NULL: refused, the call has ended. */
+void *call_alloc(struct call *call, size_t bytes);
+
+/*
+ * The quota check in front of Put, Txn and LeaseGrant (api.md 10.3): ERR_NO_SPACE, and the alarm is
+ * raised, when the store plus `cost` is not below the quota. A cost of 0 always passes.
+ */
+enum err_code quota_check(struct service *service, uint64_t cost);
+
+#endif
