@@ -1,0 +1,97 @@
+/*
+ * main.c - etcd-server: read the settings, run the member, end as etcd does (cli.md 1.5, 1.10):
+ * 0 help and version, 1 cannot start or had to stop, 2 flag syntax, else killed by the signal that
+ * stopped it.
+ */
+#include "etcd-server/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+extern char **environ;
+
+#define TEXT_MAX_BYTES (1024 * 1024)
+
+static void print(FILE *stream, struct buf *text)
+{
+    (void)fwrite(text->data + text->start, 1, buf_used(text),
+                 stream); /* nobody to tell if it fails */
+}
+
+static int show(enum config_action action)
+{
+    struct buf usage = BUF_INIT(TEXT_MAX_BYTES), text = BUF_INIT(TEXT_MAX_BYTES);
+
+    if (action == CONFIG_VERSION) {
+        config_version(&text);
+    } else {
+        config_usage(&usage);
+        config_help(&text);
+    }
+    print(stderr, &usage);
+    print(stdout, &text);
+    buf_free(&usage);
+    buf_free(&text);
+    return fflush(stdout) == 0 ? 0 : 1;
+}
+
+/* What the user should know about the settings, a warning per line. */
+static void log_notes(struct buf *notes)
+{
+    char *text = xstrdup(buf_text(notes)), *line, *rest = text;
+
+    while ((line = strsep(&rest, "\n")) != NULL)
+        if (line[0] != '\0')
+            log_warn(line);
+    free(text);
+}
+
+/* The wait status of the process says which signal it was; as PID 1 a signal of its own has no
+ * effect. */
+static int end_by_signal(int number)
+{
+    if (number == 0 || getpid() == 1)
+        return 0;
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+    return 128 + number;
+}
+
+int main(int argc, char **argv)
+{
+    struct config config = {0};
+    enum config_action action = CONFIG_RUN;
+    struct buf notes = BUF_INIT(TEXT_MAX_BYTES), usage = BUF_INIT(TEXT_MAX_BYTES);
+    struct err err = ERR_INIT;
+    int exit_status = 1, signal_number = 0;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (config_load(argc, (const char *const *)argv, (const char *const *)environ, &config, &action,
+                    &notes, &exit_status, &err) < 0) {
+        fprintf(stderr, "%s%s\n", notes.data != NULL ? buf_text(&notes) : "", err.text);
+        if (exit_status == 2) {
+            config_usage(&usage);
+            print(stderr, &usage);
+        }
+        goto out;
+    }
+    if (action != CONFIG_RUN) {
+        exit_status = show(action);
+        goto out;
+    }
+    log_setup(config.level, config.format);
+    if (notes.data != NULL)
+        log_notes(&notes);
+    exit_status = 0;
+    if (server_run(&config, argc, (const char *const *)argv, &signal_number, &err) < 0) {
+        if (err.text[0] != '\0')
+            log_fatal("cannot serve", log_str("error", err.text));
+        exit_status = 1;
+    }
+out:
+    config_free(&config);
+    buf_free(&notes);
+    buf_free(&usage);
+    return exit_status != 0 ? exit_status : end_by_signal(signal_number);
+}

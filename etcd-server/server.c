@@ -1,0 +1,501 @@
+/*
+ * server.c - see server.h.
+ *
+ *   start:  data dir, lock -> log -> backend -> engine (replay) -> service, doors -> peer listener
+ *           -> campaign -> name published -> client listeners -> "ready to serve client requests"
+ *   stop:   listeners drain -> engine flushes to the backend -> loop ends -> threads end -> files
+ * close
+ */
+#include "etcd-server/server.h"
+#include "common/base/url.h"
+#include "common/tls/tls_auto.h"
+#include "etcd-server/host/notify.h"
+#include "etcd-server/server_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+#define NS_PER_MS 1000000
+#define LOCK_RETRY_MS 100
+#define LOCK_NOTICE_MS 5000
+
+/* ---- files ---- */
+
+/* As etcd: wait for another process to let go of the directory, and say so. */
+static int open_dir(struct server *server, struct err *err)
+{
+    const char *wal_dir = server->config->wal_dir[0] != '\0' ? server->config->wal_dir : NULL;
+    uint64_t waited_ms = 0;
+
+    while (datadir_open(fs_posix(), server->config->data_dir, wal_dir, &server->dir, err) < 0) {
+        struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * NS_PER_MS};
+
+        if (err->code != ERR_LOCKED)
+            return -1;
+        if (waited_ms % LOCK_NOTICE_MS == 0)
+            log_warn("the data directory is in use by another process, waiting for it",
+                     log_str("data-dir", server->config->data_dir), log_str("error", err->text));
+        if (nanosleep(&pause, NULL) < 0 && errno == EINTR) {
+            err_set(err, ERR_LOCKED, "interrupted while another process holds %s",
+                    server->config->data_dir);
+            return -1;
+        }
+        waited_ms += LOCK_RETRY_MS;
+    }
+    return 0;
+}
+
+static char *join(const struct option_list *list)
+{
+    struct buf text = BUF_INIT(BUF_UNLIMITED);
+    char *joined;
+
+    for (size_t i = 0; i < list->count; i++)
+        buf_printf(&text, "%s%s", i != 0 ? "," : "", list->items[i]);
+    joined = xstrdup(buf_text(&text));
+    buf_free(&text);
+    return joined;
+}
+
+static int open_files(struct server *server, struct err *err)
+{
+    const struct config *config = server->config;
+    struct backend_options backend = {.no_fsync = config->unsafe_no_fsync};
+    char *advertised = join(&config->initial_advertise_peer_urls);
+    struct boot_config boot = {.dir = &server->dir,
+                               .name = config->name,
+                               .initial_cluster = config->initial_cluster,
+                               .token = config->initial_cluster_token,
+                               .advertised_peer_urls = advertised};
+    bool is_new = false;
+    int rc = -1;
+
+    if (open_dir(server, err) < 0 || boot_is_new(&server->dir, &is_new, err) < 0 ||
+        (is_new && config_unsupported(config, err) < 0) ||
+        boot_open_log(&boot, &server->boot, err) < 0)
+        goto out;
+    if (!server->boot.created)
+        log_info("server has been already initialized", log_str("data-dir", config->data_dir));
+    if (server->boot.log.torn_bytes != 0)
+        log_warn("repaired the torn end of the log", log_u64("bytes", server->boot.log.torn_bytes));
+    rc = boot_open_backend(&server->dir, server->boot.snapshot.meta.index, &backend,
+                           &server->backend, err);
+out:
+    free(advertised);
+    return rc;
+}
+
+/* ---- engine ---- */
+
+static int start_engine(struct server *server, struct err *err)
+{
+    const struct config *config = server->config;
+    struct machine_config machine = {.loop = server->loop,
+                                     .wal = server->boot.wal,
+                                     .backend = server->backend,
+                                     .dir = &server->dir,
+                                     .log_writer = {.fs = server->dir.fs,
+                                                    .snap_dir = server->dir.snap,
+                                                    .max_snapshots = config->max_snapshots,
+                                                    .max_wals = config->max_wals,
+                                                    .no_fsync = config->unsafe_no_fsync}};
+    struct engine_config engine = {
+        .backend = server->backend,
+        .member_id = server->boot.log.metadata.node_id,
+        .cluster_id = server->boot.log.metadata.cluster_id,
+        .election_ticks = (unsigned)(config->election_timeout_ms / config->heartbeat_interval_ms),
+        .tick_ms = (unsigned)config->heartbeat_interval_ms,
+        .max_request_bytes = config->max_request_bytes,
+        .quota_bytes = config->quota_backend_bytes,
+        .snapshot_count = config->snapshot_count,
+        .batch_interval_ms = (uint64_t)config->backend_batch_interval_ns / NS_PER_MS,
+        .batch_limit = (uint64_t)config->backend_batch_limit,
+        .compaction_batch = (uint64_t)config->compaction_batch_limit,
+        .compaction_sleep_ms = (uint64_t)config->compaction_sleep_interval_ns / NS_PER_MS,
+        .name = config->name,
+        .client_urls = (const char *const *)config->advertise_client_urls.items,
+        .client_url_count = config->advertise_client_urls.count,
+        .hard_state = server->boot.log.hard_state,
+        .snapshot = server->boot.snapshot.meta,
+        .snapshot_data = server->boot.snapshot.data,
+        .entries = server->boot.log.entries,
+        .entry_count = server->boot.log.entry_count};
+
+    if (machine_new(&machine, &server->machine, err) < 0)
+        return -1;
+    server->boot.wal = NULL; /* the machine's now */
+    engine.host = machine_host(server->machine);
+    if (engine_new(&engine, &server->engine, err) < 0)
+        return -1;
+    machine_set_engine(server->machine, server->engine);
+    boot_free(&server->boot);
+    log_info("starting an etcd server", log_hex("member-id", engine.member_id),
+             log_hex("cluster-id", engine.cluster_id), log_str("etcd-version", ETCD_VERSION),
+             log_str("suite-version", SUITE_VERSION), log_str("name", config->name),
+             log_str("data-dir", config->data_dir),
+             log_u64("applied-index", engine_applied_index(server->engine)),
+             log_i64("revision", mvcc_revision(engine_mvcc(server->engine))));
+    return 0;
+}
+
+static void start_service(struct server *server)
+{
+    const struct config *config = server->config;
+    struct service_config service = {.engine = server->engine,
+                                     .metrics = &server->metrics,
+                                     .max_txn_ops = config->max_txn_ops,
+                                     .quota_bytes = config->quota_backend_bytes,
+                                     .strict_reconfig_check = config->strict_reconfig_check};
+    enum autocompact_mode mode = config->compaction == COMPACTION_PERIODIC   ? AUTOCOMPACT_PERIODIC
+                                 : config->compaction == COMPACTION_REVISION ? AUTOCOMPACT_REVISION
+                                                                             : AUTOCOMPACT_OFF;
+    uint64_t retention = (uint64_t)MAX(config->compaction_retention, 0);
+
+    server->service = service_new(&service);
+    server->autocompact = autocompact_new(
+        server->engine, mode, mode == AUTOCOMPACT_PERIODIC ? retention / NS_PER_MS : retention);
+}
+
+/* ---- doors ---- */
+
+static void start_doors(struct server *server)
+{
+    const struct config *config = server->config;
+    struct gateway_config gateway = {.service = server->service,
+                                     .start = service_start,
+                                     .cancel = service_cancel,
+                                     .metrics = &server->metrics,
+                                     .max_message_bytes =
+                                         config->max_request_bytes + REQUEST_OVERHEAD_BYTES};
+    struct ops_env ops = server_ops_env(server);
+    struct peer_env peer;
+    struct client_config client = {.cors = (const char *const *)config->cors.items,
+                                   .cors_count = config->cors.count,
+                                   .hosts = (const char *const *)config->host_whitelist.items,
+                                   .host_count = config->host_whitelist.count};
+    bool split = config->listen_client_http_urls.count != 0;
+
+    if (config->enable_grpc_gateway)
+        server->gateway = gateway_new(&gateway);
+    server->ops = ops_new(&ops);
+    peer = server_peer_env(server);
+    client.ops = server->ops;
+    server->metrics_client = client_new(&client);
+    client.gateway = server->gateway;
+    server->http_client = client_new(&client);
+    if (split) { /* HTTP has ports of its own: the client URLs are left to gRPC */
+        client.gateway = NULL;
+        client.ops = NULL;
+    }
+    server->client = client_new(&client);
+    server->peer = peer_door_new(&peer);
+    http1_door_init(&server->client_door, client_handler(server->client));
+    http1_door_init(&server->http_door, client_handler(server->http_client));
+    http1_door_init(&server->metrics_door, client_handler(server->metrics_client));
+    http1_door_init(&server->peer_door, peer_door_handler(server->peer));
+}
+
+/* ---- TLS ---- */
+
+static struct tls_list list_of(const struct option_list *list)
+{
+    return (struct tls_list){(const char *const *)list->items, list->count};
+}
+
+static bool wants_tls(const struct option_list *urls)
+{
+    for (size_t i = 0; i < urls->count; i++)
+        if (strncmp(urls->items[i], "https:", 6) == 0 || strncmp(urls->items[i], "unixs:", 6) == 0)
+            return true;
+    return false;
+}
+
+/* The self-signed pair of --auto-tls for the hosts of `urls`. */
+static int auto_pair(const struct server *server, const char *kind, const struct option_list *urls,
+                     char **cert, char **key, struct err *err)
+{
+    const char **hosts = xalloc(urls->count * sizeof(*hosts));
+    struct url *parsed = xalloc(urls->count * sizeof(*parsed));
+    struct tls_list list = {hosts, 0};
+    bool made = false;
+    int rc = 0;
+
+    for (size_t i = 0; i < urls->count && rc == 0; i++) {
+        rc = url_parse(urls->items[i], &parsed[i], err);
+        if (rc == 0 && url_is_tls(&parsed[i]))
+            hosts[list.count++] = parsed[i].host;
+    }
+    if (rc == 0)
+        rc = tls_auto_pair(server->config->data_dir, kind, list,
+                           (unsigned)server->config->self_signed_cert_validity_years,
+                           (int64_t)time(NULL), cert, key, &made, err);
+    if (rc == 0 && made)
+        log_info("made a self-signed certificate", log_str("path", *cert));
+    for (size_t i = 0; i < urls->count; i++)
+        url_fini(&parsed[i]);
+    free(parsed);
+    free(hosts);
+    return rc;
+}
+
+static int make_context(const struct server *server, struct tls_config *tls, bool make_own,
+                        const char *kind, const struct option_list *urls,
+                        struct tls_context **context, struct err *err)
+{
+    const struct config *config = server->config;
+    char *cert = NULL, *key = NULL;
+    int rc = 0;
+
+    tls->role = TLS_SERVER;
+    tls->cipher_suites = list_of(&config->cipher_suites);
+    tls->min_version = config->tls_min_version;
+    tls->max_version = config->tls_max_version;
+    if (tls->cert_file[0] == '\0' && make_own) {
+        rc = auto_pair(server, kind, urls, &cert, &key, err);
+        tls->cert_file = cert;
+        tls->key_file = key;
+    }
+    if (rc == 0)
+        rc = tls_context_new(tls, context, err);
+    if (rc == 0)
+        log_info("TLS is on", log_str("listener", kind),
+                 log_str("certificate", tls_context_describe(*context)));
+    free(cert);
+    free(key);
+    return rc;
+}
+
+static int start_tls(struct server *server, struct err *err)
+{
+    static const char *const protocols[] = {"http/1.1"};
+    const struct config *config = server->config;
+    struct tls_config client = {.cert_file = config->cert_file,
+                                .key_file = config->key_file,
+                                .ca_file = config->trusted_ca_file,
+                                .crl_file = config->client_crl_file,
+                                .client_cert_auth = config->client_cert_auth,
+                                .allowed_hostnames = list_of(&config->client_cert_allowed_hostname),
+                                .alpn = {protocols, ARRAY_LEN(protocols)}};
+    struct tls_config peer = {.cert_file = config->peer_cert_file,
+                              .key_file = config->peer_key_file,
+                              .ca_file = config->peer_trusted_ca_file,
+                              .crl_file = config->peer_crl_file,
+                              .client_cert_auth = config->peer_client_cert_auth,
+                              .allowed_cns = list_of(&config->peer_cert_allowed_cn),
+                              .allowed_hostnames = list_of(&config->peer_cert_allowed_hostname),
+                              .alpn = {protocols, ARRAY_LEN(protocols)}};
+
+    if ((wants_tls(&config->listen_client_urls) || wants_tls(&config->listen_client_http_urls) ||
+         wants_tls(&config->listen_metrics_urls)) &&
+        make_context(server, &client, config->auto_tls, "client", &config->listen_client_urls,
+                     &server->client_tls, err) < 0)
+        return -1;
+    if (wants_tls(&config->listen_peer_urls) &&
+        make_context(server, &peer, config->peer_auto_tls, "peer", &config->listen_peer_urls,
+                     &server->peer_tls, err) < 0)
+        return -1;
+    return 0;
+}
+
+/* ---- listeners ---- */
+
+static int listen_all(struct server *server, const struct option_list *urls, const char *name,
+                      struct tls_context *tls, struct http1_door *door, struct err *err)
+{
+    for (size_t i = 0; i < urls->count; i++) {
+        struct net_listener_config listener = {.url = urls->items[i],
+                                               .name = name,
+                                               .tls = tls,
+                                               .door = http1_link_door(door),
+                                               .reuse_port = server->config->socket_reuse_port,
+                                               .reuse_address =
+                                                   server->config->socket_reuse_address};
+
+        if (net_listen(server->net, &listener, NULL, err) < 0)
+            return -1;
+        log_info("now serving", log_str("listener", name), log_str("url", urls->items[i]));
+    }
+    return 0;
+}
+
+static int serve_clients(struct server *server, struct err *err)
+{
+    const struct config *config = server->config;
+    struct err notice = ERR_INIT;
+
+    if (listen_all(server, &config->listen_client_urls, "client", server->client_tls,
+                   &server->client_door, err) < 0 ||
+        listen_all(server, &config->listen_client_http_urls, "client", server->client_tls,
+                   &server->http_door, err) < 0 ||
+        listen_all(server, &config->listen_metrics_urls, "metrics", server->client_tls,
+                   &server->metrics_door, err) < 0)
+        return -1;
+    for (size_t i = 0; i < config->listen_client_urls.count; i++) {
+        if (strncmp(config->listen_client_urls.items[i], "http:", 5) == 0)
+            log_warn("serving client traffic insecurely; this is strongly discouraged!",
+                     log_str("address", config->listen_client_urls.items[i]));
+        else
+            log_info("serving client traffic securely",
+                     log_str("address", config->listen_client_urls.items[i]));
+    }
+    log_info("ready to serve client requests");
+    if (notify_send("READY=1", &notice) < 0)
+        log_warn("cannot notify systemd", log_str("error", notice.text));
+    server->serving = true;
+    return 0;
+}
+
+/* ---- the loop ---- */
+
+static void fail(struct server *server, const struct err *err)
+{
+    server->failure = *err;
+    loop_stop(server->loop);
+}
+
+static void on_turn_end(void *arg)
+{
+    struct server *server = arg;
+    struct err err = ERR_INIT;
+    uint64_t wake_ms;
+
+    engine_turn(server->engine);
+    wake_ms = engine_wake_at(server->engine);
+    if (service_turn(server->service))
+        wake_ms = loop_now_ms();
+    loop_timer_set(server->wake_timer, wake_ms != UINT64_MAX ? MAX(wake_ms, 1) : 0);
+    if (!server->serving && !server->stopping && engine_ready(server->engine) &&
+        serve_clients(server, &err) < 0)
+        fail(server, &err);
+    if (server->drained && engine_idle(server->engine))
+        loop_stop(server->loop);
+}
+
+static void on_wake(void *arg)
+{
+    (void)arg; /* the end of this turn does the work */
+}
+
+static void on_tick(void *arg)
+{
+    struct server *server = arg;
+    uint64_t now_ms = loop_now_ms();
+
+    engine_tick(server->engine);
+    service_tick(server->service);
+    autocompact_tick(server->autocompact, now_ms);
+    server->next_tick_ms =
+        MAX(server->next_tick_ms + server->config->heartbeat_interval_ms, now_ms + 1);
+    loop_timer_set(server->tick_timer, server->next_tick_ms);
+}
+
+static void on_drained(void *arg)
+{
+    struct server *server = arg;
+
+    server->drained = true;
+    engine_flush(server->engine);
+}
+
+static void stop(struct server *server, int number)
+{
+    if (server->stopping) {
+        log_warn("stopping already; once more to stop at once");
+        loop_stop(server->loop);
+        return;
+    }
+    server->stopping = true;
+    server->signal_number = number;
+    log_info("closing etcd server", log_str("name", server->config->name),
+             log_i64("signal", number));
+    net_shutdown(server->net, on_drained, server);
+}
+
+static void on_sigterm(void *arg)
+{
+    stop(arg, SIGTERM);
+}
+
+static void on_sigint(void *arg)
+{
+    stop(arg, SIGINT);
+}
+
+static int run(struct server *server, struct err *err)
+{
+    server->tick_timer = loop_timer_new(server->loop, on_tick, server);
+    server->wake_timer = loop_timer_new(server->loop, on_wake, server);
+    server->signals[0] = loop_signal_new(server->loop, SIGTERM, on_sigterm, server);
+    server->signals[1] = loop_signal_new(server->loop, SIGINT, on_sigint, server);
+    if (listen_all(server, &server->config->listen_peer_urls, "peer", server->peer_tls,
+                   &server->peer_door, err) < 0)
+        return -1;
+    loop_at_turn_end(server->loop, LOOP_PHASE_ENGINE, on_turn_end, server);
+    server->next_tick_ms = loop_now_ms() + server->config->heartbeat_interval_ms;
+    loop_timer_set(server->tick_timer, server->next_tick_ms);
+    engine_campaign(server->engine);
+    loop_run(server->loop);
+    if (server->failure.code != ERR_OK) {
+        *err = server->failure;
+        return -1;
+    }
+    if (machine_failed(server->machine)) {
+        err_set(err, ERR_IO, "%s", ""); /* said already */
+        return -1;
+    }
+    log_info("closed etcd server", log_str("name", server->config->name));
+    return 0;
+}
+
+static void take_apart(struct server *server)
+{
+    net_free(server->net);
+    for (size_t i = 0; i < ARRAY_LEN(server->signals); i++)
+        loop_signal_free(server->signals[i]);
+    loop_timer_free(server->tick_timer);
+    loop_timer_free(server->wake_timer);
+    if (server->engine != NULL)
+        engine_fail(server->engine); /* whoever waits still gets an answer that nobody reads */
+    machine_free(server->machine);
+    autocompact_free(server->autocompact);
+    service_free(server->service);
+    peer_door_free(server->peer);
+    client_free(server->client);
+    client_free(server->http_client);
+    client_free(server->metrics_client);
+    gateway_free(server->gateway);
+    ops_free(server->ops);
+    engine_free(server->engine);
+    backend_close(server->backend);
+    boot_free(&server->boot);
+    datadir_close(&server->dir);
+    tls_context_free(server->client_tls);
+    tls_context_free(server->peer_tls);
+    loop_free(server->loop);
+    free(server->peer_members);
+}
+
+int server_run(const struct config *config, int argc, const char *const *argv, int *signal_number,
+               struct err *err)
+{
+    struct server *server = xalloc(sizeof(*server));
+    int rc = -1;
+
+    server->config = config;
+    server->argc = argc;
+    server->argv = argv;
+    server->start_unix_s = (int64_t)time(NULL);
+    if (start_tls(server, err) < 0 || loop_new(&server->loop, err) < 0 ||
+        open_files(server, err) < 0 || start_engine(server, err) < 0)
+        goto out;
+    start_service(server);
+    start_doors(server);
+    server->net = net_new(server->loop);
+    rc = run(server, err);
+    *signal_number = server->signal_number;
+out:
+    take_apart(server);
+    free(server);
+    return rc;
+}

@@ -1,0 +1,59 @@
+/* server_internal.h - what server.c (life) and server_env.c (what the doors ask) share. Thread:
+ * core. */
+#ifndef ETCD_SERVER_SERVER_INTERNAL_H
+#define ETCD_SERVER_SERVER_INTERNAL_H
+
+#include "common/storage/datadir.h"
+#include "etcd-server/config.h"
+#include "etcd-server/doors/client.h"
+#include "etcd-server/doors/gateway.h"
+#include "etcd-server/doors/http1.h"
+#include "etcd-server/doors/ops.h"
+#include "etcd-server/doors/peer.h"
+#include "etcd-server/host/boot.h"
+#include "etcd-server/host/loop.h"
+#include "etcd-server/host/machine.h"
+#include "etcd-server/host/net.h"
+#include "etcd-server/service/autocompact.h"
+#include "etcd-server/service/service.h"
+
+struct server {
+    const struct config *config;
+    int argc;
+    const char *const *argv;
+
+    struct loop *loop;
+    struct datadir dir;
+    struct boot boot;
+    struct backend *backend;
+    struct machine *machine;
+    struct engine *engine;
+    struct service *service;
+    struct autocompact *autocompact;
+    struct metrics metrics;
+
+    struct gateway *gateway;
+    struct ops *ops;
+    struct client *client, *http_client, *metrics_client; /* of client, client-http, metrics URLs */
+    struct peer_door *peer;
+    struct http1_door client_door, http_door, metrics_door, peer_door;
+    struct net *net;
+    struct tls_context *client_tls, *peer_tls; /* NULL: no certificates */
+
+    struct loop_timer *tick_timer, *wake_timer;
+    struct loop_signal *signals[2];
+    uint64_t next_tick_ms;
+    int64_t start_unix_s;
+    int signal_number;
+    bool serving; /* client listeners are open */
+    bool stopping;
+    bool drained;       /* every connection is gone */
+    struct err failure; /* why the loop ended, when nobody asked for it */
+
+    struct peer_member *peer_members; /* owned; what peer_env gave last */
+};
+
+struct ops_env server_ops_env(struct server *server);
+struct peer_env server_peer_env(struct server *server);
+
+#endif
