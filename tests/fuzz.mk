@@ -23,7 +23,7 @@ fuzz:
 	$(MAKE) CC=clang SAN=address,undefined,fuzzer-no-link B=$(FUZZ_B) $(FUZZ_BIN:%=%.run)
 $(FUZZ_BIN): $(FUZZ_B)/%: $(FUZZ_B)/obj/%.o $(TESTLIB_O) $(LIB_SERVER) $(LIB_COMMON)
 	@mkdir -p $(@D)
-	clang -fsanitize=address,undefined,fuzzer -o $@ $(filter %.o,$^) $(LIB_SERVER) $(LIB_COMMON) $(LIBS_etcd-server) $(LIBS_common)
+	clang -fsanitize=address,undefined,fuzzer -o $@ $(filter-out %/replay.o,$(filter %.o,$^)) $(LIB_SERVER) $(LIB_COMMON) $(LIBS_etcd-server) $(LIBS_common)
 $(FUZZ_BIN:%=%.run): %.run: %
 	@name=$$(basename $< _fuzz); mkdir -p $(FUZZ_B)/corpus/$$name; \
 	$< -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ_B)/$$name- -print_final_stats=1 \
