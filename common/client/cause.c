@@ -238,7 +238,10 @@ void cause_tell(const struct cause_facts *facts, struct client_failure *failure,
         tell_timeout(facts, failure, err);
     else if (facts->code == CURLE_COULDNT_CONNECT)
         tell_connect(facts, failure, err);
-    else if (facts->phase == PHASE_ANSWER) {
+    else if (facts->code == CURLE_UNSUPPORTED_PROTOCOL || facts->code == CURLE_WEIRD_SERVER_REPLY) {
+        err_set(err, ERR_NET, "%s: what listens there does not speak HTTP", typed);
+        hint(failure, "Is this the client port of the server? Check --endpoints.");
+    } else if (facts->phase == PHASE_ANSWER) {
         err_set(err, ERR_NET, "%s: the connection ended before the answer was complete: %s", typed,
                 facts->curl_text);
         hint(failure,

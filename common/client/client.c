@@ -369,7 +369,9 @@ static int parse_answer(struct answer *answer, struct arena *arena, ProtobufCMes
 
     if (answer->row->kind != RPC_UNARY) /* keep-alive --once: the first line of a stream */
         text = answer_result(text);
-    if (pbjson_parse(answer->row->response, text, NULL, arena, response, &cause) == 0)
+    if (text.size == 0) /* an empty message is {}: nothing at all was not said by the server */
+        err_set(&cause, ERR_FORMAT, "it is empty");
+    else if (pbjson_parse(answer->row->response, text, NULL, arena, response, &cause) == 0)
         return 0;
     answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
     err_set(err, cause.code, "%s: the answer is not what %s answers: %s", answer->endpoint->typed,
@@ -607,6 +609,9 @@ static bool take_line(struct answer *answer, struct slice line)
     answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
     if (pbjson_parse(answer->row->response, text, NULL, &arena, &message, answer->err) == 0)
         rc = answer->each(answer->arg, message, answer->err);
+    else
+        err_prefix(answer->err, "%s: the answer is not what %s answers", answer->endpoint->typed,
+                   answer->row->method);
     arena_free(&arena);
     answer->failed = rc < 0;
     answer->ended = rc > 0;

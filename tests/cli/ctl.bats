@@ -4,7 +4,8 @@
 
 setup_file() {
     export DIR=$BATS_FILE_TMPDIR
-    export PORT=$((31000 + RANDOM % 8000))
+    export PORT
+    PORT=$(free_ports 8)
     cd "$DIR" || return 1
     make_certs
     start plain http "$PORT"
@@ -29,6 +30,19 @@ teardown_file() {
 
 setup() {
     cd "$BATS_TEST_TMPDIR" || return 1
+}
+
+# free_ports COUNT - the first of so many ports in a row on which nothing listens; below the range
+# from which the kernel takes ports for connections
+free_ports() {
+    local first port
+    while first=$((24000 + RANDOM % 8000)); do
+        for ((port = first; port < first + $1; port++)); do
+            ! (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null || continue 2
+        done
+        echo "$first"
+        return
+    done
 }
 
 # start NAME SCHEME PORT FLAG...
