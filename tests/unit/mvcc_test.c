@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -116,12 +117,310 @@ static void ranges_of_keys(void **state)
     expect(store, "a", "z", "a=a d=d (2)");
 }
 
+static ProtobufCBinaryData zero_byte(void)
+{
+    return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t) "", .len = 1};
+}
+
+/* c was made first, a changed last, b has the most versions. */
+static void put_abc(struct store *store)
+{
+    put(store, "c", "1"); /* 2 */
+    put(store, "b", "3"); /* 3 */
+    put(store, "a", "2"); /* 4 */
+    put(store, "b", "3"); /* 5 */
+    put(store, "b", "3"); /* 6 */
+    put(store, "a", "2"); /* 7 */
+}
+
+static void sorting_by_every_target(void **state)
+{
+    struct store *store = *state;
+    Etcdserverpb__RangeRequest request = range_request("a", "z");
+    static const char *const ascending[] = {"a=2 b=3 c=1 (3)", "c=1 a=2 b=3 (3)", "c=1 b=3 a=2 (3)",
+                                            "c=1 b=3 a=2 (3)", "c=1 a=2 b=3 (3)"};
+    static const char *const descending[] = {"c=1 b=3 a=2 (3)", "b=3 a=2 c=1 (3)",
+                                             "a=2 b=3 c=1 (3)", "a=2 b=3 c=1 (3)",
+                                             "b=3 a=2 c=1 (3)"};
+
+    put_abc(store);
+    for (int target = 0; target <= 4; target++) {
+        request.sort_target = (Etcdserverpb__RangeRequest__SortTarget)target;
+        request.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__ASCEND;
+        expect_range(store, &request, ascending[target]);
+        request.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE;
+        expect_range(store, &request, ascending[target]);
+        request.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+        expect_range(store, &request, descending[target]);
+    }
+    request.sort_target = ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VERSION;
+    request.revision = 4; /* all are version 1: equals come in order of keys */
+    expect_range(store, &request, "a=2 b=3 c=1 (3)");
+}
+
+static void a_limit_cuts_and_says_so(void **state)
+{
+    struct store *store = *state;
+    Etcdserverpb__RangeRequest request = range_request("a", "z");
+
+    put_abc(store);
+    request.limit = 2;
+    expect_range(store, &request, "a=2 b=3 (3+)");
+    request.limit = 3;
+    expect_range(store, &request, "a=2 b=3 c=1 (3)");
+    request.limit = -1;
+    expect_range(store, &request, "a=2 b=3 c=1 (3)");
+    request.limit = INT64_MAX;
+    expect_range(store, &request, "a=2 b=3 c=1 (3)");
+    request.limit = 1;
+    request.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+    expect_range(store, &request, "c=1 (3+)");
+    /* The quirk: limit + 1 keys in order of keys, these sorted, the first `limit` of them. */
+    request.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE;
+    request.sort_target = ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__CREATE;
+    expect_range(store, &request, "b=3 (3+)");
+    request.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__ASCEND;
+    expect_range(store, &request, "c=1 (3+)");
+    request.count_only = true;
+    expect_range(store, &request, "(3)");
+}
+
+static void filters_come_before_the_limit(void **state)
+{
+    struct store *store = *state;
+    Etcdserverpb__RangeRequest request = range_request("a", "z");
+
+    put_abc(store);
+    request.min_mod_revision = 6;
+    expect_range(store, &request, "a=2 b=3 (3)");
+    request.limit = 2;
+    expect_range(store, &request, "a=2 b=3 (3)");
+    request.limit = 1;
+    expect_range(store, &request, "a=2 (3+)");
+    request.min_mod_revision = 0;
+    request.max_create_revision = 3;
+    expect_range(store, &request, "b=3 (3+)");
+    request.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+    expect_range(store, &request, "c=1 (3+)");
+    request.min_create_revision = 3;
+    expect_range(store, &request, "b=3 (3)");
+    request.revision = 4; /* b was version 1 then: the create revision comes from the record */
+    expect_range(store, &request, "b=3 (3)");
+    request.max_mod_revision = 2;
+    expect_range(store, &request, "(3)");
+}
+
+static void ranges_refuse_what_is_gone_or_to_come(void **state)
+{
+    struct store *store = *state;
+    Etcdserverpb__RangeRequest request = range_request("a", NULL);
+    struct mvcc_range *range;
+
+    put_abc(store);
+    assert_int_equal(mvcc_apply_compact(store->mvcc, 8), ERR_FUTURE_REV);
+    assert_int_equal(mvcc_apply_compact(store->mvcc, 5), ERR_OK);
+    assert_int_equal(mvcc_apply_compact(store->mvcc, 5), ERR_COMPACTED);
+    request.revision = 8;
+    assert_int_equal(mvcc_range_start(store->mvcc, &request, &range), ERR_FUTURE_REV);
+    request.revision = 4;
+    assert_int_equal(mvcc_range_start(store->mvcc, &request, &range), ERR_COMPACTED);
+    request.revision = 5;
+    expect_range(store, &request, "a=2 (1)");
+    store_compact_all(store);
+    store_restart(store);
+    expect_range(store, &request, "a=2 (1)");
+    assert_int_equal(mvcc_compact_revision(store->mvcc), 5);
+    request.revision = -3;
+    expect_range(store, &request, "a=2 (1)");
+    request.sort_target = (Etcdserverpb__RangeRequest__SortTarget)5;
+    assert_int_equal(mvcc_range_start(store->mvcc, &request, &range), ERR_INVALID_SORT_OPTION);
+    assert_int_equal(mvcc_check_range(&request), ERR_INVALID_SORT_OPTION);
+}
+
+static void keys_only_strips_the_value(void **state)
+{
+    struct store *store = *state;
+    Etcdserverpb__RangeRequest request = range_request("a", "b");
+
+    put_abc(store);
+    request.keys_only = true;
+    expect_range(store, &request, "a= (1)");
+    request.range_end = zero_byte();
+    expect_range(store, &request, "a= b= c= (3)");
+    request.key = zero_byte();
+    expect_range(store, &request, "a= b= c= (3)");
+}
+
+#define MANY 5000
+
+/* A large range is read a few at a time while its keys change, go, are compacted away. */
+static void a_slow_reader_sees_one_revision(void **state)
+{
+    struct store *store = *state;
+    Etcdserverpb__RangeRequest request = range_request("k", "l");
+    struct mvcc_range *range;
+    struct slice key_value;
+    char key[16];
+
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(key, sizeof(key), "k%05d", i); /* fits */
+        put(store, key, "old");
+    }
+    request.revision = MANY / 2 + 1;
+    assert_int_equal(mvcc_range_start(store->mvcc, &request, &range), ERR_OK);
+    assert_int_equal(mvcc_range_count(range), MANY / 2);
+    for (int i = 0; i < MANY / 2; i++) {
+        struct stored stored;
+
+        assert_true(mvcc_range_next(range, &key_value));
+        assert_true(stored_decode(key_value, &stored));
+        (void)snprintf(key, sizeof(key), "k%05d", i); /* fits */
+        assert_true(slice_equal(stored.key, slice_text(key)));
+        assert_true(slice_equal(stored.value, SLICE_LITERAL("old")));
+        (void)snprintf(key, sizeof(key), "k%05d", MANY - 1 - i); /* fits */
+        if (i % 3 == 0)
+            put(store, key, "new");
+        else
+            assert_int_equal(store_delete(store, key, NULL), 1);
+        if (i == MANY / 4)
+            assert_int_equal(mvcc_apply_compact(store->mvcc, mvcc_revision(store->mvcc)), ERR_OK);
+        assert_int_equal(mvcc_compact_step(store->mvcc, 100), false);
+        if (i % 500 == 0)
+            store_commit(store);
+    }
+    assert_false(mvcc_range_next(range, &key_value));
+    assert_false(mvcc_range_more(range));
+    assert_true(mvcc_compacting(store->mvcc));
+    mvcc_range_free(range);
+    store_compact_all(store);
+    assert_true(mvcc_stats(store->mvcc).compacted_keys > 0);
+}
+
+static void leases_follow_puts_and_deletions(void **state)
+{
+    struct store *store = *state;
+    Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Etcdserverpb__PutResponse *response;
+    struct slice key = SLICE_LITERAL("k");
+
+    request.key = store_bytes("k");
+    request.lease = 7;
+    assert_int_equal(mvcc_apply_put(store->mvcc, &request, NULL, &response), ERR_LEASE_NOT_FOUND);
+    assert_int_equal(mvcc_revision(store->mvcc), 1);
+    store_add_lease(store, 7);
+    store_add_lease(store, 8);
+    assert_int_equal(mvcc_apply_put(store->mvcc, &request, NULL, &response), ERR_OK);
+    assert_int_equal(store->attached, 1);
+    assert_int_equal(mvcc_apply_put(store->mvcc, &request, NULL, &response), ERR_OK);
+    assert_int_equal(store->attached, 1);
+    request.lease = 0;
+    request.ignore_lease = true;
+    assert_int_equal(mvcc_apply_put(store->mvcc, &request, NULL, &response), ERR_OK);
+    assert_int_equal(store->detached, 0);
+    request.ignore_lease = false;
+    request.lease = 8;
+    assert_int_equal(mvcc_apply_put(store->mvcc, &request, NULL, &response), ERR_OK);
+    assert_int_equal(store->attached, 2);
+    assert_int_equal(store->detached, 1);
+    store->attached = 0;
+    store_restart(store);
+    assert_int_equal(store->attached, 1);
+    assert_int_equal(store->last_lease, 8);
+    mvcc_apply_delete_keys(store->mvcc, &key, 1);
+    assert_int_equal(store->detached, 2);
+    assert_int_equal(mvcc_revision(store->mvcc), 6);
+    mvcc_apply_delete_keys(store->mvcc, &key, 1);
+    assert_int_equal(mvcc_revision(store->mvcc), 6);
+    request.lease = 0;
+    request.ignore_value = true;
+    assert_int_equal(mvcc_apply_put(store->mvcc, &request, NULL, &response), ERR_KEY_NOT_FOUND);
+}
+
+/* What `snapshot restore --bump-revision --mark-compacted` leaves (formats.md 3.4). */
+static void a_bumped_file_is_compacted_at_its_new_revision(void **state)
+{
+    struct store *store = *state;
+    Etcdserverpb__RangeRequest request = range_request("a", "z");
+    struct mvcc_range *range;
+    uint8_t key[REVISION_BYTES_MAX];
+    struct slice bumped;
+
+    put_abc(store);
+    bumped = slice_of(key, revision_encode((struct revision){.main = 1007}, false, key));
+    batch_put(store->batch, BUCKET_KEY, bumped, SLICE_EMPTY);
+    batch_put(store->batch, BUCKET_META, slice_text("scheduledCompactRev"), bumped);
+    store_restart(store);
+    assert_int_equal(mvcc_revision(store->mvcc), 1007);
+    assert_true(mvcc_compacting(store->mvcc));
+    request.revision = 1006;
+    assert_int_equal(mvcc_range_start(store->mvcc, &request, &range), ERR_COMPACTED);
+    store_compact_all(store);
+    store_restart(store);
+    assert_false(mvcc_compacting(store->mvcc));
+    assert_int_equal(mvcc_compact_revision(store->mvcc), 1007);
+    expect(store, "a", "z", "a=2 b=3 c=1 (3)");
+    put(store, "d", "4");
+    assert_int_equal(mvcc_revision(store->mvcc), 1008);
+}
+
+static void expect_damaged(struct slice key, struct slice value, const char *word)
+{
+    struct err err = ERR_INIT;
+    struct store store, second;
+
+    store_init(&store);
+    put_abc(&store);
+    batch_put(store.batch, BUCKET_KEY, key, value);
+    store_commit(&store);
+    store_init(&second);
+    assert_int_equal(mvcc_restore(second.mvcc, store.view->read, &err), -1);
+    assert_int_equal(err.code, ERR_DAMAGED);
+    assert_non_null(strstr(err.text, word));
+    store_fini(&second);
+    store_fini(&store);
+}
+
+static void damaged_records_are_named(void **state)
+{
+    uint8_t key[REVISION_BYTES_MAX];
+    struct revision revision = {.main = 9, .sub = 1};
+    size_t size = revision_encode(revision, false, key);
+
+    (void)state;
+    expect_damaged(slice_of(key, size - 1), SLICE_EMPTY, "7.0");
+    expect_damaged(slice_of(key, size),
+                   SLICE_LITERAL("\x0a\x7f"
+                                 "a"),
+                   "9.1");
+    expect_damaged(slice_of(key, size), SLICE_LITERAL("\x08\x01"), "9.1");
+    revision.main = 7;
+    revision.sub = 0; /* the same revision, as a deletion as well */
+    size = revision_encode(revision, true, key);
+    expect_damaged(slice_of(key, size),
+                   SLICE_LITERAL("\x0a\x01"
+                                 "a"),
+                   "7.0");
+    memset(key, 0xff, sizeof(key));
+    key[8] = '_';
+    expect_damaged(slice_of(key, REVISION_BYTES), SLICE_EMPTY, "7.0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_put_makes_revisions_versions_and_creations, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(ranges_of_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(sorting_by_every_target, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_limit_cuts_and_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(filters_come_before_the_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(ranges_refuse_what_is_gone_or_to_come, setup, teardown),
+        cmocka_unit_test_setup_teardown(keys_only_strips_the_value, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slow_reader_sees_one_revision, setup, teardown),
+        cmocka_unit_test_setup_teardown(leases_follow_puts_and_deletions, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_bumped_file_is_compacted_at_its_new_revision, setup,
+                                        teardown),
+        cmocka_unit_test(damaged_records_are_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
