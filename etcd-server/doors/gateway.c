@@ -314,7 +314,8 @@ static void on_turn(struct exchange *exchange)
     if (call->rest.size != 0 && pbjson_parse(call->call.row->request, call->rest, &used,
                                              &call->call.arena, &message, &err) < 0)
         message = NULL; /* what is no message behind the first one is the client's end */
-    call->rest = slice_of(call->rest.data + used, call->rest.size - used);
+    if (used != 0)
+        call->rest = slice_of(call->rest.data + used, call->rest.size - used);
     call->end_told = message == NULL;
     if (message != NULL) {
         if (call->gateway->config.metrics != NULL)

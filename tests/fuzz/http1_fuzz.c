@@ -39,6 +39,14 @@ static void close_port(struct port *port)
     must(port->toy.sources == 0);
 }
 
+/* Of two faults in one header the piece decides which is seen first; metrics count themselves. */
+static bool may_differ(struct port *port)
+{
+    const char *answer = buf_text(&port->link.got);
+
+    return strstr(answer, "400 Bad Request: ") != NULL || strstr(answer, "# TYPE ") != NULL;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     struct port *whole = xalloc(sizeof(*whole)), *cut = xalloc(sizeof(*cut));
@@ -52,9 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         toy_link_feed(&cut->link, slice_of(data + at, MIN(piece, bytes - at)));
         toy_link_answer(&cut->link);
     }
-    must(slice_equal(buf_slice(&whole->link.got), buf_slice(&cut->link.got)) ||
-         whole->toy.revision != cut->toy.revision || whole->metrics.health_success != 0 ||
-         memmem(data, bytes, "metrics", 7) != NULL);
+    must(slice_equal(buf_slice(&whole->link.got), buf_slice(&cut->link.got)) || may_differ(whole));
     must(whole->link.link.close == cut->link.link.close);
     close_port(whole);
     close_port(cut);
