@@ -160,9 +160,8 @@ static void compact(struct keyindex *index, struct plain_key *plain, int64_t at)
 }
 
 static void change(struct keyindex *index, struct plain_key *plain, struct revision revision,
-                   unsigned deletions)
+                   unsigned key, unsigned deletions)
 {
-    unsigned key = draw(KEYS);
     bool tombstone = draw(100) < deletions;
     char text[48];
 
@@ -180,6 +179,7 @@ static void as_a_plain_list_says(void **state)
 {
     struct plain_key *plain = xalloc(KEYS * sizeof(*plain));
     struct keyindex *index = keyindex_new();
+    unsigned changed = 0;
     int64_t main = 1;
 
     (void)state;
@@ -187,16 +187,23 @@ static void as_a_plain_list_says(void **state)
     for (unsigned round = 0; round < 60; round++) {
         unsigned deletions = round % 4 == 3 ? 95 : 30; /* the tree shrinks at times */
 
+        main++;
+
         for (unsigned i = 0; i < 3000; i++) {
             /* Some revisions have several changes, of the same key too. */
             struct revision revision = {.main = main, .sub = i};
 
-            change(index, plain, revision, deletions);
+            changed = draw(2) == 0 ? changed : draw(KEYS);
+            change(index, plain, revision, changed, deletions);
             if (draw(3) == 0)
                 main++;
         }
-        for (unsigned key = 0; key < KEYS; key++)
+        for (unsigned key = 0; key < KEYS; key++) {
             expect_key(index, &plain[key], key, main - draw(3000));
+            if (plain[key].count > 0) /* at one of its own revisions: the corners are there */
+                expect_key(index, &plain[key], key,
+                           plain[key].revisions[draw(plain[key].count)].main);
+        }
         expect_counts(index, plain);
         compact(index, plain, main - draw(300));
         expect_counts(index, plain);

@@ -291,8 +291,10 @@ static void a_slow_reader_sees_one_revision(void **state)
     assert_false(mvcc_range_next(range, &key_value));
     assert_false(mvcc_range_more(range));
     assert_true(mvcc_compacting(store->mvcc));
+    for (int i = 0; i < 100; i++) /* at its end the reader holds nothing up, freed or not */
+        (void)mvcc_compact_step(store->mvcc, COMPACTION_BATCH_DEFAULT); /* asked below */
+    assert_false(mvcc_compacting(store->mvcc));
     mvcc_range_free(range);
-    store_compact_all(store);
     assert_true(mvcc_stats(store->mvcc).compacted_keys > 0);
 }
 
