@@ -75,6 +75,8 @@ void mvcc_range_free(struct mvcc_range *range); /* NULL is fine */
  * Each applies one request and builds its answer in `arena`, borrowing from the view until the turn
  * ends; `arena` NULL means nobody waits: no answer is built and *response is NULL. The header of
  * the answers inside is filled as api.md 5 says for nested ones; the outer header's revision only.
+ * ERR_NO_MEMORY: the answer did not fit in `arena`; the change took place, as on other members, and
+ * *response is NULL. Any other error changed nothing. A txn must have passed mvcc_check_txn().
  */
 enum err_code mvcc_apply_put(struct mvcc *mvcc, const Etcdserverpb__PutRequest *request,
                              struct arena *arena, Etcdserverpb__PutResponse **response) MUST_CHECK;
@@ -92,9 +94,11 @@ void mvcc_apply_delete_keys(struct mvcc *mvcc, const struct slice *keys, size_t 
 
 /* ---- shape checks before anything is proposed (api.md 6.1, 6.6); pure functions of the request
  * ---- */
+/* ERR_EMPTY_KEY, ERR_INVALID_SORT_OPTION */
 enum err_code mvcc_check_range(const Etcdserverpb__RangeRequest *request);
 enum err_code mvcc_check_put(const Etcdserverpb__PutRequest *request);
 enum err_code mvcc_check_delete_range(const Etcdserverpb__DeleteRangeRequest *request);
+/* Also ERR_TOO_MANY_OPS for nesting deeper than TXN_DEPTH_MAX. */
 enum err_code mvcc_check_txn(const Etcdserverpb__TxnRequest *request, size_t max_txn_ops);
 bool mvcc_txn_is_read_only(const Etcdserverpb__TxnRequest *request);
 bool mvcc_txn_is_serializable(const Etcdserverpb__TxnRequest *request); /* every range in it is */
