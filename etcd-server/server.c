@@ -95,6 +95,7 @@ static int start_engine(struct server *server, struct err *err)
                                      .wal = server->boot.wal,
                                      .backend = server->backend,
                                      .dir = &server->dir,
+                                     .metrics = &server->metrics,
                                      .log_writer = {.fs = server->dir.fs,
                                                     .snap_dir = server->dir.snap,
                                                     .max_snapshots = config->max_snapshots,

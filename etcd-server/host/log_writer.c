@@ -10,6 +10,11 @@
 #include "etcd-server/host/log_writer.h"
 #include "common/storage/snapfile.h"
 
+static uint64_t now_ns(const struct log_writer_config *config)
+{
+    return config->now_ns != NULL ? config->now_ns() : 0;
+}
+
 static struct log_write *request_of(struct host_task *task)
 {
     return CONTAINER_OF(task, struct log_write, task);
@@ -70,18 +75,23 @@ int log_writer_run(const struct log_writer_config *config, struct wal *wal,
             log_write_free(request);
             continue;
         }
+        uint64_t began_ns = now_ns(config), written_ns;
         appended = append_run(wal, *tasks, &end, err);
         if (appended < 0)
             return -1;
+        written_ns = now_ns(config);
         if (!config->no_fsync && wal_needs_sync(wal) && wal_sync(wal, err) < 0)
             return -1;
-        struct log_report written = {.type = LOG_REPORT_WRITTEN};
+        struct log_report written = {.type = LOG_REPORT_WRITTEN,
+                                     .write_ns = written_ns - began_ns,
+                                     .sync_ns = now_ns(config) - written_ns};
         for (; *tasks != end; *tasks = next) {
             struct log_write *request = request_of(*tasks);
 
             next = (*tasks)->next;
             written.persist_id = request->persist_id;
             written.count++;
+            written.bytes += request->bytes;
             log_write_free(request);
         }
         if (written.count != 0)

@@ -16,6 +16,7 @@ struct log_writer_config {
     const char *snap_dir; /* borrowed for the writer's life */
     size_t max_snapshots, max_wals;
     bool no_fsync;
+    uint64_t (*now_ns)(void); /* any monotonic clock, for the times in reports; NULL: they are 0 */
 };
 
 enum log_report_type {
@@ -27,6 +28,8 @@ struct log_report {
     uint64_t persist_id;
     size_t count;
     uint64_t index;
+    uint64_t write_ns, sync_ns; /* of the write, and of the sync when there was one */
+    size_t bytes;               /* of the payloads written */
 };
 typedef void log_report_fn(void *arg, struct log_report report);
 

@@ -38,6 +38,7 @@ struct message {
     enum message_type type;
     struct log_report log;
     bool full;
+    uint64_t took_ns; /* of a commit or a defragmentation */
     struct err err;
 };
 
@@ -56,6 +57,27 @@ static void stop_host(struct host *host, const struct err *cause)
     loop_stop(machine->config.loop);
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void observe(struct machine *machine, enum metrics_histogram which, uint64_t ns)
+{
+    metrics_observe(machine->config.metrics, which, (double)ns / 1e9);
+}
+
+static void log_written(struct machine *machine, const struct log_report *report)
+{
+    observe(machine, METRICS_WAL_WRITE, report->write_ns);
+    observe(machine, METRICS_WAL_FSYNC, report->sync_ns);
+    machine->config.metrics->wal_write_bytes += (double)report->bytes;
+    engine_log_written(machine->engine, report->persist_id, report->count);
+}
+
 static void deliver(void *arg)
 {
     struct message *message = arg;
@@ -66,12 +88,14 @@ static void deliver(void *arg)
         if (message->log.type == LOG_REPORT_SNAPSHOT)
             engine_snapshot_saved(machine->engine, message->log.index);
         else
-            engine_log_written(machine->engine, message->log.persist_id, message->log.count);
+            log_written(machine, &message->log);
         break;
     case MESSAGE_COMMITTED:
+        observe(machine, METRICS_BACKEND_COMMIT, message->took_ns);
         engine_committed(machine->engine);
         break;
     case MESSAGE_DEFRAGGED:
+        observe(machine, METRICS_BACKEND_DEFRAG, message->took_ns);
         engine_defragged(machine->engine, &message->err);
         break;
     case MESSAGE_DISK:
@@ -161,10 +185,12 @@ static void run_log(void *arg, struct host_task *tasks)
 static void defrag(struct machine *machine)
 {
     struct message *message = message_new(machine, MESSAGE_DEFRAGGED);
+    uint64_t began_ns = now_ns();
 
     if (backend_defrag(machine->config.backend, &message->err) < 0 ||
         datadir_relock(machine->config.dir, &message->err) < 0)
         log_error("defragmentation failed", log_str("error", message->err.text));
+    message->took_ns = now_ns() - began_ns;
     post(message);
 }
 
@@ -172,7 +198,9 @@ static void run_commit(void *arg, struct host_task *tasks)
 {
     struct machine *machine = arg;
     struct commit_task *commit = CONTAINER_OF(tasks, struct commit_task, task);
+    struct message *committed;
     struct err err = ERR_INIT;
+    uint64_t began_ns = now_ns();
     bool full = false;
 
     if (commit->batch == NULL) {
@@ -193,7 +221,9 @@ static void run_commit(void *arg, struct host_task *tasks)
     }
     if (full)
         post_disk(machine, false);
-    post(message_new(machine, MESSAGE_COMMITTED));
+    committed = message_new(machine, MESSAGE_COMMITTED);
+    committed->took_ns = now_ns() - began_ns;
+    post(committed);
 out:
     batch_unref(commit->batch);
     free(commit);
@@ -316,6 +346,7 @@ int machine_new(const struct machine_config *config, struct machine **out, struc
 
     machine->host.ops = &ops;
     machine->config = *config;
+    machine->config.log_writer.now_ns = now_ns;
     if (worker_new(1, true, run_log, machine, &machine->log_thread, err) < 0 ||
         worker_new(1, false, run_commit, machine, &machine->commit_thread, err) < 0 ||
         worker_new(POOL_THREADS, false, run_pool, machine, &machine->pool, err) < 0) {

@@ -17,6 +17,7 @@
 #include "etcd-server/host/host.h"
 #include "etcd-server/host/log_writer.h"
 #include "etcd-server/host/loop.h"
+#include "etcd-server/service/metrics.h"
 
 struct engine;
 struct machine;
@@ -26,7 +27,8 @@ struct machine_config {
     struct wal *wal;         /* taken */
     struct backend *backend; /* borrowed */
     struct datadir *dir;     /* borrowed: its lock follows the database when that is replaced */
-    struct log_writer_config log_writer;
+    struct metrics *metrics; /* borrowed: times of disks */
+    struct log_writer_config log_writer; /* its clock is set here */
 };
 
 int machine_new(const struct machine_config *config, struct machine **machine,
