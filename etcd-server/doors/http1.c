@@ -367,6 +367,8 @@ static int on_field(http_parser *parser, const char *at, size_t size)
     struct http1 *http1 = of_parser(parser);
     struct span *span;
 
+    if (http1->state != HTTP1_HEAD) /* a trailer: the exchange points into `head` already */
+        return 0;
     if (memchr(at, ' ', size) != NULL) { /* the library may be built to take it: RFC 9112 5.1 */
         http1->refused = 400;
         http1->cause = "a blank in the name of a header";
@@ -398,6 +400,8 @@ static int on_value(http_parser *parser, const char *at, size_t size)
     struct http1 *http1 = of_parser(parser);
     struct span *span;
 
+    if (http1->state != HTTP1_HEAD)
+        return 0;
     if (http1->span_count == 0)
         return -1;
     span = &http1->spans[http1->span_count - 1];

@@ -272,6 +272,23 @@ static void body_limits(void **state)
     free(block);
 }
 
+/* Trailers are read away; the head stays where the exchange points to. */
+static void trailers(void **state)
+{
+    struct echo echo = {.later = false};
+    struct toy_link toy;
+
+    (void)state;
+    open_echo(&toy, &echo);
+    toy_link_text(&toy, "POST /path HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                        "1\r\nb\r\n0\r\n");
+    for (size_t i = 0; i < 1000; i++)
+        toy_link_text(&toy, "Trailer: some text that is long enough to fill a buffer\r\n");
+    toy_link_text(&toy, "\r\n");
+    assert_non_null(strstr(toy_link_answer(&toy), "POST /path? host=a body=b"));
+    toy_link_close(&toy);
+}
+
 static void expect_continue(void **state)
 {
     struct echo echo = {.later = false};
@@ -412,12 +429,19 @@ static void half_closed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_request), cmocka_unit_test(any_cut),
-        cmocka_unit_test(pipelined),   cmocka_unit_test(pipeline_is_bounded),
-        cmocka_unit_test(malformed),   cmocka_unit_test(header_limits),
-        cmocka_unit_test(body_limits), cmocka_unit_test(expect_continue),
-        cmocka_unit_test(old_http),    cmocka_unit_test(upgrade_is_ignored),
-        cmocka_unit_test(in_pieces),   cmocka_unit_test(wishes),
+        cmocka_unit_test(one_request),
+        cmocka_unit_test(any_cut),
+        cmocka_unit_test(pipelined),
+        cmocka_unit_test(pipeline_is_bounded),
+        cmocka_unit_test(malformed),
+        cmocka_unit_test(header_limits),
+        cmocka_unit_test(body_limits),
+        cmocka_unit_test(expect_continue),
+        cmocka_unit_test(trailers),
+        cmocka_unit_test(old_http),
+        cmocka_unit_test(upgrade_is_ignored),
+        cmocka_unit_test(in_pieces),
+        cmocka_unit_test(wishes),
         cmocka_unit_test(half_closed),
     };
 
