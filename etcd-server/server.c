@@ -449,15 +449,31 @@ static int run(struct server *server, struct err *err)
     return 0;
 }
 
+static void end_loop(void *arg)
+{
+    loop_stop(arg);
+}
+
+/* What the threads posted last still owns memory: let it be delivered. */
+static void deliver_posts(struct server *server)
+{
+    loop_post(server->loop, end_loop, server->loop);
+    loop_run(server->loop);
+}
+
 static void take_apart(struct server *server)
 {
-    net_free(server->net);
+    server->stopping = true;
+    if (server->engine != NULL)
+        engine_fail(server->engine); /* whoever waits still gets an answer that nobody reads */
+    net_free(server->net);           /* closes what is open: streams on the pool end */
+    machine_end_threads(server->machine);
+    if (server->service != NULL)
+        deliver_posts(server);
     for (size_t i = 0; i < ARRAY_LEN(server->signals); i++)
         loop_signal_free(server->signals[i]);
     loop_timer_free(server->tick_timer);
     loop_timer_free(server->wake_timer);
-    if (server->engine != NULL)
-        engine_fail(server->engine); /* whoever waits still gets an answer that nobody reads */
     machine_free(server->machine);
     autocompact_free(server->autocompact);
     service_free(server->service);

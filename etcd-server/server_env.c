@@ -95,13 +95,14 @@ static void collect_process(struct metrics *metrics)
     metrics->resident_bytes = (double)resident * (double)sysconf(_SC_PAGESIZE);
     if (getrusage(RUSAGE_SELF, &usage) == 0)
         metrics->cpu_seconds = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                         (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+                               (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0)
         metrics->max_fds = (double)files.rlim_cur;
     metrics->open_fds = 0;
     directory = opendir("/proc/self/fd");
     while (directory != NULL && readdir(directory) != NULL)
-        metrics->open_fds = metrics->open_fds > 3 ? metrics->open_fds - 3 : 0; /* ".", "..", this one */
+        metrics->open_fds =
+            metrics->open_fds > 3 ? metrics->open_fds - 3 : 0; /* ".", "..", this one */
     metrics->fd_used = metrics->open_fds;
     metrics->fd_limit = metrics->max_fds;
 }

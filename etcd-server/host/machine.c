@@ -357,13 +357,21 @@ int machine_new(const struct machine_config *config, struct machine **out, struc
     return 0;
 }
 
-void machine_free(struct machine *machine)
+void machine_end_threads(struct machine *machine)
 {
     if (machine == NULL)
         return;
     worker_free(machine->log_thread);
     worker_free(machine->commit_thread);
     worker_free(machine->pool);
+    machine->log_thread = machine->commit_thread = machine->pool = NULL;
+}
+
+void machine_free(struct machine *machine)
+{
+    if (machine == NULL)
+        return;
+    machine_end_threads(machine);
     wal_close(machine->config.wal);
     free(machine);
 }

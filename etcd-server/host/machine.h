@@ -33,7 +33,9 @@ struct machine_config {
 
 int machine_new(const struct machine_config *config, struct machine **machine,
                 struct err *err) MUST_CHECK;
-/* Ends the threads when their queues are done, closes the log. NULL is fine. */
+/* End the threads when their queues are done; what they posted waits in the loop. NULL is fine. */
+void machine_end_threads(struct machine *machine);
+/* Ends the threads, closes the log. NULL is fine. */
 void machine_free(struct machine *machine);
 
 struct host *machine_host(struct machine *machine);

@@ -140,8 +140,8 @@ static void read_txn_now(struct service *service, struct call *call)
     Etcdserverpb__TxnResponse *response = NULL;
     enum err_code code = mvcc_read_txn(engine_mvcc(service->engine), txn, &call->arena, &response);
 
-    if (code == ERR_OK && response == NULL)
-        code = ERR_REQUEST_TOO_LARGE;
+    if (code == ERR_NO_MEMORY || (code == ERR_OK && response == NULL))
+        code = ERR_ANSWER_TOO_LARGE;
     if (code != ERR_OK) {
         call_refuse(call, code);
         return;

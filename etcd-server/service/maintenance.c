@@ -248,6 +248,17 @@ void maintenance_hash_kv(struct service *service, struct call *call)
     }
 }
 
+void maintenance_drop(struct service *service)
+{
+    while (service->hashes != NULL) {
+        struct hash_kv *own = service->hashes;
+
+        service->hashes = own->next;
+        mvcc_hash_free(own->hash);
+        free(own);
+    }
+}
+
 bool maintenance_turn(struct service *service)
 {
     for (struct hash_kv **at = &service->hashes; *at != NULL;) {

@@ -38,6 +38,8 @@ struct service *service_new(const struct service_config *config)
 
 void service_free(struct service *service)
 {
+    if (service != NULL)
+        maintenance_drop(service);
     free(service);
 }
 
@@ -124,11 +126,10 @@ static void proposed(void *arg, const struct engine_result *result)
     struct call *call = wait->call;
 
     call->cancel = NULL;
-    if (result->code != ERR_OK)
+    if (result->code == ERR_NO_MEMORY || (result->code == ERR_OK && result->response == NULL))
+        call_refuse(call, ERR_ANSWER_TOO_LARGE); /* its arena was too small; the change is made */
+    else if (result->code != ERR_OK)
         call_refuse(call, result->code);
-    else if (result->response ==
-             NULL) /* its arena was too small for the answer; the change is made */
-        call_refuse(call, ERR_REQUEST_TOO_LARGE);
     else
         call->ops->reply(call, result->response);
 }
