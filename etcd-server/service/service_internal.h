@@ -26,6 +26,8 @@ service_handler maintenance_alarm, maintenance_status, maintenance_defragment, m
 bool maintenance_turn(
     struct service *service); /* one slice of each hash; true: there is more to do */
 
+void maintenance_drop(struct service *service); /* hashes that nobody waits for any more */
+
 /* Refuse with the code's own text. */
 void call_refuse(struct call *call, enum err_code code);
 
