@@ -9,6 +9,7 @@
 #include "etcd-server/server.h"
 #include "common/base/url.h"
 #include "common/tls/tls_auto.h"
+#include "etcd-server/host/force_new.h"
 #include "etcd-server/host/notify.h"
 #include "etcd-server/server_internal.h"
 
@@ -58,6 +59,18 @@ static char *join(const struct option_list *list)
     return joined;
 }
 
+static int force_new(struct server *server, const struct boot_config *boot, struct err *err)
+{
+    uint64_t consistent_index = 0;
+    size_t removed = 0;
+
+    if (boot_consistent_index(server->backend, &consistent_index, err) < 0 ||
+        force_new_cluster(boot, &server->boot, consistent_index, &removed, err) < 0)
+        return -1;
+    log_warn("forced a new cluster of one member", log_u64("removed-members", removed));
+    return 0;
+}
+
 static int open_files(struct server *server, struct err *err)
 {
     const struct config *config = server->config;
@@ -79,8 +92,12 @@ static int open_files(struct server *server, struct err *err)
         log_info("server has been already initialized", log_str("data-dir", config->data_dir));
     if (server->boot.log.torn_bytes != 0)
         log_warn("repaired the torn end of the log", log_u64("bytes", server->boot.log.torn_bytes));
+    if (!config->force_new_cluster && force_new_check_alone(&server->boot, err) < 0)
+        goto out;
     rc = boot_open_backend(&server->dir, server->boot.snapshot.meta.index, &backend,
                            &server->backend, err);
+    if (rc == 0 && config->force_new_cluster)
+        rc = force_new(server, &boot, err);
 out:
     free(advertised);
     return rc;

@@ -103,7 +103,7 @@ int backend_import_bolt(struct backend *backend, const char *bolt_path, struct e
     struct bolt *bolt = NULL;
     int rc = -1;
 
-    if (check_empty(backend, err) < 0 || bolt_open(bolt_path, &bolt, err) < 0)
+    if (check_empty(backend, err) < 0 || bolt_open_held(bolt_path, &bolt, err) < 0)
         return -1;
     import.batch = batch_new();
     if (check_is_etcd(bolt, bolt_path, err) < 0)

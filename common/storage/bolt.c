@@ -122,7 +122,7 @@ int bolt_open_bytes(struct slice bytes, const char *name, struct bolt **out, str
     return 0;
 }
 
-static int open_locked(const char *path, int *fd, size_t *bytes, struct err *err)
+static int open_file(const char *path, bool held, int *fd, size_t *bytes, struct err *err)
 {
     struct stat info;
 
@@ -143,7 +143,7 @@ static int open_locked(const char *path, int *fd, size_t *bytes, struct err *err
         err_set(err, ERR_FORMAT, "%s: invalid database: not a regular file", path);
         return -1;
     }
-    if (flock(*fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
+    if (!held && flock(*fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
         err_set(err, ERR_LOCKED,
                 "%s is in use by a running etcd; stop it, or take a snapshot of it with "
                 "`snapshot save`",
@@ -154,14 +154,14 @@ static int open_locked(const char *path, int *fd, size_t *bytes, struct err *err
     return 0;
 }
 
-int bolt_open(const char *path, struct bolt **out, struct err *err)
+static int open_map(const char *path, bool held, struct bolt **out, struct err *err)
 {
     struct bolt *bolt = xalloc(sizeof(*bolt));
     size_t bytes = 0;
     int fd = -1, rc = -1;
 
     bolt->name = xstrdup(path);
-    if (open_locked(path, &fd, &bytes, err) < 0)
+    if (open_file(path, held, &fd, &bytes, err) < 0)
         goto out;
     if (bytes != 0) {
         bolt->map = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -181,6 +181,16 @@ out:
     else
         *out = bolt;
     return rc;
+}
+
+int bolt_open(const char *path, struct bolt **out, struct err *err)
+{
+    return open_map(path, false, out, err);
+}
+
+int bolt_open_held(const char *path, struct bolt **out, struct err *err)
+{
+    return open_map(path, true, out, err);
 }
 
 void bolt_close(struct bolt *bolt)

@@ -62,6 +62,8 @@ struct bolt_cursor { /* embed it; holds nothing that needs freeing */
  * not a bbolt file), ERR_DAMAGED (shorter than its meta says)
  */
 int bolt_open(const char *path, struct bolt **bolt, struct err *err) MUST_CHECK;
+/* The same for a file whose lock the caller holds (a data directory that is being opened). */
+int bolt_open_held(const char *path, struct bolt **bolt, struct err *err) MUST_CHECK;
 /* The same over bytes in memory, borrowed until bolt_close(); `name` is for texts, copied. */
 int bolt_open_bytes(struct slice bytes, const char *name, struct bolt **bolt,
                     struct err *err) MUST_CHECK;

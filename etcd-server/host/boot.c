@@ -181,7 +181,7 @@ static int bolt_index(const char *path, uint64_t *index, struct err *err)
     int rc = -1;
 
     *index = 0;
-    if (bolt_open(path, &bolt, err) < 0 ||
+    if (bolt_open_held(path, &bolt, err) < 0 ||
         bolt_bucket_find(bolt, SLICE_LITERAL("meta"), &meta, &found, err) < 0)
         goto out;
     if (found && bolt_get(&meta, SLICE_LITERAL("consistent_index"), &value, &found, err) < 0)
@@ -287,4 +287,20 @@ int boot_open_backend(struct datadir *dir, uint64_t snapshot_index,
         break;
     }
     return backend_open_lmdb(dir->db, options, backend, err);
+}
+
+int boot_consistent_index(struct backend *backend, uint64_t *index, struct err *err)
+{
+    struct backend_read *read = NULL;
+    struct slice value;
+
+    *index = 0;
+    if (backend_read_begin(backend, &read, err) < 0)
+        return -1;
+    if (backend_get(read, BUCKET_META, SLICE_LITERAL("consistent_index"), &value) &&
+        value.size == 8)
+        for (size_t i = 0; i < 8; i++)
+            *index = *index << 8 | value.data[i];
+    backend_read_end(read);
+    return 0;
 }

@@ -45,4 +45,7 @@ int boot_open_backend(struct datadir *dir, uint64_t snapshot_index,
                       const struct backend_options *options, struct backend **backend,
                       struct err *err) MUST_CHECK;
 
+/* The index of the last log entry whose effects are in `backend`; 0 = none. */
+int boot_consistent_index(struct backend *backend, uint64_t *index, struct err *err) MUST_CHECK;
+
 #endif
