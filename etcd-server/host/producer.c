@@ -3,8 +3,9 @@
  *
  *   pool: run() -> sink: queue a copy, wait while too much is queued    core: deliver() -> take()
  *
- * `posted` keeps one delivery on its way to the core at most. The pipe dies on the core, after the
- * job is done and everything was delivered.
+ * `posted` keeps one delivery on its way to the core at most, `resuming` one more after a pause.
+ * The pipe dies on the core, after the job is done, everything was delivered and neither is on its
+ * way.
  */
 #include "etcd-server/host/producer.h"
 
@@ -31,6 +32,7 @@ struct pipe {
     bool posted;  /* a delivery is on its way */
     struct err err;
     bool paused;   /* core only: take() said so */
+    bool resuming; /* core only: resumed() is on its way */
     bool returned; /* core only: the pool thread is done with this */
 };
 
@@ -130,10 +132,18 @@ static void deliver(void *arg)
     if (pipe->paused)
         return; /* `posted` stays set: producer_resume() goes on */
     must(pthread_mutex_lock(&pipe->mutex) == 0);
-    over = pipe->returned && pipe->first == NULL && !pipe->posted;
+    over = pipe->returned && pipe->first == NULL && !pipe->posted && !pipe->resuming;
     must(pthread_mutex_unlock(&pipe->mutex) == 0);
     if (over)
         finish(pipe);
+}
+
+static void resumed(void *arg)
+{
+    struct pipe *pipe = arg;
+
+    pipe->resuming = false;
+    deliver(pipe);
 }
 
 static void returned(struct host_job *job)
@@ -164,7 +174,9 @@ void producer_resume(struct host_producer *producer)
     if (!pipe->paused)
         return;
     pipe->paused = false;
-    loop_post(pipe->loop, deliver, pipe);
+    if (!pipe->resuming)
+        loop_post(pipe->loop, resumed, pipe);
+    pipe->resuming = true; /* the end may come before it: the pipe waits for it */
 }
 
 void producer_stop(struct host_producer *producer)
