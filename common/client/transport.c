@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <time.h>
 
+#define STREAM_READ_BYTES (256L * 1024)
 #define PROBE_TIMEOUT_MS 700L /* to find out what a port speaks */
 
 struct transport {
@@ -193,6 +194,8 @@ static void set_up(struct transport *transport, const struct exchange *exchange,
     if (!exchange->stream && exchange->timeout_ms > 0)
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)exchange->timeout_ms);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    if (exchange->stream) /* a snapshot has a lot to read */
+        curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, STREAM_READ_BYTES);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, verify ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L); /* the hook has OpenSSL check the host */
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, handshake_hook);
