@@ -399,23 +399,70 @@ int config_check(struct config *config, const struct options *options, struct bu
     return 0;
 }
 
+/* How many NAME=URL pairs --initial-cluster has, and how many of them are this member's. */
+static void count_pairs(const struct config *config, size_t *own, size_t *others)
+{
+    size_t name = strlen(config->name);
+
+    *own = *others = 0;
+    for (const char *at = config->initial_cluster; *at != '\0';) {
+        size_t size = strcspn(at, ",");
+
+        if (strcspn(at, "=") == name && memcmp(at, config->name, name) == 0)
+            ++*own;
+        else
+            ++*others;
+        at += size + (at[size] == ',');
+    }
+}
+
+/* The URL of the NAME=URL pair at `pair`. */
+static struct slice pair_url(const char *pair)
+{
+    size_t size = strcspn(pair, ","), name = strcspn(pair, "=,");
+
+    return name < size ? slice_of(pair + name + 1, size - name - 1) : SLICE_EMPTY;
+}
+
+static bool names_url_twice(const char *cluster)
+{
+    for (const char *at = cluster; *at != '\0';) {
+        struct slice url = pair_url(at);
+
+        at += strcspn(at, ",");
+        at += *at == ',';
+        for (const char *later = at; *later != '\0';) {
+            if (slice_equal(url, pair_url(later)))
+                return true;
+            later += strcspn(later, ",");
+            later += *later == ',';
+        }
+    }
+    return false;
+}
+
 int config_unsupported(const struct config *config, struct err *err)
 {
-    size_t own = strlen(config->name);
+    size_t own, others;
 
     if (strcmp(config->initial_cluster_state, "existing") == 0)
         return REFUSE(err,
                       "--initial-cluster-state=existing: joining a cluster is not supported yet; "
                       "start a single member with --initial-cluster-state=new");
-    for (const char *at = config->initial_cluster; *at != '\0';) {
-        size_t size = strcspn(at, ","), name = strcspn(at, "=");
-
-        if (name != own || memcmp(at, config->name, own) != 0)
-            return REFUSE(err,
-                          "--initial-cluster=%.300s: clusters of several members are not supported "
-                          "yet; name only this member",
-                          config->initial_cluster);
-        at += size + (at[size] == ',');
-    }
+    count_pairs(config, &own, &others);
+    if (own == 0 && others != 0)
+        return REFUSE(err,
+                      "couldn't find local name \"%.100s\" in the initial cluster configuration "
+                      "(--initial-cluster=%.300s); give it with --name",
+                      config->name, config->initial_cluster);
+    if (names_url_twice(config->initial_cluster))
+        return REFUSE(err,
+                      "--initial-cluster=%.300s has a duplicate url; a URL belongs to one member",
+                      config->initial_cluster);
+    if (others != 0)
+        return REFUSE(err,
+                      "--initial-cluster=%.300s: clusters of several members are not supported "
+                      "yet; name only this member",
+                      config->initial_cluster);
     return 0;
 }

@@ -4,6 +4,7 @@
  * stopped it.
  */
 #include "etcd-server/server.h"
+#include "common/base/log_output.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -63,6 +64,7 @@ int main(int argc, char **argv)
     struct config config = {0};
     enum config_action action = CONFIG_RUN;
     struct buf notes = BUF_INIT(TEXT_MAX_BYTES), usage = BUF_INIT(TEXT_MAX_BYTES);
+    struct log_outputs outputs = {.count = 0};
     struct err err = ERR_INIT;
     int exit_status = 1, signal_number = 0;
 
@@ -80,6 +82,11 @@ int main(int argc, char **argv)
         exit_status = show(action);
         goto out;
     }
+    if (log_outputs_open(&outputs, config.log_outputs.items, config.log_outputs.count, &err) < 0) {
+        fprintf(stderr, "%s\n", err.text);
+        exit_status = 1;
+        goto out;
+    }
     log_setup(config.level, config.format);
     if (notes.data != NULL)
         log_notes(&notes);
@@ -90,6 +97,8 @@ int main(int argc, char **argv)
         exit_status = 1;
     }
 out:
+    if (outputs.count != 0)
+        log_outputs_close(&outputs);
     config_free(&config);
     buf_free(&notes);
     buf_free(&usage);

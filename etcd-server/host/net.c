@@ -348,7 +348,13 @@ static int open_socket(const struct net_listener_config *config, const struct ad
         goto failed;
     return fd;
 failed:
-    err_sys(err, errno, "listen %s: %s", address->text, step);
+    if (errno == EADDRINUSE) /* in etcd's words: scripts look for them */
+        err_set(err, ERR_NET,
+                "listen %s: %s: address already in use; another server runs there, or choose "
+                "another port",
+                address->text, step);
+    else
+        err_sys(err, errno, "listen %s: %s", address->text, step);
     err->code = ERR_NET;
     if (fd >= 0)
         (void)close(fd);
