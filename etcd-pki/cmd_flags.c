@@ -56,12 +56,12 @@ static int open_set(const struct settings *settings, struct set *set, struct err
 }
 
 static const struct {
-    const char *flag, *variable, *value; /* value: %D directory, %H host, %N name */
+    const char *flag, *variable, *value; /* value: %D directory, %H host, %N name,
+                                         %L loopback's URL and a comma, unless it is the host's */
 } rows[] =
     {
         {"--name", "ETCD_NAME", "%N"},
-        {"--listen-client-urls", "ETCD_LISTEN_CLIENT_URLS",
-         "https://127.0.0.1:2379,https://%H:2379"},
+        {"--listen-client-urls", "ETCD_LISTEN_CLIENT_URLS", "%Lhttps://%H:2379"},
         {"--advertise-client-urls", "ETCD_ADVERTISE_CLIENT_URLS", "https://%H:2379"},
         {"--listen-peer-urls", "ETCD_LISTEN_PEER_URLS", "https://%H:2380"},
         {"--initial-advertise-peer-urls", "ETCD_INITIAL_ADVERTISE_PEER_URLS", "https://%H:2380"},
@@ -89,7 +89,11 @@ static void print_value(const struct set *set, const char *value)
             continue;
         }
         value++;
-        (void)fputs(*value == 'D' ? set->dir : *value == 'H' ? set->host : set->name, stdout);
+        if (*value == 'L')
+            (void)fputs(strcmp(set->host, "127.0.0.1") != 0 ? "https://127.0.0.1:2379," : "",
+                        stdout);
+        else
+            (void)fputs(*value == 'D' ? set->dir : *value == 'H' ? set->host : set->name, stdout);
     }
 }
 
