@@ -3,7 +3,6 @@
 # Shows every command before it runs, checks every result, and ends with 1 at the first that differs.
 # Works in a directory of its own under $TMPDIR and on free loopback ports; leaves nothing behind.
 set -u
-# shellcheck disable=SC2016 # run() expands what it is given, after showing it
 bin=$(cd "${1:-$(dirname "$0")/../../build/bin}" && pwd) || exit 1
 here=$(mktemp -d "${TMPDIR:-/tmp}/etcd-demo.XXXXXX") || exit 1
 cd "$here" || exit 1
