@@ -68,6 +68,11 @@ static bool pause_and_resume(struct host_producer *producer, struct slice piece)
     return false;
 }
 
+static void stop(void *arg)
+{
+    loop_stop(arg);
+}
+
 static void note_end(struct host_producer *producer, const struct err *err)
 {
     struct scene *scene = CONTAINER_OF(producer, struct scene, producer);
@@ -75,7 +80,7 @@ static void note_end(struct host_producer *producer, const struct err *err)
     assert_int_equal(err->code, ERR_OK);
     assert_false(scene->over);
     scene->over = true;
-    loop_stop(scene->loop);
+    loop_post(scene->loop, stop, scene->loop); /* behind whatever is still on its way */
 }
 
 static void the_end_waits_for_a_resumption(void **state)
