@@ -131,6 +131,7 @@ static int start_engine(struct server *server, struct err *err)
         .batch_limit = (uint64_t)config->backend_batch_limit,
         .compaction_batch = (uint64_t)config->compaction_batch_limit,
         .compaction_sleep_ms = (uint64_t)config->compaction_sleep_interval_ns / NS_PER_MS,
+        .lease_checkpoint_persist = config->enable_lease_checkpoint_persist,
         .name = config->name,
         .client_urls = (const char *const *)config->advertise_client_urls.items,
         .client_url_count = config->advertise_client_urls.count,
@@ -164,7 +165,8 @@ static void start_service(struct server *server)
                                      .metrics = &server->metrics,
                                      .max_txn_ops = config->max_txn_ops,
                                      .quota_bytes = config->quota_backend_bytes,
-                                     .strict_reconfig_check = config->strict_reconfig_check};
+                                     .strict_reconfig_check = config->strict_reconfig_check,
+                                     .lease_checkpoints = config->enable_lease_checkpoint};
     enum autocompact_mode mode = config->compaction == COMPACTION_PERIODIC   ? AUTOCOMPACT_PERIODIC
                                  : config->compaction == COMPACTION_REVISION ? AUTOCOMPACT_REVISION
                                                                              : AUTOCOMPACT_OFF;

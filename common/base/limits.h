@@ -69,12 +69,20 @@
 #define COMPACTION_SLEEP_MS_DEFAULT 10UL
 #define HASHES_KEPT 10UL /* hashes remembered at compactions (formats.md 11.4) */
 
+/* leases (raft.md 9.6) */
+#define LEASE_REVOKES_PER_SECOND 1000UL   /* of expired leases: a storm must not starve writes */
+#define LEASE_REVOKES_IN_FLIGHT_MAX 500UL /* proposed and not yet applied */
+#define LEASE_REVOKE_RETRY_MS 500UL       /* after a refusal to take the proposal */
+#define LEASE_CHECKPOINT_INTERVAL_MS (5UL * 60 * 1000)
+#define LEASE_CHECKPOINT_BATCH_MAX 1000UL  /* leases in one proposal */
+#define LEASE_KEEPALIVES_QUEUED_MAX 4096UL /* messages of one stream behind one that must wait */
+
 /* log */
 #define WAL_SEGMENT_BYTES 64000000UL      /* a segment is cut when it has reached this */
 #define WAL_RECORD_MAX_BYTES (64UL * MIB) /* a length above this is damage, not data */
 #define WAL_REPLAY_MAX_BYTES (16UL * GIB) /* entries read back at start, in memory */
 #define WAL_BATCH_MAX_BYTES (8UL * MIB)   /* one write and sync of the WAL writer */
-#define SNAPFILE_MAX_BYTES (64UL * MIB) /* a .snap file; holds members and removed ids only */
+#define SNAPFILE_MAX_BYTES (64UL * MIB)   /* a .snap file; holds members and removed ids only */
 #define SNAPSHOT_COUNT_DEFAULT 100000UL   /* applied entries between snapshots of the raft state */
 #define SNAPSHOT_CATCHUP_ENTRIES 5000UL   /* entries kept behind a snapshot for slow followers */
 #define MAX_SNAPSHOTS_DEFAULT 5UL         /* files kept */

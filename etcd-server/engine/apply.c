@@ -89,7 +89,8 @@ static enum err_code apply_lease_grant(struct engine *engine,
                                        struct arena *arena, ProtobufCMessage **response)
 {
     int64_t ttl_s = MAX(request->ttl, least_ttl_s(engine));
-    enum err_code code = lease_apply_grant(engine->leases, request->id, ttl_s, engine->open);
+    enum err_code code = lease_apply_grant(engine->leases, request->id, ttl_s,
+                                           host_now_ms(engine->host), engine->open);
 
     if (code == ERR_OK && arena != NULL) {
         *response = header_only(engine, &etcdserverpb__lease_grant_response__descriptor, arena);
@@ -104,27 +105,33 @@ static enum err_code apply_lease_grant(struct engine *engine,
     return code;
 }
 
+/* The keys first, ascending and in one revision, then the lease (raft.md 9.6). */
 static enum err_code apply_lease_revoke(struct engine *engine, int64_t id)
 {
-    const struct lease *lease = lease_find(engine->leases, id);
-    struct slice *keys;
-    size_t count;
+    struct key_set set = lease_take_keys(engine->leases, id);
 
-    if (lease == NULL)
-        return ERR_LEASE_NOT_FOUND;
-    count = lease->key_count;
-    keys = xalloc(count * sizeof(*keys));
-    for (size_t i = 0; i < count; i++) { /* deleting detaches them, so the lease's own copies go */
-        uint8_t *copy = xalloc(lease->keys[i].size);
+    if (set.count != 0) {
+        struct slice *keys = xalloc(set.count * sizeof(*keys));
 
-        memcpy(copy, lease->keys[i].data, lease->keys[i].size);
-        keys[i] = slice_of(copy, lease->keys[i].size);
+        key_set_list(&set, keys);
+        mvcc_apply_delete_keys(engine->mvcc, keys, set.count);
+        free(keys);
     }
-    mvcc_apply_delete_keys(engine->mvcc, keys, count);
-    for (size_t i = 0; i < count; i++)
-        free((void *)(uintptr_t)keys[i].data);
-    free(keys);
+    key_set_free(&set);
     return lease_apply_revoke(engine->leases, id, engine->open);
+}
+
+/* Stored only when asked for, or when no member is older than 3.6 (api.md 8). */
+static void apply_lease_checkpoint(struct engine *engine,
+                                   const Etcdserverpb__LeaseCheckpointRequest *request)
+{
+    const char *version = member_cluster_version(engine->members);
+    bool store = engine->config.lease_checkpoint_persist ||
+                 (strncmp(version, "3.", 2) == 0 && version[2] >= '6' && version[2] <= '9');
+
+    for (size_t i = 0; i < request->n_checkpoints; i++)
+        lease_apply_checkpoint(engine->leases, request->checkpoints[i]->id,
+                               request->checkpoints[i]->remaining_ttl, store ? engine->open : NULL);
 }
 
 static void apply_membership(struct engine *engine,
@@ -194,10 +201,7 @@ static enum err_code apply_request(struct engine *engine,
             *response =
                 header_only(engine, &etcdserverpb__lease_revoke_response__descriptor, arena);
     } else if (request->lease_checkpoint != NULL) {
-        for (size_t i = 0; i < request->lease_checkpoint->n_checkpoints; i++)
-            lease_apply_checkpoint(engine->leases, request->lease_checkpoint->checkpoints[i]->id,
-                                   request->lease_checkpoint->checkpoints[i]->remaining_ttl,
-                                   engine->open);
+        apply_lease_checkpoint(engine, request->lease_checkpoint);
     } else if (request->alarm != NULL) {
         Etcdserverpb__AlarmResponse *alarms = NULL;
 

@@ -567,6 +567,16 @@ uint64_t engine_cluster_id(const struct engine *engine)
     return engine->config.cluster_id;
 }
 
+unsigned engine_tick_ms(const struct engine *engine)
+{
+    return engine->config.tick_ms;
+}
+
+uint64_t engine_election_ms(const struct engine *engine)
+{
+    return (uint64_t)engine->config.election_ticks * engine->config.tick_ms;
+}
+
 uint64_t engine_applied_index(const struct engine *engine)
 {
     return engine->applied_index;

@@ -39,6 +39,7 @@ struct engine_config {
     uint64_t snapshot_count; /* applied entries between snapshots */
     uint64_t batch_interval_ms, batch_limit;
     uint64_t compaction_batch, compaction_sleep_ms;
+    bool lease_checkpoint_persist;  /* store what checkpoints say */
     const char *name;               /* published; borrowed */
     const char *const *client_urls; /* published; borrowed */
     size_t client_url_count;
@@ -130,6 +131,8 @@ struct backend *engine_backend(struct engine *engine);
 uint64_t engine_member_id(const struct engine *engine);
 uint64_t engine_cluster_id(const struct engine *engine);
 uint64_t engine_applied_index(const struct engine *engine);
+unsigned engine_tick_ms(const struct engine *engine);
+uint64_t engine_election_ms(const struct engine *engine); /* the election timeout */
 uint64_t engine_size(struct engine *engine); /* bytes of the backend with what is on its way */
 uint64_t engine_size_in_use(struct engine *engine);
 bool engine_is_full(const struct engine *engine); /* disk full or write buffer at its limit */

@@ -12,6 +12,9 @@ static service_handler *const handlers[RPC_COUNT] = {
     [RPC_KV_Compact] = kv_compact,
     [RPC_Lease_LeaseGrant] = lease_grant,
     [RPC_Lease_LeaseRevoke] = lease_revoke,
+    [RPC_Lease_LeaseKeepAlive] = lease_keep_alive,
+    [RPC_Lease_LeaseTimeToLive] = lease_time_to_live,
+    [RPC_Lease_LeaseLeases] = lease_leases,
     [RPC_Cluster_MemberList] = cluster_member_list,
     [RPC_Cluster_MemberAdd] = cluster_member_add,
     [RPC_Cluster_MemberRemove] = cluster_member_remove,
@@ -30,17 +33,28 @@ static service_handler *const handlers[RPC_COUNT] = {
 struct service *service_new(const struct service_config *config)
 {
     struct service *service = xalloc(sizeof(*service));
+    struct lease_duty_config leases = {.engine = config->engine,
+                                       .metrics = config->metrics,
+                                       .checkpoints = config->lease_checkpoints};
 
     service->config = *config;
     service->engine = config->engine;
+    service->leases = lease_duty_new(&leases);
     return service;
 }
 
 void service_free(struct service *service)
 {
-    if (service != NULL)
-        maintenance_drop(service);
+    if (service == NULL)
+        return;
+    maintenance_drop(service);
+    lease_duty_free(service->leases);
     free(service);
+}
+
+struct lease_duty *service_leases(struct service *service)
+{
+    return service->leases;
 }
 
 void service_start(struct service *service, struct call *call)
@@ -213,10 +227,12 @@ enum err_code quota_check(struct service *service, uint64_t cost)
 
 bool service_turn(struct service *service)
 {
-    return maintenance_turn(service);
+    bool leases = lease_duty_turn(service->leases);
+
+    return maintenance_turn(service) || leases;
 }
 
 void service_tick(struct service *service)
 {
-    (void)service;
+    lease_duty_tick(service->leases);
 }

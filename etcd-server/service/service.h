@@ -13,16 +13,21 @@
 
 #define SERVER_VERSION "3.5.30" /* the API level we report (design.md) */
 
+struct lease_duty;
+
 struct service_config {
     struct engine *engine;   /* borrowed */
     struct metrics *metrics; /* borrowed */
     size_t max_txn_ops;
     int64_t quota_bytes; /* negative = none */
     bool strict_reconfig_check;
+    bool lease_checkpoints; /* made by the leader */
 };
 
 struct service *service_new(const struct service_config *config);
 void service_free(struct service *service); /* after every call has ended; NULL is fine */
+/* Who answers questions about leases, for other members' (lease_duty.h); borrowed. */
+struct lease_duty *service_leases(struct service *service);
 
 /* After the events of one turn; true: call again though nothing happens. */
 bool service_turn(struct service *service);

@@ -2,6 +2,7 @@
 #ifndef ETCD_SERVER_SERVICE_SERVICE_INTERNAL_H
 #define ETCD_SERVER_SERVICE_SERVICE_INTERNAL_H
 
+#include "etcd-server/service/lease_duty.h"
 #include "etcd-server/service/service.h"
 
 #define SNAPSHOT_STREAMS_MAX 4 /* each holds a thread of the pool and a read transaction */
@@ -9,6 +10,7 @@
 struct service {
     struct service_config config;
     struct engine *engine;
+    struct lease_duty *leases;
     struct hash_kv *hashes; /* being made, a slice per turn */
     unsigned snapshot_streams;
     bool alarm_proposed; /* NOSPACE is on its way into the log */
@@ -17,7 +19,7 @@ struct service {
 typedef void service_handler(struct service *service, struct call *call);
 
 service_handler kv_range, kv_put, kv_delete_range, kv_txn, kv_compact;
-service_handler lease_grant, lease_revoke;
+service_handler lease_grant, lease_revoke, lease_keep_alive, lease_time_to_live, lease_leases;
 service_handler cluster_member_list, cluster_member_add, cluster_member_remove,
     cluster_member_update, cluster_member_promote;
 service_handler maintenance_alarm, maintenance_status, maintenance_defragment, maintenance_hash,

@@ -209,6 +209,7 @@ static void wrong_together(void **state)
         {"--feature-gates=Foo=true", 1, "unrecognized feature gate: Foo"},
         {"--feature-gates=InitialCorruptCheck", 1, "missing bool value"},
         {"--feature-gates=InitialCorruptCheck=yes", 1, "invalid value"},
+        {"--feature-gates=LeaseCheckpointPersist=true", 1, "requires"},
     };
     static const struct refusal later[] = {
         {"--discovery=https://discovery.etcd.io/x", 1, "name the members with --initial-cluster"},
@@ -217,7 +218,6 @@ static void wrong_together(void **state)
         {"--enable-pprof", 1, "perf(1)"},
         {"--proxy=on", 1, "--proxy is not supported: the v2 proxy is gone"},
         {"--experimental-memory-mlock", 1, "--memory-mlock is not supported"},
-        {"--feature-gates=LeaseCheckpoint=true", 1, "checkpoint"},
         {"--grpc-keepalive-interval=1h", 1, "gRPC"},
     };
     struct loaded loaded;
@@ -225,6 +225,11 @@ static void wrong_together(void **state)
     (void)state;
     expect_refusals(refusals, ARRAY_LEN(refusals));
     expect_refusals(later, ARRAY_LEN(later));
+    load(&loaded, "--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true", NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_true(loaded.config.enable_lease_checkpoint);
+    assert_true(loaded.config.enable_lease_checkpoint_persist);
+    unload(&loaded);
     load(&loaded, "--enable-v2=false --grpc-keepalive-interval=120m --memory-mlock=false", NULL);
     assert_int_equal(loaded.rc, 0);
     unload(&loaded);
