@@ -192,7 +192,7 @@ static void integers_are_exact(void **state)
         uint64_t magnitude = 0;
         bool negative = false;
         enum json_integer_result result =
-            json_integer(slice_text(cases[i].text), &negative, &magnitude);
+            json_take_integer(slice_text(cases[i].text), &negative, &magnitude);
 
         if (result != cases[i].result ||
             (result == JSON_INTEGER_OK &&
