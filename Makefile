@@ -1,7 +1,8 @@
 # One Makefile, not recursive. Output goes under build/, for ./etcd-server is a folder, not a program.
 #   make            the four programs, in build/bin/
+#   make demo       the backup drill on real input (installs what is missing first)
 #   make check      everything that proves them (installs what is missing first)
-#   make demo       the backup drill on real input
+#   make help       all the others
 # Variants: make SAN=address,undefined check ; make SAN=thread check ; make CC=clang
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -52,7 +53,7 @@ TESTLIB_O  := $(call obj,$(sort $(wildcard tests/lib/*.c)))
 UNIT_C     := $(sort $(wildcard tests/unit/*_test.c tests/wire/*_test.c tests/torture/*_test.c tests/script/*_test.c))
 UNIT_BIN   := $(UNIT_C:%.c=$(B)/%)
 
-.PHONY: all clean deps
+.PHONY: all clean deps demo check install uninstall help
 all: $(PROGRAMS:%=$(BIN)/%)
 
 # The programs that have sources already; each is its folder plus the libraries.
@@ -93,5 +94,54 @@ $(UNIT_BIN): $(B)/%: $(B)/obj/%.o $(TESTLIB_O) $(LIB_SERVER) $(LIB_COMMON)
 
 include $(wildcard tests/*.mk)
 
+# ---- the two commands: what is missing is installed before anything is built ----
+JOBS := -j$(shell nproc 2>/dev/null || echo 2)
+deps:
+	@tests/deps
+demo:
+	@tests/deps build run
+	@echo "building (the first time this takes a minute) ..."; $(MAKE) -s $(JOBS) all
+	@tests/demo/demo.sh $(BIN)
+
+# Every check-NAME of the fragments in tests/ is part of it, but for those that a fragment calls LONG_CHECKS.
+CHECKS := $(filter-out $(LONG_CHECKS),$(sort $(shell sed -n 's/^\(check-[a-z0-9-]*\):.*/\1/p' tests/*.mk)))
+check: deps
+	@$(MAKE) -s $(JOBS) all
+	@MAKE="$(MAKE)" tests/lib/run-checks $(B)/check $(CHECKS)
+
+# ---- install ----
+BINDIR := $(DESTDIR)$(PREFIX)/bin
+MANDIR := $(DESTDIR)$(PREFIX)/share/man
+MAN    := $(wildcard man/*.[1-9])
+man_to  = $(MANDIR)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
+COMPAT ?=
+LINKS  := etcd:etcd-server etcdctl:etcd-ctl etcdutl:etcd-snap
+install: all
+	install -d $(BINDIR) $(sort $(foreach page,$(MAN),$(dir $(call man_to,$(page)))))
+	install -m 755 $(PROGRAMS:%=$(BIN)/%) $(BINDIR)
+	$(foreach page,$(MAN),install -m 644 $(page) $(call man_to,$(page)) && )true
+	$(if $(COMPAT),$(foreach link,$(LINKS),ln -sf $(lastword $(subst :, ,$(link))) $(BINDIR)/$(firstword $(subst :, ,$(link))) && )true)
+# Links of etcd's names go only if they are ours.
+uninstall:
+	rm -f $(PROGRAMS:%=$(BINDIR)/%) $(foreach page,$(MAN),$(call man_to,$(page)))
+	@$(foreach link,$(LINKS),[ "$$(readlink $(BINDIR)/$(firstword $(subst :, ,$(link))))" != $(lastword $(subst :, ,$(link))) ] || \
+	    rm -f $(BINDIR)/$(firstword $(subst :, ,$(link)));) true
+
 clean:
 	rm -rf $(BUILD)
+
+help:
+	@echo 'make                      the four programs, in $(BUILD)/bin/'
+	@echo 'make demo                 the backup drill on real input; installs what is missing'
+	@echo 'make check                all tests; installs what is missing'
+	@echo 'make deps                 installs the Debian packages that are missing (list: tests/deps)'
+	@echo 'make lint                 layout, layers, manual pages, cppcheck, clang, clang-tidy'
+	@echo 'make bench | bench-NAME   how fast, beside a real etcd'
+	@echo 'make sim SEED= RUNS=      members in a simulated world that crashes them'
+	@echo 'make fuzz FUZZ_SECONDS=   each decoder under libFuzzer'
+	@echo 'make install DESTDIR= PREFIX=/usr/local COMPAT=1   COMPAT: also links etcd, etcdctl, etcdutl'
+	@echo 'make uninstall | clean'
+	@echo 'Variants, each in a directory of its own: SAN=address,undefined   SAN=thread   CC=clang BUILD=build/clang'
+	@echo 'Checks one by one: $(CHECKS)'
+print-%: # what a variable holds, for scripts
+	@echo '$($*)'
