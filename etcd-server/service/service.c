@@ -1,6 +1,7 @@
 /* service.c - see service.h. The table of handlers, and the three ways a call waits for the engine.
  */
 #include "common/base/base.h"
+#include "etcd-server/service/candidate.h"
 #include "etcd-server/service/service_internal.h"
 
 /* One entry per row that has a handler; rows without one are answered "unknown". */
@@ -20,6 +21,12 @@ static service_handler *const handlers[RPC_COUNT] = {
     [RPC_Cluster_MemberRemove] = cluster_member_remove,
     [RPC_Cluster_MemberUpdate] = cluster_member_update,
     [RPC_Cluster_MemberPromote] = cluster_member_promote,
+    [RPC_Lock_Lock] = lock_lock,
+    [RPC_Lock_Unlock] = lock_unlock,
+    [RPC_Election_Campaign] = election_campaign,
+    [RPC_Election_Proclaim] = election_proclaim,
+    [RPC_Election_Leader] = election_leader,
+    [RPC_Election_Resign] = election_resign,
     [RPC_Maintenance_Alarm] = maintenance_alarm,
     [RPC_Maintenance_Status] = maintenance_status,
     [RPC_Maintenance_Defragment] = maintenance_defragment,
@@ -227,9 +234,14 @@ enum err_code quota_check(struct service *service, uint64_t cost)
 
 bool service_turn(struct service *service)
 {
+    uint64_t deletes = mvcc_stats(engine_mvcc(service->engine)).deletes;
+    bool woken = service->candidates != NULL && deletes != service->deletes_seen;
     bool leases = lease_duty_turn(service->leases);
 
-    return maintenance_turn(service) || leases;
+    service->deletes_seen = deletes;
+    if (woken)
+        candidates_wake(service);
+    return maintenance_turn(service) || woken || leases;
 }
 
 void service_tick(struct service *service)

@@ -11,7 +11,9 @@ struct service {
     struct service_config config;
     struct engine *engine;
     struct lease_duty *leases;
-    struct hash_kv *hashes; /* being made, a slice per turn */
+    struct candidate *candidates; /* Lock and Campaign calls under way */
+    uint64_t deletes_seen;        /* keys deleted when they were looked at last */
+    struct hash_kv *hashes;       /* being made, a slice per turn */
     unsigned snapshot_streams;
     bool alarm_proposed; /* NOSPACE is on its way into the log */
 };
@@ -22,6 +24,8 @@ service_handler kv_range, kv_put, kv_delete_range, kv_txn, kv_compact;
 service_handler lease_grant, lease_revoke, lease_keep_alive, lease_time_to_live, lease_leases;
 service_handler cluster_member_list, cluster_member_add, cluster_member_remove,
     cluster_member_update, cluster_member_promote;
+service_handler lock_lock, lock_unlock;
+service_handler election_campaign, election_proclaim, election_leader, election_resign;
 service_handler maintenance_alarm, maintenance_status, maintenance_defragment, maintenance_hash,
     maintenance_hash_kv, maintenance_snapshot, maintenance_move_leader, maintenance_downgrade;
 
