@@ -1,5 +1,6 @@
 /* server_env.c - what the endpoints of operators and peers ask of the server. */
 #include "etcd-server/server_internal.h"
+#include "etcd-server/service/lease_duty.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -221,6 +222,63 @@ static void peer_cancel_hash(void *arg, struct peer_hash *query)
     (void)query; /* it was answered at once */
 }
 
+struct peer_lease_run {
+    struct lease_query query;
+    struct server *server;
+    struct peer_lease *asked;
+};
+
+static void peer_lease_done(struct lease_query *query, enum err_code code,
+                            const struct lease *lease)
+{
+    struct peer_lease_run *run = CONTAINER_OF(query, struct peer_lease_run, query);
+    struct peer_lease *asked = run->asked;
+    struct peer_lease_facts facts = {0};
+    struct slice *keys = NULL;
+
+    asked->state = NULL;
+    if (code == ERR_OK) {
+        facts.ttl_s = asked->renew
+                          ? lease->ttl_s
+                          : lease_remaining_s(lease, host_now_ms(engine_host(run->server->engine)));
+        facts.granted_ttl_s = lease->ttl_s;
+        if (asked->keys && lease->keys.count != 0) {
+            keys = xalloc(lease->keys.count * sizeof(*keys));
+            key_set_list(&lease->keys, keys);
+            facts.keys = keys;
+            facts.key_count = lease->keys.count;
+        }
+    }
+    free(run);
+    asked->done(asked, code, code == ERR_OK ? &facts : NULL);
+    free(keys);
+}
+
+static void peer_lease(void *arg, struct peer_lease *asked)
+{
+    struct server *server = arg;
+    struct peer_lease_run *run = xalloc(sizeof(*run));
+
+    run->server = server;
+    run->asked = asked;
+    run->query = (struct lease_query){
+        .id = asked->id, .renew = asked->renew, .from_peer = true, .done = peer_lease_done};
+    asked->state = run;
+    lease_ask(service_leases(server->service), &run->query);
+}
+
+static void peer_cancel_lease(void *arg, struct peer_lease *asked)
+{
+    struct peer_lease_run *run = asked->state;
+
+    (void)arg;
+    if (run == NULL)
+        return;
+    asked->state = NULL;
+    lease_forget(&run->query);
+    free(run);
+}
+
 struct peer_env server_peer_env(struct server *server)
 {
     return (struct peer_env){.arg = server,
@@ -229,5 +287,7 @@ struct peer_env server_peer_env(struct server *server)
                              .downgrade_enabled = peer_downgrade,
                              .hash = peer_hash,
                              .cancel_hash = peer_cancel_hash,
+                             .lease = peer_lease,
+                             .cancel_lease = peer_cancel_lease,
                              .ops = server->ops};
 }

@@ -1,6 +1,7 @@
 /* peer.c - see peer.h. Ids and hashes are bare JSON numbers here, unlike at the gateway. */
 #include "etcd-server/doors/peer.h"
 
+#include "common/schema/lease.pb-c.h"
 #include "common/schema/pbjson.h"
 #include "common/schema/rpc.pb-c.h"
 #include "etcd-server/doors/ops.h"
@@ -224,6 +225,134 @@ static void start_hash(struct peer_door *door, struct exchange *exchange)
     door->env.hash(door->env.arg, &run->query);
 }
 
+/* ---- leases ---- */
+
+struct lease_run {
+    struct peer_lease query;
+    struct peer_door *door;
+    struct exchange *exchange;
+};
+
+static void answer_message(struct exchange *exchange, const ProtobufCMessage *message)
+{
+    struct exchange_head head = {.status = 200, .content_type = "application/protobuf"};
+    size_t bytes = protobuf_c_message_get_packed_size(message);
+    uint8_t *body = xalloc(bytes);
+
+    must(protobuf_c_message_pack(message, body) == bytes);
+    exchange_answer(exchange, &head, slice_of(body, bytes));
+    free(body);
+}
+
+/* The header is there and empty, as the asker's decoder wants it. */
+static void answer_time_to_live(const struct lease_run *run, const struct peer_lease_facts *facts)
+{
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    Etcdserverpb__LeaseTimeToLiveResponse inner = ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
+    Leasepb__LeaseInternalResponse response = LEASEPB__LEASE_INTERNAL_RESPONSE__INIT;
+    ProtobufCBinaryData *keys = xalloc(facts->key_count * sizeof(*keys));
+
+    for (size_t i = 0; i < facts->key_count; i++) {
+        keys[i].data = (uint8_t *)(uintptr_t)facts->keys[i].data; /* only read */
+        keys[i].len = facts->keys[i].size;
+    }
+    inner.header = &header;
+    inner.id = run->query.id;
+    inner.ttl = facts->ttl_s;
+    inner.grantedttl = facts->granted_ttl_s;
+    inner.keys = keys;
+    inner.n_keys = facts->key_count;
+    response.leasetimetoliveresponse = &inner;
+    answer_message(run->exchange, (const ProtobufCMessage *)&response);
+    free(keys);
+}
+
+static void refuse_lease(const struct lease_run *run, enum err_code code)
+{
+    if (code == ERR_LEASE_NOT_FOUND)
+        exchange_text(run->exchange, 404, "lease not found");
+    else if (code == ERR_TIMEOUT_WAIT_APPLIED_INDEX)
+        exchange_text(run->exchange, 408,
+                      "waiting for node to catch up its applied index has timed out");
+    else if (code == ERR_NOT_LEADER)
+        exchange_text(run->exchange, run->query.renew ? 400 : 500, "not a primary lessor");
+    else
+        exchange_text(run->exchange, 500, err_text(code));
+}
+
+static void lease_done(struct peer_lease *query, enum err_code code,
+                       const struct peer_lease_facts *facts)
+{
+    struct lease_run *run = CONTAINER_OF(query, struct lease_run, query);
+    Etcdserverpb__LeaseKeepAliveResponse renewed = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
+
+    if (code != ERR_OK) {
+        refuse_lease(run, code);
+    } else if (query->renew) {
+        renewed.id = query->id;
+        renewed.ttl = facts->ttl_s;
+        answer_message(run->exchange, (const ProtobufCMessage *)&renewed);
+    } else {
+        answer_time_to_live(run, facts);
+    }
+    free(run);
+}
+
+static void lease_gone(struct exchange *exchange)
+{
+    struct lease_run *run = exchange->state;
+
+    run->door->env.cancel_lease(run->door->env.arg, &run->query);
+    free(run);
+}
+
+/* False: it is no such message. */
+static bool parse_lease(struct slice body, bool renew, struct peer_lease *query)
+{
+    const ProtobufCMessageDescriptor *type =
+        renew ? &etcdserverpb__lease_keep_alive_request__descriptor
+              : &leasepb__lease_internal_request__descriptor;
+    ProtobufCMessage *message;
+    struct arena arena;
+    bool good;
+
+    if (body.size > PARSE_BYTES_MAX)
+        return false;
+    arena_init(&arena, PARSE_BYTES_MAX * 4);
+    message = protobuf_c_message_unpack(type, &arena.allocator, body.size, body.data);
+    good = message != NULL;
+    if (good && renew) {
+        query->id = ((const Etcdserverpb__LeaseKeepAliveRequest *)(const void *)message)->id;
+    } else if (good) {
+        const Etcdserverpb__LeaseTimeToLiveRequest *request =
+            ((const Leasepb__LeaseInternalRequest *)(const void *)message)->leasetimetoliverequest;
+
+        good = request != NULL;
+        query->id = good ? request->id : 0;
+        query->keys = good && request->keys;
+    }
+    arena_free(&arena);
+    return good;
+}
+
+static void start_lease(struct peer_door *door, struct exchange *exchange, bool renew)
+{
+    struct peer_lease query = {.renew = renew, .done = lease_done};
+    struct lease_run *run;
+
+    if (exchange->body_too_large || !parse_lease(exchange->body, renew, &query)) {
+        exchange_text(exchange, 400, "error unmarshalling request");
+        return;
+    }
+    run = xalloc(sizeof(*run));
+    run->door = door;
+    run->exchange = exchange;
+    run->query = query;
+    exchange->state = run;
+    exchange->gone = lease_gone;
+    door->env.lease(door->env.arg, &run->query);
+}
+
 /* ---- routing ---- */
 
 static void start_downgrade(struct peer_door *door, struct exchange *exchange)
@@ -273,7 +402,7 @@ static void start(void *arg, struct exchange *exchange)
                           slice_of(path.data + promote.size, path.size - promote.size));
     } else if (is(path, "/leases") || is(path, "/leases/internal")) {
         if (needs(exchange, METHOD_POST, NULL))
-            exchange_text(exchange, 400, "error unmarshalling request");
+            start_lease(door, exchange, is(path, "/leases"));
     } else if (is(path, "/raft") || slice_starts_with(path, SLICE_LITERAL("/raft/"))) {
         if (door->env.raft != NULL)
             door->env.raft->start(door->env.raft->arg, exchange);

@@ -1,7 +1,7 @@
 /*
  * peer.h - what a peer URL serves beside the raft transport: /version, /members, /members/promote,
- * /members/hashkv, /downgrade/enabled (api.md 13.2). Asks the server through struct peer_env. Pure;
- * thread: core.
+ * /members/hashkv, /downgrade/enabled, /leases, /leases/internal (api.md 13.2, raft.md 4.6). Asks
+ * the server through struct peer_env. Pure; thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_PEER_H
 #define ETCD_SERVER_DOORS_PEER_H
@@ -33,6 +33,29 @@ struct peer_hash {
                  int64_t compact_revision);
 };
 
+/* What is known of a lease; `keys` are given when they were asked for. */
+struct peer_lease_facts {
+    int64_t ttl_s; /* left; of a renewal: from now on */
+    int64_t granted_ttl_s;
+    const struct slice *keys;
+    size_t key_count;
+};
+
+/* A renewal or a TimeToLive that a follower sends to its leader. Its memory is the door's. */
+struct peer_lease {
+    int64_t id;
+    bool renew;  /* else TimeToLive */
+    bool keys;   /* TimeToLive: with the keys on it */
+    void *state; /* the environment's */
+    /*
+     * To be called exactly once, at once or later, unless cancel_lease() came first. `facts` are
+     * borrowed for the call, NULL on refusal: ERR_LEASE_NOT_FOUND, ERR_NOT_LEADER,
+     * ERR_TIMEOUT_WAIT_APPLIED_INDEX, or another.
+     */
+    void (*done)(struct peer_lease *query, enum err_code code,
+                 const struct peer_lease_facts *facts);
+};
+
 /* Filled in by main. */
 struct peer_env {
     void *arg;
@@ -42,6 +65,8 @@ struct peer_env {
     bool (*downgrade_enabled)(void *arg);
     void (*hash)(void *arg, struct peer_hash *query);
     void (*cancel_hash)(void *arg, struct peer_hash *query);
+    void (*lease)(void *arg, struct peer_lease *query);
+    void (*cancel_lease)(void *arg, struct peer_lease *query);
     struct ops *ops;                     /* for /version; borrowed */
     const struct exchange_handler *raft; /* takes /raft and below; NULL: there is no transport */
 };

@@ -20,6 +20,7 @@ static struct {
     struct toy_link link;
     struct peer_hash *held; /* hash asked for, not answered */
     size_t hashes_cancelled;
+    unsigned leases_cancelled;
 } fix;
 
 static const char *const peer_urls[] = {"http://127.0.0.1:2380"};
@@ -68,6 +69,34 @@ static void cancel_hash(void *arg, struct peer_hash *query)
     fix.hashes_cancelled++;
 }
 
+/* Lease 11 is known; 12 waits for ever; 13 was asked of the wrong member, 14 too early. */
+static void get_lease(void *arg, struct peer_lease *query)
+{
+    static const struct slice keys[] = {SLICE_LITERAL("aa")};
+    struct peer_lease_facts facts = {.ttl_s = query->renew ? 100 : 99, .granted_ttl_s = 100};
+
+    (void)arg;
+    if (query->keys) {
+        facts.keys = keys;
+        facts.key_count = 1;
+    }
+    if (query->id == 11)
+        query->done(query, ERR_OK, &facts);
+    else if (query->id != 12)
+        query->done(query,
+                    query->id == 13   ? ERR_NOT_LEADER
+                    : query->id == 14 ? ERR_TIMEOUT_WAIT_APPLIED_INDEX
+                                      : ERR_LEASE_NOT_FOUND,
+                    NULL);
+}
+
+static void cancel_lease(void *arg, struct peer_lease *query)
+{
+    (void)arg;
+    (void)query;
+    fix.leases_cancelled++;
+}
+
 static int set_up(void **state)
 {
     struct ops_env env;
@@ -76,7 +105,9 @@ static int set_up(void **state)
                             .members = get_members,
                             .downgrade_enabled = downgrade_enabled,
                             .hash = get_hash,
-                            .cancel_hash = cancel_hash};
+                            .cancel_hash = cancel_hash,
+                            .lease = get_lease,
+                            .cancel_lease = cancel_lease};
 
     (void)state;
     memset(&fix, 0, sizeof(fix));
@@ -272,6 +303,31 @@ static void api_versions(void **state)
     assert_int_equal(fix.metrics.client_count, METRICS_API_VERSIONS_MAX);
 }
 
+static void peer_leases(void **state)
+{
+    (void)state;
+    use_peer();
+    is(ask_with("POST", "/leases", "Content-Length: 2\r\n\r\n\x08\x0b"), 200, "\x10\x0b\x18\x64");
+    is(ask_with("POST", "/leases", "Content-Length: 2\r\n\r\n\x08\x0d"), 400,
+       "not a primary lessor\n");
+    is(ask_with("POST", "/leases", "Content-Length: 2\r\n\r\n\x08\x0e"), 408,
+       "waiting for node to catch up its applied index has timed out\n");
+    is(ask_with("POST", "/leases", "Content-Length: 0\r\n\r\n"), 404, "lease not found\n");
+    is(ask_with("POST", "/leases/internal", "Content-Length: 4\r\n\r\n\x0a\x02\x08\x0d"), 500,
+       "not a primary lessor\n");
+    is(ask_with("POST", "/leases/internal", "Content-Length: 4\r\n\r\n\x0a\x02\x08\x0f"), 404,
+       "lease not found\n");
+    assert_non_null(
+        ask_with("POST", "/leases/internal", "Content-Length: 6\r\n\r\n\x0a\x04\x08\x0b\x10\x01"));
+    assert_memory_equal(fix.link.got.data + fix.link.got.size - 14,
+                        "\x0a\x0c\x0a\x00\x10\x0b\x18\x63\x20\x64\x2a\x02\x61\x61", 14);
+    (void)ask_with("POST", "/leases", "Content-Length: 2\r\n\r\n\x08\x0c"); /* no answer yet */
+    assert_int_equal(fix.leases_cancelled, 0);
+    toy_link_close(&fix.link);
+    assert_int_equal(fix.leases_cancelled, 1);
+    use_peer();
+}
+
 static void peer_port(void **state)
 {
     (void)state;
@@ -293,6 +349,8 @@ static void peer_port(void **state)
     is(get("/raft"), 405, "Method Not Allowed\n");
     is(get("/leases"), 405, "Method Not Allowed\n");
     is(ask_with("POST", "/leases", "Content-Length: 2\r\n\r\n{}"), 400,
+       "error unmarshalling request\n");
+    is(ask_with("POST", "/leases/internal", "Content-Length: 0\r\n\r\n"), 400,
        "error unmarshalling request\n");
     is(get("/health"), 404, "404 page not found\n");
     is(get("/"), 404, "404 page not found\n");
@@ -322,8 +380,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(health),       TEST(probes),       TEST(slow_reads), TEST(version),
-        TEST(metrics_text), TEST(api_versions), TEST(peer_port),  TEST(peer_hash),
+        TEST(health),       TEST(probes),    TEST(slow_reads),  TEST(version),   TEST(metrics_text),
+        TEST(api_versions), TEST(peer_port), TEST(peer_leases), TEST(peer_hash),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
