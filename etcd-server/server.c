@@ -145,8 +145,10 @@ static int start_engine(struct server *server, struct err *err)
         return -1;
     server->boot.wal = NULL; /* the machine's now */
     engine.host = machine_host(server->machine);
-    if (engine_new(&engine, &server->engine, err) < 0)
+    if (engine_new(&engine, &server->engine, err) < 0) {
+        err_prefix(err, "%s with the log in %s", server->dir.db, server->dir.wal);
         return -1;
+    }
     machine_set_engine(server->machine, server->engine);
     boot_free(&server->boot);
     log_info("starting an etcd server", log_hex("member-id", engine.member_id),

@@ -139,6 +139,25 @@ out:
     return rc;
 }
 
+/*
+ * A log is made before its database. A new log beside an old database would lose the first writes:
+ * they would have indexes that the database says it has applied.
+ */
+static int refuse_lost_log(const struct datadir *dir, struct err *err)
+{
+    enum datadir_db kind;
+
+    if (datadir_db_kind(dir->fs, dir->db, &kind, err) < 0)
+        return -1;
+    if (kind == DATADIR_DB_ABSENT)
+        return 0;
+    err_set(err, ERR_DAMAGED,
+            "%s holds no log, but there is a database at %s: the log was removed, or lies where "
+            "--wal-dir said before; put it back, or restore a snapshot into a new data directory",
+            dir->wal, dir->db);
+    return -1;
+}
+
 int boot_open_log(const struct boot_config *config, struct boot *boot, struct err *err)
 {
     struct wal_config wal_config = {
@@ -147,7 +166,8 @@ int boot_open_log(const struct boot_config *config, struct boot *boot, struct er
     *boot = (struct boot){0};
     if (boot_is_new(config->dir, &boot->created, err) < 0)
         return -1;
-    if (boot->created && create_log(config, &wal_config, err) < 0)
+    if (boot->created &&
+        (refuse_lost_log(config->dir, err) < 0 || create_log(config, &wal_config, err) < 0))
         return -1;
     if (open_existing(config, &wal_config, boot, err) < 0)
         return -1;
