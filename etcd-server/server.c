@@ -163,12 +163,16 @@ static int start_engine(struct server *server, struct err *err)
 static void start_service(struct server *server)
 {
     const struct config *config = server->config;
-    struct service_config service = {.engine = server->engine,
-                                     .metrics = &server->metrics,
-                                     .max_txn_ops = config->max_txn_ops,
-                                     .quota_bytes = config->quota_backend_bytes,
-                                     .strict_reconfig_check = config->strict_reconfig_check,
-                                     .lease_checkpoints = config->enable_lease_checkpoint};
+    struct service_config service = {
+        .engine = server->engine,
+        .metrics = &server->metrics,
+        .max_txn_ops = config->max_txn_ops,
+        .quota_bytes = config->quota_backend_bytes,
+        .strict_reconfig_check = config->strict_reconfig_check,
+        .lease_checkpoints = config->enable_lease_checkpoint,
+        .max_message_bytes = config->max_request_bytes + REQUEST_OVERHEAD_BYTES,
+        .watch_notify_ms = (uint64_t)config->watch_progress_notify_interval_ns / NS_PER_MS,
+        .election_ticks = (unsigned)(config->election_timeout_ms / config->heartbeat_interval_ms)};
     enum autocompact_mode mode = config->compaction == COMPACTION_PERIODIC   ? AUTOCOMPACT_PERIODIC
                                  : config->compaction == COMPACTION_REVISION ? AUTOCOMPACT_REVISION
                                                                              : AUTOCOMPACT_OFF;

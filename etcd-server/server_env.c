@@ -115,6 +115,7 @@ static void collect(void *arg, struct metrics *metrics)
     const struct raft *raft = engine_raft(engine);
     const struct member *self = member_find(engine_members(engine), engine_member_id(engine));
     struct mvcc_stats stats = mvcc_stats(engine_mvcc(engine));
+    struct watch_stats watch = watch_stats(engine_watches(engine));
     struct engine_stats engine_numbers = engine_stats(engine);
     const char *version = member_cluster_version(engine_members(engine)), *patch;
 
@@ -131,6 +132,11 @@ static void collect(void *arg, struct metrics *metrics)
     metrics->db_size_bytes = (double)engine_size(engine);
     metrics->db_size_in_use_bytes = (double)engine_size_in_use(engine);
     metrics->db_open_reads = backend_reads_open(engine_backend(engine));
+    metrics->watchers = (double)watch.watchers;
+    metrics->slow_watchers = (double)watch.slow;
+    metrics->watch_streams = (double)watch.streams;
+    metrics->pending_events = (double)watch.pending;
+    metrics->events = watch.events;
     metrics->puts = stats.puts;
     metrics->deletes = stats.deletes;
     metrics->ranges = stats.ranges;

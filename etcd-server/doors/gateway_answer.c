@@ -10,6 +10,7 @@
 #include "common/base/limits.h"
 #include "common/schema/kv.pb-c.h"
 #include "common/schema/pbjson.h"
+#include "etcd-server/state/watch.h"
 
 #define KEEP_SCRATCH_BYTES (1UL * MIB)
 #define PIECES_PER_TURN 8 /* a reader as fast as we are must not keep the others waiting */
@@ -258,10 +259,23 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
 
 /* ---- streams ---- */
 
-static bool op_send(struct call *base, const ProtobufCMessage *message)
+static bool send_line(struct gateway_call *call, struct exchange *exchange, const struct buf *line)
 {
     static const struct exchange_head head = {
         .status = 200, .content_type = json_type, .fields = grpc_field};
+
+    count_sent(call);
+    if (call->state == GATEWAY_WAITING) {
+        exchange_begin(exchange, &head);
+        call->state = GATEWAY_STREAM;
+    }
+    exchange_send(exchange, buf_slice(line));
+    call->paused = exchange_full(exchange);
+    return !call->paused;
+}
+
+static bool op_send(struct call *base, const ProtobufCMessage *message)
+{
     struct gateway_call *call = of_call(base);
     struct exchange *exchange = call->exchange;
     struct buf *out = scratch_of(call->gateway);
@@ -271,14 +285,31 @@ static bool op_send(struct call *base, const ProtobufCMessage *message)
     buf_append_text(out, "{\"result\":");
     (void)pbjson_write(message, PBJSON_GATEWAY, out); /* overflow shows at the link: it closes */
     buf_append_text(out, "}\n");
-    count_sent(call);
-    if (call->state == GATEWAY_WAITING) {
-        exchange_begin(exchange, &head);
-        call->state = GATEWAY_STREAM;
+    return send_line(call, exchange, out);
+}
+
+/* As op_send(); the events' JSON is made once for all gateway calls that send it. */
+static bool op_send_events(struct call *base, const ProtobufCMessage *response,
+                           const struct watch_message *events)
+{
+    struct gateway_call *call = of_call(base);
+    struct exchange *exchange = call->exchange;
+    struct buf *out = scratch_of(call->gateway);
+    const struct watch_hit *hit = events->first;
+
+    must(call->state == GATEWAY_WAITING || call->state == GATEWAY_STREAM);
+    buf_append_text(out, "{\"result\":");
+    must(pbjson_write(response, PBJSON_GATEWAY, out));          /* a header and some numbers */
+    must(buf_used(out) > 2 && out->data[out->size - 1] == '}'); /* the header is always there */
+    out->size--;
+    buf_append_text(out, ",\"events\":[");
+    for (size_t i = 0; i < events->count; i++, hit = hit->next) {
+        if (i != 0)
+            buf_append_byte(out, ',');
+        buf_append_slice(out, watch_event_json(hit->event, events->previous));
     }
-    exchange_send(exchange, buf_slice(out));
-    call->paused = exchange_full(exchange);
-    return !call->paused;
+    buf_append_text(out, "]}}\n");
+    return send_line(call, exchange, out);
 }
 
 void gateway_drained(struct exchange *exchange)
@@ -322,5 +353,6 @@ const struct call_ops gateway_call_ops = {
     .reply = op_reply,
     .reply_range = op_reply_range,
     .send = op_send,
+    .send_events = op_send_events,
     .finish = op_finish,
 };

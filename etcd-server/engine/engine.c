@@ -41,6 +41,21 @@ static void env_lease_detach(void *arg, int64_t lease, struct slice key)
     lease_detach(((struct engine *)arg)->leases, lease, key);
 }
 
+static void env_changed(void *arg, struct revision revision, bool tombstone, struct slice key_value)
+{
+    watch_changed(((struct engine *)arg)->watches, revision, tombstone, key_value);
+}
+
+static void env_revision_ended(void *arg, int64_t revision)
+{
+    watch_revision_ended(((struct engine *)arg)->watches, revision);
+}
+
+static struct mvcc *env_mvcc(void *arg)
+{
+    return ((struct engine *)arg)->mvcc;
+}
+
 /* ---- start ---- */
 
 static uint64_t read_u64(struct backend_read *read, const char *name)
@@ -128,12 +143,16 @@ int engine_new(const struct engine_config *config, struct engine **out, struct e
                            .batch = env_batch,
                            .lease_exists = env_lease_exists,
                            .lease_attach = env_lease_attach,
-                           .lease_detach = env_lease_detach};
+                           .lease_detach = env_lease_detach,
+                           .changed = env_changed,
+                           .revision_ended = env_revision_ended};
+    struct watch_env watches = {.arg = engine, .mvcc = env_mvcc, .view = env_view};
 
     engine->config = *config;
     engine->host = config->host;
     engine->backend = config->backend;
     engine->mvcc = mvcc_new(&env);
+    engine->watches = watch_hub_new(&watches);
     engine->leases = lease_store_new();
     engine->alarms = alarm_store_new();
     engine->members = member_store_new();
@@ -163,6 +182,7 @@ void engine_free(struct engine *engine)
         return;
     waiters_fail_all(engine, ERR_STOPPED);
     raft_free(engine->raft);
+    watch_hub_free(engine->watches);
     mvcc_free(engine->mvcc);
     lease_store_free(engine->leases);
     alarm_store_free(engine->alarms);
@@ -520,6 +540,11 @@ bool engine_idle(const struct engine *engine)
 struct mvcc *engine_mvcc(struct engine *engine)
 {
     return engine->mvcc;
+}
+
+struct watch_hub *engine_watches(struct engine *engine)
+{
+    return engine->watches;
 }
 
 struct lease_store *engine_leases(struct engine *engine)

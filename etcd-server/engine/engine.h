@@ -23,6 +23,7 @@
 #include "etcd-server/state/lease.h"
 #include "etcd-server/state/member.h"
 #include "etcd-server/state/mvcc.h"
+#include "etcd-server/state/watch.h"
 
 struct engine;
 
@@ -121,6 +122,7 @@ uint64_t engine_next_id(struct engine *engine); /* request ids, lease ids (forma
 
 /* ---- what the state is ---- */
 struct mvcc *engine_mvcc(struct engine *engine);
+struct watch_hub *engine_watches(struct engine *engine);
 struct lease_store *engine_leases(struct engine *engine);
 struct alarm_store *engine_alarms(struct engine *engine);
 struct member_store *engine_members(struct engine *engine);

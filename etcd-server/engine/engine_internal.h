@@ -37,6 +37,7 @@ struct engine {
     struct backend *backend;
     struct raft *raft;
     struct mvcc *mvcc;
+    struct watch_hub *watches;
     struct lease_store *leases;
     struct alarm_store *alarms;
     struct member_store *members;

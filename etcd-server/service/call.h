@@ -16,6 +16,7 @@
 #include "common/schema/rpc.h"
 
 struct call;
+struct watch_message;
 
 /* Key-values of a large answer, pulled by the door as its socket drains. */
 struct kv_source {
@@ -39,6 +40,13 @@ struct call_ops {
      * HTTP_OUT_HIGH_BYTES, pause until call->resume is called (the message was taken all the same).
      */
     bool (*send)(struct call *call, const ProtobufCMessage *message);
+    /*
+     * Watch: `head` is a WatchResponse without events, those of `events` follow it: the next
+     * `count` from events->first on, encoded already (watch_event.h). Returns as send(). A door may
+     * leave this NULL: then the handler builds the whole message for send().
+     */
+    bool (*send_events)(struct call *call, const ProtobufCMessage *head,
+                        const struct watch_message *events);
     /* End of a stream (ERR_OK), or refusal: `text` NULL means the code's own text. Ends the call.
      */
     void (*finish)(struct call *call, enum err_code code, const char *text);

@@ -11,6 +11,7 @@ static service_handler *const handlers[RPC_COUNT] = {
     [RPC_KV_DeleteRange] = kv_delete_range,
     [RPC_KV_Txn] = kv_txn,
     [RPC_KV_Compact] = kv_compact,
+    [RPC_Watch_Watch] = watch_watch,
     [RPC_Lease_LeaseGrant] = lease_grant,
     [RPC_Lease_LeaseRevoke] = lease_revoke,
     [RPC_Lease_LeaseKeepAlive] = lease_keep_alive,
@@ -237,14 +238,16 @@ bool service_turn(struct service *service)
     uint64_t deletes = mvcc_stats(engine_mvcc(service->engine)).deletes;
     bool woken = service->candidates != NULL && deletes != service->deletes_seen;
     bool leases = lease_duty_turn(service->leases);
+    bool watches = watch_turn(service);
 
     service->deletes_seen = deletes;
     if (woken)
         candidates_wake(service);
-    return maintenance_turn(service) || woken || leases;
+    return maintenance_turn(service) || woken || leases || watches;
 }
 
 void service_tick(struct service *service)
 {
     lease_duty_tick(service->leases);
+    watch_tick(service);
 }

@@ -21,7 +21,10 @@ struct service_config {
     size_t max_txn_ops;
     int64_t quota_bytes; /* negative = none */
     bool strict_reconfig_check;
-    bool lease_checkpoints; /* made by the leader */
+    bool lease_checkpoints;   /* made by the leader */
+    size_t max_message_bytes; /* of events above this are cut where the client wants fragments */
+    uint64_t watch_notify_ms; /* between progress notifications of a watch */
+    unsigned election_ticks;
 };
 
 struct service *service_new(const struct service_config *config);

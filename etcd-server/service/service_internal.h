@@ -7,6 +7,8 @@
 
 #define SNAPSHOT_STREAMS_MAX 4 /* each holds a thread of the pool and a read transaction */
 
+struct watch_call;
+
 struct service {
     struct service_config config;
     struct engine *engine;
@@ -15,13 +17,16 @@ struct service {
     uint64_t deletes_seen;        /* keys deleted when they were looked at last */
     struct hash_kv *hashes;       /* being made, a slice per turn */
     unsigned snapshot_streams;
-    bool alarm_proposed; /* NOSPACE is on its way into the log */
+    bool alarm_proposed;        /* NOSPACE is on its way into the log */
+    struct watch_call *watches; /* open watch streams */
+    uint64_t leaderless_ticks;
 };
 
 typedef void service_handler(struct service *service, struct call *call);
 
 service_handler kv_range, kv_put, kv_delete_range, kv_txn, kv_compact;
 service_handler lease_grant, lease_revoke, lease_keep_alive, lease_time_to_live, lease_leases;
+service_handler watch_watch;
 service_handler cluster_member_list, cluster_member_add, cluster_member_remove,
     cluster_member_update, cluster_member_promote;
 service_handler lock_lock, lock_unlock;
@@ -31,6 +36,9 @@ service_handler maintenance_alarm, maintenance_status, maintenance_defragment, m
 
 bool maintenance_turn(
     struct service *service); /* one slice of each hash; true: there is more to do */
+
+bool watch_turn(struct service *service); /* as maintenance_turn(), of history */
+void watch_tick(struct service *service);
 
 void maintenance_drop(struct service *service); /* hashes that nobody waits for any more */
 

@@ -226,6 +226,21 @@ static struct view *current_view(const struct mvcc *mvcc)
     return mvcc->env.view(mvcc->env.arg);
 }
 
+bool mvcc_kv_at(const struct mvcc *mvcc, struct slice key, int64_t revision,
+                struct slice *key_value)
+{
+    const struct keyindex_entry *entry;
+    struct revision found;
+
+    if (revision < mvcc->compacted)
+        return false;
+    entry = keyindex_find(mvcc->index, key);
+    if (entry == NULL || !keyindex_get(entry, revision, &found))
+        return false;
+    *key_value = mvcc_read(current_view(mvcc), found, false);
+    return true;
+}
+
 /* ---- answers ---- */
 
 void *mvcc_answer_alloc(struct mvcc *mvcc, struct arena *arena, size_t bytes)
@@ -292,9 +307,12 @@ static struct revision next_change(struct mvcc *mvcc)
 
 void mvcc_write_end(struct mvcc *mvcc)
 {
-    if (mvcc->changes > 0)
-        mvcc->current++;
+    if (mvcc->changes == 0)
+        return;
+    mvcc->current++;
     mvcc->changes = 0;
+    if (mvcc->env.revision_ended != NULL)
+        mvcc->env.revision_ended(mvcc->env.arg, mvcc->current);
 }
 
 /* The living entry of a key, or NULL. */

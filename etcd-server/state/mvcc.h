@@ -26,6 +26,8 @@ struct mvcc_env {
     void (*lease_detach)(void *arg, int64_t lease, struct slice key);
     /* each change as it happens, for watchers; `key_value` as stored; NULL = nobody cares */
     void (*changed)(void *arg, struct revision revision, bool tombstone, struct slice key_value);
+    /* the changes since the last such call are `revision` now; NULL = nobody cares */
+    void (*revision_ended)(void *arg, int64_t revision);
 };
 
 struct mvcc *mvcc_new(const struct mvcc_env *env);
@@ -42,6 +44,13 @@ int64_t mvcc_compact_revision(const struct mvcc *mvcc); /* -1 when never compact
 int64_t mvcc_key_count(const struct mvcc *mvcc);        /* living keys */
 
 /* ---- reads ---- */
+
+/*
+ * The stored key-value of `key` as a reader at `revision` saw it; false when there was none or
+ * `revision` is compacted. Borrowed while the current view lives.
+ */
+bool mvcc_kv_at(const struct mvcc *mvcc, struct slice key, int64_t revision,
+                struct slice *key_value) MUST_CHECK;
 
 /*
  * An answer to a range: header facts at once, key-values pulled one by one as the reader has room.
