@@ -122,7 +122,6 @@ bool key_set_remove(struct key_set *set, struct slice key)
         *path[length - 1] = next->child[1];
         next->child[0] = gone->child[0];
         next->child[1] = gone->child[1];
-        next->height = gone->height;
         *path[at] = next;
         path[at + 1] = &next->child[1]; /* was a link inside the node that goes */
     }

@@ -1,0 +1,36 @@
+/*
+ * lone.h - an engine with one member, a clock that the test turns, a log writer that the test
+ * holds, and the backend in memory. For tests of what stands on the engine.
+ */
+#ifndef TESTS_LIB_LONE_H
+#define TESTS_LIB_LONE_H
+
+#include "common/storage/backend.h"
+#include "etcd-server/engine/engine.h"
+
+#define LONE_TICK_MS 100
+
+struct lone {
+    struct host host; /* first */
+    struct backend *backend;
+    struct engine *engine;
+    uint64_t now_ms;
+    bool hold_log;           /* nothing becomes durable */
+    size_t log_count;        /* requests waiting */
+    uint64_t log_persist_id; /* of the last of them */
+    bool committed;          /* to be told */
+    size_t entries;          /* that reached the log */
+    uint64_t random;
+};
+
+/* Not yet leading. `set_up` may change the configuration; NULL is fine. */
+void lone_init(struct lone *lone, void (*set_up)(struct engine_config *config));
+void lone_fini(struct lone *lone);
+void lone_turn(struct lone *lone); /* until nothing moves any more */
+void lone_lead(struct lone *lone);
+/* Put into the log, wait for its answer; `arena` may be NULL. */
+enum err_code lone_apply(struct lone *lone, Etcdserverpb__InternalRaftRequest *request);
+enum err_code lone_grant(struct lone *lone, int64_t id, int64_t ttl_s);
+enum err_code lone_put(struct lone *lone, const char *key, int64_t lease);
+
+#endif
