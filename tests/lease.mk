@@ -1,0 +1,8 @@
+# lease.mk - what 100,000 leases cost, and their storm when all run out at once: make bench-lease
+LEASE_BENCH := $(B)/tests/bench/lease_bench
+$(LEASE_BENCH): $(B)/obj/tests/bench/lease_bench.o $(TESTLIB_O) $(LIB_SERVER) $(LIB_COMMON)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB_SERVER) $(LIB_COMMON) $(LIBS_etcd-server) $(LIBS_common)
+.PHONY: bench-lease
+bench-lease: $(LEASE_BENCH)
+	$(LEASE_BENCH)
