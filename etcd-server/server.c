@@ -185,6 +185,26 @@ static void start_service(struct server *server)
 
 /* ---- doors ---- */
 
+static void open_port(struct server *server, struct http1_door *http1, struct client *client,
+                      bool grpc, struct http2_door **http2, struct port *port)
+{
+    const struct config *config = server->config;
+    struct http2_config both = {
+        .http = client_handler(client),
+        .max_streams = config->max_concurrent_streams,
+        .window_bytes = (uint32_t)MIN(
+            config->max_request_bytes + REQUEST_OVERHEAD_BYTES + HTTP_HEADER_MAX_BYTES, INT32_MAX),
+        .ping_min_ms = (uint64_t)config->grpc_keepalive_min_time_ns / NS_PER_MS,
+        .ping_interval_ms = (uint64_t)config->grpc_keepalive_interval_ns / NS_PER_MS,
+        .ping_timeout_ms = (uint64_t)config->grpc_keepalive_timeout_ns / NS_PER_MS};
+
+    if (grpc)
+        both.grpc = grpc_handler(server->grpc);
+    http1_door_init(http1, client_handler(client));
+    *http2 = http2_door_new(&both);
+    *port = (struct port){.http1 = http1_link_door(http1), .http2 = http2_link_door(*http2)};
+}
+
 static void start_doors(struct server *server)
 {
     const struct config *config = server->config;
@@ -194,6 +214,12 @@ static void start_doors(struct server *server)
                                      .metrics = &server->metrics,
                                      .max_message_bytes =
                                          config->max_request_bytes + REQUEST_OVERHEAD_BYTES};
+    struct grpc_config grpc = {.service = server->service,
+                               .start = service_start,
+                               .cancel = service_cancel,
+                               .metrics = &server->metrics,
+                               .max_message_bytes =
+                                   config->max_request_bytes + REQUEST_OVERHEAD_BYTES};
     struct ops_env ops = server_ops_env(server);
     struct peer_env peer;
     struct client_config client = {.cors = (const char *const *)config->cors.items,
@@ -204,6 +230,7 @@ static void start_doors(struct server *server)
 
     if (config->enable_grpc_gateway)
         server->gateway = gateway_new(&gateway);
+    server->grpc = grpc_new(&grpc);
     server->ops = ops_new(&ops);
     peer = server_peer_env(server);
     client.ops = server->ops;
@@ -216,9 +243,12 @@ static void start_doors(struct server *server)
     }
     server->client = client_new(&client);
     server->peer = peer_door_new(&peer);
-    http1_door_init(&server->client_door, client_handler(server->client));
-    http1_door_init(&server->http_door, client_handler(server->http_client));
-    http1_door_init(&server->metrics_door, client_handler(server->metrics_client));
+    open_port(server, &server->client_door, server->client, true, &server->client_http2,
+              &server->client_port);
+    open_port(server, &server->http_door, server->http_client, false, &server->http_http2,
+              &server->http_port);
+    open_port(server, &server->metrics_door, server->metrics_client, false, &server->metrics_http2,
+              &server->metrics_port);
     http1_door_init(&server->peer_door, peer_door_handler(server->peer));
 }
 
@@ -294,7 +324,7 @@ static int make_context(const struct server *server, struct tls_config *tls, boo
 
 static int start_tls(struct server *server, struct err *err)
 {
-    static const char *const protocols[] = {"http/1.1"};
+    static const char *const both[] = {"h2", "http/1.1"}, *const protocols[] = {"http/1.1"};
     const struct config *config = server->config;
     struct tls_config client = {.cert_file = config->cert_file,
                                 .key_file = config->key_file,
@@ -302,7 +332,7 @@ static int start_tls(struct server *server, struct err *err)
                                 .crl_file = config->client_crl_file,
                                 .client_cert_auth = config->client_cert_auth,
                                 .allowed_hostnames = list_of(&config->client_cert_allowed_hostname),
-                                .alpn = {protocols, ARRAY_LEN(protocols)}};
+                                .alpn = {both, ARRAY_LEN(both)}};
     struct tls_config peer = {.cert_file = config->peer_cert_file,
                               .key_file = config->peer_key_file,
                               .ca_file = config->peer_trusted_ca_file,
@@ -327,13 +357,13 @@ static int start_tls(struct server *server, struct err *err)
 /* ---- listeners ---- */
 
 static int listen_all(struct server *server, const struct option_list *urls, const char *name,
-                      struct tls_context *tls, struct http1_door *door, struct err *err)
+                      struct tls_context *tls, struct link_door door, struct err *err)
 {
     for (size_t i = 0; i < urls->count; i++) {
         struct net_listener_config listener = {.url = urls->items[i],
                                                .name = name,
                                                .tls = tls,
-                                               .door = http1_link_door(door),
+                                               .door = door,
                                                .reuse_port = server->config->socket_reuse_port,
                                                .reuse_address =
                                                    server->config->socket_reuse_address};
@@ -351,11 +381,11 @@ static int serve_clients(struct server *server, struct err *err)
     struct err notice = ERR_INIT;
 
     if (listen_all(server, &config->listen_client_urls, "client", server->client_tls,
-                   &server->client_door, err) < 0 ||
+                   port_link_door(&server->client_port), err) < 0 ||
         listen_all(server, &config->listen_client_http_urls, "client", server->client_tls,
-                   &server->http_door, err) < 0 ||
+                   port_link_door(&server->http_port), err) < 0 ||
         listen_all(server, &config->listen_metrics_urls, "metrics", server->client_tls,
-                   &server->metrics_door, err) < 0)
+                   port_link_door(&server->metrics_port), err) < 0)
         return -1;
     for (size_t i = 0; i < config->listen_client_urls.count; i++) {
         if (strncmp(config->listen_client_urls.items[i], "http:", 5) == 0)
@@ -455,7 +485,7 @@ static int run(struct server *server, struct err *err)
     server->signals[0] = loop_signal_new(server->loop, SIGTERM, on_sigterm, server);
     server->signals[1] = loop_signal_new(server->loop, SIGINT, on_sigint, server);
     if (listen_all(server, &server->config->listen_peer_urls, "peer", server->peer_tls,
-                   &server->peer_door, err) < 0)
+                   http1_link_door(&server->peer_door), err) < 0)
         return -1;
     loop_at_turn_end(server->loop, LOOP_PHASE_ENGINE, on_turn_end, server);
     server->next_tick_ms = loop_now_ms() + server->config->heartbeat_interval_ms;
@@ -506,7 +536,11 @@ static void take_apart(struct server *server)
     client_free(server->client);
     client_free(server->http_client);
     client_free(server->metrics_client);
+    http2_door_free(server->client_http2);
+    http2_door_free(server->http_http2);
+    http2_door_free(server->metrics_http2);
     gateway_free(server->gateway);
+    grpc_free(server->grpc);
     ops_free(server->ops);
     engine_free(server->engine);
     backend_close(server->backend);

@@ -7,9 +7,12 @@
 #include "etcd-server/config.h"
 #include "etcd-server/doors/client.h"
 #include "etcd-server/doors/gateway.h"
+#include "etcd-server/doors/grpc.h"
 #include "etcd-server/doors/http1.h"
+#include "etcd-server/doors/http2.h"
 #include "etcd-server/doors/ops.h"
 #include "etcd-server/doors/peer.h"
+#include "etcd-server/doors/port.h"
 #include "etcd-server/host/boot.h"
 #include "etcd-server/host/loop.h"
 #include "etcd-server/host/machine.h"
@@ -33,10 +36,13 @@ struct server {
     struct metrics metrics;
 
     struct gateway *gateway;
+    struct grpc *grpc;
     struct ops *ops;
     struct client *client, *http_client, *metrics_client; /* of client, client-http, metrics URLs */
     struct peer_door *peer;
     struct http1_door client_door, http_door, metrics_door, peer_door;
+    struct http2_door *client_http2, *http_http2, *metrics_http2;
+    struct port client_port, http_port, metrics_port; /* both framings */
     struct net *net;
     struct tls_context *client_tls, *peer_tls; /* NULL: no certificates */
 

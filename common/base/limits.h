@@ -43,6 +43,25 @@
 #define LINGER_TIMEOUT_MS 1000UL           /* after our end of a connection, for the client's */
 #define SHUTDOWN_TIMEOUT_MS 7000UL         /* a stopping server lets answers finish within */
 
+/* HTTP/2 and gRPC: of one connection, where nothing else is said */
+#define HTTP2_STREAMS_MAX 20000UL       /* open streams; --max-concurrent-streams may lower it */
+#define HTTP2_WINDOW_BYTES (16UL * MIB) /* the same of all its streams together */
+#define HTTP2_BODIES_MAX_BYTES (64UL * MIB)  /* bodies not yet used up; above, streams are refused \
+                                              */
+#define HTTP2_UNREAD_MAX_BYTES (16UL * MIB)  /* answers the windows hold back; above, no new calls \
+                                              */
+#define HTTP2_UNREAD_END_BYTES (256UL * MIB) /* the same; above, the connection ends */
+#define HTTP2_OUT_STOP_BYTES (1UL * MIB)     /* bytes not sent at which nothing is read any more */
+#define HTTP2_CONTROL_PER_S 20000UL         /* PING, SETTINGS, PRIORITY and empty frames a second */
+#define HTTP2_CONTROL_BURST 50000UL         /* ... and so many at once */
+#define HTTP2_RESETS_PER_S 1000UL           /* streams that the client cancels, a second */
+#define HTTP2_RESETS_BURST 10000UL          /* ... and so many at once */
+#define HTTP2_ACKS_MAX 1000UL               /* PING and SETTINGS answers not yet sent */
+#define HTTP2_CONTINUATIONS_MAX 16UL        /* pieces of one head */
+#define HTTP2_PING_STRIKES 2                /* pings too early before the connection ends */
+#define GRPC_MESSAGE_MAX_BYTES 2147483647UL /* largest message sent (api.md 1) */
+#define GRPC_DEPTH_MAX 100UL                /* nesting of a message received */
+
 /* TLS and certificates */
 #define TLS_INPUT_MAX_BYTES (64UL * KIB)   /* ciphertext of one connection not yet decrypted */
 #define TLS_OUTPUT_MAX_BYTES (256UL * KIB) /* ciphertext of one connection not yet sent */

@@ -81,3 +81,33 @@ int pb_expect(const struct pb_reader *reader, const struct pb_field *field, enum
             field->number, (unsigned)field->wire, (unsigned)wire);
     return -1;
 }
+
+static bool has_messages(const ProtobufCMessageDescriptor *type)
+{
+    for (unsigned i = 0; i < type->n_fields; i++)
+        if (type->fields[i].type == PROTOBUF_C_TYPE_MESSAGE)
+            return true;
+    return false;
+}
+
+bool pb_depth_within(const ProtobufCMessageDescriptor *type, struct slice bytes, unsigned depth)
+{
+    struct pb_reader reader = pb_reader_of(bytes, type->name);
+    struct err ignored = ERR_INIT; /* whoever unpacks it says what is wrong */
+    struct pb_field field;
+
+    if (depth == 0)
+        return false;
+    if (!has_messages(type))
+        return true;
+    while (pb_next(&reader, &field, &ignored) == 1) {
+        const ProtobufCFieldDescriptor *known =
+            field.wire == PB_BYTES ? protobuf_c_message_descriptor_get_field(type, field.number)
+                                   : NULL;
+
+        if (known != NULL && known->type == PROTOBUF_C_TYPE_MESSAGE &&
+            !pb_depth_within(known->descriptor, field.bytes, depth - 1))
+            return false;
+    }
+    return true;
+}

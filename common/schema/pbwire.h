@@ -10,6 +10,8 @@
 #include "common/base/err.h"
 #include "common/base/slice.h"
 
+#include <protobuf-c/protobuf-c.h>
+
 enum pb_wire { PB_VARINT = 0, PB_FIXED64 = 1, PB_BYTES = 2, PB_FIXED32 = 5 };
 
 #define PB_VARINT_MAX 10                                         /* bytes of a 64-bit varint */
@@ -85,5 +87,12 @@ bool pb_get_varint(const uint8_t **at, const uint8_t *end, uint64_t *number) MUS
 /* 0 when the field has this wire type, else -1 and ERR_FORMAT. */
 int pb_expect(const struct pb_reader *reader, const struct pb_field *field, enum pb_wire wire,
               struct err *err) MUST_CHECK;
+
+/*
+ * Do the messages in `bytes`, a `type`, nest at most `depth` deep? protobuf-c unpacks by recursion
+ * without a limit: ask before it is given what a client sent. Bytes that are no message pass.
+ */
+bool pb_depth_within(const ProtobufCMessageDescriptor *type, struct slice bytes,
+                     unsigned depth) MUST_CHECK;
 
 #endif

@@ -1,12 +1,18 @@
 /*
- * exchange.h - one HTTP request and its answer, whatever the framing (http1.h now, HTTP/2 later).
+ * exchange.h - one HTTP request and its answer, whatever the framing (http1.h, http2.h).
  *
  * The framing makes it when a whole request is there and hands it to the door's handler; the
  * handler answers at once or later:
  *     exchange_answer()                                   a whole answer, or
  *     exchange_begin(), exchange_send()..., exchange_end()  one in pieces, or exchange_abort()
  * After answer, end, abort or gone() the exchange belongs to the framing again and must not be
- * touched. Thread: core.
+ * touched.
+ *
+ * HTTP/2 can do more: a handler that asked for it (http2.h: gRPC) is started when the head is
+ * there, gets the body in pieces through data() and ends its answer with trailers:
+ *     exchange_begin(), exchange_send()..., exchange_trail()
+ *     exchange_trail() alone: the trailers are the head, nothing else follows
+ * Thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_EXCHANGE_H
 #define ETCD_SERVER_DOORS_EXCHANGE_H
@@ -48,6 +54,9 @@ struct exchange_ops {
     bool (*full)(struct exchange *exchange);
     void (*again)(struct exchange *exchange);
     void (*wake_at)(struct exchange *exchange, uint64_t at_ms);
+    /* of framings with streams only */
+    void (*trail)(struct exchange *exchange, const struct exchange_head *head, const char *fields);
+    void (*taken)(struct exchange *exchange, size_t bytes);
 };
 
 struct exchange {
@@ -73,6 +82,8 @@ struct exchange {
     void (*wake)(struct exchange *exchange);    /* exchange_wake_at() */
     void (*stop)(struct exchange *exchange);    /* the server stops: end a stream soon */
     void (*gone)(struct exchange *exchange);    /* the client went: drop `state`, do not answer */
+    /* A piece of the body, or (`ended`) its end; `bytes` dies with the call. HTTP/2 only. */
+    void (*data)(struct exchange *exchange, struct slice bytes, bool ended);
 };
 
 static inline void exchange_answer(struct exchange *exchange, const struct exchange_head *head,
@@ -118,6 +129,22 @@ static inline void exchange_again(struct exchange *exchange)
 static inline void exchange_wake_at(struct exchange *exchange, uint64_t at_ms)
 {
     exchange->ops->wake_at(exchange, at_ms);
+}
+
+/*
+ * End the answer with trailers: lines "name: value\r\n", names in lower case. `head` is for an
+ * answer that was not begun, else NULL.
+ */
+static inline void exchange_trail(struct exchange *exchange, const struct exchange_head *head,
+                                  const char *fields)
+{
+    exchange->ops->trail(exchange, head, fields);
+}
+
+/* So many bytes that data() gave have been used up: the client may send as many more. */
+static inline void exchange_taken(struct exchange *exchange, size_t bytes)
+{
+    exchange->ops->taken(exchange, bytes);
 }
 
 /* The value of a header, names compared without case; false when there is none. */

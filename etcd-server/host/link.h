@@ -27,12 +27,14 @@ enum link_phase {
     LINK_HEADER, /* HEADER_TIMEOUT_MS since `phase_ms` */
     LINK_BODY,   /* BODY_TIMEOUT_MS since the last byte */
     LINK_BUSY,   /* our turn: no deadline, but WRITE_STALL_TIMEOUT_MS when output waits */
+    LINK_OPEN,   /* input is taken at any time; deadlines are the door's own, save that of output */
 };
 
 struct link {
     void (*changed)(struct link *link); /* cheap; may be called often */
     const struct link_clock *clock;     /* borrowed */
-    void *door;                         /* the door's object, set by open() */
+    const struct link_door *serves; /* whose connection it is; link_pass() changes it. Borrowed */
+    void *door;                     /* the door's object, set by open() */
 
     /* facts, constant after open() */
     const char *remote;      /* "127.0.0.1:40312", or "@" for a unix socket; borrowed */
@@ -47,7 +49,8 @@ struct link {
     uint64_t wake_ms; /* call the door's wake() at this time; 0 = never */
     enum link_phase phase;
     uint64_t phase_ms;   /* since when, on clock->now_ms */
-    bool drained_wanted; /* call drained() when `out` is below HTTP_OUT_LOW_BYTES */
+    bool drained_wanted; /* call drained() at the end of a turn when `out` is below
+                          * HTTP_OUT_LOW_BYTES; a door may make its output then and not before */
 };
 
 /* What a door offers; one per listener. */
@@ -65,5 +68,14 @@ struct link_door {
     void (*drain)(struct link *link); /* the server stops: finish the answer begun, take no more */
     void (*close)(struct link *link); /* it is gone: free link->door; the link must not be used */
 };
+
+/* Give a link to another door, from within the present one's open() or input(); the present door
+ * has freed its object. `door` is borrowed until the link's end. */
+static inline void link_pass(struct link *link, const struct link_door *door)
+{
+    link->serves = door;
+    link->door = NULL;
+    door->open(door->arg, link);
+}
 
 #endif

@@ -63,7 +63,7 @@ static void conn_free(struct net_conn *conn)
     struct net_conn **at;
 
     if (conn->link.door != NULL)
-        conn->listener->door.close(&conn->link);
+        conn->link.serves->close(&conn->link);
     if (conn->in_again) {
         for (at = &net->again; *at != conn; at = &(*at)->next_again)
             continue;
@@ -90,7 +90,7 @@ static void rejected(struct net_conn *conn, const char *cause)
 /* The door says how much of `bytes` it takes. */
 static size_t feed(struct net_conn *conn, struct slice bytes)
 {
-    size_t taken = conn->listener->door.input(&conn->link, bytes);
+    size_t taken = conn->link.serves->input(&conn->link, bytes);
 
     must(taken <= bytes.size);
     net_conn_changed(conn);
@@ -143,7 +143,7 @@ static void open_door(struct net_conn *conn)
         conn->link.protocol = tls_session_alpn(conn->session);
         conn->link.common_name = peer != NULL && peer->cn[0] != '\0' ? peer->cn : NULL;
     }
-    conn->listener->door.open(conn->listener->door.arg, &conn->link);
+    link_pass(&conn->link, &conn->listener->door);
 }
 
 /* ---- TLS ---- */
@@ -156,7 +156,7 @@ static void tls_failed(struct net_conn *conn, const struct err *err)
     conn->link.close = true; /* when the alert is sent */
     buf_reset(&conn->link.out);
     if (conn->state == NET_OPEN) {
-        conn->listener->door.close(&conn->link);
+        conn->link.serves->close(&conn->link);
         conn->link.door = NULL;
     }
     if (conn->state < NET_LINGER)
@@ -437,7 +437,7 @@ void net_conn_again(struct net_conn *conn)
 {
     if (conn->link.again) {
         conn->link.again = false;
-        conn->listener->door.again(&conn->link);
+        conn->link.serves->again(&conn->link);
     }
     if (conn->link.phase != LINK_BUSY)
         feed_pending(conn);
@@ -453,7 +453,7 @@ static void on_timer(void *arg)
     if (conn->state != NET_OPEN)
         return;
     if (conn->link.wake_ms != 0 && conn->link.wake_ms <= conn->link.clock->now_ms)
-        conn->listener->door.wake(&conn->link);
+        conn->link.serves->wake(&conn->link);
     net_conn_changed(conn);
 }
 
@@ -481,7 +481,7 @@ static void finish(struct net_conn *conn)
         return;
     }
     if (conn->state == NET_OPEN) {
-        conn->listener->door.close(&conn->link);
+        conn->link.serves->close(&conn->link);
         conn->link.door = NULL;
         set_state(conn, NET_LINGER);
     }
@@ -504,7 +504,7 @@ static void flush_open(struct net_conn *conn)
             break;
         }
         link->drained_wanted = false;
-        conn->listener->door.drained(link);
+        conn->link.serves->drained(link);
     }
     if (conn->state == NET_DEAD)
         return;
@@ -525,7 +525,7 @@ static void flush_open(struct net_conn *conn)
             call_again(conn);
         if (conn->eof && !conn->eof_told && !pending) {
             conn->eof_told = true;
-            conn->listener->door.ended(link); /* marks it changed: flushed once more */
+            conn->link.serves->ended(link); /* marks it changed: flushed once more */
         }
     }
     set_timer(conn);
@@ -561,6 +561,7 @@ static bool open_too_long(const struct net_conn *conn, uint64_t now_ms)
     case LINK_BODY:
         return passed(link->phase_ms, BODY_TIMEOUT_MS, now_ms);
     case LINK_BUSY:
+    case LINK_OPEN:
         return false;
     }
     return false;
@@ -594,7 +595,7 @@ void net_conn_sweep(struct net_conn *conn)
 void net_conn_drain(struct net_conn *conn)
 {
     if (conn->state == NET_OPEN)
-        conn->listener->door.drain(&conn->link);
+        conn->link.serves->drain(&conn->link);
     else
         net_conn_kill(conn);
     if (conn->state == NET_OPEN)

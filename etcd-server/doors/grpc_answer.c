@@ -1,0 +1,279 @@
+/*
+ * grpc_answer.c - the answering half of grpc.h: what call->ops do, and statuses.
+ *
+ *   reply        HEADERS, prefix and message, trailers
+ *   reply_range  the same; the encoded key-values are copied as they are
+ *   send         prefix and message
+ *   finish       trailers; alone when nothing was sent
+ */
+#include "etcd-server/doors/grpc_internal.h"
+
+#include "common/base/limits.h"
+#include "common/schema/pbwire.h"
+
+#include <stdio.h>
+
+#define KEEP_SCRATCH_BYTES (1UL * MIB)
+#define STATUS_BYTES (3 * ERR_TEXT_MAX + 64) /* trailers: a text may need three bytes for each */
+#define RANGE_KVS_FIELD 2                    /* of RangeResponse */
+#define RANGE_MORE_FIELD 3
+
+static const char grpc_type[] = "application/grpc";
+
+static struct grpc_call *of_call(struct call *call)
+{
+    return CONTAINER_OF(call, struct grpc_call, call);
+}
+
+static struct buf *fresh(struct buf *buf)
+{
+    buf_reset(buf);
+    if (buf->capacity > KEEP_SCRATCH_BYTES)
+        buf_free(buf);
+    return buf;
+}
+
+/* ---- statuses ---- */
+
+/* "grpc-status: 3\r\ngrpc-message: ...\r\n"; the text percent-encoded (gRPC over HTTP/2). */
+static void put_status(char out[STATUS_BYTES], enum grpc_code code, const char *text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    size_t at = (size_t)snprintf(out, 48, "grpc-status: %d\r\ngrpc-message: ", (int)code);
+
+    for (; *text != '\0' && at < STATUS_BYTES - 8; text++) {
+        uint8_t c = (uint8_t)*text;
+
+        if (c >= 0x20 && c <= 0x7e && c != '%') {
+            out[at++] = (char)c;
+            continue;
+        }
+        out[at++] = '%';
+        out[at++] = digits[c >> 4];
+        out[at++] = digits[c & 15];
+    }
+    memcpy(out + at, "\r\n", 3);
+}
+
+void grpc_refuse_exchange(struct exchange *exchange, enum grpc_code code, const char *text)
+{
+    static const struct exchange_head head = {.status = 200, .content_type = grpc_type};
+    char status[STATUS_BYTES];
+
+    put_status(status, code, text);
+    exchange_trail(exchange, &head, status);
+}
+
+void grpc_refuse(struct grpc_call *call, enum grpc_code code, const char *text)
+{
+    struct exchange *exchange = call->exchange;
+
+    grpc_call_over(call, code);
+    grpc_refuse_exchange(exchange, code, text);
+}
+
+/* ---- messages ---- */
+
+static void begin(struct grpc_call *call)
+{
+    struct exchange_head head = {.status = 200,
+                                 .content_type = grpc_type,
+                                 .fields = call->gzip ? "grpc-encoding: gzip\r\n" : NULL};
+
+    exchange_begin(call->exchange, &head);
+}
+
+static void end(struct grpc_call *call)
+{
+    struct exchange *exchange = call->exchange;
+
+    grpc_call_over(call, GRPC_OK);
+    exchange_trail(exchange, NULL, "grpc-status: 0\r\ngrpc-message: \r\n");
+}
+
+static void put_prefix(uint8_t *prefix, bool compressed, size_t length)
+{
+    prefix[0] = compressed;
+    prefix[1] = (uint8_t)(length >> 24);
+    prefix[2] = (uint8_t)(length >> 16);
+    prefix[3] = (uint8_t)(length >> 8);
+    prefix[4] = (uint8_t)length;
+}
+
+static void count_sent(struct grpc_call *call, size_t bytes)
+{
+    struct metrics *metrics = call->grpc->config.metrics;
+
+    if (metrics == NULL)
+        return;
+    metrics->rpcs[call->call.row->id].sent++;
+    metrics->grpc_sent_bytes += bytes;
+}
+
+static void refuse_large(struct grpc_call *call, uint64_t bytes)
+{
+    char text[112];
+
+    (void)snprintf(text, sizeof(text),
+                   "grpc: trying to send message larger than max (%" PRIu64 " vs. %lu)", bytes,
+                   GRPC_MESSAGE_MAX_BYTES);
+    grpc_refuse(call, GRPC_RESOURCE_EXHAUSTED, text);
+}
+
+/* Send what lies in `frame` behind room for its prefix; compressed if the call is. */
+static void send_frame(struct grpc_call *call, struct buf *frame)
+{
+    struct grpc *grpc = call->grpc;
+    struct slice whole = buf_slice(frame);
+
+    if (call->gzip) {
+        struct buf *packed = fresh(&grpc->packed);
+        uint8_t zeros[GRPC_PREFIX_BYTES] = {0};
+
+        buf_append(packed, zeros, sizeof(zeros));
+        if (grpc_gzip_pack(grpc->gzip,
+                           slice_of(whole.data + GRPC_PREFIX_BYTES, whole.size - GRPC_PREFIX_BYTES),
+                           packed))
+            frame = packed;
+    }
+    put_prefix(frame->data + frame->start, frame == &grpc->packed,
+               buf_used(frame) - GRPC_PREFIX_BYTES);
+    count_sent(call, buf_used(frame));
+    exchange_send(call->exchange, buf_slice(frame));
+}
+
+/* `message` behind room for its prefix, in the scratch buffer; NULL: it is too large. */
+static struct buf *encode(struct grpc_call *call, const ProtobufCMessage *message, size_t *size)
+{
+    struct buf *out = fresh(&call->grpc->scratch);
+    uint8_t *room;
+
+    *size = protobuf_c_message_get_packed_size(message);
+    if (*size > GRPC_MESSAGE_MAX_BYTES)
+        return NULL;
+    room = buf_reserve(out, GRPC_PREFIX_BYTES + *size);
+    if (room == NULL)
+        return NULL;
+    must(protobuf_c_message_pack(message, room + GRPC_PREFIX_BYTES) == *size);
+    buf_advance(out, GRPC_PREFIX_BYTES + *size);
+    return out;
+}
+
+static void op_reply(struct call *base, const ProtobufCMessage *response)
+{
+    struct grpc_call *call = of_call(base);
+    struct buf *out;
+    size_t size;
+
+    must(call->state == GRPC_WAITING && call->call.row->kind == RPC_UNARY);
+    must(response->descriptor == call->call.row->response);
+    out = encode(call, response, &size);
+    if (out == NULL) {
+        refuse_large(call, size);
+        return;
+    }
+    begin(call);
+    send_frame(call, out);
+    end(call);
+}
+
+/* ---- ranges ---- */
+
+static bool put_key_value(struct buf *out, struct slice key_value)
+{
+    uint8_t *room = buf_reserve(out, pb_bytes_field_bytes(key_value.size));
+
+    if (room == NULL)
+        return false;
+    (void)pb_put_bytes(room, RANGE_KVS_FIELD, key_value);
+    buf_advance(out, pb_bytes_field_bytes(key_value.size));
+    return true;
+}
+
+static void op_reply_range(struct call *base, const ProtobufCMessage *response,
+                           struct kv_source *source)
+{
+    struct grpc_call *call = of_call(base);
+    struct slice key_value;
+    struct buf *out;
+    size_t size;
+
+    must(call->state == GRPC_WAITING && call->call.row->kind == RPC_UNARY);
+    out = encode(call, response, &size);
+    must(out != NULL); /* a header and a count */
+    while (source->next(source, &key_value))
+        if (!put_key_value(out, key_value))
+            break;
+    if (source->more(source)) {
+        static const uint8_t more[] = {PB_TAG(RANGE_MORE_FIELD, PB_VARINT), 1};
+
+        buf_append(out, more, sizeof(more));
+    }
+    source->free(source);
+    if (out->overflow || buf_used(out) > GRPC_MESSAGE_MAX_BYTES) {
+        refuse_large(call, GRPC_MESSAGE_MAX_BYTES + 1);
+        return;
+    }
+    begin(call);
+    send_frame(call, out);
+    end(call);
+}
+
+/* ---- streams ---- */
+
+static bool op_send(struct call *base, const ProtobufCMessage *message)
+{
+    struct grpc_call *call = of_call(base);
+    struct buf *out;
+    size_t size;
+
+    must((call->state == GRPC_WAITING || call->state == GRPC_STREAM) &&
+         call->call.row->kind != RPC_UNARY);
+    if (call->state == GRPC_WAITING) {
+        begin(call);
+        call->state = GRPC_STREAM;
+    }
+    out = encode(call, message, &size);
+    if (out == NULL)
+        exchange_abort(call->exchange); /* no handler makes such messages */
+    else
+        send_frame(call, out);
+    call->paused = exchange_full(call->exchange);
+    return !call->paused;
+}
+
+void grpc_drained(struct exchange *exchange)
+{
+    struct grpc_call *call = exchange->state;
+
+    if (!call->paused)
+        return;
+    call->paused = false;
+    if (call->call.row->kind == RPC_BIDI && !call->end_told)
+        exchange_again(exchange);
+    if (call->call.resume != NULL)
+        call->call.resume(&call->call);
+}
+
+static void op_finish(struct call *base, enum err_code code, const char *text)
+{
+    struct grpc_call *call = of_call(base);
+
+    must(call->state == GRPC_WAITING || call->state == GRPC_STREAM);
+    if (code != ERR_OK) {
+        grpc_refuse(call, err_grpc_code(code), text != NULL ? text : err_text(code));
+        return;
+    }
+    must(call->call.row->kind != RPC_UNARY);
+    if (call->state == GRPC_WAITING)
+        grpc_refuse(call, GRPC_OK, "");
+    else
+        end(call);
+}
+
+const struct call_ops grpc_call_ops = {
+    .reply = op_reply,
+    .reply_range = op_reply_range,
+    .send = op_send,
+    .finish = op_finish,
+};

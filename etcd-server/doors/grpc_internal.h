@@ -1,0 +1,62 @@
+/* grpc_internal.h - what grpc.c (requests) and grpc_answer.c (answers) share. */
+#ifndef ETCD_SERVER_DOORS_GRPC_INTERNAL_H
+#define ETCD_SERVER_DOORS_GRPC_INTERNAL_H
+
+#include "etcd-server/doors/grpc.h"
+#include "etcd-server/doors/grpc_gzip.h"
+
+#define GRPC_PREFIX_BYTES 5 /* of a message: is it compressed, how long is it */
+
+/*
+ *   READING -> WAITING -> STREAM -> ENDED
+ *                 `----> RANGE ----^
+ */
+enum grpc_state {
+    GRPC_READING, /* the handler does not know of it yet */
+    GRPC_WAITING, /* the handler has the call, nothing was answered */
+    GRPC_STREAM,  /* messages were sent, the handler has the call */
+    GRPC_RANGE,   /* the call has ended, `source` is being written */
+    GRPC_ENDED,   /* neither handler nor exchange knows it any more */
+};
+
+/* One call at this door. Recycled with one block of each arena. */
+struct grpc_call {
+    struct call call;
+    struct grpc *grpc;         /* borrowed */
+    struct grpc_call *next;    /* in `ended` or `spare` */
+    struct exchange *exchange; /* borrowed; NULL when ended */
+    enum grpc_state state;
+    bool counted;               /* metrics know that it began */
+    bool paused;                /* send() said so; resume is owed */
+    bool gzip;                  /* the request is gzip, so is the answer */
+    bool end_seen;              /* the client sends no more */
+    bool end_told;              /* BIDI: message(NULL) was called */
+    struct buf in;              /* bytes that are no whole message yet, or wait for their turn */
+    struct arena message_arena; /* BIDI: of the message being handled */
+    struct kv_source *source;   /* owned while GRPC_RANGE */
+    uint64_t range_left;        /* bytes of the message not yet sent */
+};
+
+struct grpc {
+    struct grpc_config config;
+    struct buf scratch;      /* one answer or a piece of it */
+    struct buf packed;       /* the same, before it is compressed */
+    struct buf inflated;     /* a request */
+    struct grpc_gzip *gzip;  /* owned */
+    struct grpc_call *ended; /* may still be on a handler's stack */
+    struct grpc_call *spare;
+    size_t spare_count;
+};
+
+extern const struct call_ops grpc_call_ops;
+
+/* End the call with a status, whatever was answered before. */
+void grpc_refuse(struct grpc_call *call, enum grpc_code code, const char *text);
+/* The same without a call: routing errors. */
+void grpc_refuse_exchange(struct exchange *exchange, enum grpc_code code, const char *text);
+/* The call is over: count it and put it where it is recycled from. */
+void grpc_call_over(struct grpc_call *call, enum grpc_code code);
+/* The socket has drained: go on with a range, or resume the handler. */
+void grpc_drained(struct exchange *exchange);
+
+#endif

@@ -1,0 +1,341 @@
+/*
+ * http2_answer.c - the answering half of http2.h: exchange ops become HEADERS, DATA and trailers.
+ *
+ *   send() -> stream->out -> nghttp2 asks read_out() for as much as the windows allow
+ *          -> http2_send_data() copies it behind its frame header into link->out
+ *
+ * When link->out is high, read_out() holds the stream back: control frames and the heads of other
+ * answers still pass.
+ */
+#include "etcd-server/doors/http2_internal.h"
+
+#include "common/base/limits.h"
+
+#include <stdio.h>
+
+#define NV_MAX 32          /* headers of an answer */
+#define NV_NAME_BYTES 1024 /* their names together */
+#define FRAME_HEAD_BYTES 9
+
+static struct http2_stream *of_exchange(struct exchange *exchange)
+{
+    return CONTAINER_OF(exchange, struct http2_stream, exchange);
+}
+
+/* ---- heads ---- */
+
+struct nv_list {
+    nghttp2_nv nv[NV_MAX];
+    size_t count;
+    char names[NV_NAME_BYTES];
+    size_t name_bytes;
+};
+
+/* Both are copied when the list is submitted. */
+static void add_nv(struct nv_list *list, const char *name, size_t name_size, const char *value,
+                   size_t value_size)
+{
+    if (list->count == NV_MAX)
+        return;
+    list->nv[list->count++] = (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name,   /* only read */
+                                           .value = (uint8_t *)(uintptr_t)value, /* only read */
+                                           .namelen = name_size,
+                                           .valuelen = value_size,
+                                           .flags = NGHTTP2_NV_FLAG_NONE};
+}
+
+static const char *lower_name(struct nv_list *list, const char *name, size_t size)
+{
+    char *lower = list->names + list->name_bytes;
+
+    if (size > NV_NAME_BYTES - list->name_bytes)
+        return NULL;
+    for (size_t i = 0; i < size; i++)
+        lower[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] + 32) : name[i];
+    list->name_bytes += size;
+    return lower;
+}
+
+/* Lines "Name: value\r\n"; NULL: none. */
+static void add_lines(struct nv_list *list, const char *lines)
+{
+    while (lines != NULL && *lines != '\0') {
+        const char *end = strstr(lines, "\r\n"), *colon = strchr(lines, ':');
+        const char *value, *name;
+
+        if (end == NULL || colon == NULL || colon > end)
+            return;
+        value = colon + 1;
+        while (value < end && *value == ' ')
+            value++;
+        name = lower_name(list, lines, (size_t)(colon - lines));
+        if (name != NULL)
+            add_nv(list, name, (size_t)(colon - lines), value, (size_t)(end - value));
+        lines = end + 2;
+    }
+}
+
+static void add_head(struct nv_list *list, const struct http2_stream *stream,
+                     const struct exchange_head *head, char status[4])
+{
+    (void)snprintf(status, 4, "%03u", MIN(head->status, 999));
+    add_nv(list, ":status", 7, status, 3);
+    add_lines(list, stream->exchange.common_fields);
+    add_lines(list, head->fields);
+    add_lines(list, head->more_fields);
+    if (head->content_type != NULL)
+        add_nv(list, "content-type", 12, head->content_type, strlen(head->content_type));
+}
+
+/* ---- output ---- */
+
+static ssize_t read_out(nghttp2_session *session, int32_t id, uint8_t *room, size_t length,
+                        uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    struct http2_stream *stream = source->ptr;
+    struct http2 *http2 = arg;
+    size_t used = buf_used(&stream->out);
+    size_t size = MIN(used, length);
+
+    (void)room;
+    if (used == 0 && !stream->out_ended) {
+        stream->deferred = true;
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    if (used != 0 && buf_used(&http2->link->out) > HTTP_OUT_HIGH_BYTES) {
+        ring_add(&http2->held, &stream->held);
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    if (size == used && stream->out_ended) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+        if (buf_used(&stream->trailers) != 0) {
+            struct nv_list list = {.count = 0};
+
+            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+            add_lines(&list, buf_text(&stream->trailers));
+            if (nghttp2_submit_trailer(session, id, list.nv, list.count) != 0)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+        }
+    }
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    return (ssize_t)size;
+}
+
+int http2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
+                    size_t length, nghttp2_data_source *source, void *arg)
+{
+    struct http2_stream *stream = source->ptr;
+    struct http2 *http2 = arg;
+    struct buf *out = &http2->link->out;
+
+    (void)session;
+    must(frame->data.padlen == 0 && length <= buf_used(&stream->out));
+    if (!buf_append(out, head, FRAME_HEAD_BYTES) ||
+        !buf_append(out, buf_slice(&stream->out).data, length))
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    buf_consume(&stream->out, length);
+    http2->unread_bytes -= length;
+    return 0;
+}
+
+static void keep_out(struct http2_stream *stream, struct slice bytes)
+{
+    struct http2 *http2 = stream->http2;
+
+    if (!buf_append_slice(&stream->out, bytes)) {
+        http2_fail(http2);
+        return;
+    }
+    http2->unread_bytes += bytes.size;
+    if (http2->unread_bytes - buf_used(&stream->out) > HTTP2_UNREAD_END_BYTES)
+        http2_fail(http2);
+}
+
+static void go_on(struct http2_stream *stream)
+{
+    if (stream->deferred) {
+        stream->deferred = false;
+        (void)nghttp2_session_resume_data(stream->http2->session, stream->id); /* it is there */
+    }
+    http2_touch(stream->http2);
+}
+
+static void submit(struct http2_stream *stream, struct nv_list *list, bool with_data)
+{
+    nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = read_out};
+
+    if (nghttp2_submit_response(stream->http2->session, stream->id, list->nv, list->count,
+                                with_data ? &provider : NULL) != 0)
+        http2_fail(stream->http2);
+    http2_touch(stream->http2);
+}
+
+static void done(struct http2_stream *stream)
+{
+    stream->state = HTTP2_DONE;
+    stream->wake_at_ms = 0;
+    ring_remove(&stream->turn);
+    ring_remove(&stream->waiting);
+    ring_remove(&stream->timed);
+}
+
+void http2_refuse(struct http2_stream *stream, unsigned status)
+{
+    struct exchange_head head = {.status = status};
+    struct nv_list list = {.count = 0};
+    char text[4];
+
+    add_head(&list, stream, &head, text);
+    submit(stream, &list, false);
+    done(stream);
+}
+
+/* ---- the ops ---- */
+
+static void op_answer(struct exchange *exchange, const struct exchange_head *head,
+                      struct slice body)
+{
+    struct http2_stream *stream = of_exchange(exchange);
+    struct nv_list list = {.count = 0};
+    char status[4], length[24];
+    bool with_data = body.size != 0 && exchange->method != METHOD_HEAD;
+
+    must(stream->state == HTTP2_BUSY);
+    add_head(&list, stream, head, status);
+    (void)snprintf(length, sizeof(length), "%zu", body.size); /* fits */
+    add_nv(&list, "content-length", 14, length, strlen(length));
+    if (with_data)
+        keep_out(stream, body);
+    stream->out_ended = true;
+    submit(stream, &list, with_data);
+    done(stream);
+}
+
+static void op_begin(struct exchange *exchange, const struct exchange_head *head)
+{
+    struct http2_stream *stream = of_exchange(exchange);
+    struct nv_list list = {.count = 0};
+    char status[4];
+
+    must(stream->state == HTTP2_BUSY);
+    add_head(&list, stream, head, status);
+    submit(stream, &list, true);
+    stream->state = HTTP2_BEGUN;
+}
+
+static void op_send(struct exchange *exchange, struct slice bytes)
+{
+    struct http2_stream *stream = of_exchange(exchange);
+
+    must(stream->state == HTTP2_BEGUN);
+    if (bytes.size == 0 || exchange->method == METHOD_HEAD)
+        return;
+    keep_out(stream, bytes);
+    go_on(stream);
+}
+
+static void op_end(struct exchange *exchange)
+{
+    struct http2_stream *stream = of_exchange(exchange);
+
+    must(stream->state == HTTP2_BEGUN);
+    stream->out_ended = true;
+    go_on(stream);
+    done(stream);
+}
+
+static void op_trail(struct exchange *exchange, const struct exchange_head *head,
+                     const char *fields)
+{
+    struct http2_stream *stream = of_exchange(exchange);
+    struct nv_list list = {.count = 0};
+    char status[4];
+
+    if (stream->state == HTTP2_BEGUN) {
+        buf_append_text(&stream->trailers, fields);
+        op_end(exchange);
+        return;
+    }
+    must(stream->state == HTTP2_BUSY && head != NULL);
+    add_head(&list, stream, head, status);
+    add_lines(&list, fields);
+    submit(stream, &list, false);
+    done(stream);
+}
+
+static void op_abort(struct exchange *exchange)
+{
+    struct http2_stream *stream = of_exchange(exchange);
+
+    if (nghttp2_submit_rst_stream(stream->http2->session, NGHTTP2_FLAG_NONE, stream->id,
+                                  NGHTTP2_INTERNAL_ERROR) != 0)
+        http2_fail(stream->http2);
+    http2_touch(stream->http2);
+    done(stream);
+}
+
+static bool op_full(struct exchange *exchange)
+{
+    struct http2_stream *stream = of_exchange(exchange);
+    size_t used = buf_used(&stream->out);
+
+    if (used <= HTTP_OUT_HIGH_BYTES &&
+        (used == 0 || stream->http2->unread_bytes <= HTTP2_UNREAD_MAX_BYTES))
+        return false;
+    ring_add(&stream->http2->waiting, &stream->waiting);
+    http2_touch(stream->http2);
+    return true;
+}
+
+static void op_again(struct exchange *exchange)
+{
+    struct http2_stream *stream = of_exchange(exchange);
+    struct http2 *http2 = stream->http2;
+
+    ring_add(&http2->turns, &stream->turn);
+    http2->link->again = true;
+    http2->link->changed(http2->link);
+}
+
+static void op_wake_at(struct exchange *exchange, uint64_t at_ms)
+{
+    struct http2_stream *stream = of_exchange(exchange);
+    struct http2 *http2 = stream->http2;
+
+    stream->wake_at_ms = at_ms;
+    ring_remove(&stream->timed);
+    if (at_ms == 0)
+        return;
+    ring_add(&http2->timed, &stream->timed);
+    if (http2->wake_at_ms == 0 || at_ms < http2->wake_at_ms) {
+        http2->wake_at_ms = at_ms;
+        http2_set_wake(http2);
+    }
+}
+
+static void op_taken(struct exchange *exchange, size_t bytes)
+{
+    struct http2_stream *stream = of_exchange(exchange);
+
+    bytes = MIN(bytes, stream->untaken_bytes);
+    stream->untaken_bytes -= bytes;
+    stream->http2->body_bytes -= bytes;
+    if (bytes == 0 || stream->client_ended)
+        return;
+    if (nghttp2_session_consume_stream(stream->http2->session, stream->id, bytes) != 0)
+        http2_fail(stream->http2);
+    http2_touch(stream->http2);
+}
+
+const struct exchange_ops http2_exchange_ops = {
+    .answer = op_answer,
+    .begin = op_begin,
+    .send = op_send,
+    .end = op_end,
+    .abort = op_abort,
+    .full = op_full,
+    .again = op_again,
+    .wake_at = op_wake_at,
+    .trail = op_trail,
+    .taken = op_taken,
+};

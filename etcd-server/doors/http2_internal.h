@@ -1,0 +1,144 @@
+/*
+ * http2_internal.h - what http2.c (connection, input, output) and http2_answer.c (what an
+ * exchange's ops do) share. nghttp2 is known here and nowhere else.
+ */
+#ifndef ETCD_SERVER_DOORS_HTTP2_INTERNAL_H
+#define ETCD_SERVER_DOORS_HTTP2_INTERNAL_H
+
+#include "etcd-server/doors/http2.h"
+
+#include <nghttp2/nghttp2.h>
+
+/* A list through its members: an empty one, and a member of none, points to itself. */
+struct ring {
+    struct ring *next, *previous;
+};
+
+static inline void ring_init(struct ring *ring)
+{
+    ring->next = ring->previous = ring;
+}
+
+static inline bool ring_empty(const struct ring *ring)
+{
+    return ring->next == ring;
+}
+
+static inline void ring_remove(struct ring *member)
+{
+    member->previous->next = member->next;
+    member->next->previous = member->previous;
+    ring_init(member);
+}
+
+/* At the end, unless it is in a ring already. */
+static inline void ring_add(struct ring *ring, struct ring *member)
+{
+    if (!ring_empty(member))
+        return;
+    member->next = ring;
+    member->previous = ring->previous;
+    ring->previous->next = member;
+    ring->previous = member;
+}
+
+/* Move all members of `from` to the empty `to`. */
+static inline void ring_move(struct ring *from, struct ring *to)
+{
+    ring_init(to);
+    if (ring_empty(from))
+        return;
+    *to = *from;
+    to->next->previous = to;
+    to->previous->next = to;
+    ring_init(from);
+}
+
+/*
+ *   HEAD -> BODY -> BUSY -> BEGUN -> DONE
+ *     `------------^  `--------------^        gRPC has no BODY; a whole answer no BEGUN
+ *   any -> DONE       refused, or reset
+ */
+enum http2_state {
+    HTTP2_HEAD,  /* headers come */
+    HTTP2_BODY,  /* the body is collected */
+    HTTP2_BUSY,  /* the handler has it */
+    HTTP2_BEGUN, /* the handler has it, the head of the answer is out */
+    HTTP2_DONE,  /* nothing more comes from the handler */
+};
+
+struct http2_span {
+    uint32_t name_at, name_size, value_at, value_size; /* in `head` */
+};
+
+struct http2_stream {
+    struct exchange exchange;
+    struct http2 *http2;                         /* borrowed */
+    struct http2_stream *next_spare;             /* in door->spare */
+    struct ring all, turn, held, waiting, timed; /* in the rings of the connection */
+    enum http2_state state;
+    int32_t id;
+    bool grpc;
+    bool client_ended; /* the request is complete */
+    bool deferred;     /* nghttp2 waits for output of this stream */
+    bool out_ended;    /* `out` will not grow any more */
+    bool too_large;    /* the body is longer than we take */
+    unsigned refused;  /* status the head is refused with; 0 = none */
+    uint64_t wake_at_ms;
+    struct buf head;               /* names and values */
+    struct http2_span *spans;      /* owned, span_capacity */
+    struct exchange_field *fields; /* owned, span_capacity */
+    uint32_t span_count, span_capacity;
+    struct buf body;
+    size_t untaken_bytes; /* given to data(), not yet used up */
+    struct buf out;       /* of the answer, not yet framed */
+    struct buf trailers;  /* lines; empty: none */
+};
+
+struct http2 {
+    struct http2_door *door;  /* borrowed */
+    struct link *link;        /* borrowed */
+    nghttp2_session *session; /* owned */
+    struct ring all;          /* every stream */
+    struct ring turns;        /* their handlers want a turn */
+    struct ring held;         /* have output that the link does not take now */
+    struct ring waiting;      /* their handlers wait for drained() */
+    struct ring timed;        /* have a wake_at_ms */
+    size_t unread_bytes;      /* of all `out` together */
+    size_t body_bytes;        /* of all bodies not yet used up */
+    bool failed;              /* the session cannot go on; only closing is left */
+    bool draining;
+    bool stopped;         /* input is not taken: too much waits to be sent */
+    uint64_t wake_at_ms;  /* not after the earliest wake_at_ms of a stream; 0 = none */
+    uint64_t input_ms;    /* last time something came */
+    uint64_t ping_end_ms; /* our ping must be answered by then; 0 = none is out */
+    uint64_t pinged_ms;   /* last ping of the client */
+    unsigned strikes;     /* pings that came too early */
+    bool answered;        /* HEADERS or DATA were sent since the last ping */
+    uint64_t control_ms;  /* when `control` was last filled */
+    uint64_t control;     /* control frames the client may send now */
+};
+
+struct http2_door {
+    struct http2_config config;
+    nghttp2_session_callbacks *callbacks; /* owned */
+    nghttp2_option *option;               /* owned */
+    struct http2_stream *spare;           /* ended streams with their memory */
+    size_t spare_count;
+};
+
+extern const struct exchange_ops http2_exchange_ops;
+
+/* Ask to be called when the turn ends: there is something to send. */
+void http2_touch(struct http2 *http2);
+/* Nothing can be done for this connection any more. */
+void http2_fail(struct http2 *http2);
+/* Earliest of what the streams and the pings wait for. */
+void http2_set_wake(struct http2 *http2);
+/* Answer before there is a handler: a status and nothing else. */
+void http2_refuse(struct http2_stream *stream, unsigned status);
+/* nghttp2 asks for DATA; and takes it (NGHTTP2_DATA_FLAG_NO_COPY). */
+int http2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
+                    size_t length, nghttp2_data_source *source, void *arg);
+
+#endif
