@@ -18,6 +18,7 @@
 #include "etcd-server/host/machine.h"
 #include "etcd-server/host/net.h"
 #include "etcd-server/service/autocompact.h"
+#include "etcd-server/service/jwt.h"
 #include "etcd-server/service/service.h"
 
 struct server {
@@ -32,6 +33,7 @@ struct server {
     struct machine *machine;
     struct engine *engine;
     struct service *service;
+    struct jwt *jwt; /* NULL: simple tokens */
     struct autocompact *autocompact;
     struct metrics metrics;
 
@@ -58,6 +60,10 @@ struct server {
 
     struct peer_member *peer_members; /* owned; what peer_env gave last */
 };
+
+/* The part of `service` about passwords and tokens; *jwt is owned by the caller, NULL = none. */
+int server_auth_settings(const struct config *config, struct service_config *service,
+                         struct jwt **jwt, struct err *err) MUST_CHECK;
 
 struct ops_env server_ops_env(struct server *server);
 struct peer_env server_peer_env(struct server *server);

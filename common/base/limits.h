@@ -70,6 +70,13 @@
 #define CERT_SANS_MAX 100UL                /* alternative names put into one certificate */
 #define CERT_CN_MAX 64UL                   /* characters of a common name (RFC 5280 A.1) */
 
+/* authentication */
+#define TOKENS_MAX 100000UL          /* simple tokens kept; above it the least recently used goes */
+#define TOKEN_BYTES_MAX (16UL * KIB) /* a token that is looked at; a JWT has some hundred bytes */
+#define PASSWORD_JOBS_MAX 64UL       /* passwords being hashed or checked, or waiting for it */
+#define PASSWORD_BYTES_MAX 72UL      /* bcrypt looks at no more */
+#define BCRYPT_COST_DEFAULT 10UL
+
 /* store */
 #define WRITE_BUFFER_MAX_BYTES                                                                     \
     (64UL * MIB) /* applied but not yet in the backend; above it proposals are refused */

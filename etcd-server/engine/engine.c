@@ -70,21 +70,6 @@ static uint64_t read_u64(struct backend_read *read, const char *name)
     return number;
 }
 
-/* Auth is not enforced by this version: a store that has it on must not be served without it. */
-static int refuse_auth(struct backend_read *read, struct err *err)
-{
-    struct slice value;
-
-    if (!backend_get(read, BUCKET_AUTH, SLICE_LITERAL("authEnabled"), &value) || value.size != 1 ||
-        value.data[0] == 0)
-        return 0;
-    err_set(err, ERR_USAGE,
-            "authentication is enabled in this data directory and this version cannot enforce it; "
-            "disable it with the "
-            "server that wrote it (etcdctl auth disable), then start again");
-    return -1;
-}
-
 static int restore_state(struct engine *engine, struct err *err)
 {
     struct backend_read *read = NULL;
@@ -100,7 +85,8 @@ static int restore_state(struct engine *engine, struct err *err)
                 engine->backend_index, engine->config.snapshot.index);
         goto out;
     }
-    if (refuse_auth(read, err) < 0 || lease_store_restore(engine->leases, read, err) < 0 ||
+    if (auth_store_restore(engine->auth, read, err) < 0 ||
+        lease_store_restore(engine->leases, read, err) < 0 ||
         alarm_store_restore(engine->alarms, read, err) < 0)
         goto out;
     /* Members are those of the snapshot; replay brings them up to date, with the verdicts of then
@@ -156,6 +142,7 @@ int engine_new(const struct engine_config *config, struct engine **out, struct e
     engine->leases = lease_store_new();
     engine->alarms = alarm_store_new();
     engine->members = member_store_new();
+    engine->auth = auth_store_new();
     request_ids_init(&engine->ids, config->member_id, engine->host->ops->unix_ms(engine->host));
     engine->scratch =
         BUF_INIT(BUF_UNLIMITED); /* bounded by max_request_bytes, checked before packing */
@@ -187,6 +174,7 @@ void engine_free(struct engine *engine)
     lease_store_free(engine->leases);
     alarm_store_free(engine->alarms);
     member_store_free(engine->members);
+    auth_store_free(engine->auth);
     view_unref(engine->view);
     batch_unref(engine->committing);
     batch_unref(engine->open);

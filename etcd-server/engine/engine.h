@@ -20,6 +20,7 @@
 #include "etcd-server/host/host.h"
 #include "etcd-server/raft/raft.h"
 #include "etcd-server/state/alarm.h"
+#include "etcd-server/state/auth.h"
 #include "etcd-server/state/lease.h"
 #include "etcd-server/state/member.h"
 #include "etcd-server/state/mvcc.h"
@@ -126,6 +127,7 @@ struct watch_hub *engine_watches(struct engine *engine);
 struct lease_store *engine_leases(struct engine *engine);
 struct alarm_store *engine_alarms(struct engine *engine);
 struct member_store *engine_members(struct engine *engine);
+struct auth_store *engine_auth(struct engine *engine);
 struct view *engine_view(struct engine *engine); /* current; borrowed for this turn */
 struct host *engine_host(struct engine *engine);
 const struct raft *engine_raft(const struct engine *engine);
@@ -140,6 +142,17 @@ uint64_t engine_size_in_use(struct engine *engine);
 bool engine_is_full(const struct engine *engine); /* disk full or write buffer at its limit */
 void engine_fill_header(const struct engine *engine,
                         Etcdserverpb__ResponseHeader *header); /* with the current revision */
+
+/*
+ * What applied entries mean for tokens; asked for by whoever keeps them, once, after engine_new().
+ * Entries replayed before that are not told: a restart forgets all logins (api.md 9.3).
+ */
+struct engine_auth_watch {
+    void *arg;
+    void (*logged_in)(void *arg, const char *username, const char *token); /* both borrowed */
+    void (*dropped)(void *arg, const char *username); /* this user's tokens; NULL = everybody's */
+};
+void engine_watch_auth(struct engine *engine, const struct engine_auth_watch *watch);
 
 struct engine_stats {
     uint64_t proposals_failed, slow_apply, read_indexes_failed, leader_changes;

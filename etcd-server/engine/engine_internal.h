@@ -41,6 +41,8 @@ struct engine {
     struct lease_store *leases;
     struct alarm_store *alarms;
     struct member_store *members;
+    struct auth_store *auth;
+    struct engine_auth_watch auth_watch;
 
     /* the checkpoint */
     struct batch *open;       /* owned reference: apply writes here */
@@ -99,6 +101,15 @@ void waiters_fail_all(struct engine *engine, enum err_code code);
 void apply_entry(struct engine *engine, const struct raft_entry *entry);
 void apply_fill_header(const struct engine *engine,
                        Etcdserverpb__ResponseHeader *header); /* all but the revision */
+
+/* An answer of `type` that holds a header and nothing else; NULL when `arena` is full. */
+ProtobufCMessage *apply_header_only(const struct engine *engine,
+                                    const ProtobufCMessageDescriptor *type, struct arena *arena);
+
+/* apply_auth.c */
+bool apply_is_auth(const Etcdserverpb__InternalRaftRequest *request);
+enum err_code apply_auth(struct engine *engine, const Etcdserverpb__InternalRaftRequest *request,
+                         struct arena *arena, ProtobufCMessage **response);
 
 /* checkpoint.c */
 void checkpoint_open(struct engine *engine); /* the first open batch and view */

@@ -1,7 +1,7 @@
 /* candidate.c - see candidate.h. One subcall at a time; `parked` means: waiting for a deletion. */
 #include "common/base/base.h"
 #include "etcd-server/service/candidate.h"
-#include "etcd-server/service/service_internal.h"
+#include "etcd-server/service/authorise.h"
 
 #include <stdio.h>
 
@@ -82,7 +82,8 @@ static void leave(struct call *call)
         delete_range.key =
             (ProtobufCBinaryData){candidate->key.size, (uint8_t *)(uintptr_t)candidate->key.data};
         request.delete_range = &delete_range;
-        if (engine_propose(candidate->service->engine, &request, NULL, ignore, NULL, &refusal) == 0)
+        if (authorise_header(candidate->service, call, &request) != ERR_OK ||
+            engine_propose(candidate->service->engine, &request, NULL, ignore, NULL, &refusal) == 0)
             ignore(NULL, NULL);
     }
     end(candidate);

@@ -1,7 +1,7 @@
 /* kv.c - Range, Put, DeleteRange, Txn, Compact (api.md 6). Quota first, then the shape, then the
  * log or a read. */
 #include "common/base/base.h"
-#include "etcd-server/service/service_internal.h"
+#include "etcd-server/service/authorise.h"
 
 #define PUT_OVERHEAD_BYTES 256 /* of the quota's estimate (api.md 10.3) */
 
@@ -41,7 +41,10 @@ static void range_now(struct service *service, struct call *call)
 
     if (source == NULL)
         return;
-    code = mvcc_range_start(engine_mvcc(service->engine), request, &source->range);
+    code = authorise_keys(service, call, AUTH_READ, slice_of(request->key.data, request->key.len),
+                          slice_of(request->range_end.data, request->range_end.len));
+    if (code == ERR_OK)
+        code = mvcc_range_start(engine_mvcc(service->engine), request, &source->range);
     if (code != ERR_OK) {
         call_refuse(call, code);
         return;
@@ -138,8 +141,10 @@ static void read_txn_now(struct service *service, struct call *call)
     const Etcdserverpb__TxnRequest *txn =
         (const Etcdserverpb__TxnRequest *)(const void *)call->request;
     Etcdserverpb__TxnResponse *response = NULL;
-    enum err_code code = mvcc_read_txn(engine_mvcc(service->engine), txn, &call->arena, &response);
+    enum err_code code = authorise_txn(service, call, txn);
 
+    if (code == ERR_OK)
+        code = mvcc_read_txn(engine_mvcc(service->engine), txn, &call->arena, &response);
     if (code == ERR_NO_MEMORY || (code == ERR_OK && response == NULL))
         code = ERR_ANSWER_TOO_LARGE;
     if (code != ERR_OK) {

@@ -4,7 +4,7 @@
  * (lease_duty.h); the list is answered by any member at once.
  */
 #include "common/base/base.h"
-#include "etcd-server/service/service_internal.h"
+#include "etcd-server/service/authorise.h"
 
 #define GRANT_COST_BYTES 64 /* of the quota's estimate (api.md 10.3) */
 
@@ -84,6 +84,8 @@ static void looked(struct lease_query *query, enum err_code code, const struct l
     Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
 
     call->cancel = NULL;
+    if (lease != NULL && request->keys)
+        code = authorise_lease(look->service, call, AUTH_READ, request->id);
     if (code != ERR_OK && code != ERR_LEASE_NOT_FOUND) {
         call_refuse(call, code);
         return;
@@ -129,11 +131,18 @@ void lease_leases(struct service *service, struct call *call)
     Etcdserverpb__LeaseStatus *items, **list;
     Etcdserverpb__LeaseLeasesResponse response = ETCDSERVERPB__LEASE_LEASES_RESPONSE__INIT;
     Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    enum err_code code = ERR_OK;
 
     if (ids == NULL || (items = call_alloc(call, count * sizeof(*items))) == NULL ||
         (list = call_alloc(call, count * sizeof(*list))) == NULL)
         return;
     lease_list(leases, ids);
+    for (size_t i = 0; i < count && code == ERR_OK; i++)
+        code = authorise_lease(service, call, AUTH_READ, ids[i]);
+    if (code != ERR_OK) {
+        call_refuse(call, code);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         etcdserverpb__lease_status__init(&items[i]);
         items[i].id = ids[i];

@@ -16,6 +16,7 @@ struct lease_run {
     uint64_t proposal;
     int64_t id; /* of the lease to revoke; 0: checkpoints */
     Etcdserverpb__InternalRaftRequest request;
+    Etcdserverpb__RequestHeader header;
     Etcdserverpb__LeaseRevokeRequest revoke;
     Etcdserverpb__LeaseCheckpointRequest checkpoints;
     Etcdserverpb__LeaseCheckpoint *items; /* owned: LEASE_CHECKPOINT_BATCH_MAX */
@@ -93,6 +94,8 @@ static bool revoke(struct lease_duty *duty, int64_t id, uint64_t now_ms)
     etcdserverpb__lease_revoke_request__init(&run->revoke);
     run->revoke.id = id;
     run->request.lease_revoke = &run->revoke;
+    auth_header_as_root(engine_auth(duty->engine), &run->header);
+    run->request.header = &run->header;
     run->proposal = engine_propose(duty->engine, &run->request, NULL, revoked, run, &refusal);
     if (run->proposal == 0) {
         run_free(run);

@@ -6,7 +6,7 @@
  */
 #include "common/base/base.h"
 #include "common/base/limits.h"
-#include "etcd-server/service/service_internal.h"
+#include "etcd-server/service/authorise.h"
 
 struct keepalive {
     struct service *service;
@@ -96,6 +96,9 @@ static void ask_next(struct keepalive *stream)
 
     stream->first = (stream->first + 1) % stream->capacity;
     stream->count--;
+    stream->failure = authorise_lease(stream->service, stream->call, AUTH_WRITE, id);
+    if (stream->failure != ERR_OK)
+        return;
     stream->query = (struct lease_query){.id = id, .renew = true, .done = renewed};
     etcdserverpb__response_header__init(&stream->header);
     engine_fill_header(stream->service->engine, &stream->header); /* before the renewal */

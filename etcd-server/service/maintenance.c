@@ -2,7 +2,7 @@
  * Snapshot: snapshot.c. */
 #include "common/base/base.h"
 #include "common/storage/backend_hash.h"
-#include "etcd-server/service/service_internal.h"
+#include "etcd-server/service/authorise.h"
 
 #include <stdio.h>
 
@@ -14,7 +14,14 @@ void maintenance_alarm(struct service *service, struct call *call)
 {
     Etcdserverpb__AlarmRequest *alarm = (Etcdserverpb__AlarmRequest *)(void *)call->request;
     Etcdserverpb__InternalRaftRequest *request;
+    enum err_code code = alarm->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET
+                             ? authorise_user(service, call)
+                             : authorise_root(service, call);
 
+    if (code != ERR_OK) {
+        call_refuse(call, code);
+        return;
+    }
     if ((unsigned)alarm->action > ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE ||
         (unsigned)alarm->alarm > ETCDSERVERPB__ALARM_TYPE__CORRUPT) {
         call_refuse(call, ERR_INVALID_ALARM);

@@ -1,6 +1,7 @@
 /* service.c - see service.h. The table of handlers, and the three ways a call waits for the engine.
  */
 #include "common/base/base.h"
+#include "etcd-server/service/authorise.h"
 #include "etcd-server/service/candidate.h"
 #include "etcd-server/service/service_internal.h"
 
@@ -22,6 +23,23 @@ static service_handler *const handlers[RPC_COUNT] = {
     [RPC_Cluster_MemberRemove] = cluster_member_remove,
     [RPC_Cluster_MemberUpdate] = cluster_member_update,
     [RPC_Cluster_MemberPromote] = cluster_member_promote,
+    [RPC_Auth_AuthEnable] = auth_hand_on,
+    [RPC_Auth_AuthDisable] = auth_hand_on,
+    [RPC_Auth_AuthStatus] = auth_hand_on,
+    [RPC_Auth_Authenticate] = auth_authenticate,
+    [RPC_Auth_UserAdd] = auth_user_add,
+    [RPC_Auth_UserGet] = auth_hand_on,
+    [RPC_Auth_UserList] = auth_hand_on,
+    [RPC_Auth_UserDelete] = auth_hand_on,
+    [RPC_Auth_UserChangePassword] = auth_user_change_password,
+    [RPC_Auth_UserGrantRole] = auth_hand_on,
+    [RPC_Auth_UserRevokeRole] = auth_hand_on,
+    [RPC_Auth_RoleAdd] = auth_role_add,
+    [RPC_Auth_RoleGet] = auth_hand_on,
+    [RPC_Auth_RoleList] = auth_hand_on,
+    [RPC_Auth_RoleDelete] = auth_hand_on,
+    [RPC_Auth_RoleGrantPermission] = auth_hand_on,
+    [RPC_Auth_RoleRevokePermission] = auth_hand_on,
     [RPC_Lock_Lock] = lock_lock,
     [RPC_Lock_Unlock] = lock_unlock,
     [RPC_Election_Campaign] = election_campaign,
@@ -38,16 +56,33 @@ static service_handler *const handlers[RPC_COUNT] = {
     [RPC_Maintenance_Downgrade] = maintenance_downgrade,
 };
 
+static void logged_in(void *arg, const char *username, const char *token)
+{
+    struct service *service = arg;
+
+    if (service->config.jwt == NULL) /* else a member with other settings proposed it */
+        simple_tokens_add(service->tokens, username, token,
+                          host_now_ms(engine_host(service->engine)));
+}
+
+static void tokens_dropped(void *arg, const char *username)
+{
+    simple_tokens_drop(((struct service *)arg)->tokens, username);
+}
+
 struct service *service_new(const struct service_config *config)
 {
     struct service *service = xalloc(sizeof(*service));
     struct lease_duty_config leases = {.engine = config->engine,
                                        .metrics = config->metrics,
                                        .checkpoints = config->lease_checkpoints};
+    struct engine_auth_watch watch = {service, logged_in, tokens_dropped};
 
     service->config = *config;
     service->engine = config->engine;
     service->leases = lease_duty_new(&leases);
+    service->tokens = simple_tokens_new(config->token_ttl_ms);
+    engine_watch_auth(config->engine, &watch);
     return service;
 }
 
@@ -57,6 +92,7 @@ void service_free(struct service *service)
         return;
     maintenance_drop(service);
     lease_duty_free(service->leases);
+    simple_tokens_free(service->tokens);
     free(service);
 }
 
@@ -68,6 +104,7 @@ struct lease_duty *service_leases(struct service *service)
 void service_start(struct service *service, struct call *call)
 {
     service_handler *handler = handlers[call->row->id];
+    enum err_code code;
 
     if (call->require_leader && raft_leader(engine_raft(service->engine)) == 0)
         call_refuse(call, ERR_NO_LEADER);
@@ -75,6 +112,8 @@ void service_start(struct service *service, struct call *call)
         call_refuse(call, ERR_UNIMPLEMENTED);
     else if (call->request == NULL && call->row->kind != RPC_BIDI)
         call_refuse(call, ERR_EMPTY_KEY);
+    else if ((code = authorise_start(service, call)) != ERR_OK)
+        call_refuse(call, code);
     else
         handler(service, call);
 }
@@ -164,6 +203,11 @@ void call_propose(struct service *service, struct call *call,
 
     if (wait == NULL)
         return;
+    refusal = authorise_header(service, call, request);
+    if (refusal != ERR_OK) {
+        call_refuse(call, refusal);
+        return;
+    }
     wait->id = engine_propose(service->engine, request, &call->arena, proposed, wait, &refusal);
     if (wait->id == 0)
         call_refuse(call, refusal);
@@ -250,4 +294,5 @@ void service_tick(struct service *service)
 {
     lease_duty_tick(service->leases);
     watch_tick(service);
+    simple_tokens_expire(service->tokens, host_now_ms(engine_host(service->engine)));
 }

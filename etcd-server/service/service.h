@@ -14,6 +14,7 @@
 #define SERVER_VERSION "3.5.30" /* the API level we report (design.md) */
 
 struct lease_duty;
+struct jwt;
 
 struct service_config {
     struct engine *engine;   /* borrowed */
@@ -25,6 +26,9 @@ struct service_config {
     size_t max_message_bytes; /* of events above this are cut where the client wants fragments */
     uint64_t watch_notify_ms; /* between progress notifications of a watch */
     unsigned election_ticks;
+    unsigned bcrypt_cost;  /* 4 to 31 */
+    uint64_t token_ttl_ms; /* of simple tokens, since their last use */
+    struct jwt *jwt;       /* borrowed; NULL: simple tokens */
 };
 
 struct service *service_new(const struct service_config *config);

@@ -2,8 +2,10 @@
 #ifndef ETCD_SERVER_SERVICE_SERVICE_INTERNAL_H
 #define ETCD_SERVER_SERVICE_SERVICE_INTERNAL_H
 
+#include "etcd-server/service/jwt.h"
 #include "etcd-server/service/lease_duty.h"
 #include "etcd-server/service/service.h"
+#include "etcd-server/service/simple_token.h"
 
 #define SNAPSHOT_STREAMS_MAX 4 /* each holds a thread of the pool and a read transaction */
 
@@ -13,6 +15,8 @@ struct service {
     struct service_config config;
     struct engine *engine;
     struct lease_duty *leases;
+    struct simple_tokens *tokens;
+    unsigned password_jobs;       /* on the pool */
     struct candidate *candidates; /* Lock and Campaign calls under way */
     uint64_t deletes_seen;        /* keys deleted when they were looked at last */
     struct hash_kv *hashes;       /* being made, a slice per turn */
@@ -31,6 +35,8 @@ service_handler cluster_member_list, cluster_member_add, cluster_member_remove,
     cluster_member_update, cluster_member_promote;
 service_handler lock_lock, lock_unlock;
 service_handler election_campaign, election_proclaim, election_leader, election_resign;
+service_handler auth_authenticate, auth_user_add, auth_user_change_password, auth_role_add,
+    auth_hand_on;
 service_handler maintenance_alarm, maintenance_status, maintenance_defragment, maintenance_hash,
     maintenance_hash_kv, maintenance_snapshot, maintenance_move_leader, maintenance_downgrade;
 

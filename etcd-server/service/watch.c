@@ -7,7 +7,7 @@
  * progress_notify, and the end of streams that want a leader when there is none.
  */
 #include "common/base/base.h"
-#include "etcd-server/service/service_internal.h"
+#include "etcd-server/service/authorise.h"
 
 #include <stdio.h>
 
@@ -148,13 +148,15 @@ static const struct watch_stream_ops stream_ops = {
 
 /* ---- requests ---- */
 
-/* May the caller watch this range? Asked at creation only. Authentication answers here. */
+/* May the caller watch this range? Asked at creation only (api.md 7). */
 static enum err_code may_watch(struct watch_call *watch,
                                const Etcdserverpb__WatchCreateRequest *create)
 {
-    (void)watch;
-    (void)create;
-    return ERR_OK;
+    struct slice key = slice_of(create->key.data, create->key.len);
+
+    return authorise_keys(watch->service, watch->call, AUTH_READ,
+                          key.size != 0 ? key : SLICE_LITERAL("\0"),
+                          slice_of(create->range_end.data, create->range_end.len));
 }
 
 static void refuse(struct watch_call *watch, const char *reason)

@@ -1,0 +1,254 @@
+/*
+ * auth_check.c - who may do what (api.md 9.2).
+ *
+ * A user's permissions are those of all his roles together. The union is made when it is first
+ * asked for and again whenever the auth revision has moved: every change moves it.
+ */
+#include "common/base/base.h"
+#include "common/base/limits.h"
+#include "etcd-server/state/auth_internal.h"
+
+static bool is_nobody(struct auth_identity caller)
+{
+    return caller.username == NULL || caller.username[0] == '\0';
+}
+
+static void add_role(struct auth_user *user, const Authpb__Role *role)
+{
+    for (size_t i = 0; i < role->n_keypermission; i++) {
+        const Authpb__Permission *permission = role->keypermission[i];
+        struct slice key = auth_slice(permission->key), end = auth_slice(permission->range_end);
+        bool both = permission->permtype == AUTHPB__PERMISSION__TYPE__READWRITE;
+
+        if (both || permission->permtype == AUTHPB__PERMISSION__TYPE__READ)
+            keyranges_add(&user->read, key, end);
+        if (both || permission->permtype == AUTHPB__PERMISSION__TYPE__WRITE)
+            keyranges_add(&user->write, key, end);
+    }
+}
+
+static void make_ranges(const struct auth_store *auth, struct auth_user *user)
+{
+    keyranges_free(&user->read);
+    keyranges_free(&user->write);
+    for (size_t i = 0; i < user->message->n_roles; i++) {
+        const Authpb__Role *role = auth_find_role(auth, user->message->roles[i]);
+
+        if (role != NULL)
+            add_role(user, role);
+    }
+    keyranges_unite(&user->read);
+    keyranges_unite(&user->write);
+    user->ranges_revision = auth->revision;
+}
+
+void auth_header_as_root(const struct auth_store *auth, Etcdserverpb__RequestHeader *header)
+{
+    etcdserverpb__request_header__init(header);
+    if (!auth->enabled)
+        return;
+    header->username = (char *)(uintptr_t)AUTH_ROOT; /* it is only read */
+    header->auth_revision = auth->revision;
+}
+
+enum err_code auth_check_user(const struct auth_store *auth, struct auth_identity caller)
+{
+    if (!auth->enabled)
+        return ERR_OK;
+    if (is_nobody(caller))
+        return ERR_USER_EMPTY;
+    return auth_find_user(auth, caller.username) != NULL ? ERR_OK : ERR_PERMISSION_DENIED;
+}
+
+enum err_code auth_check_root(const struct auth_store *auth, struct auth_identity caller)
+{
+    const Authpb__User *user;
+
+    if (!auth->enabled)
+        return ERR_OK;
+    if (is_nobody(caller))
+        return ERR_USER_EMPTY;
+    user = auth_find_user(auth, caller.username);
+    if (user == NULL)
+        return ERR_USER_NOT_FOUND;
+    return auth_has_role(user, AUTH_ROOT) ? ERR_OK : ERR_PERMISSION_DENIED;
+}
+
+enum err_code auth_check_keys(struct auth_store *auth, struct auth_identity caller,
+                              enum auth_access access, struct slice key, struct slice range_end)
+{
+    struct auth_user *user;
+    size_t position;
+
+    if (!auth->enabled)
+        return ERR_OK;
+    if (is_nobody(caller) || caller.revision == 0)
+        return ERR_USER_EMPTY;
+    if (caller.revision < auth->revision)
+        return ERR_AUTH_OLD_REVISION;
+    if (!auth_place_user(auth, caller.username, &position))
+        return ERR_PERMISSION_DENIED;
+    user = &auth->users[position];
+    if (auth_has_role(user->message, AUTH_ROOT))
+        return ERR_OK;
+    if (user->ranges_revision != auth->revision)
+        make_ranges(auth, user);
+    return keyranges_covers(access == AUTH_READ ? &user->read : &user->write, key, range_end)
+               ? ERR_OK
+               : ERR_PERMISSION_DENIED;
+}
+
+enum err_code auth_check_lease(struct auth_store *auth, const struct lease_store *leases,
+                               struct auth_identity caller, enum auth_access access, int64_t lease)
+{
+    const struct lease *found = auth->enabled ? lease_find(leases, lease) : NULL;
+    size_t count = found != NULL ? found->keys.count : 0;
+    struct slice *keys;
+    enum err_code code = ERR_OK;
+
+    if (count == 0 ||
+        auth_check_keys(auth, caller, access, SLICE_LITERAL("\0"), SLICE_LITERAL("\0")) == ERR_OK)
+        return ERR_OK; /* root, mostly: nothing to look through */
+    keys = xalloc(count * sizeof(*keys));
+    key_set_list(&found->keys, keys);
+    for (size_t i = 0; i < count && code == ERR_OK; i++)
+        code = auth_check_keys(auth, caller, access, keys[i], SLICE_EMPTY);
+    free(keys);
+    return code;
+}
+
+enum err_code auth_check_range(struct auth_store *auth, struct auth_identity caller,
+                               const Etcdserverpb__RangeRequest *range)
+{
+    return auth_check_keys(auth, caller, AUTH_READ, auth_slice(range->key),
+                           auth_slice(range->range_end));
+}
+
+/* Who puts a key on a lease decides its end, and that of the other keys on it. */
+static enum err_code check_put(struct auth_store *auth, const struct lease_store *leases,
+                               struct auth_identity caller, const Etcdserverpb__PutRequest *put)
+{
+    struct slice key = auth_slice(put->key);
+    enum err_code code = auth_check_keys(auth, caller, AUTH_WRITE, key, SLICE_EMPTY);
+
+    if (code == ERR_OK && put->prev_kv)
+        code = auth_check_keys(auth, caller, AUTH_READ, key, SLICE_EMPTY);
+    if (code == ERR_OK && put->lease != 0)
+        code = auth_check_lease(auth, leases, caller, AUTH_WRITE, put->lease);
+    return code;
+}
+
+static enum err_code check_delete(struct auth_store *auth, struct auth_identity caller,
+                                  const Etcdserverpb__DeleteRangeRequest *deleted)
+{
+    struct slice key = auth_slice(deleted->key), end = auth_slice(deleted->range_end);
+    enum err_code code = auth_check_keys(auth, caller, AUTH_WRITE, key, end);
+
+    if (code == ERR_OK && deleted->prev_kv)
+        code = auth_check_keys(auth, caller, AUTH_READ, key, end);
+    return code;
+}
+
+struct txn_check {
+    struct auth_store *auth;
+    const struct lease_store *leases;
+    struct auth_identity caller;
+};
+
+static enum err_code check_txn(const struct txn_check *check, const Etcdserverpb__TxnRequest *txn,
+                               size_t depth);
+
+static enum err_code check_branch(const struct txn_check *check,
+                                  Etcdserverpb__RequestOp *const *ops, size_t count, size_t depth)
+{
+    enum err_code code = ERR_OK;
+
+    for (size_t i = 0; i < count && code == ERR_OK; i++) {
+        const Etcdserverpb__RequestOp *op = ops[i];
+
+        switch (op->request_case) {
+        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
+            code = auth_check_range(check->auth, check->caller, op->request_range);
+            break;
+        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
+            code = check_put(check->auth, check->leases, check->caller, op->request_put);
+            break;
+        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE:
+            code = check_delete(check->auth, check->caller, op->request_delete_range);
+            break;
+        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN:
+            code = check_txn(check, op->request_txn, depth + 1);
+            break;
+        case ETCDSERVERPB__REQUEST_OP__REQUEST__NOT_SET:
+        case _ETCDSERVERPB__REQUEST_OP__REQUEST__CASE_IS_INT_SIZE:
+            break; /* does nothing */
+        }
+    }
+    return code;
+}
+
+static enum err_code check_txn(const struct txn_check *check, const Etcdserverpb__TxnRequest *txn,
+                               size_t depth)
+{
+    enum err_code code = depth < TXN_DEPTH_MAX ? ERR_OK : ERR_PERMISSION_DENIED;
+
+    for (size_t i = 0; i < txn->n_compare && code == ERR_OK; i++)
+        code =
+            auth_check_keys(check->auth, check->caller, AUTH_READ, auth_slice(txn->compare[i]->key),
+                            auth_slice(txn->compare[i]->range_end));
+    if (code == ERR_OK)
+        code = check_branch(check, txn->success, txn->n_success, depth);
+    if (code == ERR_OK)
+        code = check_branch(check, txn->failure, txn->n_failure, depth);
+    return code;
+}
+
+enum err_code auth_check_txn(struct auth_store *auth, const struct lease_store *leases,
+                             struct auth_identity caller, const Etcdserverpb__TxnRequest *txn)
+{
+    struct txn_check check = {auth, leases, caller};
+
+    return auth->enabled ? check_txn(&check, txn, 0) : ERR_OK;
+}
+
+/* A user may look at himself and at his own roles. */
+static enum err_code check_get(const struct auth_store *auth, struct auth_identity caller,
+                               const Etcdserverpb__InternalRaftRequest *request)
+{
+    enum err_code code = auth_check_root(auth, caller);
+    const Authpb__User *user;
+
+    if (code == ERR_OK || is_nobody(caller))
+        return code;
+    user = auth_find_user(auth, caller.username);
+    if (user == NULL)
+        return code;
+    if (request->auth_user_get != NULL)
+        return strcmp(request->auth_user_get->name, caller.username) == 0 ? ERR_OK : code;
+    return auth_has_role(user, request->auth_role_get->role) ? ERR_OK : code;
+}
+
+enum err_code auth_check_request(struct auth_store *auth, const struct lease_store *leases,
+                                 const Etcdserverpb__InternalRaftRequest *request)
+{
+    struct auth_identity caller = {NULL, 0};
+
+    if (!auth->enabled)
+        return ERR_OK;
+    if (request->header != NULL)
+        caller = (struct auth_identity){request->header->username, request->header->auth_revision};
+    if (request->put != NULL)
+        return check_put(auth, leases, caller, request->put);
+    if (request->delete_range != NULL)
+        return check_delete(auth, caller, request->delete_range);
+    if (request->txn != NULL)
+        return auth_check_txn(auth, leases, caller, request->txn);
+    if (request->lease_revoke != NULL)
+        return auth_check_lease(auth, leases, caller, AUTH_WRITE, request->lease_revoke->id);
+    if (request->auth_user_get != NULL || request->auth_role_get != NULL)
+        return check_get(auth, caller, request);
+    if (auth_is_change(request) || request->auth_status != NULL ||
+        request->auth_user_list != NULL || request->auth_role_list != NULL)
+        return auth_check_root(auth, caller);
+    return ERR_OK;
+}
