@@ -1,73 +1,42 @@
 /*
- * raft.c - see raft.h. Raft for a configuration of one voter; messages between members come with
- * the peer transport.
+ * raft.c - see raft.h: construction, the events, and the rules of terms; raft_internal.h lists the
+ * other parts.
  *
- *            campaign, sole voter
- *  FOLLOWER ----------------------> LEADER      (term + 1, vote for itself, one empty entry)
+ *                     timeout                quorum of pre-votes         quorum of votes
+ *  FOLLOWER -------------------> PRE_CANDIDATE -----------> CANDIDATE ----------> LEADER
+ *      ^  ^                           |   |                     |                    |
+ *      |  +---- lost, a leader -------+   +-- lost, a leader ---+                    |
+ *      +---------- a higher term, no quorum heard for E ticks, disk stalled ---------+
  *
- * A sole voter is its own quorum: an entry commits when it is durable here (5.3), and only by an
- * entry of the own term (5.4.2). Hard state and entries of one raft_ready() travel in one request,
- * so term and vote are durable before anything of that term commits.
+ * A higher term makes a follower of everybody. Without pre-vote, and when leadership is handed
+ * over, FOLLOWER goes to CANDIDATE at once. A sole voter passes through all of them in one step.
  */
 #include "common/base/base.h"
-#include "etcd-server/raft/raft.h"
-#include "etcd-server/raft/raft_log.h"
-#include "etcd-server/raft/quorum.h"
+#include "etcd-server/raft/raft_internal.h"
 
-#define PERSISTS_MAX                                                                               \
-    1024 /* requests to the log writer under way; raft_ready() waits at this many */
-
-struct persist {
-    uint64_t id;
-    uint64_t last_index;
-};
-
-struct raft {
-    uint64_t id;
-    unsigned election_ticks, elapsed_ticks, timeout_ticks;
-    uint64_t random;
-    enum raft_role role;
-    uint64_t leader;
-    struct raft_hard_state hard_state; /* commit is kept in log.committed until it is saved */
-    struct raft_hard_state saved;      /* as last handed out */
-    struct raft_log log;
-    uint64_t appended; /* entries handed out to be made durable */
-    struct raft_conf_state conf;
-    uint64_t pending_conf_index; /* newest conf change in the log; one at a time */
-
-    struct persist persists[PERSISTS_MAX]; /* ring, in order */
-    size_t persist_first, persist_count;
-    uint64_t next_persist_id;
-
-    struct raft_read *reads; /* owned: answered reads not yet handed out */
-    size_t read_count, read_capacity;
-    struct raft_read *waiting; /* owned: reads before the first commit of this term */
-    size_t waiting_count, waiting_capacity;
-    size_t reads_given; /* handed out by the last raft_ready() */
-    bool leader_changed;
-};
-
-static uint64_t next_random(struct raft *raft)
+/* Seeds are often small and close to each other; ids too. */
+static uint64_t mix(uint64_t x)
 {
-    uint64_t x = raft->random; /* xorshift64: never 0 */
-
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return raft->random = x;
+    x += 0x9e3779b97f4a7c15U; /* splitmix64 */
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+    return x ^ (x >> 31);
 }
 
-static void reset_timer(struct raft *raft)
+static void load_log(struct raft *raft, const struct raft_config *config)
 {
-    raft->elapsed_ticks = 0;
-    raft->timeout_ticks =
-        raft->election_ticks + (unsigned)(next_random(raft) % raft->election_ticks);
-}
+    struct raft_log *log = &raft->log;
 
-static bool is_sole_voter(const struct raft *raft)
-{
-    return raft->conf.voter_count == 1 && raft->conf.voters[0] == raft->id &&
-           raft->conf.voter_outgoing_count == 0;
+    raft_log_init(log, config->snapshot.index, config->snapshot.term);
+    for (size_t i = 0; i < config->entry_count; i++) {
+        must(config->entries[i].index == log->last_index + 1);
+        raft_log_append(log, config->entries[i].type, config->entries[i].term,
+                        config->entries[i].data);
+    }
+    log->stable = log->appended = log->last_index;
+    raft_log_commit(log, MIN(config->hard_state.commit, log->last_index));
+    must(config->applied >= config->snapshot.index && config->applied <= log->committed);
+    log->handed = config->applied;
 }
 
 struct raft *raft_new(const struct raft_config *config)
@@ -77,24 +46,16 @@ struct raft *raft_new(const struct raft_config *config)
     must(config->id != 0 && config->election_ticks != 0);
     raft->id = config->id;
     raft->election_ticks = config->election_ticks;
-    raft->random = config->seed | 1;
+    raft->heartbeat_ticks = MAX(config->heartbeat_ticks, 1);
+    raft->pre_vote = config->pre_vote;
+    raft->random = mix(mix(config->seed) ^ config->id) | 1;
+    raft->next_context = mix(raft->random);
     raft->hard_state = config->hard_state;
     raft->conf = config->snapshot.conf_state;
-    raft_log_init(&raft->log, config->snapshot.index, config->snapshot.term);
-    for (size_t i = 0; i < config->entry_count; i++) {
-        must(config->entries[i].index == raft->log.last_index + 1);
-        raft_log_append(&raft->log, config->entries[i].type, config->entries[i].term,
-                        config->entries[i].data);
-    }
-    raft->log.stable = raft->log.last_index;
-    raft->appended = raft->log.last_index;
-    raft->log.committed =
-        MIN(MAX(config->hard_state.commit, config->snapshot.index), raft->log.last_index);
-    must(config->applied >= config->snapshot.index && config->applied <= raft->log.committed);
-    raft->log.handed = config->applied;
+    load_log(raft, config);
     raft->hard_state.commit = raft->log.committed;
     raft->saved = raft->hard_state;
-    reset_timer(raft);
+    raft_become_follower(raft, raft->hard_state.term, 0);
     return raft;
 }
 
@@ -102,185 +63,190 @@ void raft_free(struct raft *raft)
 {
     if (raft == NULL)
         return;
+    raft_members_drop(raft);
     raft_log_fini(&raft->log);
-    free(raft->reads);
-    free(raft->waiting);
+    readonly_fini(&raft->reads);
+    outbox_fini(&raft->outbox);
+    free(raft->incoming_data);
+    free(raft->sending);
+    free(raft->sending_entries);
     free(raft);
 }
 
-static void push_read(struct raft_read **reads, size_t *count, size_t *capacity,
-                      struct raft_read read)
+static bool is_answer(enum raft_message_type type)
 {
-    if (*count == *capacity) {
-        *capacity = MAX(*capacity * 2, 16);
-        *reads = xrealloc(*reads, *capacity * sizeof(**reads));
+    return type == RAFT_MSG_APP_RESP || type == RAFT_MSG_VOTE_RESP ||
+           type == RAFT_MSG_HEARTBEAT_RESP || type == RAFT_MSG_PRE_VOTE_RESP;
+}
+
+static bool is_known(const struct raft *raft, uint64_t id)
+{
+    return quorum_is_voter(&raft->conf, id) || quorum_is_learner(&raft->conf, id);
+}
+
+/* raft.md 7.4. Only what is forwarded on behalf of a caller has no term. */
+static bool is_acceptable(const struct raft *raft, const struct raft_message *message)
+{
+    bool forwarded = message->type == RAFT_MSG_PROP || message->type == RAFT_MSG_READ_INDEX;
+
+    if (message->to != raft->id || message->from == 0)
+        return false;
+    if (message->from == raft->id && message->type != RAFT_MSG_TRANSFER_LEADER)
+        return false;
+    if (is_answer(message->type) && !is_known(raft, message->from))
+        return false;
+    return forwarded || message->term != 0;
+}
+
+/* raft.md 8.2. False: the message goes no further. */
+static bool newer_term(struct raft *raft, const struct raft_message *message)
+{
+    bool from_leader = message->type == RAFT_MSG_APP || message->type == RAFT_MSG_HEARTBEAT ||
+                       message->type == RAFT_MSG_SNAP;
+
+    if (message->type == RAFT_MSG_VOTE || message->type == RAFT_MSG_PRE_VOTE) {
+        bool transfer = slice_equal(message->context, SLICE_LITERAL(RAFT_TRANSFER_CONTEXT));
+
+        if (raft_lease_holds(raft) && !transfer)
+            return false;
     }
-    (*reads)[(*count)++] = read;
+    if (message->type == RAFT_MSG_PRE_VOTE ||
+        (message->type == RAFT_MSG_PRE_VOTE_RESP && !message->reject))
+        return true;
+    raft_become_follower(raft, message->term, from_leader ? message->from : 0);
+    return true;
 }
 
-/* Commit what is durable here, if it is of this term (5.4.2); then reads that waited for that may
- * go. */
-static void advance_commit(struct raft *raft)
+static void older_term(struct raft *raft, const struct raft_message *message)
 {
-    uint64_t index = raft->log.stable;
-
-    if (raft->role != RAFT_LEADER || !is_sole_voter(raft) || index <= raft->log.committed ||
-        raft_log_term(&raft->log, index) != raft->hard_state.term)
-        return;
-    raft->log.committed = index;
-    raft->hard_state.commit = index;
-    for (size_t i = 0; i < raft->waiting_count; i++)
-        push_read(&raft->reads, &raft->read_count, &raft->read_capacity,
-                  (struct raft_read){raft->waiting[i].read_id, index});
-    raft->waiting_count = 0;
+    /* A leader that was cut off learns of the term; a member stuck in a higher one is heard. */
+    if (message->type == RAFT_MSG_APP || message->type == RAFT_MSG_HEARTBEAT)
+        raft_send(raft, (struct raft_message){.type = RAFT_MSG_APP_RESP, .to = message->from});
+    if (message->type == RAFT_MSG_PRE_VOTE)
+        raft_send(raft, (struct raft_message){
+                            .type = RAFT_MSG_PRE_VOTE_RESP, .to = message->from, .reject = true});
 }
 
-static void campaign(struct raft *raft)
+static enum err_code take_message(struct raft *raft, const struct raft_message *message)
 {
-    if (raft->role == RAFT_LEADER || !is_sole_voter(raft))
-        return;
-    raft->hard_state.term++;
-    raft->hard_state.vote = raft->id;
-    raft->role = RAFT_LEADER;
-    raft->leader = raft->id;
-    raft->leader_changed = true;
-    raft->pending_conf_index = raft->log.last_index; /* a change may be in the tail: be careful */
-    reset_timer(raft);
-    raft_log_append(&raft->log, RAFT_ENTRY_NORMAL, raft->hard_state.term, SLICE_EMPTY);
-}
-
-static enum err_code propose(struct raft *raft, const struct raft_event *event)
-{
-    struct slice data = event->data;
-    enum raft_entry_type type = event->entry_type;
-
-    if (raft->role != RAFT_LEADER)
-        return ERR_NO_LEADER;
-    if (raft->log.bytes > RAFT_UNCOMMITTED_MAX_BYTES)
-        return ERR_REQUEST_TOO_MANY_REQUESTS;
-    if (type == RAFT_ENTRY_CONF_CHANGE) {
-        if (raft->pending_conf_index > raft->log.handed) { /* one at a time (raft.md 8.11) */
-            type = RAFT_ENTRY_NORMAL;
-            data = SLICE_EMPTY;
-        } else {
-            raft->pending_conf_index = raft->log.last_index + 1;
-        }
+    switch (message->type) {
+    case RAFT_MSG_PROP:
+        return raft_propose(raft, message->entries, message->entry_count, message->from);
+    case RAFT_MSG_APP:
+        return raft_append_received(raft, message);
+    case RAFT_MSG_APP_RESP:
+        raft_append_answered(raft, message);
+        return ERR_OK;
+    case RAFT_MSG_VOTE:
+    case RAFT_MSG_PRE_VOTE:
+        raft_vote_asked(raft, message);
+        return ERR_OK;
+    case RAFT_MSG_VOTE_RESP:
+    case RAFT_MSG_PRE_VOTE_RESP:
+        raft_vote_answered(raft, message);
+        return ERR_OK;
+    case RAFT_MSG_SNAP:
+        return raft_snapshot_received(raft, message);
+    case RAFT_MSG_HEARTBEAT:
+        return raft_heartbeat_received(raft, message);
+    case RAFT_MSG_HEARTBEAT_RESP:
+        raft_heartbeat_answered(raft, message);
+        return ERR_OK;
+    case RAFT_MSG_TRANSFER_LEADER:
+        return raft_transfer(raft, message->from);
+    case RAFT_MSG_TIMEOUT_NOW:
+        if (raft->role == RAFT_FOLLOWER)
+            raft_campaign(raft, true);
+        return ERR_OK;
+    case RAFT_MSG_READ_INDEX:
+        raft_read_forwarded(raft, message);
+        return ERR_OK;
+    case RAFT_MSG_READ_INDEX_RESP:
+        raft_read_answered(raft, message);
+        return ERR_OK;
+    case RAFT_MSG_HUP: /* these never come from outside */
+    case RAFT_MSG_BEAT:
+    case RAFT_MSG_UNREACHABLE:
+    case RAFT_MSG_SNAP_STATUS:
+    case RAFT_MSG_CHECK_QUORUM:
+        return ERR_OK;
     }
-    raft_log_append(&raft->log, type, raft->hard_state.term, data);
     return ERR_OK;
 }
 
-static enum err_code read_index(struct raft *raft, uint64_t read_id)
+static enum err_code step_message(struct raft *raft, const struct raft_message *message)
 {
-    struct raft_read read = {read_id, raft->log.committed};
+    enum err_code code;
 
-    if (raft->role != RAFT_LEADER)
-        return ERR_NO_LEADER;
-    if (raft_log_term(&raft->log, raft->log.committed) != raft->hard_state.term)
-        push_read(&raft->waiting, &raft->waiting_count, &raft->waiting_capacity, read);
-    else
-        push_read(&raft->reads, &raft->read_count, &raft->read_capacity, read);
-    return ERR_OK;
+    if (!is_acceptable(raft, message))
+        return ERR_OK;
+    if (message->term > raft->hard_state.term) {
+        if (!newer_term(raft, message))
+            return ERR_OK;
+    } else if (message->term != 0 && message->term < raft->hard_state.term) {
+        older_term(raft, message);
+        return ERR_OK;
+    }
+    code = take_message(raft, message);
+    /* A refusal is for the caller; another member learns it by its own time-out. */
+    return code == ERR_DAMAGED || code == ERR_FORMAT ? code : ERR_OK;
 }
 
 static void persisted(struct raft *raft, uint64_t persist_id)
 {
-    while (raft->persist_count != 0) {
-        struct persist *oldest = &raft->persists[raft->persist_first];
-
-        if (oldest->id > persist_id)
-            break;
-        raft->log.stable = MAX(raft->log.stable, MIN(oldest->last_index, raft->log.last_index));
-        raft->persist_first = (raft->persist_first + 1) % PERSISTS_MAX;
-        raft->persist_count--;
+    raft_log_written(&raft->log, persist_id);
+    if (raft->incoming_write_id != 0 && raft->incoming_write_id <= raft->log.written_id) {
+        free(raft->incoming_data);
+        raft->incoming_data = NULL;
+        raft->incoming = (struct raft_snapshot){0};
+        raft->incoming_write_id = 0;
     }
-    advance_commit(raft);
+    if (raft->role == RAFT_LEADER)
+        (void)raft_advance_commit(raft); /* nothing new is an answer too */
 }
 
 enum err_code raft_step(struct raft *raft, const struct raft_event *event)
 {
-    if (raft->reads_given != 0) { /* what was borrowed dies with this call */
-        raft->read_count -= raft->reads_given;
-        memmove(raft->reads, raft->reads + raft->reads_given,
-                raft->read_count * sizeof(*raft->reads));
-        raft->reads_given = 0;
-    }
+    struct raft_entry entry = {.type = event->entry_type, .data = event->data};
+
+    raft_give_back(raft);
     switch (event->type) {
     case RAFT_EVENT_TICK:
-        raft->elapsed_ticks++;
-        if (raft->role != RAFT_LEADER && raft->elapsed_ticks >= raft->timeout_ticks)
-            campaign(raft);
+        raft_tick(raft);
         return ERR_OK;
     case RAFT_EVENT_CAMPAIGN:
-        campaign(raft);
+        raft_campaign(raft, false);
         return ERR_OK;
+    case RAFT_EVENT_MESSAGE:
+        return step_message(raft, event->message);
     case RAFT_EVENT_PROPOSE:
-        return propose(raft, event);
-    case RAFT_EVENT_READ:
-        return read_index(raft, event->read_id);
+        return raft_propose(raft, &entry, 1, raft->id);
     case RAFT_EVENT_PERSISTED:
         persisted(raft, event->persist_id);
         return ERR_OK;
+    case RAFT_EVENT_READ:
+        return raft_read_asked(raft, event->read_id);
     case RAFT_EVENT_CONF_APPLIED:
-        if (event->conf_change != NULL)
-            must(quorum_change(&raft->conf, event->conf_change->type, event->conf_change->node_id));
-        advance_commit(raft);
-        return ERR_OK;
+        return raft_conf_applied(raft, event);
     case RAFT_EVENT_COMPACT:
         raft_log_compact(&raft->log, event->index);
         return ERR_OK;
     case RAFT_EVENT_TRANSFER:
-        return event->member == raft->id ? ERR_OK : ERR_BAD_LEADER_TRANSFEREE;
-    case RAFT_EVENT_MESSAGE:
+        return raft_transfer(raft, event->member);
     case RAFT_EVENT_UNREACHABLE:
+        raft_unreachable(raft, event->member);
+        return ERR_OK;
     case RAFT_EVENT_SNAPSHOT_SENT:
-        return ERR_OK; /* a sole voter has nobody to hear from */
+        raft_snapshot_sent(raft, event->member, event->ok ? event->index : 0);
+        return ERR_OK;
     }
     return ERR_OK;
 }
 
-/* A change of commit alone travels with the next entries: after a crash it is learnt again. */
-static void collect_persist(struct raft *raft, struct raft_effects *effects)
+struct raft_message raft_snapshot_message(const struct raft *raft, uint64_t member)
 {
-    bool entries = raft->log.last_index > raft->appended;
-    bool vote_changed =
-        raft->hard_state.term != raft->saved.term || raft->hard_state.vote != raft->saved.vote;
-    bool state = vote_changed || (entries && raft->hard_state.commit != raft->saved.commit);
-
-    if ((!entries && !state) || raft->persist_count == PERSISTS_MAX)
-        return;
-    effects->persist_id = ++raft->next_persist_id;
-    effects->hard_state_changed = state;
-    effects->hard_state = raft->hard_state;
-    effects->must_sync = entries || vote_changed;
-    effects->persist_first = raft->appended + 1;
-    effects->persist_last = raft->log.last_index;
-    raft->appended = raft->log.last_index;
-    raft->saved = raft->hard_state;
-    raft->persists[(raft->persist_first + raft->persist_count) % PERSISTS_MAX] =
-        (struct persist){effects->persist_id, raft->log.last_index};
-    raft->persist_count++;
-}
-
-bool raft_ready(struct raft *raft, struct raft_effects *effects)
-{
-    *effects = (struct raft_effects){.persist_first = 1, .apply_first = 1};
-    collect_persist(raft, effects);
-    uint64_t applicable = MIN(raft->log.committed, raft->log.stable);
-    if (applicable > raft->log.handed) {
-        effects->apply_first = raft->log.handed + 1;
-        effects->apply_last = applicable;
-        raft->log.handed = applicable;
-    }
-    if (raft->read_count > raft->reads_given) {
-        effects->reads = raft->reads + raft->reads_given;
-        effects->read_count = raft->read_count - raft->reads_given;
-        raft->reads_given = raft->read_count;
-    }
-    effects->leader_changed = raft->leader_changed;
-    raft->leader_changed = false;
-    return effects->persist_id != 0 || effects->apply_last >= effects->apply_first ||
-           effects->read_count != 0 || effects->leader_changed;
+    return (struct raft_message){
+        .type = RAFT_MSG_SNAP, .to = member, .from = raft->id, .term = raft->hard_state.term};
 }
 
 const struct raft_entry *raft_entry_at(const struct raft *raft, uint64_t index)
@@ -331,4 +297,29 @@ struct raft_hard_state raft_hard_state(const struct raft *raft)
 const struct raft_conf_state *raft_conf_state(const struct raft *raft)
 {
     return &raft->conf;
+}
+
+uint64_t raft_transferee(const struct raft *raft)
+{
+    return raft->transferee;
+}
+
+bool raft_peer(const struct raft *raft, uint64_t member, struct raft_peer *peer)
+{
+    const struct progress *progress = raft_member(raft, member);
+
+    if (progress == NULL)
+        return false;
+    *peer = (struct raft_peer){.match = progress->match,
+                               .recent_active = progress->recent_active,
+                               .snapshot = progress->state == PROGRESS_SNAPSHOT};
+    return true;
+}
+
+bool raft_snapshot_pending(const struct raft *raft)
+{
+    for (size_t i = 0; i < raft->member_count; i++)
+        if (raft->members[i]->state == PROGRESS_SNAPSHOT)
+            return true;
+    return false;
 }
