@@ -37,6 +37,21 @@ static uint64_t any_member(struct model *model)
     return 1 + pick(model, model->cluster.member_count);
 }
 
+/* One that thinks it leads, or anybody. */
+static uint64_t a_leader(struct model *model)
+{
+    uint64_t first = any_member(model);
+
+    for (uint64_t at = 0; at < model->cluster.member_count; at++) {
+        uint64_t id = 1 + (first + at) % model->cluster.member_count;
+        const struct raft *raft = cluster_member(&model->cluster, id)->raft;
+
+        if (raft != NULL && raft_role(raft) == RAFT_LEADER)
+            return id;
+    }
+    return first;
+}
+
 static void propose(struct model *model)
 {
     char text[32];
@@ -46,9 +61,29 @@ static void propose(struct model *model)
     (void)cluster_step(&model->cluster, any_member(model), &event); /* may be refused */
 }
 
+/* Any other set of voters at once, or the way out of a joint configuration. */
+static void wish_other_voters(struct model *model, const struct raft_conf_state *conf,
+                              struct raft_conf_change_v2 *change)
+{
+    uint64_t keep = any_member(model);
+
+    if (conf->voter_outgoing_count != 0)
+        return;
+    change->transition = (enum raft_conf_transition)(1 + pick(model, 2));
+    for (uint64_t id = 1; id <= model->cluster.member_count; id++) {
+        struct raft_conf_change_single *one = &change->changes[change->change_count++];
+        uint64_t what = id == keep ? 0 : pick(model, 5);
+
+        one->node_id = id;
+        one->type = what < 2   ? RAFT_CONF_ADD_NODE
+                    : what < 4 ? RAFT_CONF_REMOVE_NODE
+                               : RAFT_CONF_ADD_LEARNER;
+    }
+}
+
 static void propose_change(struct model *model)
 {
-    uint64_t id = any_member(model);
+    uint64_t id = a_leader(model);
     struct cluster_member *leader = cluster_member(&model->cluster, id);
     struct buf bytes = BUF_INIT(BUF_UNLIMITED);
     struct raft_event event = {.type = RAFT_EVENT_PROPOSE};
@@ -65,16 +100,9 @@ static void propose_change(struct model *model)
         event.entry_type = RAFT_ENTRY_CONF_CHANGE;
         must(raft_conf_change_encode(&change, &bytes));
     } else {
-        struct raft_conf_change_v2 change = {.transition =
-                                                 (enum raft_conf_transition)pick(model, 3)};
+        struct raft_conf_change_v2 change = {0};
 
-        change.change_count = few ? pick(model, 2) : pick(model, 3);
-        for (size_t i = 0; i < change.change_count; i++) {
-            change.changes[i].node_id = any_member(model);
-            change.changes[i].type = few || i != 0 ? RAFT_CONF_ADD_NODE : RAFT_CONF_REMOVE_NODE;
-        }
-        if (change.change_count == 0)
-            change.transition = RAFT_CONF_AUTO;
+        wish_other_voters(model, raft_conf_state(leader->raft), &change);
         event.entry_type = RAFT_ENTRY_CONF_CHANGE_V2;
         must(raft_conf_change_v2_encode(&change, &bytes));
     }
@@ -239,6 +267,9 @@ static bool run(uint64_t seed, uint64_t *applied)
     model->random = seed * 0x9e3779b97f4a7c15U | 1;
     (void)pick(model, 2);
     conf.voter_count = 1 + pick(model, 5);
+    conf.learner_count = pick(model, 6 - conf.voter_count);
+    for (size_t i = 0; i < conf.learner_count; i++)
+        conf.learners[i] = conf.voter_count + 1 + i;
     cluster_init(&model->cluster, 5, &conf, seed);
     for (int i = 0; i < STEPS && model->cluster.failure[0] == '\0'; i++) {
         step(model);
