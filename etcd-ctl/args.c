@@ -325,6 +325,7 @@ static bool read_words(struct walk *walk, size_t skip, bool *help)
         } else if (strcmp(text, "--") == 0) {
             only_words = true;
             args->dash_at = args->word_count;
+            args->has_dash = true;
         } else if (strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0) {
             *help = true;
         } else if (!(text[1] == '-' ? long_flag(walk) : short_flags(walk))) {

@@ -84,6 +84,7 @@ struct args {
     const char **words; /* owned list of borrowed words behind the command's */
     size_t word_count;
     size_t dash_at;          /* words before "--"; word_count when there was none */
+    bool has_dash;           /* there was one */
     struct buf notes;        /* lines for standard error: what was understood */
     char hint[ERR_TEXT_MAX]; /* ARGS_WRONG: what to do */
 };

@@ -90,6 +90,14 @@ static const struct flag restore_flags[] = {
     {"bump-revision", 0, FLAG_INT, "0", "add so much to the revision (with --mark-compacted)"},
     {"mark-compacted", 0, FLAG_BOOL, "", "count all history as compacted (with --bump-revision)"},
 };
+static const struct flag watch_flags[] = {
+    {"interactive", 'i', FLAG_BOOL, "",
+     "read lines `watch ...` and `progress` from standard input"},
+    {"prefix", 0, FLAG_BOOL, "", "all keys that begin with KEY"},
+    {"rev", 0, FLAG_INT, "0", "begin with the events of this revision; 0 is from now"},
+    {"prev-kv", 0, FLAG_BOOL, "", "print the key and value before"},
+    {"progress-notify", 0, FLAG_BOOL, "", "print the revision now and then while nothing happens"},
+};
 static const struct flag user_add_flags[] = {
     {"new-user-password", 0, FLAG_TEXT, "", "its password"},
     {"no-password", 0, FLAG_BOOL, "", "no password: only certificates"},
@@ -171,6 +179,8 @@ static const struct command commands[] = {
     {"user revoke-role", "NAME ROLE", "take a role from a user", NO_FLAGS, cmd_user_revoke_role,
      false},
     {"version", "", "print the version", NO_FLAGS, cmd_version, true},
+    {"watch", "KEY [RANGE_END] [-- COMMAND ARG...]", "print events, and run a command for each",
+     FLAGS(watch_flags), cmd_watch, false},
 };
 
 static const struct alias aliases[] = {

@@ -91,6 +91,7 @@ command_fn cmd_user_add, cmd_user_delete, cmd_user_get, cmd_user_list, cmd_user_
 command_fn cmd_role_add, cmd_role_delete, cmd_role_get, cmd_role_list, cmd_role_grant_permission,
     cmd_role_revoke_permission;
 command_fn cmd_snapshot_save, cmd_snapshot_status, cmd_snapshot_restore;
+command_fn cmd_watch;
 command_fn cmd_version, cmd_completion;
 
 #endif

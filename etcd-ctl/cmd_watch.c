@@ -1,0 +1,217 @@
+/*
+ * cmd_watch.c - watch: its arguments, and the lines of `watch -i` (cli.md 2.6).
+ *
+ *   [flags] KEY [RANGE_END] [-- COMMAND ARG...]       one watch, until it ends
+ *   -i: a line each, `watch ...` or `progress`        a thread and a connection for each watch
+ */
+#include "common/base/limits.h"
+#include "etcd-ctl/ctl.h"
+#include "etcd-ctl/txn_parse.h"
+#include "etcd-ctl/watch_follow.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#define WATCH_LINE_MAX (64UL * KIB)
+
+#define KEY_VARIABLE "ETCDCTL_WATCH_KEY"
+#define END_VARIABLE "ETCDCTL_WATCH_RANGE_END"
+
+/* An empty variable counts as unset. */
+static const char *variable(const char *name)
+{
+    const char *text = getenv(name);
+
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+/* Key and end, from words or variables; `words` is how many stand before the "--". */
+static int choose_keys(const struct args *args, size_t words, const char **key, const char **end)
+{
+    const char *env_key = variable(KEY_VARIABLE), *env_end = variable(END_VARIABLE);
+
+    if (env_key == NULL && env_end != NULL)
+        return ctl_bad_args(KEY_VARIABLE " is empty but got " END_VARIABLE "=\"%s\"", env_end);
+    if (env_key != NULL && words > 0)
+        return ctl_bad_args("bad number of arguments (found conflicting environment key): unset "
+                            "%s or leave the key out",
+                            KEY_VARIABLE);
+    if (env_key == NULL && (words == 0 || words > 2))
+        return ctl_bad_args("bad number of arguments: watch takes KEY [RANGE_END] [-- COMMAND "
+                            "ARG...]; quote a key that has blanks in it");
+    *key = env_key != NULL ? env_key : args->words[0];
+    *end = env_key != NULL ? env_end : words == 2 ? args->words[1] : NULL;
+    return CTL_OK;
+}
+
+/* What the arguments order, in the arena of `ctl`. */
+static int read_order(struct ctl *ctl, const struct args *args, struct watch_order *order)
+{
+    size_t words = args->dash_at, count = args->word_count - words;
+    const char *key = "", *end = NULL;
+    int code;
+
+    if (args->has_dash && count == 0)
+        return ctl_bad_args("bad number of arguments (found separator --, but no commands)");
+    code = choose_keys(args, words, &key, &end);
+    if (code != CTL_OK)
+        return code;
+    if (args_bool(args, "prefix") && end != NULL)
+        return ctl_bad_args("`range_end` and `--prefix` are mutually exclusive");
+    *order = (struct watch_order){.key = kv_bytes(key),
+                                  .range_end = kv_bytes(end != NULL ? end : ""),
+                                  .revision = args_number(args, "rev"),
+                                  .prev_kv = args_bool(args, "prev-kv"),
+                                  .progress_notify = args_bool(args, "progress-notify")};
+    if (key[0] == '\0') /* every key begins with nothing */
+        order->key = (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t) "", .len = 1};
+    if (args_bool(args, "prefix"))
+        order->range_end = key[0] == '\0' ? order->key : kv_prefix_end(ctl, order->key);
+    if (count != 0) {
+        const char **command = arena_zalloc(&ctl->arena, (count + 1) * sizeof(*command));
+
+        must(command != NULL); /* the arguments of a process are few */
+        memcpy(command, args->words + words, count * sizeof(*command));
+        order->command = command;
+    }
+    return CTL_OK;
+}
+
+/* ---- interactive ---- */
+
+/* One of the watches of -i; lives until the program ends. */
+struct background {
+    struct ctl ctl; /* a client of its own */
+    struct watch_order order;
+    pthread_t thread;
+};
+
+struct session {
+    struct ctl *ctl;
+    const struct args *args;
+    bool watching;
+    ProtobufCBinaryData key; /* of the first watch */
+};
+
+static void *follow(void *arg)
+{
+    struct background *background = arg;
+
+    (void)watch_follow(&background->ctl, &background->order); /* said already; the others go on */
+    return NULL;
+}
+
+static int start_background(struct session *session, struct background *background)
+{
+    struct err err = ERR_INIT;
+
+    if (client_clone(session->ctl->client, 0, &background->ctl.client, &err) < 0)
+        return ctl_fail(CTL_FAILED, "%s", err.text);
+    if (pthread_create(&background->thread, NULL, follow, background) != 0)
+        return ctl_fail(CTL_FAILED, "no thread for one more watch: end some");
+    (void)pthread_detach(background->thread); /* ends with the program */
+    if (!session->watching)
+        session->key = background->order.key;
+    session->watching = true;
+    return CTL_OK;
+}
+
+static int line_watch(struct session *session, size_t count, const char *const *words)
+{
+    struct background *background = xalloc(sizeof(*background));
+    struct err err = ERR_INIT;
+    struct args args;
+    int code;
+
+    background->ctl = *session->ctl;
+    background->ctl.out = BUF_INIT(BUF_UNLIMITED);
+    arena_init(&background->ctl.arena, CLIENT_RESPONSE_MAX);
+    if (!args_parse_command(session->args->command, count, words, &args, &err))
+        code = ctl_bad_args("%s", err.text);
+    else
+        code = read_order(&background->ctl, &args, &background->order);
+    if (code == CTL_OK)
+        code = start_background(session, background);
+    args_free(&args); /* what the order borrows lies in the arenas, not here */
+    if (code != CTL_OK) {
+        arena_free(&background->ctl.arena);
+        free(background);
+    }
+    return code;
+}
+
+/* The revision that is current, asked with the rights that the first watch needs too. */
+static void line_progress(const struct session *session)
+{
+    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    ProtobufCMessage *response = NULL;
+
+    if (!session->watching)
+        return;
+    request.key = session->key;
+    request.count_only = true;
+    if (ctl_call(session->ctl, RPC_KV_Range, &request.base, &response, CTL_FAILED) != CTL_OK)
+        return;
+    buf_printf(&session->ctl->out, "progress notify: %" PRId64 "\n",
+               ((const Etcdserverpb__RangeResponse *)response)->header->revision);
+    ctl_flush(session->ctl);
+}
+
+/* Anything but CTL_OK ends the program. */
+static int take_line(struct session *session, struct slice line)
+{
+    const char *words[TXN_WORDS_MAX];
+    struct err err = ERR_INIT;
+    size_t count = 0;
+
+    while (line.size > 0 && (line.data[line.size - 1] == '\n' || line.data[line.size - 1] == '\r'))
+        line.size--;
+    if (txn_parse_words(line, &session->ctl->arena, words, &count, &err) < 0) {
+        (void)fprintf(stderr, "Invalid command %.*s (%s)\n", (int)MIN(line.size, 200),
+                      (const char *)line.data, err.text);
+        return CTL_OK;
+    }
+    if (count == 0)
+        return CTL_OK;
+    if (strcmp(words[0], "progress") == 0 && count == 1) {
+        line_progress(session);
+    } else if (strcmp(words[0], "watch") != 0) {
+        (void)fprintf(stderr, "Invalid command %.*s (only support watch)\n",
+                      (int)MIN(line.size, 200), (const char *)line.data);
+    } else if (count == 1 && variable(KEY_VARIABLE) == NULL) {
+        (void)fprintf(stderr, "Invalid command %s (command type or key is not provided)\n",
+                      words[0]);
+    } else {
+        return line_watch(session, count - 1, words + 1);
+    }
+    return CTL_OK;
+}
+
+static int interactive(struct ctl *ctl, const struct args *args)
+{
+    struct session session = {.ctl = ctl, .args = args};
+    char *line = xalloc(WATCH_LINE_MAX);
+    int code = CTL_OK;
+
+    while (code == CTL_OK && fgets(line, (int)WATCH_LINE_MAX, stdin) != NULL)
+        code = take_line(&session, slice_text(line));
+    free(line);
+    if (code != CTL_OK)
+        exit(code); /* other watches are still running: nothing of theirs is freed */
+    exit(ctl_fail(CTL_BAD_INPUT, "error reading watch request line: EOF"));
+}
+
+int cmd_watch(struct ctl *ctl, const struct args *args)
+{
+    struct watch_order order;
+    int code;
+
+    if (args_bool(args, "interactive"))
+        return interactive(ctl, args);
+    code = read_order(ctl, args, &order);
+    if (code != CTL_OK)
+        return code;
+    if (ctl->format == PRINT_TABLE)
+        return ctl_refuse_format(ctl);
+    return watch_follow(ctl, &order);
+}
