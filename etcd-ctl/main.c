@@ -15,8 +15,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-extern char **environ;
-
 int ctl_fail(int code, const char *format, ...)
 {
     va_list args;

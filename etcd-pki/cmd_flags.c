@@ -134,7 +134,7 @@ int cmd_flags(struct settings *settings)
 
 int cmd_certificate_key(struct settings *settings)
 {
-    uint8_t bytes[32];
+    uint8_t bytes[32] = {0};
     struct err err = ERR_INIT;
 
     if (settings->args.count != 0)

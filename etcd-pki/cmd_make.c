@@ -225,7 +225,7 @@ static int old_orgs(const struct settings *settings, enum role_id id, struct ite
 {
     const char *version = settings->kubernetes_version, *dot;
     unsigned long minor, patch = 999;
-    char *end;
+    char *end = NULL;
 
     if (version == NULL)
         return 0;

@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-extern char **environ;
-
 #define TEXT_MAX_BYTES (1024 * 1024)
 
 static void print(FILE *stream, struct buf *text)

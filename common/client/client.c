@@ -541,7 +541,7 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
             }
             if (step == STEP_DONE)
                 client->current = only == SIZE_MAX ? at : client->current;
-            if (step == STEP_DONE || step != STEP_NEXT)
+            if (step != STEP_NEXT)
                 return step == STEP_DONE ? 0 : -1;
             again |= result == TRANSPORT_PASSING;
             keep_cause(&cause, client, result, err);

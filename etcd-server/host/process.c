@@ -41,7 +41,7 @@ static double start_time(void)
     if (at == NULL || sscanf(at, " %llu", &ticks) != 1 || clock_gettime(CLOCK_BOOTTIME, &up) != 0 ||
         clock_gettime(CLOCK_REALTIME, &now) != 0)
         return 0;
-    return (double)(now.tv_sec - up.tv_sec) + (double)(ticks / (unsigned long long)hertz);
+    return (double)(now.tv_sec - up.tv_sec) + (double)ticks / (double)hertz;
 }
 
 static uint64_t count_fds(void)

@@ -248,6 +248,7 @@ static void leaf_insert(struct leaf *leaf, unsigned position, struct keyindex_en
     uint64_t below = leaf->living & bits_below(position);
     uint64_t above = leaf->living & ~bits_below(position);
 
+    must(position < FANOUT);
     leaf->living = below | above << 1 | (uint64_t)!entry->tombstone << position;
     node_insert(&leaf->node, position, entry);
 }

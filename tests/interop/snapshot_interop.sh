@@ -89,7 +89,7 @@ same "a bumped restore goes on far ahead" "$(ctl get last -w fields | grep '^"Re
 ctl get last --rev=50 2>&1 | grep -q "required revision has been compacted" && ok "and what was before is compacted"
 stop
 
-p=$((port + 2)) cluster= members=
+p=$((port + 2)) cluster="" members=""
 for n in 1 2 3; do cluster="$cluster${cluster:+,}n$n=http://127.0.0.1:$((p + 2 * n))"; done
 for n in 1 2 3; do
     "$snap" restore ours.db --name n$n --data-dir m$n --initial-cluster "$cluster" --initial-cluster-token t \
