@@ -63,6 +63,23 @@ int datadir_db_kind(struct fs *fs, const char *path, enum datadir_db *kind, stru
 
 /* ---- making ---- */
 
+/* One directory, and its name durable: what is synced inside is lost with an unsynced name. */
+static int make_dir(struct fs *fs, const char *path, struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *parent;
+    int rc;
+
+    if (fs->ops->exists(fs, path))
+        return 0;
+    parent = slash == NULL ? xstrdup(".") : xstrndup(path, MAX((size_t)(slash - path), 1));
+    rc = fs->ops->mkdir(fs, path, 0700, err);
+    if (rc == 0)
+        rc = fs->ops->sync_dir(fs, parent, err);
+    free(parent);
+    return rc;
+}
+
 /* The directories above the last name of `path`, and that too if `last`. */
 static int make_dirs(struct fs *fs, const char *path, bool last, struct err *err)
 {
@@ -73,12 +90,11 @@ static int make_dirs(struct fs *fs, const char *path, bool last, struct err *err
         if (*at != '/')
             continue;
         *at = '\0';
-        if (!fs->ops->exists(fs, copy))
-            rc = fs->ops->mkdir(fs, copy, 0700, err);
+        rc = make_dir(fs, copy, err);
         *at = '/';
     }
-    if (rc == 0 && last && !fs->ops->exists(fs, path))
-        rc = fs->ops->mkdir(fs, path, 0700, err);
+    if (rc == 0 && last)
+        rc = make_dir(fs, path, err);
     free(copy);
     return rc;
 }
