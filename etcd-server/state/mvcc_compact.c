@@ -129,6 +129,26 @@ static void step_index(struct mvcc *mvcc, size_t keys)
     compaction->from_bytes = next.size;
 }
 
+/*
+ * One txn may delete a key and put it again. Compacting at its revision then keeps the deletion
+ * (formats.md 11.4, and the hash wants that), but a reader at `to` sees the put: it must stay too.
+ */
+static bool is_read(const struct mvcc *mvcc, const struct record *record, int64_t to)
+{
+    const struct keyindex_entry *entry;
+    struct revision seen;
+    struct stored stored;
+    bool sound;
+
+    if (record->revision.main != to || record->tombstone)
+        return false;
+    sound = stored_decode(record->value, &stored);
+    must(sound);
+    entry = keyindex_find(mvcc->index, stored.key);
+    return entry != NULL && keyindex_get(entry, to, &seen) &&
+           revision_compare(seen, record->revision) == 0;
+}
+
 /* True when all records not above `to` have been walked. */
 static bool step_records(struct mvcc *mvcc, size_t count)
 {
@@ -151,7 +171,7 @@ static bool step_records(struct mvcc *mvcc, size_t count)
         kept = mvcc_keeps(mvcc, &record, compaction->to);
         if (compaction->whole && hash_takes(&rule, &record, kept))
             compaction->hash = hash_record(compaction->hash, &record);
-        if (!kept) {
+        if (!kept && !is_read(mvcc, &record, compaction->to)) {
             batch_delete(batch, BUCKET_KEY, record.key);
             mvcc->stats.compacted_keys++;
         }

@@ -407,6 +407,38 @@ static void damaged_records_are_named(void **state)
     expect_damaged(slice_of(key, REVISION_BYTES), SLICE_EMPTY, "7.0");
 }
 
+/* A deletion of "all from here on" does not clash with a put of the same txn (api.md 6.6). */
+static void a_key_deleted_and_put_by_one_txn_survives_compaction(void **state)
+{
+    struct store *store = *state;
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    Etcdserverpb__RequestOp ops[2] = {ETCDSERVERPB__REQUEST_OP__INIT,
+                                      ETCDSERVERPB__REQUEST_OP__INIT};
+    Etcdserverpb__RequestOp *success[] = {&ops[0], &ops[1]};
+    Etcdserverpb__DeleteRangeRequest all = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
+    Etcdserverpb__PutRequest again = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Etcdserverpb__TxnResponse *response;
+    uint8_t zero = 0;
+
+    put(store, "k", "old");
+    all.key = again.key = store_bytes("k");
+    all.range_end = (ProtobufCBinaryData){1, &zero};
+    again.value = store_bytes("new");
+    ops[0].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+    ops[0].request_delete_range = &all;
+    ops[1].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    ops[1].request_put = &again;
+    txn.success = success;
+    txn.n_success = 2;
+    assert_int_equal(mvcc_apply_txn(store->mvcc, &txn, &store->arena, &response), ERR_OK);
+    assert_int_equal(mvcc_apply_compact(store->mvcc, 3), ERR_OK);
+    store_compact_all(store);
+    store_commit(store);
+    expect(store, "k", NULL, "k=new (1)");
+    store_restart(store);
+    expect(store, "k", NULL, "k=new (1)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +455,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_bumped_file_is_compacted_at_its_new_revision, setup,
                                         teardown),
         cmocka_unit_test(damaged_records_are_named),
+        cmocka_unit_test_setup_teardown(a_key_deleted_and_put_by_one_txn_survives_compaction, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
