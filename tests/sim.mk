@@ -1,0 +1,27 @@
+# sim.mk - one member under simulated crashes and disks (tests/sim/sim.h).
+#   make sim SEED=1 RUNS=10000   runs seeds; a failure prints its seed and how to run it again
+#   make check-sim               some hundred seeds, those that once failed, and equal traces
+#   make sim-plants              plants known bugs and says after how many seeds each is found
+SIM        := $(B)/tests/sim/sim
+SIM_PLANTS := $(BUILD)/plants
+SEED       ?= 1
+RUNS       ?= 1000
+
+$(SIM): $(call obj,$(sort $(wildcard tests/sim/*.c))) $(TESTLIB_O) $(LIB_SERVER) $(LIB_COMMON)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB_SERVER) $(LIB_COMMON) $(LIBS_etcd-server) $(LIBS_common)
+
+.PHONY: sim check-sim sim-plants
+sim: $(SIM)
+	$(SIM) --seed=$(SEED) --runs=$(RUNS)
+check-sim: $(SIM)
+	timeout 300 $(SIM) --file=tests/sim/seeds.txt
+	timeout 300 $(SIM) --seed=1 --runs=300
+	timeout 300 $(SIM) --seed=1 --runs=20 --twice
+
+# A variant of the build, where the bugs of common/base/plants.h can be switched on.
+sim-plants:
+	$(MAKE) B=$(SIM_PLANTS) CFLAGS='-g -DSIM_PLANTS' $(SIM_PLANTS)/tests/sim/sim
+	@for plant in 1 2 3 4 5 6 7; do \
+	    timeout 600 $(SIM_PLANTS)/tests/sim/sim --plant=$$plant --runs=10000 || exit 1; \
+	done

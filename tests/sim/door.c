@@ -1,0 +1,575 @@
+/*
+ * door.c - the clients' side of struct call, and what each answer is held against.
+ *
+ * An answer to a write comes while its entry is applied, so engine_applied_index() names the entry:
+ * it must ask for what the call asked, be durable, and the model must have foretold the answer. An
+ * answer to a read must be the model's at what is applied now, which is never behind an
+ * acknowledgement. A call without an answer is unknown: its entry may turn up or not, whole.
+ */
+#include "tests/sim/answer.h"
+#include "tests/sim/sim.h"
+
+#include <openssl/sha.h>
+#include <stdio.h>
+
+#define RESUME_MS 50 /* a full client reads on within */
+#define ARENA_BYTES (4 * MIB)
+#define TROUBLE_MS 30000 /* calls may time out so long after something was wrong */
+
+struct sim_call {
+    struct call call; /* first */
+    struct sim_call *next;
+    struct sim *sim;
+    bool ended;
+    unsigned serial;        /* of a put; 0 = none */
+    uint64_t acknowledged;  /* when it began */
+    struct kv_source *slow; /* a range that is still being read */
+    struct buf expected, got;
+    struct buf blob; /* of a snapshot */
+    uint64_t remaining_bytes;
+    int64_t slow_count, slow_revision;
+};
+
+static struct sim_call *own_of(struct call *call)
+{
+    return CONTAINER_OF(call, struct sim_call, call);
+}
+
+struct call *door_inner(struct sim_call *call)
+{
+    return &call->call;
+}
+
+static void call_free(struct sim_call *own)
+{
+    struct sim_call **at = &own->sim->calls;
+
+    while (*at != own)
+        at = &(*at)->next;
+    *at = own->next;
+    if (own->slow != NULL)
+        own->slow->free(own->slow);
+    buf_free(&own->expected);
+    buf_free(&own->got);
+    buf_free(&own->blob);
+    arena_free(&own->call.arena);
+    free(own);
+}
+
+static void free_later(struct sim *sim, void *arg)
+{
+    (void)sim;
+    call_free(arg);
+}
+
+/* The door frees a call later: not inside its own answer, nor while a resume is on its way. */
+static void end(struct sim_call *own)
+{
+    struct sim_event *event;
+
+    sim_check(own->sim, !own->ended, "%s was answered twice", own->call.row->method);
+    own->ended = true;
+    event = sim_after(own->sim, RESUME_MS, free_later, own);
+    event->drop = free_later;
+}
+
+/* ---- headers ---- */
+
+static void check_header(struct sim_call *own, const Etcdserverpb__ResponseHeader *header,
+                         bool current)
+{
+    struct sim *sim = own->sim;
+
+    sim_check(sim, header != NULL, "%s: an answer without a header", own->call.row->method);
+    sim_check(sim, header->raft_term >= sim->term_seen,
+              "%s: term %" PRIu64 " after %" PRIu64 " was seen", own->call.row->method,
+              header->raft_term, sim->term_seen);
+    sim->term_seen = header->raft_term;
+    if (!current)
+        return;
+    sim_check(sim, header->revision >= sim->revision_seen,
+              "%s: revision %" PRId64 " after %" PRId64 " was seen", own->call.row->method,
+              header->revision, sim->revision_seen);
+    sim_check(sim, header->revision == sim->model.revision,
+              "%s: revision %" PRId64 ", expected %" PRId64, own->call.row->method,
+              header->revision, sim->model.revision);
+    sim->revision_seen = header->revision;
+}
+
+static void compare(struct sim_call *own, const char *what)
+{
+    sim_trace_bytes(own->sim, buf_slice(&own->got));
+    sim_check(own->sim, slice_equal(buf_slice(&own->got), buf_slice(&own->expected)),
+              "%s: %s is\n   %s\n  expected\n   %s", own->call.row->method, what,
+              buf_text(&own->got), buf_text(&own->expected));
+}
+
+/* ---- writes ---- */
+
+/* What of the entry is the client's request; NULL = nothing of this call's kind. */
+static const ProtobufCMessage *part_of(const Etcdserverpb__InternalRaftRequest *request,
+                                       enum rpc_id id)
+{
+    switch ((int)id) {
+    case RPC_KV_Put:
+        return (const ProtobufCMessage *)request->put;
+    case RPC_KV_DeleteRange:
+        return (const ProtobufCMessage *)request->delete_range;
+    case RPC_KV_Txn:
+        return (const ProtobufCMessage *)request->txn;
+    case RPC_KV_Compact:
+        return (const ProtobufCMessage *)request->compaction;
+    case RPC_Lease_LeaseGrant:
+        return (const ProtobufCMessage *)request->lease_grant;
+    case RPC_Lease_LeaseRevoke:
+        return (const ProtobufCMessage *)request->lease_revoke;
+    case RPC_Maintenance_Alarm:
+        return (const ProtobufCMessage *)request->alarm;
+    default:
+        return NULL;
+    }
+}
+
+static struct slice packed(const ProtobufCMessage *message)
+{
+    size_t bytes = protobuf_c_message_get_packed_size(message);
+    uint8_t *data = xalloc(bytes + 1);
+
+    (void)protobuf_c_message_pack(message, data);
+    return slice_of(data, bytes);
+}
+
+/* Does the entry applied last carry this call? */
+static bool is_mine(struct sim_call *own)
+{
+    struct sim *sim = own->sim;
+    uint64_t index = engine_applied_index(sim->engine);
+    const struct raft_entry *entry = index != 0 ? &sim->log[index - 1] : NULL;
+    Etcdserverpb__InternalRaftRequest *request;
+    const ProtobufCMessage *part;
+    bool mine = false;
+
+    if (entry == NULL)
+        return false;
+    if (own->call.row->service[0] == 'C') /* Cluster */
+        return entry->type == RAFT_ENTRY_CONF_CHANGE;
+    if (entry->type != RAFT_ENTRY_NORMAL || entry->data.size == 0)
+        return false;
+    request = etcdserverpb__internal_raft_request__unpack(NULL, entry->data.size, entry->data.data);
+    must(request != NULL);
+    part = part_of(request, own->call.row->id);
+    if (part != NULL) {
+        struct slice theirs = packed(part), ours = packed(own->call.request);
+
+        mine = slice_equal(theirs, ours);
+        free((void *)(uintptr_t)theirs.data);
+        free((void *)(uintptr_t)ours.data);
+    }
+    etcdserverpb__internal_raft_request__free_unpacked(request, NULL);
+    return mine;
+}
+
+/* The call is acknowledged: what it asked for is in the log, for good. */
+static void check_written(struct sim_call *own)
+{
+    struct sim *sim = own->sim;
+    uint64_t index = engine_applied_index(sim->engine);
+
+    sim_check(sim, is_mine(own), "%s is acknowledged, but entry %" PRIu64 " is another's",
+              own->call.row->method, index);
+    sim_check(sim, sim->model.code == ERR_OK, "%s is acknowledged, but must be refused: %s",
+              own->call.row->method, err_text(sim->model.code));
+    world_check_durable(sim, index);
+    sim->acknowledged = MAX(sim->acknowledged, index);
+}
+
+/* ---- refusals ---- */
+
+enum refusal {
+    REFUSAL_BEFORE_LOG, /* it must never turn up in the log */
+    REFUSAL_UNKNOWN,    /* it may */
+    REFUSAL_APPLIED,    /* what apply, or a read, says to it */
+};
+
+static enum refusal kind_of(enum err_code code)
+{
+    switch ((int)code) {
+    case ERR_DISK_FULL:
+    case ERR_REQUEST_TOO_MANY_REQUESTS:
+    case ERR_REQUEST_TOO_LARGE:
+    case ERR_DUPLICATE_KEY:
+    case ERR_TOO_MANY_OPS:
+    case ERR_NO_LEADER:
+    case ERR_MEMBER_BAD_URLS:
+    case ERR_MEMBER_NOT_ENOUGH_STARTED:
+        return REFUSAL_BEFORE_LOG;
+    case ERR_TIMEOUT:
+    case ERR_CALL_DEADLINE:
+    case ERR_STOPPED:
+        return REFUSAL_UNKNOWN;
+    default:
+        return REFUSAL_APPLIED;
+    }
+}
+
+static enum err_code expected_read(struct sim_call *own)
+{
+    struct sim *sim = own->sim;
+
+    if (own->call.row->id == RPC_KV_Range)
+        return model_range(&sim->model, (const void *)own->call.request, &own->expected);
+    if (own->call.row->id == RPC_KV_Txn)
+        return model_read_txn(&sim->model, (const void *)own->call.request, &own->expected);
+    return ERR_OK;
+}
+
+static void check_refusal(struct sim_call *own, enum err_code code)
+{
+    struct sim *sim = own->sim;
+    enum rpc_id id = own->call.row->id;
+
+    switch (kind_of(code)) {
+    case REFUSAL_BEFORE_LOG:
+        if (own->serial != 0)
+            sim->refused[own->serial] = 1;
+        return;
+    case REFUSAL_UNKNOWN:
+        sim->unknown++;
+        sim_check(sim,
+                  (code == ERR_STOPPED && sim->dying) ||
+                      sim->now_ms < sim->trouble_ms + TROUBLE_MS ||
+                      own->call.row->service[0] == 'C',
+                  "%s: %s, though nothing was wrong", own->call.row->method, err_text(code));
+        return;
+    case REFUSAL_APPLIED:
+        break;
+    }
+    if (id == RPC_Maintenance_HashKV || own->call.row->service[0] == 'C')
+        return; /* decided by the state of the moment; the answers are checked */
+    world_advance(sim);
+    if (is_mine(own)) {
+        sim_check(sim, sim->model.code == code, "%s is refused: %s, expected: %s",
+                  own->call.row->method, err_text(code), err_text(sim->model.code));
+        return;
+    }
+    if (code == ERR_NO_SPACE && sim->options.quota_bytes > 0) {
+        if (own->serial != 0)
+            sim->refused[own->serial] = 1;
+        return;
+    }
+    sim_check(sim, expected_read(own) == code, "%s is refused: %s", own->call.row->method,
+              err_text(code));
+}
+
+static void finish(struct call *call, enum err_code code, const char *text)
+{
+    struct sim_call *own = own_of(call);
+    struct sim *sim = own->sim;
+
+    (void)text;
+    sim_trace(sim, call->row->method, (uint64_t)code, sim->now_ms);
+    if (code == ERR_OK) { /* a snapshot is whole */
+        uint8_t sum[SHA256_DIGEST_LENGTH];
+        size_t bytes = buf_used(&own->blob);
+
+        sim_check(sim, bytes > sizeof(sum) && own->remaining_bytes == 0,
+                  "a snapshot ends after %zu bytes, %" PRIu64 " are missing", bytes,
+                  own->remaining_bytes);
+        SHA256(own->blob.data, bytes - sizeof(sum), sum);
+        sim_check(sim, memcmp(sum, own->blob.data + bytes - sizeof(sum), sizeof(sum)) == 0,
+                  "a snapshot of %zu bytes has another checksum", bytes);
+    } else {
+        check_refusal(own, code);
+    }
+    sim->answered++;
+    end(own);
+}
+
+/* ---- answers ---- */
+
+static void reply_kv(struct sim_call *own, const ProtobufCMessage *response)
+{
+    struct sim *sim = own->sim;
+    bool read =
+        own->call.row->id == RPC_KV_Txn && mvcc_txn_is_read_only((const void *)own->call.request);
+
+    if (own->call.row->id == RPC_KV_Txn)
+        answer_txn(&own->got, (const void *)response);
+    else if (own->call.row->id == RPC_KV_Put)
+        answer_put(&own->got, (const void *)response);
+    else
+        answer_delete(&own->got, (const void *)response);
+    if (read) {
+        enum err_code code = expected_read(own);
+
+        sim_check(sim, code == ERR_OK, "a read is answered that must be refused: %s",
+                  err_text(code));
+    } else {
+        check_written(own);
+        buf_append_slice(&own->expected, buf_slice(&sim->model.answer));
+    }
+    compare(own, "the answer");
+}
+
+static void reply_hash_kv(struct sim_call *own, const Etcdserverpb__HashKVResponse *response)
+{
+    const Etcdserverpb__HashKVRequest *request = (const void *)own->call.request;
+    struct sim *sim = own->sim;
+    int64_t revision = request->revision > 0 ? request->revision : response->header->revision;
+
+    sim_check(sim, response->compact_revision <= sim->model.compacted,
+              "HashKV: compacted at %" PRId64 ", expected at most %" PRId64,
+              response->compact_revision, sim->model.compacted);
+    /* With nothing kept, what a compaction has not yet deleted counts (formats.md 11.3). */
+    if (model_living_at(&sim->model, revision) == 0)
+        return;
+    for (size_t i = 0; i < sim->hash_count; i++) {
+        const struct sim_hash *known = &sim->hashes[i];
+
+        if (known->revision != revision || known->compacted != response->compact_revision)
+            continue;
+        sim_check(sim, known->hash == response->hash,
+                  "HashKV at %" PRId64 " (compacted at %" PRId64 ") is %08" PRIx32
+                  ", it was %08" PRIx32,
+                  revision, known->compacted, response->hash, known->hash);
+        return;
+    }
+    if (sim->hash_count < SIM_HASHES_MAX)
+        sim->hashes[sim->hash_count++] =
+            (struct sim_hash){revision, response->compact_revision, response->hash};
+}
+
+static void reply_members(struct sim_call *own, size_t count)
+{
+    sim_check(own->sim, count == own->sim->model.member_count, "%s lists %zu members, expected %zu",
+              own->call.row->method, count, own->sim->model.member_count);
+}
+
+/* A physical compaction is answered long after its entry: its header is that of then. */
+static void reply_compact(struct sim_call *own, const Etcdserverpb__CompactionResponse *response)
+{
+    const Etcdserverpb__CompactionRequest *request = (const void *)own->call.request;
+    struct sim *sim = own->sim;
+
+    sim_check(sim, sim->model.compacted >= request->revision,
+              "a compaction at %" PRId64 " is acknowledged, compacted at %" PRId64,
+              request->revision, sim->model.compacted);
+    if (request->physical) {
+        world_check_durable(sim, engine_applied_index(sim->engine));
+        return;
+    }
+    check_written(own);
+    check_header(own, response->header, true);
+}
+
+struct headed {
+    ProtobufCMessage base;
+    Etcdserverpb__ResponseHeader *header;
+};
+
+static void reply(struct call *call, const ProtobufCMessage *response)
+{
+    struct sim_call *own = own_of(call);
+    struct sim *sim = own->sim;
+    const struct headed *headed = (const void *)response;
+
+    world_advance(sim);
+    sim_trace(sim, call->row->method, sim->model.index, sim->now_ms);
+    sim_check(sim, response->descriptor == call->row->response, "%s answers with a %s",
+              call->row->method, response->descriptor->name);
+    sim_check(sim, engine_applied_index(sim->engine) >= own->acknowledged,
+              "%s does not see entry %" PRIu64 ", acknowledged before it began", call->row->method,
+              own->acknowledged);
+    switch ((int)call->row->id) {
+    case RPC_KV_Put:
+    case RPC_KV_DeleteRange:
+    case RPC_KV_Txn:
+        reply_kv(own, response);
+        check_header(own, headed->header, true);
+        break;
+    case RPC_KV_Compact:
+        reply_compact(own, (const void *)response);
+        break;
+    case RPC_Lease_LeaseGrant:
+    case RPC_Lease_LeaseRevoke:
+    case RPC_Maintenance_Alarm:
+        check_written(own);
+        check_header(own, headed->header, true);
+        break;
+    case RPC_Cluster_MemberAdd:
+    case RPC_Cluster_MemberRemove:
+    case RPC_Cluster_MemberUpdate:
+        check_written(own);
+        check_header(own, headed->header, false);
+        break;
+    case RPC_Cluster_MemberList:
+        reply_members(
+            own, ((const Etcdserverpb__MemberListResponse *)(const void *)response)->n_members);
+        break;
+    case RPC_Maintenance_HashKV:
+        reply_hash_kv(own, (const void *)response);
+        check_header(own, headed->header, false);
+        break;
+    case RPC_Maintenance_Status:
+        check_header(own, headed->header, true);
+        break;
+    default:
+        break;
+    }
+    sim->answered++;
+    end(own);
+}
+
+/* ---- ranges ---- */
+
+static void take_key_value(struct sim_call *own, struct slice encoded)
+{
+    Mvccpb__KeyValue *kv = mvccpb__key_value__unpack(NULL, encoded.size, encoded.data);
+
+    sim_check(own->sim, kv != NULL, "a range gives %zu bytes that are no KeyValue", encoded.size);
+    answer_key_value(&own->got, kv);
+    mvccpb__key_value__free_unpacked(kv, NULL);
+}
+
+/* The head is written last, for `more` is known at the end. */
+static void finish_range(struct sim_call *own)
+{
+    struct buf kvs = own->got;
+
+    own->got = BUF_INIT(BUF_UNLIMITED);
+    answer_range_head(&own->got, own->slow_revision, own->slow_count, own->slow->more(own->slow));
+    buf_append_slice(&own->got, buf_slice(&kvs));
+    buf_free(&kvs);
+    own->slow->free(own->slow);
+    own->slow = NULL;
+    compare(own, "the range");
+    own->sim->answered++;
+    end(own);
+}
+
+static void read_on(struct sim *sim, void *arg)
+{
+    struct sim_call *own = arg;
+    struct slice encoded;
+    size_t pieces = 1 + sim_draw(sim, 4);
+
+    while (pieces-- > 0) {
+        if (!own->slow->next(own->slow, &encoded)) {
+            finish_range(own);
+            return;
+        }
+        take_key_value(own, encoded);
+    }
+    sim_after(sim, sim_draw(sim, 100), read_on, own)->drop = free_later;
+}
+
+static void reply_range(struct call *call, const ProtobufCMessage *head, struct kv_source *source)
+{
+    struct sim_call *own = own_of(call);
+    struct sim *sim = own->sim;
+    const Etcdserverpb__RangeResponse *response = (const void *)head;
+    bool slow = !sim->quiet && sim_chance(sim, 300);
+    struct slice encoded;
+    enum err_code code;
+
+    world_advance(sim);
+    sim_trace(sim, "Range", sim->model.index, sim->now_ms);
+    sim_check(sim, engine_applied_index(sim->engine) >= own->acknowledged,
+              "Range does not see entry %" PRIu64 ", acknowledged before it began",
+              own->acknowledged);
+    check_header(own, response->header, true);
+    code = expected_read(own);
+    sim_check(sim, code == ERR_OK, "a Range is answered that must be refused: %s", err_text(code));
+    own->slow = source;
+    own->slow_count = response->count;
+    own->slow_revision = response->header->revision;
+    if (slow) { /* the client reads as it likes; what it gets is what was at the start */
+        sim_after(sim, sim_draw(sim, 100), read_on, own)->drop = free_later;
+        return;
+    }
+    while (source->next(source, &encoded))
+        take_key_value(own, encoded);
+    finish_range(own);
+}
+
+/* ---- snapshots ---- */
+
+static void resume(struct sim *sim, void *arg)
+{
+    struct sim_call *own = arg;
+
+    (void)sim;
+    if (!own->ended && own->call.resume != NULL)
+        own->call.resume(&own->call);
+}
+
+static bool send_message(struct call *call, const ProtobufCMessage *message)
+{
+    struct sim_call *own = own_of(call);
+    const Etcdserverpb__SnapshotResponse *response = (const void *)message;
+
+    buf_append(&own->blob, response->blob.data, response->blob.len);
+    own->remaining_bytes = response->remaining_bytes;
+    if (!sim_chance(own->sim, 200))
+        return true;
+    (void)sim_after(own->sim, sim_draw(own->sim, RESUME_MS), resume, own);
+    return false;
+}
+
+/* ---- life ---- */
+
+struct sim_call *door_call(struct sim *sim, enum rpc_id id)
+{
+    static const struct call_ops ops = {
+        .reply = reply, .reply_range = reply_range, .send = send_message, .finish = finish};
+    struct sim_call *own = xalloc(sizeof(*own));
+
+    own->sim = sim;
+    own->call.row = rpc_row(id);
+    own->call.ops = &ops;
+    arena_init(&own->call.arena, ARENA_BYTES);
+    own->expected = own->got = own->blob = BUF_INIT(BUF_UNLIMITED);
+    own->call.request = arena_zalloc(&own->call.arena, own->call.row->request->sizeof_message);
+    must(own->call.request != NULL);
+    protobuf_c_message_init(own->call.row->request, own->call.request);
+    own->next = sim->calls;
+    sim->calls = own;
+    return own;
+}
+
+void door_start(struct sim *sim, struct sim_call *call)
+{
+    call->acknowledged = sim->acknowledged;
+    if (call->call.row->id == RPC_KV_Put)
+        call->serial = sim->serial;
+    sim->started++;
+    sim_trace(sim, call->call.row->method, sim->started, sim->now_ms);
+    service_start(sim->service, &call->call);
+}
+
+void door_cancel_some(struct sim *sim)
+{
+    struct sim_call *call = sim->calls;
+
+    if (sim->engine == NULL)
+        return;
+    while (call != NULL && (call->ended || call->slow != NULL || sim_chance(sim, 500)))
+        call = call->next;
+    if (call == NULL)
+        return;
+    sim_trace(sim, "cancel", call->call.row->id, 0);
+    sim->unknown++;
+    service_cancel(sim->service, &call->call);
+    end(call);
+}
+
+void door_cancel_all(struct sim *sim)
+{
+    for (struct sim_call *call = sim->calls; call != NULL; call = call->next) {
+        if (call->ended || call->slow != NULL)
+            continue;
+        sim->unknown++;
+        service_cancel(sim->service, &call->call);
+        end(call);
+    }
+}

@@ -1,0 +1,63 @@
+/*
+ * model.h - what the store must be, written a second time and as simply as possible: every version
+ * of every key is kept for ever, every question is answered by walking all of it (api.md 6, 8, 10).
+ *
+ * It is driven by the log: model_apply() takes the entries in order and says what the answer to
+ * each must be. Answers are texts (see answer.h), so that a difference can be read.
+ */
+#ifndef TESTS_SIM_MODEL_H
+#define TESTS_SIM_MODEL_H
+
+#include "common/schema/raft_internal.pb-c.h"
+#include "common/schema/raftmsg.h"
+
+#define MODEL_KEYS_MAX 64
+#define MODEL_LEASES_MAX 512
+#define MODEL_ALARMS_MAX 16
+#define MODEL_MEMBERS_MAX 64
+
+struct model_version {
+    int64_t main, sub, create, version, lease;
+    bool tombstone;
+    struct slice value; /* owned */
+};
+
+struct model_key {
+    struct slice name; /* owned */
+    struct model_version *versions;
+    size_t count, capacity;
+};
+
+struct model {
+    struct model_key keys[MODEL_KEYS_MAX]; /* ascending */
+    size_t key_count;
+    int64_t revision, compacted; /* 1; -1 = never */
+    int64_t writes;              /* of the entry being applied */
+    int64_t leases[MODEL_LEASES_MAX];
+    size_t lease_count;
+    Etcdserverpb__AlarmMember alarms[MODEL_ALARMS_MAX];
+    size_t alarm_count;
+    uint64_t members[MODEL_MEMBERS_MAX];
+    bool learner[MODEL_MEMBERS_MAX];
+    size_t member_count;
+    uint64_t index; /* applied */
+    /* of the last entry applied */
+    enum err_code code;
+    struct buf answer; /* text; empty when it is not foretold */
+};
+
+void model_init(struct model *model);
+void model_fini(struct model *model);
+
+void model_apply(struct model *model, const struct raft_entry *entry);
+
+/* The outcome of a read now; the text is appended to `answer`. */
+enum err_code model_range(struct model *model, const Etcdserverpb__RangeRequest *request,
+                          struct buf *answer);
+enum err_code model_read_txn(struct model *model, const Etcdserverpb__TxnRequest *request,
+                             struct buf *answer);
+size_t model_living_at(const struct model *model, int64_t revision); /* keys */
+bool model_has_lease(const struct model *model, int64_t id);
+size_t model_lease_keys(const struct model *model, int64_t id); /* attached to it now */
+
+#endif

@@ -1,0 +1,239 @@
+/*
+ * sim.c - runs seeds: sim [--seed=N] [--runs=N] [--plant=N] [--file=PATH] [--twice] [--trace]
+ *
+ * Seeds N, N + 1, ...; each prints nothing unless it fails; then its seed, what does not hold, and
+ * how to run it again. --file runs the seeds of a file, --twice each seed two times, whose traces
+ * must be equal. With --plant a failure is what is wanted: it says after how many seeds it came.
+ */
+#include "tests/sim/sim.h"
+#include "common/base/log.h"
+#include "common/base/plants.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct arguments {
+    uint64_t seed, runs;
+    const char *file;
+    bool twice, trace;
+    unsigned plant;
+};
+
+/* What a failure prints; the only things that outlive a seed. */
+static uint64_t current_seed, seeds_done;
+static unsigned current_plant;
+
+#ifdef SIM_PLANTS
+enum plant planted;
+#endif
+
+#define PLANT_WORDS(name, words) [PLANT_##name] = words,
+static const char *const plant_words[PLANT_COUNT] = {PLANTS(PLANT_WORDS)};
+#undef PLANT_WORDS
+
+/* ---- failing ---- */
+
+_Noreturn static void fail_seed(void)
+{
+    if (current_plant != PLANT_NONE) {
+        printf("plant %u (%s): found after %" PRIu64 " seeds\n", current_plant,
+               plant_words[current_plant], seeds_done + 1);
+        fflush(stdout);
+        _exit(0);
+    }
+    fprintf(stderr, "  seed %" PRIu64 "; again: make sim SEED=%" PRIu64 " RUNS=1\n", current_seed,
+            current_seed);
+    _exit(1);
+}
+
+void sim_violation(struct sim *sim, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fprintf(current_plant != PLANT_NONE ? stdout : stderr,
+            "violation at %" PRIu64 " ms: ", sim->now_ms);
+    vfprintf(current_plant != PLANT_NONE ? stdout : stderr, format, args);
+    va_end(args);
+    fputc('\n', current_plant != PLANT_NONE ? stdout : stderr);
+    fail_seed();
+}
+
+/* must() has printed its condition. */
+static void on_abort(int number)
+{
+    (void)number;
+    fail_seed();
+}
+
+/* ---- chance and trace ---- */
+
+uint64_t sim_draw(struct sim *sim, uint64_t below)
+{
+    uint64_t x = sim->random += 0x9e3779b97f4a7c15U; /* splitmix64 */
+
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+    x ^= x >> 31;
+    return below == 0 ? 0 : x % below;
+}
+
+bool sim_chance(struct sim *sim, unsigned of_1000)
+{
+    return sim_draw(sim, 1000) < of_1000;
+}
+
+void sim_trace_bytes(struct sim *sim, struct slice bytes)
+{
+    for (size_t i = 0; i < bytes.size; i++)
+        sim->trace = (sim->trace ^ bytes.data[i]) * 0x100000001b3U; /* FNV-1a */
+}
+
+void sim_trace(struct sim *sim, const char *what, uint64_t a, uint64_t b)
+{
+    uint64_t numbers[3] = {a, b, sim->now_ms};
+
+    sim_trace_bytes(sim, slice_text(what));
+    sim_trace_bytes(sim, slice_of(numbers, sizeof(numbers)));
+    if (sim->verbose)
+        printf("%8" PRIu64 " %s %" PRIu64 " %" PRIu64 "\n", sim->now_ms, what, a, b);
+}
+
+/* ---- a seed ---- */
+
+static void draw_options(struct sim *sim)
+{
+    struct sim_options *options = &sim->options;
+    bool storms = sim_chance(sim, 700); /* else a member without faults but crashes */
+
+    options->segment_bytes = 2048U << sim_draw(sim, 5);
+    options->snapshot_count = 4U << sim_draw(sim, 7);
+    options->max_snapshots = 1 + sim_draw(sim, 4);
+    options->max_wals = 1 + sim_draw(sim, 4);
+    options->batch_interval_ms = sim_draw(sim, 2) == 0 ? 0 : sim_draw(sim, 300);
+    options->batch_limit = 1U << sim_draw(sim, 10);
+    options->compaction_batch = 1U << sim_draw(sim, 7);
+    options->compaction_sleep_ms = sim_draw(sim, 30);
+    options->quota_bytes = sim_chance(sim, 150) ? (int64_t)(40000 + sim_draw(sim, 100000)) : -1;
+    options->log_delay_ms = sim_draw(sim, 2) == 0 ? 1 : sim_draw(sim, 60);
+    options->commit_delay_ms = sim_draw(sim, 2) == 0 ? 2 : sim_draw(sim, 400);
+    options->job_delay_ms = sim_draw(sim, 100);
+    options->call_gap_ms = 1 + sim_draw(sim, sim_chance(sim, 500) ? 6 : 60);
+    options->value_bytes = 8U << sim_draw(sim, 7);
+    options->calls = 100 + (unsigned)sim_draw(sim, 300);
+    options->keys = 3 + (unsigned)sim_draw(sim, 20);
+    options->crash_1000 = (unsigned)sim_draw(sim, 25);
+    options->fault_1000 = storms ? (unsigned)sim_draw(sim, 25) : 0;
+    options->full_disk_writes = sim_chance(sim, 700);
+}
+
+static uint64_t run_seed(uint64_t seed, bool trace)
+{
+    struct sim *sim = xalloc(sizeof(*sim));
+    uint64_t hash;
+
+    current_seed = seed;
+    sim->seed = sim->random = seed;
+    sim->verbose = trace;
+    sim->trace = 0xcbf29ce484222325U;
+    sim->metrics = xalloc(sizeof(*sim->metrics));
+    draw_options(sim);
+    sim->refused = xalloc(100000);
+    memfs_init(&sim->memfs);
+    model_init(&sim->model);
+    world_run(sim);
+    if (trace)
+        printf("seed %" PRIu64 ": %u calls, %u answered, %u unknown, %u crashes, revision %" PRId64
+               ", %" PRIu64 " ms\n",
+               seed, sim->started, sim->answered, sim->unknown, sim->crashes, sim->model.revision,
+               sim->now_ms);
+    hash = sim->trace;
+    model_fini(&sim->model);
+    memfs_fini(&sim->memfs);
+    backend_close(sim->backend);
+    free(sim->refused);
+    free(sim->metrics);
+    free(sim->log);
+    free(sim);
+    return hash;
+}
+
+static void run(const struct arguments *arguments, uint64_t seed, uint64_t *all)
+{
+    uint64_t hash = run_seed(seed, arguments->trace);
+
+    if (arguments->twice && run_seed(seed, false) != hash) {
+        fprintf(stderr, "the same seed gave another trace\n");
+        fail_seed();
+    }
+    *all = (*all ^ hash) * 0x100000001b3U;
+    seeds_done++;
+}
+
+static int run_file(const struct arguments *arguments, uint64_t *all)
+{
+    FILE *file = fopen(arguments->file, "r");
+    char line[256];
+
+    if (file == NULL) {
+        perror(arguments->file);
+        return 2;
+    }
+    while (fgets(line, sizeof(line), file) != NULL)
+        if (line[0] >= '0' && line[0] <= '9')
+            run(arguments, strtoull(line, NULL, 10), all);
+    (void)fclose(file);
+    return 0;
+}
+
+static bool read_argument(const char *text, struct arguments *arguments)
+{
+    if (strncmp(text, "--seed=", 7) == 0)
+        arguments->seed = strtoull(text + 7, NULL, 10);
+    else if (strncmp(text, "--runs=", 7) == 0)
+        arguments->runs = strtoull(text + 7, NULL, 10);
+    else if (strncmp(text, "--plant=", 8) == 0)
+        arguments->plant = (unsigned)strtoul(text + 8, NULL, 10);
+    else if (strncmp(text, "--file=", 7) == 0)
+        arguments->file = text + 7;
+    else if (strcmp(text, "--twice") == 0)
+        arguments->twice = true;
+    else if (strcmp(text, "--trace") == 0)
+        arguments->trace = true;
+    else
+        return false;
+    return arguments->plant < PLANT_COUNT;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.seed = 1, .runs = 1};
+    uint64_t all = 0xcbf29ce484222325U;
+    int rc = 0;
+
+    for (int i = 1; i < argc; i++)
+        if (!read_argument(argv[i], &arguments)) {
+            fprintf(stderr, "sim: %s is unknown or out of range\n", argv[i]);
+            return 2;
+        }
+    log_output(NULL, 0);
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
+    (void)signal(SIGABRT, on_abort);
+    current_plant = arguments.plant;
+#ifdef SIM_PLANTS
+    planted = (enum plant)arguments.plant;
+#endif
+    if (arguments.file != NULL)
+        rc = run_file(&arguments, &all);
+    for (uint64_t i = 0; arguments.file == NULL && i < arguments.runs; i++)
+        run(&arguments, arguments.seed + i, &all);
+    if (current_plant != PLANT_NONE) {
+        printf("plant %u (%s): NOT FOUND in %" PRIu64 " seeds\n", current_plant,
+               plant_words[current_plant], seeds_done);
+        return 1;
+    }
+    printf("sim: %" PRIu64 " seeds without a violation, trace %016" PRIx64 "\n", seeds_done, all);
+    return rc;
+}
