@@ -9,6 +9,7 @@
  * A raft snapshot at index S is saved only after the batch that holds S is in the backend
  * (formats.md 3.5: consistent index >= snapshot index).
  */
+#include "common/base/plants.h"
 #include "common/base/base.h"
 #include "etcd-server/engine/engine_internal.h"
 
@@ -104,11 +105,19 @@ static struct log_write *take_snapshot(struct engine *engine)
     return request;
 }
 
+static void save_snapshot(struct engine *engine)
+{
+    engine->snapshot_state = SNAPSHOT_SAVING;
+    engine->log_requests++;
+    engine->host->ops->log_write(engine->host, engine->snapshot_request);
+    engine->snapshot_request = NULL;
+}
+
 static void seal(struct engine *engine)
 {
     struct batch *sealed = engine->open;
 
-    if (engine->applied_index > engine->backend_index) {
+    if (engine->applied_index > engine->backend_index && !PLANTED(INDEX_APART)) {
         put_u64(sealed, "consistent_index", engine->applied_index);
         put_u64(sealed, "term", engine->applied_term);
         put_conf_state(sealed, raft_conf_state(engine->raft));
@@ -117,9 +126,13 @@ static void seal(struct engine *engine)
         engine->snapshot_request = take_snapshot(engine);
         engine->snapshot_serial = engine->batch_serial;
         engine->snapshot_state = SNAPSHOT_COMMITTING;
+        if (PLANTED(SNAPSHOT_EARLY))
+            save_snapshot(engine);
     }
     engine->committing = sealed;
     engine->open = batch_new();
+    if (PLANTED(INDEX_APART) && batch_op_count(sealed) > 1)
+        put_u64(engine->open, "consistent_index", engine->applied_index);
     engine->batch_serial++;
     engine->open_since_ms = 0;
     engine->commit_wanted = false;
@@ -164,12 +177,8 @@ void engine_committed(struct engine *engine)
            engine->commit_waiters.first->index <= engine->committed_serial)
         waiter_finish(engine, engine->commit_waiters.first, ERR_OK, NULL);
     if (engine->snapshot_state == SNAPSHOT_COMMITTING &&
-        engine->committed_serial >= engine->snapshot_serial) {
-        engine->snapshot_state = SNAPSHOT_SAVING;
-        engine->log_requests++;
-        engine->host->ops->log_write(engine->host, engine->snapshot_request);
-        engine->snapshot_request = NULL;
-    }
+        engine->committed_serial >= engine->snapshot_serial)
+        save_snapshot(engine);
 }
 
 void engine_defragged(struct engine *engine, const struct err *err)

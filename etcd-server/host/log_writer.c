@@ -7,6 +7,7 @@
  * Nothing is reported before the sync that covers it; a run ends at WAL_BATCH_MAX_BYTES, so that
  * one burst does not hold back the first of its requests for long.
  */
+#include "common/base/plants.h"
 #include "etcd-server/host/log_writer.h"
 #include "common/storage/snapfile.h"
 
@@ -80,7 +81,8 @@ int log_writer_run(const struct log_writer_config *config, struct wal *wal,
         if (appended < 0)
             return -1;
         written_ns = now_ns(config);
-        if (!config->no_fsync && wal_needs_sync(wal) && wal_sync(wal, err) < 0)
+        if (!config->no_fsync && !PLANTED(ACK_BEFORE_FSYNC) && wal_needs_sync(wal) &&
+            wal_sync(wal, err) < 0)
             return -1;
         struct log_report written = {.type = LOG_REPORT_WRITTEN,
                                      .write_ns = written_ns - began_ns,

@@ -7,6 +7,7 @@
  * committed and durable here. A leader says nothing before its term is durable: after a crash it
  * could lead that term a second time, with other entries.
  */
+#include "common/base/plants.h"
 #include "common/base/base.h"
 #include "etcd-server/raft/raft_internal.h"
 
@@ -171,7 +172,7 @@ static void collect_messages(struct raft *raft, struct raft_effects *effects)
 static void collect_apply(struct raft *raft, struct raft_effects *effects)
 {
     struct raft_log *log = &raft->log;
-    uint64_t applicable = MIN(log->committed, log->stable);
+    uint64_t applicable = PLANTED(APPLY_EARLY) ? log->committed : MIN(log->committed, log->stable);
 
     if (applicable <= log->handed || raft->incoming.meta.index != 0)
         return;

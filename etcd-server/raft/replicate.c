@@ -5,6 +5,7 @@
  * in one turn of the caller goes out together, at the same time as it goes to the own log writer.
  * The own copy counts for a commit only when it is durable here.
  */
+#include "common/base/plants.h"
 #include "common/base/base.h"
 #include "etcd-server/raft/raft_internal.h"
 
@@ -30,7 +31,7 @@ void raft_own_progress(struct raft *raft)
 
     if (own == NULL)
         return;
-    own->match = raft->log.stable;
+    own->match = PLANTED(APPLY_EARLY) ? raft->log.last_index : raft->log.stable;
     own->next = own->match + 1;
     own->recent_active = true;
 }

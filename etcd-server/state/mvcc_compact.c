@@ -8,6 +8,7 @@
  * walks the bucket, hashes what it sees and deletes what the index no longer names. Both go by
  * position, not by pointer, so anything may happen between two steps.
  */
+#include "common/base/plants.h"
 #include "etcd-server/state/mvcc_hash.h"
 
 #define INDEX_KEYS_PER_REVISION 8U /* a key of the index costs that much less than a record */
@@ -51,7 +52,8 @@ enum err_code mvcc_apply_compact(struct mvcc *mvcc, int64_t revision)
     if (revision > mvcc->current)
         return ERR_FUTURE_REV;
     mvcc->compacted = mvcc->scheduled = revision;
-    write_mark(mvcc, scheduled_name, revision);
+    if (!PLANTED(COMPACTION_MARK))
+        write_mark(mvcc, scheduled_name, revision);
     if (mvcc->compaction.phase == COMPACTION_IDLE)
         begin(mvcc, revision, previous, whole);
     else
