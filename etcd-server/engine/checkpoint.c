@@ -9,8 +9,8 @@
  * A raft snapshot at index S is saved only after the batch that holds S is in the backend
  * (formats.md 3.5: consistent index >= snapshot index).
  */
-#include "common/base/plants.h"
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "etcd-server/engine/engine_internal.h"
 
 void log_write_free(struct log_write *request)

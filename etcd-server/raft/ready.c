@@ -7,8 +7,8 @@
  * committed and durable here. A leader says nothing before its term is durable: after a crash it
  * could lead that term a second time, with other entries.
  */
-#include "common/base/plants.h"
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "etcd-server/raft/raft_internal.h"
 
 bool raft_term_is_durable(const struct raft *raft)

@@ -5,8 +5,8 @@
  * in one turn of the caller goes out together, at the same time as it goes to the own log writer.
  * The own copy counts for a commit only when it is durable here.
  */
-#include "common/base/plants.h"
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "etcd-server/raft/raft_internal.h"
 
 struct progress *raft_member(const struct raft *raft, uint64_t id)

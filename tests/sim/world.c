@@ -318,7 +318,9 @@ static void start_engine(struct sim *sim, struct boot *boot)
                                      .lease_checkpoints = true,
                                      .max_message_bytes = 2 * MIB,
                                      .watch_notify_ms = 600000,
-                                     .election_ticks = 10};
+                                     .election_ticks = 10,
+                                     .bcrypt_cost = 4,
+                                     .token_ttl_ms = 300000};
     struct err err = ERR_INIT;
 
     host_init(sim, boot->wal);
