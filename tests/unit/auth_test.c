@@ -1,0 +1,509 @@
+/* auth_test.c - users, roles, the auth revision, what is stored, and who may do what. */
+#include "etcd-server/state/auth.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+typedef Etcdserverpb__InternalRaftRequest raft_request;
+
+static struct err err;
+
+struct fixture {
+    struct auth_store *auth;
+    struct batch *batch;
+    struct lease_store *leases;
+    struct auth_effect effect;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = xalloc(sizeof(*f));
+
+    f->auth = auth_store_new();
+    f->batch = batch_new();
+    f->leases = lease_store_new();
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    auth_store_free(f->auth);
+    batch_unref(f->batch);
+    lease_store_free(f->leases);
+    free(f);
+    return 0;
+}
+
+static char *plain(const char *text)
+{
+    return (char *)(uintptr_t)text; /* requests are only read */
+}
+
+static ProtobufCBinaryData bytes(const char *text)
+{
+    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
+}
+
+static enum err_code apply(struct fixture *f, raft_request *request)
+{
+    return auth_apply(f->auth, request, f->batch, &f->effect);
+}
+
+static enum err_code user_add(struct fixture *f, const char *name, bool no_password)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthUserAddRequest add = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
+    Authpb__UserAddOptions options = AUTHPB__USER_ADD_OPTIONS__INIT;
+
+    add.name = plain(name);
+    add.hashedpassword = plain("aGFzaA=="); /* "hash" */
+    options.no_password = no_password;
+    add.options = no_password ? &options : NULL;
+    request.auth_user_add = &add;
+    return apply(f, &request);
+}
+
+static enum err_code user_delete(struct fixture *f, const char *name)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthUserDeleteRequest drop = ETCDSERVERPB__AUTH_USER_DELETE_REQUEST__INIT;
+
+    drop.name = plain(name);
+    request.auth_user_delete = &drop;
+    return apply(f, &request);
+}
+
+static enum err_code change_password(struct fixture *f, const char *name)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthUserChangePasswordRequest change =
+        ETCDSERVERPB__AUTH_USER_CHANGE_PASSWORD_REQUEST__INIT;
+
+    change.name = plain(name);
+    change.hashedpassword = plain("bmV3"); /* "new" */
+    request.auth_user_change_password = &change;
+    return apply(f, &request);
+}
+
+static enum err_code grant(struct fixture *f, const char *user, const char *role)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthUserGrantRoleRequest grant = ETCDSERVERPB__AUTH_USER_GRANT_ROLE_REQUEST__INIT;
+
+    grant.user = plain(user);
+    grant.role = plain(role);
+    request.auth_user_grant_role = &grant;
+    return apply(f, &request);
+}
+
+static enum err_code revoke(struct fixture *f, const char *user, const char *role)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthUserRevokeRoleRequest revoke =
+        ETCDSERVERPB__AUTH_USER_REVOKE_ROLE_REQUEST__INIT;
+
+    revoke.name = plain(user);
+    revoke.role = plain(role);
+    request.auth_user_revoke_role = &revoke;
+    return apply(f, &request);
+}
+
+static enum err_code role_add(struct fixture *f, const char *name)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthRoleAddRequest add = ETCDSERVERPB__AUTH_ROLE_ADD_REQUEST__INIT;
+
+    add.name = plain(name);
+    request.auth_role_add = &add;
+    return apply(f, &request);
+}
+
+static enum err_code role_delete(struct fixture *f, const char *name)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthRoleDeleteRequest drop = ETCDSERVERPB__AUTH_ROLE_DELETE_REQUEST__INIT;
+
+    drop.role = plain(name);
+    request.auth_role_delete = &drop;
+    return apply(f, &request);
+}
+
+static enum err_code permit(struct fixture *f, const char *role, Authpb__Permission__Type type,
+                            const char *key, const char *end)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthRoleGrantPermissionRequest grant =
+        ETCDSERVERPB__AUTH_ROLE_GRANT_PERMISSION_REQUEST__INIT;
+    Authpb__Permission permission = AUTHPB__PERMISSION__INIT;
+
+    permission.permtype = type;
+    permission.key = bytes(key);
+    permission.range_end = bytes(end);
+    grant.name = plain(role);
+    grant.perm = &permission;
+    request.auth_role_grant_permission = &grant;
+    return apply(f, &request);
+}
+
+static enum err_code forbid(struct fixture *f, const char *role, const char *key, const char *end)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthRoleRevokePermissionRequest revoke =
+        ETCDSERVERPB__AUTH_ROLE_REVOKE_PERMISSION_REQUEST__INIT;
+
+    revoke.role = plain(role);
+    revoke.key = bytes(key);
+    revoke.range_end = bytes(end);
+    request.auth_role_revoke_permission = &revoke;
+    return apply(f, &request);
+}
+
+static enum err_code enable(struct fixture *f)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthEnableRequest on = ETCDSERVERPB__AUTH_ENABLE_REQUEST__INIT;
+
+    request.auth_enable = &on;
+    return apply(f, &request);
+}
+
+static enum err_code disable(struct fixture *f)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthDisableRequest off = ETCDSERVERPB__AUTH_DISABLE_REQUEST__INIT;
+
+    request.auth_disable = &off;
+    return apply(f, &request);
+}
+
+static void with_root(struct fixture *f)
+{
+    assert_int_equal(user_add(f, "root", false), ERR_OK);
+    assert_int_equal(grant(f, "root", "root"), ERR_OK);
+    assert_int_equal(enable(f), ERR_OK);
+}
+
+static struct auth_identity as(const struct fixture *f, const char *name)
+{
+    return (struct auth_identity){name, auth_revision(f->auth)};
+}
+
+static enum err_code may(struct fixture *f, const char *name, enum auth_access access,
+                         const char *key, const char *end)
+{
+    return auth_check_keys(f->auth, as(f, name), access, slice_text(key), slice_text(end));
+}
+
+/* ---- changes ---- */
+
+static void the_revision_counts_what_takes_effect(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(auth_revision(f->auth), 1);
+    assert_int_equal(user_add(f, "u", false), ERR_OK);
+    assert_int_equal(user_add(f, "u", false), ERR_USER_ALREADY_EXIST);
+    assert_int_equal(auth_revision(f->auth), 2);
+    assert_int_equal(role_add(f, "r"), ERR_OK);
+    assert_int_equal(grant(f, "u", "r"), ERR_OK);
+    assert_int_equal(auth_revision(f->auth), 4);
+    assert_int_equal(grant(f, "u", "r"), ERR_OK); /* has it already */
+    assert_int_equal(auth_revision(f->auth), 4);
+    assert_int_equal(permit(f, "r", AUTHPB__PERMISSION__TYPE__READ, "a", ""), ERR_OK);
+    assert_int_equal(permit(f, "r", AUTHPB__PERMISSION__TYPE__READ, "a", ""), ERR_OK);
+    assert_int_equal(auth_revision(f->auth), 6); /* a permission counts again, as in etcd */
+    assert_int_equal(disable(f), ERR_OK);        /* is off */
+    assert_int_equal(auth_revision(f->auth), 6);
+    with_root(f);
+    assert_int_equal(enable(f), ERR_OK);
+    assert_int_equal(auth_revision(f->auth), 8); /* turning it on does not count */
+    assert_int_equal(disable(f), ERR_OK);
+    assert_int_equal(auth_revision(f->auth), 9);
+    assert_true(f->effect.drop_all);
+}
+
+static void refusals_change_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char name[BACKEND_KEY_MAX + 2];
+
+    memset(name, 'n', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    assert_int_equal(enable(f), ERR_ROOT_USER_NOT_EXIST);
+    assert_int_equal(user_add(f, "", false), ERR_USER_EMPTY);
+    assert_int_equal(role_add(f, ""), ERR_ROLE_EMPTY);
+    assert_int_equal(user_add(f, name, false), ERR_NAME_TOO_LONG);
+    assert_int_equal(role_add(f, name), ERR_NAME_TOO_LONG);
+    assert_int_equal(user_delete(f, "u"), ERR_USER_NOT_FOUND);
+    assert_int_equal(change_password(f, "u"), ERR_USER_NOT_FOUND);
+    assert_int_equal(grant(f, "u", "r"), ERR_USER_NOT_FOUND);
+    assert_int_equal(revoke(f, "u", "r"), ERR_USER_NOT_FOUND);
+    assert_int_equal(role_delete(f, "r"), ERR_ROLE_NOT_FOUND);
+    assert_int_equal(permit(f, "r", 0, "", ""), ERR_INVALID_AUTH_MGMT);
+    assert_int_equal(permit(f, "r", 0, "b", "b"), ERR_INVALID_AUTH_MGMT);
+    assert_int_equal(permit(f, "r", 0, "b", "c"), ERR_ROLE_NOT_FOUND);
+    assert_int_equal(forbid(f, "r", "b", "c"), ERR_ROLE_NOT_FOUND);
+    assert_int_equal(auth_revision(f->auth), 1);
+    assert_int_equal(batch_op_count(f->batch), 0);
+    assert_int_equal(user_add(f, "root", false), ERR_OK);
+    assert_int_equal(enable(f), ERR_ROOT_ROLE_NOT_EXIST);
+    assert_int_equal(grant(f, "root", "r"), ERR_ROLE_NOT_FOUND);
+    assert_int_equal(revoke(f, "root", "r"), ERR_ROLE_NOT_GRANTED);
+    assert_int_equal(role_add(f, "r"), ERR_OK);
+    assert_int_equal(forbid(f, "r", "b", "c"), ERR_PERMISSION_NOT_GRANTED);
+}
+
+static void root_stays_while_auth_is_on(void **state)
+{
+    struct fixture *f = *state;
+
+    with_root(f);
+    assert_int_equal(role_add(f, "root"), ERR_OK);
+    assert_int_equal(user_delete(f, "root"), ERR_INVALID_AUTH_MGMT);
+    assert_int_equal(revoke(f, "root", "root"), ERR_INVALID_AUTH_MGMT);
+    assert_int_equal(role_delete(f, "root"), ERR_INVALID_AUTH_MGMT);
+    assert_int_equal(disable(f), ERR_OK);
+    assert_int_equal(role_delete(f, "root"), ERR_OK);
+    assert_false(auth_has_role(auth_find_user(f->auth, "root"), "root"));
+    assert_int_equal(user_delete(f, "root"), ERR_OK);
+    assert_string_equal(f->effect.drop_user, "root");
+}
+
+static void a_password_drops_tokens(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(user_add(f, "u", false), ERR_OK);
+    assert_null(f->effect.drop_user);
+    assert_int_equal(change_password(f, "u"), ERR_OK);
+    assert_string_equal(f->effect.drop_user, "u");
+    assert_memory_equal(auth_find_user(f->auth, "u")->password.data, "new", 3);
+    assert_int_equal(user_add(f, "np", true), ERR_OK);
+    assert_int_equal(change_password(f, "np"), ERR_OK);
+    assert_int_equal(auth_find_user(f->auth, "np")->password.len, 0);
+}
+
+static void roles_and_permissions_are_in_order(void **state)
+{
+    struct fixture *f = *state;
+    const Authpb__Role *role;
+
+    assert_int_equal(role_add(f, "r"), ERR_OK);
+    assert_int_equal(role_add(f, "q"), ERR_OK);
+    assert_int_equal(user_add(f, "u", false), ERR_OK);
+    assert_int_equal(grant(f, "u", "r"), ERR_OK);
+    assert_int_equal(grant(f, "u", "q"), ERR_OK);
+    assert_string_equal(auth_find_user(f->auth, "u")->roles[0], "q");
+    assert_int_equal(permit(f, "r", 0, "m", ""), ERR_OK);
+    assert_int_equal(permit(f, "r", 0, "b", "f"), ERR_OK);
+    assert_int_equal(permit(f, "r", 0, "b", "c"), ERR_OK); /* behind its equal, as etcd has it */
+    assert_int_equal(permit(f, "r", 2, "b", "f"), ERR_OK); /* another kind for the same range */
+    role = auth_find_role(f->auth, "r");
+    assert_int_equal(role->n_keypermission, 3);
+    assert_memory_equal(role->keypermission[0]->range_end.data, "f", 1);
+    assert_int_equal(role->keypermission[0]->permtype, AUTHPB__PERMISSION__TYPE__READWRITE);
+    assert_memory_equal(role->keypermission[1]->range_end.data, "c", 1);
+    assert_int_equal(forbid(f, "r", "b", ""), ERR_PERMISSION_NOT_GRANTED);
+    assert_int_equal(forbid(f, "r", "b", "f"), ERR_OK);
+    assert_int_equal(auth_find_role(f->auth, "r")->n_keypermission, 2);
+    assert_int_equal(role_delete(f, "q"), ERR_OK);
+    assert_int_equal(auth_find_user(f->auth, "u")->n_roles, 1);
+}
+
+/* ---- the buckets ---- */
+
+static void is_stored_as_etcd_stores_it(void **state)
+{
+    static const uint8_t certonly[] = "\x0a\x08"
+                                      "certonly\x1a\x06reader\x22\x02\x08\x01";
+    static const uint8_t reader[] = "\x0a\x06reader\x12\x18\x12\x0a/registry/\x1a\x0a/registry0"
+                                    "\x12\x06\x12\x01"
+                                    "a\x1a\x01\x00";
+    static const uint8_t alice[] = "\x0a\x05"
+                                   "alice\x12\x04hash\x22\x00";
+    struct fixture *f = *state;
+    struct backend *backend = backend_new_mem();
+    struct backend_read *read;
+    struct slice value;
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthRoleGrantPermissionRequest open_end =
+        ETCDSERVERPB__AUTH_ROLE_GRANT_PERMISSION_REQUEST__INIT;
+    Authpb__Permission permission = AUTHPB__PERMISSION__INIT;
+
+    with_root(f);
+    assert_int_equal(role_add(f, "reader"), ERR_OK);
+    permission.key = bytes("a");
+    permission.range_end = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) "\0"};
+    open_end.name = plain("reader");
+    open_end.perm = &permission;
+    request.auth_role_grant_permission = &open_end;
+    assert_int_equal(apply(f, &request), ERR_OK);
+    assert_int_equal(permit(f, "reader", 0, "/registry/", "/registry0"), ERR_OK);
+    assert_int_equal(user_add(f, "certonly", true), ERR_OK);
+    assert_int_equal(grant(f, "certonly", "reader"), ERR_OK);
+    assert_int_equal(user_add(f, "alice", false), ERR_OK);
+    assert_int_equal(user_add(f, "gone", false), ERR_OK);
+    assert_int_equal(user_delete(f, "gone"), ERR_OK);
+    assert_int_equal(backend_commit(backend, f->batch, &err), 0);
+    assert_int_equal(backend_read_begin(backend, &read, &err), 0);
+    assert_true(backend_get(read, BUCKET_AUTH_USERS, slice_text("certonly"), &value));
+    assert_true(slice_equal(value, slice_of(certonly, sizeof(certonly) - 1)));
+    assert_true(backend_get(read, BUCKET_AUTH_USERS, slice_text("alice"), &value));
+    assert_true(slice_equal(value, slice_of(alice, sizeof(alice) - 1)));
+    assert_true(backend_get(read, BUCKET_AUTH_ROLES, slice_text("reader"), &value));
+    assert_true(slice_equal(value, slice_of(reader, sizeof(reader) - 1)));
+    assert_true(backend_get(read, BUCKET_AUTH, slice_text("authEnabled"), &value));
+    assert_true(slice_equal(value, slice_of("\x01", 1)));
+    assert_true(backend_get(read, BUCKET_AUTH, slice_text("authRevision"), &value));
+    assert_true(slice_equal(value, slice_of("\0\0\0\0\0\0\0\x0b", 8)));
+
+    struct auth_store *again = auth_store_new();
+    assert_int_equal(auth_store_restore(again, read, &err), 0);
+    assert_true(auth_enabled(again));
+    assert_int_equal(auth_revision(again), 11);
+    assert_int_equal(auth_user_count(again), 3);
+    assert_int_equal(auth_role_count(again), 1);
+    assert_true(auth_has_role(auth_find_user(again, "certonly"), "reader"));
+    auth_store_free(again);
+    backend_read_end(read);
+    backend_close(backend);
+}
+
+static void a_damaged_bucket_is_named(void **state)
+{
+    struct fixture *f = *state;
+    struct backend *backend = backend_new_mem();
+    struct backend_read *read;
+
+    batch_put(f->batch, BUCKET_AUTH_ROLES, slice_text("r"), slice_text("\xff\xff\xff"));
+    assert_int_equal(backend_commit(backend, f->batch, &err), 0);
+    assert_int_equal(backend_read_begin(backend, &read, &err), 0);
+    assert_int_equal(auth_store_restore(f->auth, read, &err), -1);
+    assert_int_equal(err.code, ERR_DAMAGED);
+    assert_non_null(strstr(err.text, "authRoles"));
+    backend_read_end(read);
+    backend_close(backend);
+}
+
+/* ---- rights ---- */
+
+static void everybody_may_while_auth_is_off(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(may(f, NULL, AUTH_WRITE, "a", ""), ERR_OK);
+    assert_int_equal(auth_check_root(f->auth, as(f, NULL)), ERR_OK);
+    assert_int_equal(auth_check_user(f->auth, as(f, NULL)), ERR_OK);
+}
+
+static void permissions_of_all_roles_add_up(void **state)
+{
+    struct fixture *f = *state;
+
+    with_root(f);
+    assert_int_equal(role_add(f, "low"), ERR_OK);
+    assert_int_equal(role_add(f, "high"), ERR_OK);
+    assert_int_equal(permit(f, "low", AUTHPB__PERMISSION__TYPE__READWRITE, "a", "m"), ERR_OK);
+    assert_int_equal(permit(f, "high", AUTHPB__PERMISSION__TYPE__READ, "m", "z"), ERR_OK);
+    assert_int_equal(user_add(f, "u", false), ERR_OK);
+    assert_int_equal(grant(f, "u", "low"), ERR_OK);
+    assert_int_equal(may(f, "u", AUTH_READ, "a", "m"), ERR_OK);
+    assert_int_equal(may(f, "u", AUTH_READ, "a", "z"), ERR_PERMISSION_DENIED);
+    assert_int_equal(grant(f, "u", "high"), ERR_OK); /* the union is made anew */
+    assert_int_equal(may(f, "u", AUTH_READ, "a", "z"), ERR_OK);
+    assert_int_equal(may(f, "u", AUTH_WRITE, "a", "z"), ERR_PERMISSION_DENIED);
+    assert_int_equal(may(f, "u", AUTH_WRITE, "b", ""), ERR_OK);
+    assert_int_equal(revoke(f, "u", "low"), ERR_OK);
+    assert_int_equal(may(f, "u", AUTH_READ, "a", "z"), ERR_PERMISSION_DENIED);
+    assert_int_equal(may(f, "root", AUTH_WRITE, "zz", ""), ERR_OK);
+}
+
+static void who_is_nobody_old_or_gone_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct auth_identity old;
+
+    with_root(f);
+    old = as(f, "root");
+    assert_int_equal(may(f, NULL, AUTH_READ, "a", ""), ERR_USER_EMPTY);
+    assert_int_equal(may(f, "", AUTH_READ, "a", ""), ERR_USER_EMPTY);
+    assert_int_equal(may(f, "x", AUTH_READ, "a", ""), ERR_PERMISSION_DENIED);
+    assert_int_equal(auth_check_root(f->auth, as(f, "")), ERR_USER_EMPTY);
+    assert_int_equal(auth_check_root(f->auth, as(f, "x")), ERR_USER_NOT_FOUND);
+    assert_int_equal(auth_check_user(f->auth, as(f, "x")), ERR_PERMISSION_DENIED);
+    assert_int_equal(user_add(f, "u", false), ERR_OK);
+    assert_int_equal(auth_check_root(f->auth, as(f, "u")), ERR_PERMISSION_DENIED);
+    assert_int_equal(auth_check_keys(f->auth, old, AUTH_READ, slice_text("a"), SLICE_EMPTY),
+                     ERR_AUTH_OLD_REVISION);
+    assert_int_equal(auth_check_root(f->auth, old), ERR_OK); /* asks for the name only */
+}
+
+static enum err_code check_put(struct fixture *f, const char *key, bool prev_kv, int64_t lease)
+{
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__RequestHeader header = ETCDSERVERPB__REQUEST_HEADER__INIT;
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+
+    header.username = plain("u");
+    header.auth_revision = auth_revision(f->auth);
+    put.key = bytes(key);
+    put.prev_kv = prev_kv;
+    put.lease = lease;
+    request.header = &header;
+    request.put = &put;
+    return auth_check_request(f->auth, f->leases, &request);
+}
+
+static void a_lease_protects_its_keys(void **state)
+{
+    struct fixture *f = *state;
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__RequestHeader header = ETCDSERVERPB__REQUEST_HEADER__INIT;
+    Etcdserverpb__LeaseRevokeRequest lease = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+
+    with_root(f);
+    assert_int_equal(role_add(f, "r"), ERR_OK);
+    assert_int_equal(permit(f, "r", AUTHPB__PERMISSION__TYPE__WRITE, "mine", ""), ERR_OK);
+    assert_int_equal(user_add(f, "u", false), ERR_OK);
+    assert_int_equal(grant(f, "u", "r"), ERR_OK);
+    assert_int_equal(lease_apply_grant(f->leases, 7, 60, 0, f->batch), ERR_OK);
+    lease_attach(f->leases, 7, slice_text("mine"));
+    assert_int_equal(check_put(f, "mine", false, 7), ERR_OK);
+    assert_int_equal(check_put(f, "mine", true, 0), ERR_PERMISSION_DENIED); /* cannot read it */
+    lease_attach(f->leases, 7, slice_text("theirs"));
+    assert_int_equal(check_put(f, "mine", false, 7), ERR_PERMISSION_DENIED);
+    assert_int_equal(check_put(f, "mine", false, 8), ERR_OK); /* apply says it is not there */
+    lease.id = 7;
+    request.lease_revoke = &lease;
+    request.header = &header;
+    header.username = plain("u");
+    header.auth_revision = auth_revision(f->auth);
+    assert_int_equal(auth_check_request(f->auth, f->leases, &request), ERR_PERMISSION_DENIED);
+    auth_header_as_root(f->auth, &header);
+    assert_int_equal(auth_check_request(f->auth, f->leases, &request), ERR_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+        TEST(the_revision_counts_what_takes_effect),
+        TEST(refusals_change_nothing),
+        TEST(root_stays_while_auth_is_on),
+        TEST(a_password_drops_tokens),
+        TEST(roles_and_permissions_are_in_order),
+        TEST(is_stored_as_etcd_stores_it),
+        TEST(a_damaged_bucket_is_named),
+        TEST(everybody_may_while_auth_is_off),
+        TEST(permissions_of_all_roles_add_up),
+        TEST(who_is_nobody_old_or_gone_is_refused),
+        TEST(a_lease_protects_its_keys),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
