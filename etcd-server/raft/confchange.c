@@ -29,6 +29,8 @@ enum err_code raft_conf_may_change(const struct raft *raft, const struct raft_en
     bool joint = quorum_is_joint(&raft->conf);
     struct err err = ERR_INIT;
 
+    if (entry->type > RAFT_ENTRY_CONF_CHANGE_V2)
+        return ERR_FORMAT;
     if (entry->type == RAFT_ENTRY_CONF_CHANGE_V2) {
         struct raft_conf_change_v2 change;
         bool leave;

@@ -35,13 +35,13 @@ static bool entries_make_sense(const struct raft_message *message)
 {
     uint64_t term = message->log_term;
 
-    if (message->index > UINT64_MAX - message->entry_count)
+    if (message->index > RAFT_NUMBER_MAX)
         return false;
     for (size_t i = 0; i < message->entry_count; i++) {
         const struct raft_entry *entry = &message->entries[i];
 
         if (entry->index != message->index + 1 + i || entry->term < term ||
-            entry->term > message->term)
+            entry->term > message->term || entry->type > RAFT_ENTRY_CONF_CHANGE_V2)
             return false;
         term = entry->term;
     }
@@ -50,7 +50,7 @@ static bool entries_make_sense(const struct raft_message *message)
 
 /* Take what is missing or differs. Entries that are there already are not touched: an old, shorter
  * message must not shorten the log. */
-static enum err_code take_entries(struct raft *raft, const struct raft_message *message)
+static void take_entries(struct raft *raft, const struct raft_message *message)
 {
     struct raft_log *log = &raft->log;
     size_t at = 0;
@@ -59,14 +59,19 @@ static enum err_code take_entries(struct raft *raft, const struct raft_message *
            raft_log_has(log, message->entries[at].index, message->entries[at].term))
         at++;
     if (at == message->entry_count)
-        return ERR_OK;
-    if (message->entries[at].index <= log->committed)
-        return ERR_DAMAGED;
+        return;
     raft_log_truncate(log, message->entries[at].index - 1);
     for (; at < message->entry_count; at++)
         raft_log_append(log, message->entries[at].type, message->entries[at].term,
                         message->entries[at].data);
-    return ERR_OK;
+}
+
+/* Every leader has what is committed (5.4.3): this one has something else there, so one of us lost
+ * what it had synced. */
+static bool contradicts(const struct raft_log *log, const struct raft_message *message)
+{
+    return message->index <= log->committed && message->index >= log->base_index &&
+           raft_log_term(log, message->index) != message->log_term;
 }
 
 static void reject(struct raft *raft, const struct raft_message *message)
@@ -85,12 +90,13 @@ static void reject(struct raft *raft, const struct raft_message *message)
 enum err_code raft_append_received(struct raft *raft, const struct raft_message *message)
 {
     uint64_t last = message->index + message->entry_count;
-    enum err_code code;
 
     if (!entries_make_sense(message))
         return ERR_FORMAT;
     if (!hear_leader(raft, message->from))
         return ERR_OK;
+    if (contradicts(&raft->log, message))
+        return ERR_DAMAGED;
     if (message->index < raft->log.committed) {
         accept(raft, message->from, raft->log.committed);
         return ERR_OK;
@@ -99,9 +105,7 @@ enum err_code raft_append_received(struct raft *raft, const struct raft_message 
         reject(raft, message);
         return ERR_OK;
     }
-    code = take_entries(raft, message);
-    if (code != ERR_OK)
-        return code;
+    take_entries(raft, message);
     must(commit_to(raft, MAX(raft->log.committed, MIN(message->commit, last))));
     accept(raft, message->from, last);
     return ERR_OK;
@@ -146,8 +150,8 @@ enum err_code raft_snapshot_received(struct raft *raft, const struct raft_messag
     const struct raft_snapshot *snapshot = message->snapshot;
     const struct raft_snapshot_meta *meta;
 
-    if (snapshot == NULL || snapshot->meta.index == 0 || snapshot->meta.term > message->term ||
-        snapshot->meta.conf_state.voter_count == 0)
+    if (snapshot == NULL || snapshot->meta.index == 0 || snapshot->meta.index > RAFT_NUMBER_MAX ||
+        snapshot->meta.term > message->term || snapshot->meta.conf_state.voter_count == 0)
         return ERR_FORMAT;
     if (!hear_leader(raft, message->from) || raft->incoming.meta.index != 0)
         return ERR_OK; /* one at a time: the leader tries again */

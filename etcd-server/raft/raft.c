@@ -89,7 +89,7 @@ static bool is_acceptable(const struct raft *raft, const struct raft_message *me
 {
     bool forwarded = message->type == RAFT_MSG_PROP || message->type == RAFT_MSG_READ_INDEX;
 
-    if (message->to != raft->id || message->from == 0)
+    if (message->to != raft->id || message->from == 0 || message->term > RAFT_NUMBER_MAX)
         return false;
     if (message->from == raft->id && message->type != RAFT_MSG_TRANSFER_LEADER)
         return false;

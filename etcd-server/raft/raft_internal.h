@@ -17,6 +17,8 @@
 #include "etcd-server/raft/raft_log.h"
 #include "etcd-server/raft/readonly.h"
 
+/* A term or index above this is a mistake: counting on would wrap. */
+#define RAFT_NUMBER_MAX (UINT64_MAX / 4)
 #define RAFT_TRANSFER_CONTEXT "CampaignTransfer" /* in Vote: the lease does not count */
 
 struct raft_vote {
