@@ -44,9 +44,19 @@ static void env_changed(void *arg, struct revision revision, bool tombstone, str
 {
     struct store *store = arg;
 
-    (void)tombstone; /* only counted here */
     must(revision.main > 1 && key_value.size > 0);
     store->changes++;
+    watch_changed(store->watches, revision, tombstone, key_value);
+}
+
+static void env_revision_ended(void *arg, int64_t revision)
+{
+    watch_revision_ended(((struct store *)arg)->watches, revision);
+}
+
+static struct mvcc *env_mvcc(void *arg)
+{
+    return ((struct store *)arg)->mvcc;
 }
 
 static void new_view(struct store *store)
@@ -69,9 +79,12 @@ static void new_mvcc(struct store *store)
         .lease_attach = env_lease_attach,
         .lease_detach = env_lease_detach,
         .changed = env_changed,
+        .revision_ended = env_revision_ended,
     };
+    const struct watch_env watches = {.arg = store, .mvcc = env_mvcc, .view = env_view};
 
     store->mvcc = mvcc_new(&env);
+    store->watches = watch_hub_new(&watches);
 }
 
 void store_init(struct store *store)
@@ -84,6 +97,7 @@ void store_init(struct store *store)
 
 static void drop_memory(struct store *store)
 {
+    watch_hub_free(store->watches);
     mvcc_free(store->mvcc);
     view_unref(store->view);
     batch_unref(store->batch);

@@ -5,7 +5,7 @@
 #ifndef TESTS_LIB_STORE_H
 #define TESTS_LIB_STORE_H
 
-#include "etcd-server/state/mvcc.h"
+#include "etcd-server/state/watch.h"
 
 #define STORE_LEASES_MAX 64
 
@@ -14,6 +14,7 @@ struct store {
     struct batch *batch;
     struct view *view;
     struct mvcc *mvcc;
+    struct watch_hub *watches;        /* its streams end before the store, and before a restart */
     struct arena arena;               /* of the answers; store_turn() drops them */
     int64_t leases[STORE_LEASES_MAX]; /* that exist */
     size_t lease_count;
