@@ -124,7 +124,7 @@ class Server:
         return int(self.post("/v3/kv/range", {"key": b64("x")})[1]["header"]["revision"])
 
     def hash_kv(self, revision=0):
-        status, answer = self.post("/v3/maintenance/hash", {"revision": revision})
+        status, answer = self.post("/v3/maintenance/hashkv", {"revision": revision})
         if status != 200:
             raise AssertionError(f"HashKV: {status} {answer}")
         return answer["hash"], answer.get("compact_revision", 0)
