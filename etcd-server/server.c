@@ -524,10 +524,11 @@ static void take_apart(struct server *server)
     server->stopping = true;
     if (server->engine != NULL)
         engine_fail(server->engine); /* whoever waits still gets an answer that nobody reads */
-    net_free(server->net);           /* closes what is open: streams on the pool end */
+    net_close(server->net);          /* streams on the pool end */
     machine_end_threads(server->machine);
     if (server->service != NULL)
         deliver_posts(server);
+    net_free(server->net); /* until here the loop had its hooks */
     for (size_t i = 0; i < ARRAY_LEN(server->signals); i++)
         loop_signal_free(server->signals[i]);
     loop_timer_free(server->tick_timer);

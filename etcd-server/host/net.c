@@ -144,10 +144,8 @@ static void close_listener(struct net_listener *listener)
         (void)unlink(listener->unix_path); /* gone already is as good */
 }
 
-void net_free(struct net *net)
+void net_close(struct net *net)
 {
-    struct net_listener *next;
-
     if (net == NULL)
         return;
     net->stopping = true;
@@ -155,9 +153,19 @@ void net_free(struct net *net)
     for (struct net_conn *conn = net->conns; conn != NULL; conn = conn->next)
         net_conn_kill(conn);
     at_turn_end(net);
+    for (struct net_listener *at = net->listeners; at != NULL; at = at->next)
+        close_listener(at);
+}
+
+void net_free(struct net *net)
+{
+    struct net_listener *next;
+
+    if (net == NULL)
+        return;
+    net_close(net);
     for (struct net_listener *at = net->listeners; at != NULL; at = next) {
         next = at->next;
-        close_listener(at);
         free(at->rejected_message);
         free(at->name);
         free(at->unix_path);

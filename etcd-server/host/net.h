@@ -14,7 +14,10 @@
 
 struct net;
 struct net *net_new(struct loop *loop) MUST_CHECK; /* owned; borrows the loop */
-void net_free(struct net *net);                    /* closes whatever is open; NULL is fine */
+/* Close whatever is open, for good; what is still posted may run. NULL is fine. */
+void net_close(struct net *net);
+/* With net_close(); the loop must not run any more. NULL is fine. */
+void net_free(struct net *net);
 
 struct net_listener_config {
     const char *url;         /* "http://127.0.0.1:2379", https, unix://PATH, unixs; borrowed */
