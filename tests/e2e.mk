@@ -12,6 +12,19 @@ ROUNDS ?= 200
 check-e2e: $(PROGRAMS:%=$(BIN)/%) $(SHIMS)
 	tests/e2e/crash_test $(BIN)/etcd-server 5 $(if $(SAN),,$(B)/tests/e2e/lost_writes.so)
 	tests/e2e/life_test $(BIN)/etcd-server $(if $(SAN),,$(B)/tests/e2e/broken_sync.so)
+	tests/e2e/tls_test $(BIN)
 	tests/e2e/bad_input_test $(BIN)
 crash: $(BIN)/etcd-server $(B)/tests/e2e/lost_writes.so
 	tests/e2e/crash_test $(BIN)/etcd-server $(ROUNDS) $(B)/tests/e2e/lost_writes.so
+
+# With a real etcd (found as `make bench` finds one); without one this says what was left out.
+.PHONY: check-interop
+check-interop: $(PROGRAMS:%=$(BIN)/%)
+	@etcd=$$(tests/interop/find-etcd $(BUILD)/peer-etcd '$(ETCD_BIN)'); \
+	if [ -z "$$etcd" ]; then \
+	    echo "*** LEFT OUT: everything against a real etcd; give ETCD_BIN=<folder of etcd, etcdctl, etcdutl> ***"; \
+	    exit 0; \
+	fi; \
+	tests/interop/datadir_interop "$$etcd" $(BIN) && \
+	tests/interop/snapshot_interop.sh "$$etcd" $(BIN)/etcd-snap && \
+	tests/cli/pki_test.sh $(BIN)/etcd-pki "$$etcd/etcd" "$$etcd/etcdctl"
