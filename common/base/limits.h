@@ -130,6 +130,30 @@
 #define APPLY_LAG_MAX 5000UL       /* committed - applied; above it proposals are refused */
 #define PENDING_CALLS_MAX 200000UL /* calls that wait for the log or a read index */
 
+/* peers (raft.md 3 to 7) */
+#define PEER_ITEM_MAX_BYTES (512UL * MIB)   /* one message of a stream, as etcd reads them */
+#define PEER_MESSAGE_ARENA_MAX (64UL * MIB) /* entry lists of one message; payloads are borrowed   \
+                                             */
+#define PEER_SNAPSHOT_MESSAGE_MAX                                                                  \
+    (64UL * MIB)                             /* the message part of a snapshot; 3.6 takes as much */
+#define PEER_STREAM_QUEUE_BYTES (64UL * MIB) /* not yet sent on one stream; above, dropped */
+#define PEER_PIPELINE_QUEUE_MAX 64UL         /* messages that wait for a POST, per peer */
+#define PEER_PIPELINE_QUEUE_BYTES (64UL * MIB)
+#define PEER_PIPELINE_MAX 4UL             /* POSTs under way, per peer */
+#define PEER_REMOTES_MAX 64UL             /* members known from a header only */
+#define PEER_ANSWER_MAX_BYTES (4UL * MIB) /* body of an ordinary answer */
+#define PEER_CALLS_MAX 1024UL             /* requests of peers_request() under way */
+#define PEER_ADDRESSES_MAX 8UL            /* of one host name that are tried */
+#define PEER_DIAL_TIMEOUT_MS 1000UL       /* connect and TLS; the election timeout comes on top */
+#define PEER_REDIAL_MS 100UL              /* between two tries of a stream */
+#define PEER_READ_TIMEOUT_MS 5000UL       /* a stream without a byte is closed */
+#define PEER_WRITE_TIMEOUT_MS 5000UL      /* a stream that takes nothing is closed */
+#define PEER_HEARTBEAT_MS 1666UL          /* link heartbeat on each stream: 5/3 s */
+#define PEER_PROBE_MS 4000UL              /* GET /raft/probing */
+#define PEER_REQUEST_TIMEOUT_MS 10000UL   /* an ordinary request */
+#define PEER_SNAPSHOT_STALL_MS 5000UL     /* no byte taken, or no answer after the last one */
+#define PEER_SNAPSHOT_WRITE_BYTES (2UL * MIB) /* received, not yet written to the file */
+
 /* snapshots and bbolt files */
 #define SNAPSHOT_CHUNK_BYTES (32UL * KIB) /* blob of one SnapshotResponse */
 #define BOLT_DEPTH_MAX 16UL               /* levels of a bbolt tree that is read */
