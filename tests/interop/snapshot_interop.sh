@@ -8,7 +8,7 @@ real=${1:?usage: snapshot_interop.sh ETCD_BIN_DIR [ETCD_SNAP]}
 snap=$(realpath "${2:-build/bin/etcd-snap}")
 vectors=$(realpath "$(dirname "$0")/../wire/vectors")
 dir=$(mktemp -d)
-port=$((30000 + $$ % 15000 * 2))
+port=$((12000 + $$ % 9000 * 2)) # below the ports that the kernel gives away
 pids=
 
 cleanup() {
