@@ -46,9 +46,11 @@
 /* HTTP/2 and gRPC: of one connection, where nothing else is said */
 #define HTTP2_STREAMS_MAX 20000UL       /* open streams; --max-concurrent-streams may lower it */
 #define HTTP2_WINDOW_BYTES (16UL * MIB) /* the same of all its streams together */
-#define HTTP2_BODIES_MAX_BYTES (64UL * MIB)  /* bodies not yet used up; above, streams are refused \
-                                              */
-#define HTTP2_UNREAD_MAX_BYTES (16UL * MIB)  /* answers the windows hold back; above, no new calls \
+#define HTTP2_BODIES_MAX_BYTES                                                                     \
+    (64UL * MIB) /* bodies not yet used up; above, streams are refused                             \
+                  */
+#define HTTP2_UNREAD_MAX_BYTES                                                                     \
+    (16UL * MIB)                             /* answers the windows hold back; above, no new calls \
                                               */
 #define HTTP2_UNREAD_END_BYTES (256UL * MIB) /* the same; above, the connection ends */
 #define HTTP2_OUT_STOP_BYTES (1UL * MIB)     /* bytes not sent at which nothing is read any more */
@@ -60,6 +62,7 @@
 #define HTTP2_CONTINUATIONS_MAX 16UL        /* pieces of one head */
 #define HTTP2_PING_STRIKES 2                /* pings too early before the connection ends */
 #define GRPC_MESSAGE_MAX_BYTES 2147483647UL /* largest message sent (api.md 1) */
+#define GRPC_RANGE_WHOLE_BYTES (1UL * MIB)  /* a larger range is measured, then sent in pieces */
 #define GRPC_DEPTH_MAX 100UL                /* nesting of a message received */
 
 /* TLS and certificates */

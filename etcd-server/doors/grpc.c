@@ -143,9 +143,7 @@ static void cancel(struct grpc_call *call)
     struct grpc *grpc = call->grpc;
 
     if (call->state == GRPC_RANGE) {
-        if (call->source != NULL)
-            call->source->free(call->source);
-        call->source = NULL;
+        grpc_range_drop(call);
     } else if (call->state != GRPC_READING) {
         grpc->config.cancel(grpc->config.service, &call->call);
     }
@@ -162,8 +160,14 @@ static void on_gone(struct exchange *exchange)
 static void on_deadline(struct exchange *exchange)
 {
     struct grpc_call *call = exchange->state;
+    bool begun = call->state == GRPC_RANGE && call->range_begun;
 
     cancel(call);
+    if (begun) { /* half a message cannot end in a status */
+        grpc_call_over(call, GRPC_DEADLINE_EXCEEDED);
+        exchange_abort(exchange);
+        return;
+    }
     grpc_refuse(call, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
 }
 

@@ -2,7 +2,7 @@
  * grpc_answer.c - the answering half of grpc.h: what call->ops do, and statuses.
  *
  *   reply        HEADERS, prefix and message, trailers
- *   reply_range  the same; the encoded key-values are copied as they are
+ *   reply_range  the same, the encoded key-values copied as they are; a large one: grpc_range.c
  *   send         prefix and message
  *   finish       trailers; alone when nothing was sent
  */
@@ -25,7 +25,7 @@ static struct grpc_call *of_call(struct call *call)
     return CONTAINER_OF(call, struct grpc_call, call);
 }
 
-static struct buf *fresh(struct buf *buf)
+struct buf *grpc_fresh(struct buf *buf)
 {
     buf_reset(buf);
     if (buf->capacity > KEEP_SCRATCH_BYTES)
@@ -74,7 +74,7 @@ void grpc_refuse(struct grpc_call *call, enum grpc_code code, const char *text)
 
 /* ---- messages ---- */
 
-static void begin(struct grpc_call *call)
+void grpc_begin(struct grpc_call *call)
 {
     struct exchange_head head = {.status = 200,
                                  .content_type = grpc_type,
@@ -83,7 +83,7 @@ static void begin(struct grpc_call *call)
     exchange_begin(call->exchange, &head);
 }
 
-static void end(struct grpc_call *call)
+void grpc_end(struct grpc_call *call)
 {
     struct exchange *exchange = call->exchange;
 
@@ -91,16 +91,16 @@ static void end(struct grpc_call *call)
     exchange_trail(exchange, NULL, "grpc-status: 0\r\ngrpc-message: \r\n");
 }
 
-static void put_prefix(uint8_t *prefix, bool compressed, size_t length)
+void grpc_put_prefix(uint8_t prefix[GRPC_PREFIX_BYTES], bool compressed, size_t bytes)
 {
     prefix[0] = compressed;
-    prefix[1] = (uint8_t)(length >> 24);
-    prefix[2] = (uint8_t)(length >> 16);
-    prefix[3] = (uint8_t)(length >> 8);
-    prefix[4] = (uint8_t)length;
+    prefix[1] = (uint8_t)(bytes >> 24);
+    prefix[2] = (uint8_t)(bytes >> 16);
+    prefix[3] = (uint8_t)(bytes >> 8);
+    prefix[4] = (uint8_t)bytes;
 }
 
-static void count_sent(struct grpc_call *call, size_t bytes)
+void grpc_count_sent(struct grpc_call *call, size_t bytes)
 {
     struct metrics *metrics = call->grpc->config.metrics;
 
@@ -110,7 +110,7 @@ static void count_sent(struct grpc_call *call, size_t bytes)
     metrics->grpc_sent_bytes += bytes;
 }
 
-static void refuse_large(struct grpc_call *call, uint64_t bytes)
+void grpc_refuse_large(struct grpc_call *call, uint64_t bytes)
 {
     char text[112];
 
@@ -127,7 +127,7 @@ static void send_frame(struct grpc_call *call, struct buf *frame)
     struct slice whole = buf_slice(frame);
 
     if (call->gzip) {
-        struct buf *packed = fresh(&grpc->packed);
+        struct buf *packed = grpc_fresh(&grpc->packed);
         uint8_t zeros[GRPC_PREFIX_BYTES] = {0};
 
         buf_append(packed, zeros, sizeof(zeros));
@@ -136,16 +136,16 @@ static void send_frame(struct grpc_call *call, struct buf *frame)
                            packed))
             frame = packed;
     }
-    put_prefix(frame->data + frame->start, frame == &grpc->packed,
-               buf_used(frame) - GRPC_PREFIX_BYTES);
-    count_sent(call, buf_used(frame));
+    grpc_put_prefix(frame->data + frame->start, frame == &grpc->packed,
+                    buf_used(frame) - GRPC_PREFIX_BYTES);
+    grpc_count_sent(call, buf_used(frame));
     exchange_send(call->exchange, buf_slice(frame));
 }
 
 /* `message` behind room for its prefix, in the scratch buffer; NULL: it is too large. */
 static struct buf *encode(struct grpc_call *call, const ProtobufCMessage *message, size_t *size)
 {
-    struct buf *out = fresh(&call->grpc->scratch);
+    struct buf *out = grpc_fresh(&call->grpc->scratch);
     uint8_t *room;
 
     *size = protobuf_c_message_get_packed_size(message);
@@ -169,12 +169,12 @@ static void op_reply(struct call *base, const ProtobufCMessage *response)
     must(response->descriptor == call->call.row->response);
     out = encode(call, response, &size);
     if (out == NULL) {
-        refuse_large(call, size);
+        grpc_refuse_large(call, size);
         return;
     }
-    begin(call);
+    grpc_begin(call);
     send_frame(call, out);
-    end(call);
+    grpc_end(call);
 }
 
 /* ---- ranges ---- */
@@ -193,30 +193,29 @@ static bool put_key_value(struct buf *out, struct slice key_value)
 static void op_reply_range(struct call *base, const ProtobufCMessage *response,
                            struct kv_source *source)
 {
+    static const uint8_t more[] = {PB_TAG(RANGE_MORE_FIELD, PB_VARINT), 1};
     struct grpc_call *call = of_call(base);
     struct slice key_value;
     struct buf *out;
-    size_t size;
+    size_t size, count = 0;
 
     must(call->state == GRPC_WAITING && call->call.row->kind == RPC_UNARY);
     out = encode(call, response, &size);
     must(out != NULL); /* a header and a count */
-    while (source->next(source, &key_value))
-        if (!put_key_value(out, key_value))
-            break;
-    if (source->more(source)) {
-        static const uint8_t more[] = {PB_TAG(RANGE_MORE_FIELD, PB_VARINT), 1};
-
+    while (source->next(source, &key_value)) {
+        must(put_key_value(out, key_value));
+        count++;
+        if (buf_used(out) > GRPC_RANGE_WHOLE_BYTES) {
+            grpc_range_start(call, out, count, source);
+            return;
+        }
+    }
+    if (source->more(source))
         buf_append(out, more, sizeof(more));
-    }
     source->free(source);
-    if (out->overflow || buf_used(out) > GRPC_MESSAGE_MAX_BYTES) {
-        refuse_large(call, GRPC_MESSAGE_MAX_BYTES + 1);
-        return;
-    }
-    begin(call);
+    grpc_begin(call);
     send_frame(call, out);
-    end(call);
+    grpc_end(call);
 }
 
 /* ---- streams ---- */
@@ -230,7 +229,7 @@ static bool op_send(struct call *base, const ProtobufCMessage *message)
     must((call->state == GRPC_WAITING || call->state == GRPC_STREAM) &&
          call->call.row->kind != RPC_UNARY);
     if (call->state == GRPC_WAITING) {
-        begin(call);
+        grpc_begin(call);
         call->state = GRPC_STREAM;
     }
     out = encode(call, message, &size);
@@ -246,6 +245,10 @@ void grpc_drained(struct exchange *exchange)
 {
     struct grpc_call *call = exchange->state;
 
+    if (call->state == GRPC_RANGE) {
+        grpc_range_go_on(call);
+        return;
+    }
     if (!call->paused)
         return;
     call->paused = false;
@@ -268,7 +271,7 @@ static void op_finish(struct call *base, enum err_code code, const char *text)
     if (call->state == GRPC_WAITING)
         grpc_refuse(call, GRPC_OK, "");
     else
-        end(call);
+        grpc_end(call);
 }
 
 const struct call_ops grpc_call_ops = {

@@ -15,7 +15,7 @@ enum grpc_state {
     GRPC_READING, /* the handler does not know of it yet */
     GRPC_WAITING, /* the handler has the call, nothing was answered */
     GRPC_STREAM,  /* messages were sent, the handler has the call */
-    GRPC_RANGE,   /* the call has ended, `source` is being written */
+    GRPC_RANGE,   /* the call has ended, `range` is being written */
     GRPC_ENDED,   /* neither handler nor exchange knows it any more */
 };
 
@@ -33,8 +33,8 @@ struct grpc_call {
     bool end_told;              /* BIDI: message(NULL) was called */
     struct buf in;              /* bytes that are no whole message yet, or wait for their turn */
     struct arena message_arena; /* BIDI: of the message being handled */
-    struct kv_source *source;   /* owned while GRPC_RANGE */
-    uint64_t range_left;        /* bytes of the message not yet sent */
+    struct grpc_range *range;   /* owned while GRPC_RANGE */
+    bool range_begun;           /* its message is on its way */
 };
 
 struct grpc {
@@ -56,6 +56,25 @@ void grpc_refuse(struct grpc_call *call, enum grpc_code code, const char *text);
 void grpc_refuse_exchange(struct exchange *exchange, enum grpc_code code, const char *text);
 /* The call is over: count it and put it where it is recycled from. */
 void grpc_call_over(struct grpc_call *call, enum grpc_code code);
+/* RESOURCE_EXHAUSTED: the answer has more than GRPC_MESSAGE_MAX_BYTES. */
+void grpc_refuse_large(struct grpc_call *call, uint64_t bytes);
+/* The head of an answer with messages; a message's prefix; its metrics; the end of the answer. */
+void grpc_begin(struct grpc_call *call);
+void grpc_put_prefix(uint8_t prefix[GRPC_PREFIX_BYTES], bool compressed, size_t bytes);
+void grpc_count_sent(struct grpc_call *call, size_t bytes);
+void grpc_end(struct grpc_call *call);
+/* The buffer, emptied, with little of its memory kept. */
+struct buf *grpc_fresh(struct buf *buf);
+
+/*
+ * A range whose first `front_count` key-values are in `front`, behind room for a prefix and the
+ * encoded head (its memory is taken); `source` is taken. Then: go on; drop what is left of it.
+ */
+void grpc_range_start(struct grpc_call *call, struct buf *front, size_t front_count,
+                      struct kv_source *source);
+void grpc_range_go_on(struct grpc_call *call);
+void grpc_range_drop(struct grpc_call *call);
+
 /* The socket has drained: go on with a range, or resume the handler. */
 void grpc_drained(struct exchange *exchange);
 

@@ -24,6 +24,9 @@ struct kv_source {
     bool (*next)(struct kv_source *source, struct slice *key_value);
     /* After next() returned false: does the range have more than was given (RangeResponse.more)? */
     bool (*more)(struct kv_source *source);
+    /* Begin again: next() gives the same key-values once more, as often as is wished. */
+    void (*rewind)(struct kv_source *source);
+    bool lasting; /* what next() gives lives until free() */
     void (*free)(struct kv_source *source);
 };
 
@@ -73,8 +76,8 @@ struct call {
         struct call *call); /* the call is over, drop what `state` holds, do not answer */
     void (*resume)(struct call *call); /* a paused stream may go on */
     void (*message)(struct call *call,
-                    ProtobufCMessage *
-                        message); /* BIDI: a further message, from the arena; NULL = client's end */
+                    ProtobufCMessage *message); /* BIDI: a further message, which dies when this
+                                                   returns; NULL = client's end */
 };
 
 struct service;

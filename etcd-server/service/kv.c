@@ -22,6 +22,11 @@ static bool source_more(struct kv_source *source)
     return mvcc_range_more(CONTAINER_OF(source, struct range_source, source)->range);
 }
 
+static void source_rewind(struct kv_source *source)
+{
+    mvcc_range_rewind(CONTAINER_OF(source, struct range_source, source)->range);
+}
+
 static void source_free(struct kv_source *source)
 {
     struct range_source *own = CONTAINER_OF(source, struct range_source, source);
@@ -49,7 +54,12 @@ static void range_now(struct service *service, struct call *call)
         call_refuse(call, code);
         return;
     }
-    source->source = (struct kv_source){source_next, source_more, source_free};
+    source->source = (struct kv_source){.next = source_next,
+                                        .more = source_more,
+                                        .rewind = source_rewind,
+                                        .lasting = !request->keys_only,
+                                        .free = source_free};
+    mvcc_range_hold(source->range);
     engine_fill_header(service->engine, &header);
     head.header = &header;
     head.count = mvcc_range_count(source->range);

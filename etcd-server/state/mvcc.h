@@ -76,6 +76,9 @@ bool mvcc_range_more(const struct mvcc_range *range);
 /* Next encoded mvccpb.KeyValue (without its value for keys_only); borrowed until the next call.
  * False at the end. */
 bool mvcc_range_next(struct mvcc_range *range, struct slice *key_value) MUST_CHECK;
+/* Keep its history until it is freed, so that it may begin again: the same key-values once more. */
+void mvcc_range_hold(struct mvcc_range *range);
+void mvcc_range_rewind(struct mvcc_range *range);
 void mvcc_range_free(struct mvcc_range *range); /* NULL is fine */
 
 /* ---- writes: called by apply only, in log order ---- */

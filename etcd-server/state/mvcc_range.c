@@ -28,9 +28,14 @@ struct mvcc_range {
     bool filtered, keys_only, more;
     bool walked; /* the index is done with */
     bool pinned;
+    bool held; /* mvcc_range_hold(): pinned until freed */
     struct mvcc_pin pin;
-    struct key_range rest;  /* what is not walked; borrows `rest_keys` */
-    uint8_t *rest_keys;     /* owned: from, then to */
+    struct key_range rest; /* what is not walked; borrows `rest_keys` */
+    uint8_t *rest_keys;    /* owned: from, then to */
+    uint8_t *first_key;    /* owned: where the first slice began; NULL: all fits in `items` */
+    size_t first_key_bytes;
+    int64_t first_left;     /* `left` at the beginning */
+    bool first_more;        /* `more` at the beginning */
     struct revision *items; /* owned, or `small` */
     size_t item_count, item_next, item_capacity;
     struct revision small[ITEMS_SMALL];
@@ -80,6 +85,12 @@ static void keep_rest(struct mvcc_range *range, struct slice from)
     struct slice to = range->rest.to;
     uint8_t *keys = xrealloc(NULL, from.size + to.size + 1);
 
+    if (range->first_key == NULL) {
+        range->first_key = xrealloc(NULL, range->rest.from.size + 1);
+        if (range->rest.from.size != 0)
+            memcpy(range->first_key, range->rest.from.data, range->rest.from.size);
+        range->first_key_bytes = range->rest.from.size;
+    }
     memcpy(keys, from.data, from.size);
     if (to.size != 0)
         memcpy(keys + from.size, to.data, to.size);
@@ -126,7 +137,7 @@ static bool has_item(struct mvcc_range *range)
 {
     while (range->item_next == range->item_count && !range->walked)
         fill(range);
-    if (range->walked && range->pinned) {
+    if (range->walked && range->pinned && !range->held) {
         mvcc_pin_remove(&range->pin);
         range->pinned = false;
     }
@@ -309,6 +320,7 @@ void mvcc_range_free(struct mvcc_range *range)
         mvcc_pin_remove(&range->pin);
     view_unref(range->view);
     free(range->rest_keys);
+    free(range->first_key);
     if (range->items != range->small)
         free(range->items);
     if (mvcc->spare_range_count == SPARE_RANGES_MAX || range->scratch_bytes > SCRATCH_KEEP_BYTES) {
@@ -408,6 +420,8 @@ enum err_code mvcc_range_start(struct mvcc *mvcc, const Etcdserverpb__RangeReque
         start_one_key(made, request);
     else
         start_keys(made, request);
+    made->first_left = made->left;
+    made->first_more = made->more;
     if (made->rest_keys == NULL) /* nothing is left, nothing of the request is kept */
         made->rest.from = made->rest.to = SLICE_EMPTY;
     *range = made;
@@ -422,6 +436,24 @@ int64_t mvcc_range_count(const struct mvcc_range *range)
 bool mvcc_range_more(const struct mvcc_range *range)
 {
     return range->more;
+}
+
+void mvcc_range_hold(struct mvcc_range *range)
+{
+    range->held = true;
+}
+
+void mvcc_range_rewind(struct mvcc_range *range)
+{
+    must(range->held);
+    range->left = range->first_left;
+    range->more = range->first_more;
+    range->item_next = 0;
+    if (range->first_key == NULL)
+        return;
+    range->item_count = 0;
+    range->walked = false;
+    range->rest.from = slice_of(range->first_key, range->first_key_bytes);
 }
 
 static struct slice without_value(struct mvcc_range *range, struct slice key_value)

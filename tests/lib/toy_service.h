@@ -44,7 +44,7 @@ struct toy {
 struct toy_source {
     struct kv_source source;
     struct toy *toy;
-    size_t left;
+    size_t left, keys;
     uint8_t *encoded;
     size_t encoded_bytes;
 };
@@ -88,6 +88,13 @@ static inline bool toy_next(struct kv_source *base, struct slice *key_value)
     return true;
 }
 
+static inline void toy_rewind(struct kv_source *base)
+{
+    struct toy_source *source = CONTAINER_OF(base, struct toy_source, source);
+
+    source->left = source->keys;
+}
+
 static inline bool toy_more(struct kv_source *base)
 {
     (void)base;
@@ -109,10 +116,10 @@ static inline struct kv_source *toy_source_new(struct toy *toy, size_t keys, siz
     struct toy_source *source = xalloc(sizeof(*source));
     uint8_t key[1] = {'a'};
 
-    source->source =
-        (struct kv_source){.next = toy_next, .more = toy_more, .free = toy_source_free};
+    source->source = (struct kv_source){
+        .next = toy_next, .more = toy_more, .rewind = toy_rewind, .free = toy_source_free};
     source->toy = toy;
-    source->left = keys;
+    source->left = source->keys = keys;
     key_value.key.data = key;
     key_value.key.len = 1;
     key_value.value.data = xalloc(MAX(bytes, 1));
