@@ -4,6 +4,7 @@
 #include "common/schema/election.pb-c.h"
 #include "common/schema/health.pb-c.h"
 #include "common/schema/lock.pb-c.h"
+#include "common/schema/reflection.pb-c.h"
 #include "common/schema/rpc.pb-c.h"
 
 #define KIND_UNARY RPC_UNARY

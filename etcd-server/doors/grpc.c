@@ -556,6 +556,9 @@ static void refuse_path(struct exchange *exchange)
     grpc_refuse_exchange(exchange, GRPC_UNIMPLEMENTED, text);
 }
 
+static const struct slice reflection_alpha =
+    SLICE_LITERAL("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
+
 static void on_start(void *arg, struct exchange *exchange)
 {
     struct grpc *grpc = arg;
@@ -568,6 +571,8 @@ static void on_start(void *arg, struct exchange *exchange)
         return;
     }
     row = rpc_find_by_grpc(exchange->path);
+    if (slice_equal(exchange->path, reflection_alpha)) /* the same messages under another name */
+        row = rpc_row(RPC_ServerReflection_ServerReflectionInfo);
     if (row == NULL) {
         refuse_path(exchange);
         return;

@@ -54,6 +54,10 @@ static service_handler *const handlers[RPC_COUNT] = {
     [RPC_Maintenance_Snapshot] = maintenance_snapshot,
     [RPC_Maintenance_MoveLeader] = maintenance_move_leader,
     [RPC_Maintenance_Downgrade] = maintenance_downgrade,
+    [RPC_Health_Check] = health_check,
+    [RPC_Health_List] = health_list,
+    [RPC_Health_Watch] = health_watch,
+    [RPC_ServerReflection_ServerReflectionInfo] = reflection_info,
 };
 
 static void logged_in(void *arg, const char *username, const char *token)

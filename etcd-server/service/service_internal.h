@@ -39,6 +39,7 @@ service_handler auth_authenticate, auth_user_add, auth_user_change_password, aut
     auth_hand_on;
 service_handler maintenance_alarm, maintenance_status, maintenance_defragment, maintenance_hash,
     maintenance_hash_kv, maintenance_snapshot, maintenance_move_leader, maintenance_downgrade;
+service_handler health_check, health_list, health_watch, reflection_info;
 
 bool maintenance_turn(
     struct service *service); /* one slice of each hash; true: there is more to do */
