@@ -370,7 +370,7 @@ static void do_compact(struct model *model)
     int64_t to = model->current - (int64_t)draw(model, (uint32_t)MIN(span, 400) + 1);
 
     if (model->long_history) {
-        if (draw(model, 12) != 0)
+        if (draw(model, 4) != 0)
             return;
         to = model->compacted + (int64_t)draw(model, (uint32_t)span + 1);
     }
