@@ -160,7 +160,7 @@ static int start_engine(struct server *server, struct err *err)
     return 0;
 }
 
-static int start_service(struct server *server, struct err *err)
+static void start_service(struct server *server)
 {
     const struct config *config = server->config;
     struct service_config service = {
@@ -178,12 +178,11 @@ static int start_service(struct server *server, struct err *err)
                                                                              : AUTOCOMPACT_OFF;
     uint64_t retention = (uint64_t)MAX(config->compaction_retention, 0);
 
-    if (server_auth_settings(config, &service, &server->jwt, err) < 0)
-        return -1;
+    server_auth_settings(config, &service);
+    service.jwt = server->jwt;
     server->service = service_new(&service);
     server->autocompact = autocompact_new(
         server->engine, mode, mode == AUTOCOMPACT_PERIODIC ? retention / NS_PER_MS : retention);
-    return 0;
 }
 
 /* ---- doors ---- */
@@ -567,10 +566,11 @@ int server_run(const struct config *config, int argc, const char *const *argv, i
     server->argc = argc;
     server->argv = argv;
     server->start_unix_s = (int64_t)time(NULL);
-    if (start_tls(server, err) < 0 || loop_new(&server->loop, err) < 0 ||
-        open_files(server, err) < 0 || start_engine(server, err) < 0 ||
-        start_service(server, err) < 0)
+    if (start_tls(server, err) < 0 || server_make_jwt(config, &server->jwt, err) < 0 ||
+        loop_new(&server->loop, err) < 0 || open_files(server, err) < 0 ||
+        start_engine(server, err) < 0)
         goto out;
+    start_service(server);
     start_doors(server);
     server->net = net_new(server->loop);
     rc = run(server, err);

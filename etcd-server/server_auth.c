@@ -106,20 +106,21 @@ out:
     return rc;
 }
 
-int server_auth_settings(const struct config *config, struct service_config *service,
-                         struct jwt **jwt, struct err *err)
+int server_make_jwt(const struct config *config, struct jwt **jwt, struct err *err)
 {
-    if (config->bcrypt_cost < BCRYPT_COST_MIN || config->bcrypt_cost > BCRYPT_COST_MAX)
+    if (strncmp(config->auth_token, "jwt", 3) != 0)
+        return 0;
+    return make_jwt(config->auth_token + 3, jwt, err);
+}
+
+void server_auth_settings(const struct config *config, struct service_config *service)
+{
+    bool in_range =
+        config->bcrypt_cost >= BCRYPT_COST_MIN && config->bcrypt_cost <= BCRYPT_COST_MAX;
+
+    if (!in_range)
         log_warn("the bcrypt cost is out of its range of 4 to 31; using 10",
                  log_u64("bcrypt-cost", config->bcrypt_cost));
-    service->bcrypt_cost =
-        config->bcrypt_cost < BCRYPT_COST_MIN || config->bcrypt_cost > BCRYPT_COST_MAX
-            ? BCRYPT_COST_DEFAULT
-            : (unsigned)config->bcrypt_cost;
+    service->bcrypt_cost = in_range ? (unsigned)config->bcrypt_cost : BCRYPT_COST_DEFAULT;
     service->token_ttl_ms = MIN(config->auth_token_ttl_s, UINT32_MAX) * 1000;
-    if (strncmp(config->auth_token, "jwt", 3) == 0 &&
-        make_jwt(config->auth_token + 3, jwt, err) < 0)
-        return -1;
-    service->jwt = *jwt;
-    return 0;
 }

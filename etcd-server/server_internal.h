@@ -61,9 +61,10 @@ struct server {
     struct peer_member *peer_members; /* owned; what peer_env gave last */
 };
 
-/* The part of `service` about passwords and tokens; *jwt is owned by the caller, NULL = none. */
-int server_auth_settings(const struct config *config, struct service_config *service,
-                         struct jwt **jwt, struct err *err) MUST_CHECK;
+/* What --auth-token=jwt,... asks for, owned by the caller; simple tokens: *jwt is left alone. */
+int server_make_jwt(const struct config *config, struct jwt **jwt, struct err *err) MUST_CHECK;
+/* The part of `service` about passwords and simple tokens. */
+void server_auth_settings(const struct config *config, struct service_config *service);
 
 struct ops_env server_ops_env(struct server *server);
 struct peer_env server_peer_env(struct server *server);
