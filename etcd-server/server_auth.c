@@ -115,12 +115,7 @@ int server_make_jwt(const struct config *config, struct jwt **jwt, struct err *e
 
 void server_auth_settings(const struct config *config, struct service_config *service)
 {
-    bool in_range =
-        config->bcrypt_cost >= BCRYPT_COST_MIN && config->bcrypt_cost <= BCRYPT_COST_MAX;
-
-    if (!in_range)
-        log_warn("the bcrypt cost is out of its range of 4 to 31; using 10",
-                 log_u64("bcrypt-cost", config->bcrypt_cost));
-    service->bcrypt_cost = in_range ? (unsigned)config->bcrypt_cost : BCRYPT_COST_DEFAULT;
+    must(config->bcrypt_cost >= BCRYPT_COST_MIN && config->bcrypt_cost <= BCRYPT_COST_MAX);
+    service->bcrypt_cost = (unsigned)config->bcrypt_cost; /* the settings were checked */
     service->token_ttl_ms = MIN(config->auth_token_ttl_s, UINT32_MAX) * 1000;
 }

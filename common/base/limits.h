@@ -78,7 +78,6 @@
 #define TOKEN_BYTES_MAX (16UL * KIB) /* a token that is looked at; a JWT has some hundred bytes */
 #define PASSWORD_JOBS_MAX 64UL       /* passwords being hashed or checked, or waiting for it */
 #define PASSWORD_BYTES_MAX 72UL      /* bcrypt looks at no more */
-#define BCRYPT_COST_DEFAULT 10UL
 
 /* store */
 #define WRITE_BUFFER_MAX_BYTES                                                                     \
@@ -122,14 +121,15 @@
 #define MAX_WALS_DEFAULT 5UL
 
 /* raft (raft.md 1) */
-#define RAFT_APPEND_MAX_BYTES (1UL * MIB)      /* entries in one MsgApp, but at least one */
-#define RAFT_INFLIGHT_MAX 512UL                /* MsgApp in flight per follower */
-#define RAFT_INFLIGHT_MAX_BYTES (32UL * MIB)   /* entries in flight per follower, at least one MsgApp */
+#define RAFT_APPEND_MAX_BYTES (1UL * MIB) /* entries in one MsgApp, but at least one */
+#define RAFT_INFLIGHT_MAX 512UL           /* MsgApp in flight per follower */
+#define RAFT_INFLIGHT_MAX_BYTES                                                                    \
+    (32UL * MIB) /* entries in flight per follower, at least one MsgApp */
 #define RAFT_UNCOMMITTED_MAX_BYTES (1UL * GIB) /* proposals not yet committed */
 #define RAFT_WRITES_MAX 1024UL                 /* requests to the log writer under way */
 #define RAFT_READS_MAX 4096UL                  /* read indexes asked for and not yet confirmed */
-#define RAFT_READ_CONTEXT_MAX 32UL             /* bytes that name a read index on the wire; etcd uses 8 */
-#define RAFT_MEMBERS_MAX 64UL                  /* voters and learners */
+#define RAFT_READ_CONTEXT_MAX 32UL /* bytes that name a read index on the wire; etcd uses 8 */
+#define RAFT_MEMBERS_MAX 64UL      /* voters and learners */
 #define APPLY_LAG_MAX 5000UL       /* committed - applied; above it proposals are refused */
 #define PENDING_CALLS_MAX 200000UL /* calls that wait for the log or a read index */
 
