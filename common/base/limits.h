@@ -134,9 +134,10 @@
 #define PENDING_CALLS_MAX 200000UL /* calls that wait for the log or a read index */
 
 /* peers (raft.md 3 to 7) */
-#define PEER_ITEM_MAX_BYTES (512UL * MIB)   /* one message of a stream, as etcd reads them */
-#define PEER_MESSAGE_ARENA_MAX (64UL * MIB) /* entry lists of one message; payloads are borrowed   \
-                                             */
+#define PEER_ITEM_MAX_BYTES (512UL * MIB) /* one message of a stream, as etcd reads them */
+#define PEER_MESSAGE_ARENA_MAX                                                                     \
+    (64UL * MIB) /* entry lists of one message; payloads are borrowed                              \
+                  */
 #define PEER_SNAPSHOT_MESSAGE_MAX                                                                  \
     (64UL * MIB)                             /* the message part of a snapshot; 3.6 takes as much */
 #define PEER_STREAM_QUEUE_BYTES (64UL * MIB) /* not yet sent on one stream; above, dropped */
