@@ -321,7 +321,7 @@ static void reply_hash_kv(struct sim_call *own, const Etcdserverpb__HashKVRespon
               "HashKV: compacted at %" PRId64 ", expected at most %" PRId64,
               response->compact_revision, sim->model.compacted);
     /* With nothing kept, what a compaction has not yet deleted counts (formats.md 11.3). */
-    if (model_living_at(&sim->model, revision) == 0)
+    if (!model_keeps_at(&sim->model, revision))
         return;
     for (size_t i = 0; i < sim->hash_count; i++) {
         const struct sim_hash *known = &sim->hashes[i];

@@ -104,13 +104,15 @@ static void add_version(struct model *model, struct model_key *key, struct model
     key->versions[key->count++] = version;
 }
 
-size_t model_living_at(const struct model *model, int64_t revision)
+bool model_keeps_at(const struct model *model, int64_t revision)
 {
-    size_t count = 0;
+    for (size_t i = 0; i < model->key_count; i++) {
+        const struct model_version *version = seen_at(&model->keys[i], revision);
 
-    for (size_t i = 0; i < model->key_count; i++)
-        count += seen_at(&model->keys[i], revision) != NULL;
-    return count;
+        if (version != NULL && version->main < revision)
+            return true;
+    }
+    return false;
 }
 
 bool model_has_lease(const struct model *model, int64_t id)

@@ -56,7 +56,8 @@ enum err_code model_range(struct model *model, const Etcdserverpb__RangeRequest 
                           struct buf *answer);
 enum err_code model_read_txn(struct model *model, const Etcdserverpb__TxnRequest *request,
                              struct buf *answer);
-size_t model_living_at(const struct model *model, int64_t revision); /* keys */
+/* Does a compaction at `revision` surely keep something: a key that lives and was there before? */
+bool model_keeps_at(const struct model *model, int64_t revision);
 bool model_has_lease(const struct model *model, int64_t id);
 size_t model_lease_keys(const struct model *model, int64_t id); /* attached to it now */
 
