@@ -204,7 +204,7 @@ static int mem_write_at(struct fs_file *file, uint64_t offset, struct slice data
         data.size = 0;
     else if (rc < 0) /* a write that fails has written some of it */
         data.size /= 2;
-    if (rc < 0 && mine->memfs->cut) /* the power goes between two sectors */
+    if (rc < 0 && mine->memfs->fault != NULL) /* as real ones: a disk stops between two sectors */
         data.size -= MIN(data.size, (size_t)((offset + data.size) % SECTOR));
     if (data.size != 0 && offset + data.size > mine->node->now_bytes)
         resize(mine->node, (size_t)offset + data.size);

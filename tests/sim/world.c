@@ -351,7 +351,8 @@ static void start(struct sim *sim, void *arg)
         boot_free(&boot);
         datadir_close(&sim->dir);
         sim_trace(sim, "start failed", (uint64_t)err.code, 0);
-        sim_check(sim, cut || sim->disk_full, "the log does not open: %s", err.text);
+        sim_check(sim, (cut || sim->disk_full) && err.code != ERR_DAMAGED,
+                  "the log does not open: %s", err.text);
         crash(sim);
         return;
     }
