@@ -3,6 +3,9 @@
  *
  * A change counts from the moment the caller has applied its entry and said so, on every member
  * alike. One at a time: until then the leader puts an empty entry in the place of a further one.
+ * What that costs: a voter that was removed or demoted by a change the others have, but do not yet
+ * know to be committed, cannot stand; if they still need its vote and its log is longer, nobody can
+ * be elected (etcd alike). So remove a leader by handing over first, and keep it up for a while.
  * What leads out of a joint configuration is the only change taken while it is joint.
  */
 #include "common/base/base.h"

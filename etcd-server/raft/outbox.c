@@ -66,10 +66,28 @@ static bool replaces(const struct outgoing *old, const struct raft_message *mess
            old->message.index <= message->index;
 }
 
+/* An acceptance that still waits says as much: a leader that asks again and again while the disk
+ * hangs fills nothing. */
+static bool is_said(const struct outbox *outbox, const struct raft_message *message)
+{
+    for (size_t i = outbox->count; i-- > 0;) {
+        const struct raft_message *old = &outbox->items[i].message;
+
+        if (old->type == RAFT_MSG_APP_RESP && !old->reject && old->to == message->to &&
+            old->term == message->term && outbox->items[i].wait_id != 0)
+            return message->type == RAFT_MSG_APP_RESP && !message->reject &&
+                   old->index >= message->index;
+    }
+    return false;
+}
+
 void outbox_put(struct outbox *outbox, const struct raft_message *message, bool promise)
 {
-    struct outgoing out = copy_message(message);
+    struct outgoing out;
 
+    if (promise && is_said(outbox, message))
+        return;
+    out = copy_message(message);
     out.wait_id = promise ? OUTBOX_UNTAGGED : 0;
     if (promise && outbox->count != 0 && replaces(&outbox->items[outbox->count - 1], message)) {
         free(outbox->items[outbox->count - 1].memory);

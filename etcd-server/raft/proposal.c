@@ -16,8 +16,8 @@ static enum err_code forward(struct raft *raft, const struct raft_entry *entries
 
 static enum err_code may_propose(const struct raft *raft)
 {
-    if (raft_member(raft, raft->id) == NULL)
-        return ERR_NO_LEADER; /* removed, and leading only until it stops */
+    if (!quorum_is_voter(&raft->conf, raft->id))
+        return ERR_NO_LEADER; /* removed or demoted, and leading only until the others know */
     if (raft->transferee != 0)
         return ERR_LEADER_CHANGED;
     if (raft->log.uncommitted_bytes > RAFT_UNCOMMITTED_MAX_BYTES)

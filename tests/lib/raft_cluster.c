@@ -396,7 +396,7 @@ void cluster_restart(struct cluster *cluster, uint64_t id)
 void cluster_init(struct cluster *cluster, size_t member_count, const struct raft_conf_state *conf,
                   uint64_t seed)
 {
-    *cluster = (struct cluster){.member_count = member_count, .pre_vote = true};
+    *cluster = (struct cluster){.member_count = member_count, .pre_vote = seed % 4 != 0};
     must(member_count <= CLUSTER_MEMBERS_MAX);
     cluster->hashes[1] = 1;
     cluster->terms[1] = 1;

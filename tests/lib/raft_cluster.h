@@ -82,7 +82,8 @@ struct cluster {
     char failure[256]; /* the first broken invariant */
 };
 
-/* `conf` holds at index 1, term 1; members that are not in it start empty. */
+/* `conf` holds at index 1, term 1; members that are not in it start empty. Pre-vote is on but for
+ * every fourth seed. */
 void cluster_init(struct cluster *cluster, size_t member_count, const struct raft_conf_state *conf,
                   uint64_t seed);
 void cluster_fini(struct cluster *cluster);

@@ -362,6 +362,33 @@ static void a_vote_waits_for_the_disk(void **state)
     raft_free(raft);
 }
 
+static void a_hanging_disk_holds_one_answer(void **state)
+{
+    struct raft_entry entry = {.term = 2, .index = 2};
+    struct raft_message message = {.type = RAFT_MSG_APP,
+                                   .from = 2,
+                                   .term = 2,
+                                   .log_term = 1,
+                                   .index = 1,
+                                   .entries = &entry,
+                                   .entry_count = 1};
+    struct raft *raft = follower();
+    struct raft_effects effects;
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(give(raft, message), ERR_OK);
+        assert_int_equal(raft_ready(raft, &effects), i == 0); /* the leader, and the write */
+        assert_int_equal(effects.message_count, 0);
+    }
+    assert_int_equal(step(raft, (struct raft_event){.type = RAFT_EVENT_PERSISTED, .persist_id = 1}),
+                     ERR_OK);
+    assert_true(raft_ready(raft, &effects));
+    assert_int_equal(effects.message_count, 1);
+    assert_int_equal(effects.messages[0].index, 2);
+    raft_free(raft);
+}
+
 static void appends_are_cut_at_their_limits(void **state)
 {
     struct raft *raft = follower();
@@ -543,6 +570,7 @@ int main(void)
         cmocka_unit_test(an_impossible_change_stops_the_member),
         cmocka_unit_test(no_message_ends_the_process),
         cmocka_unit_test(a_vote_waits_for_the_disk),
+        cmocka_unit_test(a_hanging_disk_holds_one_answer),
         cmocka_unit_test(appends_are_cut_at_their_limits),
         cmocka_unit_test(reads_fail_with_the_leadership),
         cmocka_unit_test(reads_have_a_limit),
