@@ -253,6 +253,21 @@ bats_require_minimum_version 1.5.0
     fails 4 "unsupported output format" "" -- ctl get k -w xml
 }
 
+@test "watch: history, a command for each event, what ends it" {
+    ctl put w/a 1
+    rev=$(ctl get w/a -w json | sed 's/.*"mod_revision":\([0-9]*\).*/\1/')
+    ctl put w/a 2
+    ctl del w/a
+    run timeout 1 "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" watch --prefix w/ --rev="$rev" --prev-kv -- \
+        sh -c 'echo "$ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE"'
+    [ "$output" = "$(printf '%s\n' PUT w/a 1 PUT w/a 1 w/a 2 DELETE w/a 2 w/a '' \
+        '"PUT" "w/a" "1"' '"PUT" "w/a" "2"' '"DELETE" "w/a" ""')" ]
+    run -1 --separate-stderr ctl watch w/a --rev="$rev" -- false
+    [ "$stderr" = 'command ["false"] error (exit status 1)' ]
+    fails 3 "error reading watch request line: EOF" "" -- ctl watch -i < <(true)
+    fails 128 "found separator --, but no commands" "" -- ctl watch w/a --
+}
+
 @test "help comes from the tables, on standard output" {
     run -0 --separate-stderr "$ETCD_CTL" --help
     [[ $output == *"snapshot save"* && $output == *"--endpoints"* && -z $stderr ]]
