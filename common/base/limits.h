@@ -54,6 +54,7 @@
                                               */
 #define HTTP2_UNREAD_END_BYTES (256UL * MIB) /* the same; above, the connection ends */
 #define HTTP2_OUT_STOP_BYTES (1UL * MIB)     /* bytes not sent at which nothing is read any more */
+#define HTTP2_QUEUE_MAX 4096UL               /* frames not yet made into bytes, likewise */
 #define HTTP2_CONTROL_PER_S 20000UL         /* PING, SETTINGS, PRIORITY and empty frames a second */
 #define HTTP2_CONTROL_BURST 50000UL         /* ... and so many at once */
 #define HTTP2_RESETS_PER_S 1000UL           /* streams that the client cancels, a second */

@@ -378,7 +378,8 @@ static ProtobufCMessage *unpack(struct grpc_call *call, struct slice frame, stru
                        type->name);
         grpc_refuse(call, GRPC_INTERNAL, text);
     } else if (grpc->config.metrics != NULL) {
-        grpc->config.metrics->rpcs[call->call.row->id].received++;
+        if (call->state != GRPC_READING) /* the first was counted when the call began */
+            grpc->config.metrics->rpcs[call->call.row->id].received++;
         grpc->config.metrics->grpc_received_bytes += frame.size;
     }
     return message;

@@ -490,6 +490,13 @@ static void settle(struct http2 *http2)
     }
 }
 
+/* The client sends on and does not read. */
+static bool too_much_waits(const struct http2 *http2)
+{
+    return buf_used(&http2->link->out) > HTTP2_OUT_STOP_BYTES ||
+           nghttp2_session_get_outbound_queue_size(http2->session) > HTTP2_QUEUE_MAX;
+}
+
 static void tell_waiting(struct http2 *http2)
 {
     struct ring waiting;
@@ -526,7 +533,7 @@ static void http2_drained(struct link *link)
         return;
     }
     tell_waiting(http2);
-    if (http2->stopped && buf_used(&link->out) <= HTTP2_OUT_STOP_BYTES) {
+    if (http2->stopped && !too_much_waits(http2)) {
         http2->stopped = false;
         link->phase = LINK_OPEN;
         link->again = true;
@@ -541,7 +548,7 @@ static size_t http2_input(struct link *link, struct slice bytes)
 
     if (http2->failed)
         return bytes.size;
-    if (buf_used(&link->out) > HTTP2_OUT_STOP_BYTES) {
+    if (too_much_waits(http2)) {
         http2->stopped = true;
         link->phase = LINK_BUSY;
         http2_touch(http2);

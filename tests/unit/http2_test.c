@@ -1,0 +1,595 @@
+/*
+ * http2_test.c - the client port in HTTP/2 without sockets: both framings on one port, the gateway,
+ * gRPC statuses, compression, deadlines, streams, flow control, stopping, and a dozen floods.
+ */
+#include "common/schema/pbjson.h"
+#include "etcd-server/doors/client.h"
+#include "etcd-server/doors/grpc.h"
+#include "tests/lib/h2_client.h"
+#include "tests/lib/toy_service.h"
+
+#include <malloc.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <zlib.h>
+
+#define KV "/etcdserverpb.KV/"
+#define PUT_BYTES                                                                                  \
+    "\x0a\x01"                                                                                     \
+    "a"                                                                                            \
+    "\x12\x01"                                                                                     \
+    "b"
+static const struct slice put_ab = SLICE_LITERAL(PUT_BYTES);
+
+static struct {
+    struct toy toy;
+    struct metrics metrics;
+    struct gateway *gateway;
+    struct grpc *grpc;
+    struct ops *ops;
+    struct client *client;
+    struct toy_link link;
+    struct h2_client h2;
+} fix;
+
+static int set_up_with(int32_t window_bytes)
+{
+    struct gateway_config config;
+    struct grpc_config grpc;
+    struct ops_env env;
+    struct client_config client = {.cors_count = 0};
+
+    memset(&fix, 0, sizeof(fix));
+    config = toy_gateway_config(&fix.toy, &fix.metrics);
+    grpc = (struct grpc_config){.service = config.service,
+                                .start = config.start,
+                                .cancel = config.cancel,
+                                .metrics = &fix.metrics,
+                                .max_message_bytes = config.max_message_bytes};
+    env = toy_ops_env(&fix.toy, &fix.metrics);
+    client.gateway = fix.gateway = gateway_new(&config);
+    client.ops = fix.ops = ops_new(&env);
+    fix.grpc = grpc_new(&grpc);
+    fix.client = client_new(&client);
+    toy_port_open(&fix.link, client_handler(fix.client), grpc_handler(fix.grpc));
+    h2_open(&fix.h2, &fix.link, window_bytes);
+    return 0;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    return set_up_with(65535);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    h2_close(&fix.h2);
+    toy_link_close(&fix.link);
+    client_free(fix.client);
+    gateway_free(fix.gateway);
+    grpc_free(fix.grpc);
+    ops_free(fix.ops);
+    assert_int_equal(fix.toy.sources, 0);
+    return 0;
+}
+
+static void has(struct h2_call *call, const char *line)
+{
+    if (!h2_has(call, line))
+        fail_msg("no %s in\n%s", line, buf_text(&call->head));
+}
+
+static struct h2_call *grpc(const char *path, struct slice message)
+{
+    struct h2_call *call = h2_grpc(&fix.h2, path, NULL, NULL, message, true);
+
+    h2_run(&fix.h2);
+    assert_true(call->closed);
+    return call;
+}
+
+static void http1_on_the_same_port(void **state)
+{
+    const char *answer;
+
+    (void)state;
+    toy_link_text(&fix.link, "P"); /* as the preface begins */
+    toy_link_text(&fix.link, "OST /v3/kv/put HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}");
+    answer = toy_link_answer(&fix.link);
+    assert_non_null(strstr(answer, "HTTP/1.1 200 OK"));
+}
+
+static void gateway_and_ops(void **state)
+{
+    struct h2_call *put, *version, *missing, *large;
+    struct buf body = BUF_INIT(BUF_UNLIMITED);
+
+    (void)state;
+    put = h2_ask(&fix.h2, "POST", "/v3/kv/put?x=y", "application/json", NULL, NULL,
+                 SLICE_LITERAL("{\"key\":\"YQ==\"}"), true);
+    version = h2_ask(&fix.h2, "GET", "/version", "text/plain", NULL, NULL, SLICE_EMPTY, true);
+    missing = h2_ask(&fix.h2, "GET", "/nothing", "text/plain", NULL, NULL, SLICE_EMPTY, true);
+    for (size_t i = 0; i <= JSON_BODY_MAX_BYTES / 16; i++)
+        buf_append_text(&body, "[0123456789abcd]");
+    large = h2_ask(&fix.h2, "POST", "/v3/kv/put", "application/json", NULL, NULL, buf_slice(&body),
+                   true);
+    buf_free(&body);
+    h2_run_in_pieces(&fix.h2, 1000);
+    has(put, ":status: 200\n");
+    has(put, "content-type: application/json\n");
+    assert_non_null(strstr(buf_text(&put->body), "\"revision\":\"1\""));
+    assert_non_null(strstr(buf_text(&version->body), "3.5.30"));
+    has(missing, ":status: 404\n");
+    has(large, ":status: 429\n");
+}
+
+static void unary(void **state)
+{
+    struct h2_call *call = grpc(KV "Put", put_ab);
+
+    (void)state;
+    has(call, ":status: 200\ncontent-type: application/grpc\n");
+    has(call, "grpc-status: 0\n");
+    assert_int_equal(call->heads, 2);
+    assert_int_equal(call->body.data[0], 0);
+    assert_int_equal(call->body.data[4], buf_used(&call->body) - 5);
+    assert_int_equal(fix.toy.revision, 1);
+    assert_int_equal(fix.metrics.rpcs[RPC_KV_Put].started, 1);
+    assert_int_equal(fix.metrics.rpcs[RPC_KV_Put].received, 1);
+    assert_int_equal(fix.metrics.rpcs[RPC_KV_Put].sent, 1);
+    assert_int_equal(fix.metrics.rpcs[RPC_KV_Put].handled[GRPC_OK], 1);
+}
+
+static void byte_by_byte(void **state)
+{
+    struct h2_call *call;
+
+    (void)state;
+    call = h2_grpc(&fix.h2, KV "Put", "token", "secret", put_ab, true);
+    h2_run_in_pieces(&fix.h2, 1);
+    has(call, "grpc-status: 0\n");
+    assert_string_equal(fix.toy.token, "secret");
+    call = h2_grpc(&fix.h2, KV "Put", "authorization", "other", put_ab, false);
+    h2_run_in_pieces(&fix.h2, 1);
+    assert_false(call->closed);
+    h2_more(&fix.h2, call, SLICE_EMPTY, true); /* the end in a frame of its own */
+    h2_run_in_pieces(&fix.h2, 1);
+    has(call, "grpc-status: 0\n");
+    assert_string_equal(fix.toy.token, "other");
+    call = h2_grpc(&fix.h2, KV "Put", "hasleader", "true", put_ab, true);
+    h2_run(&fix.h2);
+    assert_true(fix.toy.require_leader);
+}
+
+static void refused(const char *path, struct slice body, const char *header, const char *value,
+                    const char *status)
+{
+    struct h2_call *call =
+        h2_ask(&fix.h2, "POST", path, "application/grpc+proto", header, value, body, true);
+
+    h2_run(&fix.h2);
+    has(call, status);
+    assert_int_equal(call->heads, 1); /* trailers only */
+    assert_int_equal(buf_used(&call->body), 0);
+    assert_true(call->closed);
+}
+
+static void statuses(void **state)
+{
+    static const uint8_t large[] = {0, 0, 0x20, 0, 1};
+    static const struct slice put = SLICE_LITERAL("\0\0\0\0\6" PUT_BYTES);
+    struct buf deep = BUF_INIT(BUF_UNLIMITED), message = BUF_INIT(BUF_UNLIMITED);
+    struct h2_call *call;
+
+    (void)state;
+    refused(
+        KV "Range", SLICE_LITERAL("\0\0\0\0\3\x0a\1x"), NULL, NULL,
+        "grpc-status: 11\ngrpc-message: etcdserver: mvcc: required revision has been compacted\n");
+    refused(KV "Range", SLICE_LITERAL("\0\0\0\0\0"), NULL, NULL, "grpc-status: 3\n");
+    refused(KV "Nope", put, NULL, NULL,
+            "grpc-status: 12\ngrpc-message: unknown method Nope for service etcdserverpb.KV\n");
+    refused("/a.B%25\xc3\xa9/c", put, NULL, NULL, "grpc-message: unknown service a.B%25");
+    refused("/x", put, NULL, NULL, "grpc-message: malformed method name: \"/x\"\n");
+    refused(KV "Put", SLICE_LITERAL("\0\0\0\0\2\x0a\5"), NULL, NULL,
+            "grpc-status: 13\ngrpc-message: grpc: error unmarshalling request: ");
+    refused(KV "Put", SLICE_EMPTY, NULL, NULL, "grpc-status: 13\n");
+    refused(KV "Put", SLICE_LITERAL("\0\0\0"), NULL, NULL, "grpc-message: unexpected EOF\n");
+    refused(KV "Put", SLICE_LITERAL("\0\0\0\0\0\0\0\0\0\0"), NULL, NULL, "grpc-status: 13\n");
+    refused(KV "Put", SLICE_LITERAL("\1\0\0\0\0"), NULL, NULL,
+            "grpc: compressed flag set with identity or empty encoding\n");
+    refused(KV "Put", SLICE_LITERAL("\7\0\0\0\0"), NULL, NULL, "grpc-status: 13\n");
+    refused(KV "Put", put, "grpc-encoding", "snappy", "grpc-status: 12\n");
+    refused(KV "Put", put, "grpc-timeout", "soon", "malformed grpc-timeout: \"soon\"\n");
+    refused(KV "Put", put, "grpc-timeout", "0S", "grpc-status: 4\n");
+    refused(KV "Put", slice_of(large, sizeof(large)), NULL, NULL,
+            "grpc-status: 8\ngrpc-message: grpc: received message larger than max (2097153 vs. "
+            "2097152)\n");
+    for (int i = 0; i < 400; i++) { /* txn in success in txn ... */
+        buf_reset(&message);
+        buf_append_slice(&message, buf_slice(&deep));
+        buf_reset(&deep);
+        if (buf_used(&message) + 8 > 127 * 127)
+            break;
+        buf_append_byte(&deep, 0x12); /* success: RequestOp */
+        size_t inner = buf_used(&message) + (buf_used(&message) > 127 ? 3 : 2);
+        if (inner > 127)
+            buf_append_byte(&deep, (uint8_t)(inner | 0x80));
+        buf_append_byte(&deep, (uint8_t)(inner > 127 ? inner >> 7 : inner));
+        buf_append_byte(&deep, 0x22); /* request_txn */
+        if (buf_used(&message) > 127)
+            buf_append_byte(&deep, (uint8_t)(buf_used(&message) | 0x80));
+        buf_append_byte(&deep, (uint8_t)(buf_used(&message) > 127 ? buf_used(&message) >> 7
+                                                                  : buf_used(&message)));
+        buf_append_slice(&deep, buf_slice(&message));
+    }
+    call = grpc(KV "Txn", buf_slice(&deep));
+    has(call, "grpc-status: 13\n");
+    buf_free(&deep);
+    buf_free(&message);
+}
+
+static void gzip(void **state)
+{
+    uint8_t packed[128], unpacked[256];
+    struct buf body = BUF_INIT(BUF_UNLIMITED);
+    z_stream stream = {0};
+    struct h2_call *call;
+
+    (void)state;
+    assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, 31, 8, 0), Z_OK);
+    stream.next_in = (uint8_t *)(uintptr_t)put_ab.data;
+    stream.avail_in = (unsigned)put_ab.size;
+    stream.next_out = packed;
+    stream.avail_out = sizeof(packed);
+    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    h2_put_message(&body, slice_of(packed, stream.total_out), true);
+    (void)deflateEnd(&stream);
+    call = h2_ask(&fix.h2, "POST", KV "Put", "application/grpc", "grpc-encoding", "gzip",
+                  buf_slice(&body), true);
+    h2_run(&fix.h2);
+    has(call, "grpc-encoding: gzip\n");
+    has(call, "grpc-status: 0\n");
+    assert_int_equal(call->body.data[0], 1);
+    stream = (z_stream){.next_in = call->body.data + 5,
+                        .avail_in = (unsigned)buf_used(&call->body) - 5,
+                        .next_out = unpacked,
+                        .avail_out = sizeof(unpacked)};
+    assert_int_equal(inflateInit2(&stream, 31), Z_OK);
+    assert_int_equal(inflate(&stream, Z_FINISH), Z_STREAM_END);
+    (void)inflateEnd(&stream);
+    body.data[body.size - 9] ^= 1;
+    call = h2_ask(&fix.h2, "POST", KV "Put", "application/grpc", "grpc-encoding", "gzip",
+                  buf_slice(&body), true);
+    h2_run(&fix.h2);
+    has(call, "grpc-status: 13\ngrpc-message: grpc: failed to decompress");
+    buf_free(&body);
+}
+
+static void deadline_and_cancel(void **state)
+{
+    struct h2_call *late, *reset;
+
+    (void)state;
+    fix.toy.hold = true;
+    late = h2_grpc(&fix.h2, KV "Put", "grpc-timeout", "100m", put_ab, true);
+    h2_run(&fix.h2);
+    reset = h2_grpc(&fix.h2, KV "Put", NULL, NULL, put_ab, true);
+    h2_run(&fix.h2);
+    assert_int_equal(fix.toy.cancelled, 0);
+    nghttp2_submit_rst_stream(fix.h2.session, 0, reset->id, NGHTTP2_CANCEL);
+    h2_run(&fix.h2);
+    assert_int_equal(fix.toy.cancelled, 1);
+    toy_link_at(&fix.link, 1099);
+    h2_run(&fix.h2);
+    assert_false(late->closed);
+    toy_link_at(&fix.link, 1100);
+    h2_run(&fix.h2);
+    has(late, "grpc-status: 4\ngrpc-message: context deadline exceeded\n");
+    assert_int_equal(fix.toy.cancelled, 2);
+    assert_int_equal(fix.metrics.rpcs[RPC_KV_Put].handled[GRPC_CANCELLED], 1);
+    assert_int_equal(fix.metrics.rpcs[RPC_KV_Put].handled[GRPC_DEADLINE_EXCEEDED], 1);
+}
+
+static void streams(void **state)
+{
+    static const struct slice create = SLICE_LITERAL("\0\0\0\0\2\x0a\0");
+    struct h2_call *watch, *alive, *snapshot;
+
+    (void)state;
+    snapshot = grpc("/etcdserverpb.Maintenance/Snapshot", SLICE_EMPTY);
+    has(snapshot, "grpc-status: 0\n");
+    assert_int_equal(buf_used(&snapshot->body),
+                     3 * 5 + 3 * 7 + 2 * 2); /* remaining_bytes 0 is left out */
+    alive = h2_grpc(&fix.h2, "/etcdserverpb.Lease/LeaseKeepAlive", NULL, NULL, SLICE_EMPTY, false);
+    h2_run(&fix.h2);
+    for (int i = 0; i < 100; i++)
+        h2_more(&fix.h2, alive, SLICE_LITERAL("\0\0\0\0\0"), i == 99);
+    h2_run_in_pieces(&fix.h2, 7);
+    has(alive, "grpc-status: 0\n");
+    assert_int_equal(fix.toy.messages, 101);
+    watch = h2_ask(&fix.h2, "POST", "/etcdserverpb.Watch/Watch", "application/grpc", NULL, NULL,
+                   SLICE_EMPTY, false);
+    h2_run(&fix.h2);
+    assert_int_equal(fix.toy.messages, 101);
+    h2_more(&fix.h2, watch, create, false);
+    h2_run(&fix.h2);
+    assert_int_equal(fix.toy.messages, 1);
+    assert_int_equal(buf_used(&watch->body), 7);
+    h2_more(&fix.h2, watch, SLICE_LITERAL("\0\0\0"), true);
+    h2_run(&fix.h2);
+    has(watch, "grpc-status: 13\ngrpc-message: unexpected EOF\n");
+}
+
+/* The range's 8 MiB are pulled only as the client opens its window; then all of it is there. */
+static void large_range(void **state)
+{
+    struct h2_call *call;
+    size_t bytes = 0;
+
+    (void)state;
+    fix.h2.hold_window = true;
+    call = h2_grpc(&fix.h2, KV "Range", NULL, NULL, SLICE_LITERAL("\x0a\x09n:50:1000"), true);
+    h2_run(&fix.h2);
+    assert_true(call->closed);
+    call = h2_grpc(&fix.h2, KV "Range", NULL, NULL, SLICE_LITERAL("\x0a\x0an:800:9999"), true);
+    h2_run(&fix.h2);
+    assert_true(call->deferred || !call->closed);
+    assert_true(fix.toy.pulled > 800 && buf_used(&fix.link.link.out) < MIB);
+    fix.h2.hold_window = false;
+    while (!call->closed) {
+        size_t fresh = buf_used(&call->body) - bytes;
+
+        assert_true(fresh != 0 || bytes == 0);
+        (void)nghttp2_session_consume(fix.h2.session, call->id, fresh);
+        (void)nghttp2_session_consume_connection(fix.h2.session, 65535);
+        bytes = buf_used(&call->body);
+        h2_run(&fix.h2);
+    }
+    has(call, "grpc-status: 0\n");
+    bytes = (size_t)call->body.data[1] << 24 | (size_t)call->body.data[2] << 16 |
+            (size_t)call->body.data[3] << 8 | call->body.data[4];
+    assert_int_equal(bytes, buf_used(&call->body) - 5);
+    assert_true(bytes > 800UL * 9999);
+    {
+        Etcdserverpb__RangeResponse *answer =
+            etcdserverpb__range_response__unpack(NULL, bytes, call->body.data + 5);
+
+        assert_non_null(answer);
+        assert_int_equal(answer->n_kvs, 800);
+        assert_int_equal(answer->more, 1);
+        etcdserverpb__range_response__free_unpacked(answer, NULL);
+    }
+}
+
+static void stopping(void **state)
+{
+    struct h2_call *watch, *put;
+
+    (void)state;
+    fix.toy.hold = true;
+    watch = h2_grpc(&fix.h2, "/etcdserverpb.Watch/Watch", NULL, NULL, SLICE_EMPTY, false);
+    put = h2_grpc(&fix.h2, KV "Put", NULL, NULL, put_ab, true);
+    h2_run(&fix.h2);
+    fix.link.link.serves->drain(&fix.link.link);
+    h2_run(&fix.h2);
+    assert_int_equal(fix.h2.goaways, 1);
+    has(watch, "grpc-status: 14\ngrpc-message: etcdserver: server stopped\n");
+    assert_false(put->closed || fix.link.link.close);
+    toy_put(&fix.toy, fix.toy.held); /* finishes what was begun */
+    h2_run(&fix.h2);
+    has(put, "grpc-status: 0\n");
+    assert_true(fix.link.link.close);
+}
+
+/* Every unary RPC, asked with an empty message, answers alike at both doors. */
+static void both_doors(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < RPC_COUNT; i++) {
+        const struct rpc_row *row = rpc_row((enum rpc_id)i);
+        struct buf json = BUF_INIT(BUF_UNLIMITED);
+        struct h2_call *binary, *text;
+
+        if (row->kind != RPC_UNARY || row->path == NULL || i == RPC_Lock_Lock)
+            continue;
+        if (i % 16 == 0) {
+            tear_down(NULL);
+            set_up(NULL);
+        }
+        fix.toy.revision = 5;
+        binary = grpc(row->grpc, SLICE_EMPTY);
+        fix.toy.revision = 5;
+        text = h2_ask(&fix.h2, "POST", row->path, "application/json", NULL, NULL,
+                      SLICE_LITERAL("{}"), true);
+        h2_run(&fix.h2);
+        if (!h2_has(binary, "grpc-status: 0\n")) {
+            assert_false(h2_has(text, ":status: 200\n"));
+            continue;
+        }
+        assert_true(pbjson_write_encoded(
+            row->response, slice_of(binary->body.data + 5, buf_used(&binary->body) - 5),
+            PBJSON_GATEWAY, &json));
+        assert_string_equal(buf_text(&json), buf_text(&text->body));
+        buf_free(&json);
+    }
+}
+
+static void our_pings(void **state)
+{
+    struct h2_call *call = grpc(KV "Put", put_ab);
+
+    (void)state;
+    has(call, "grpc-status: 0\n");
+    toy_link_at(&fix.link, 1000 + 7200000);
+    h2_run(&fix.h2); /* pinged and answered */
+    assert_false(fix.link.link.close);
+    toy_link_at(&fix.link, 1000 + 7200000 + 20000);
+    assert_false(fix.link.link.close);
+    toy_link_at(&fix.link, 2000 + 2 * 7200000); /* pinged, and nobody answers */
+    toy_link_at(&fix.link, 2000 + 2 * 7200000 + 20000);
+    assert_true(fix.link.link.close);
+}
+
+/* ---- floods: each piece is sent ROUNDS times; memory stays flat or the link closes ---- */
+
+#define ROUNDS 100000
+#define FLAT_BYTES (24UL * MIB)
+
+static void flood(const char *what, struct slice once, struct slice piece, bool reads,
+                  bool must_close)
+{
+    struct buf first = BUF_INIT(BUF_UNLIMITED);
+    size_t before, after;
+
+    tear_down(NULL);
+    set_up(NULL);
+    h2_preface(&first);
+    buf_append_slice(&first, once);
+    toy_link_feed(&fix.link, buf_slice(&first));
+    buf_free(&first);
+    before = mallinfo2().uordblks;
+    for (int i = 0; i < ROUNDS && !fix.link.link.close; i++) {
+        toy_link_feed(&fix.link, piece);
+        if (buf_used(&fix.link.pending) != 0)
+            break; /* not taken any more: the socket fills up */
+        if (i % 64 == 0 && reads) {
+            toy_link_answer(&fix.link);
+            toy_link_forget(&fix.link);
+        }
+    }
+    after = mallinfo2().uordblks;
+    if (after > before + FLAT_BYTES)
+        fail_msg("%s: grew by %zu KiB", what, (after - before) / KIB);
+    if (must_close && !fix.link.link.close)
+        fail_msg("%s: still open", what);
+}
+
+/* Streams count up: heads made by hand. */
+static void head_flood(const char *what, const char *path, uint8_t flags, uint8_t after,
+                       struct slice payload, bool reads)
+{
+    struct buf bytes = BUF_INIT(BUF_UNLIMITED), head = BUF_INIT(BUF_UNLIMITED);
+    size_t before, grown;
+
+    tear_down(NULL);
+    set_up(NULL);
+    h2_preface(&bytes);
+    toy_link_feed(&fix.link, buf_slice(&bytes));
+    h2_put_head(&head, path);
+    before = mallinfo2().uordblks;
+    for (uint32_t i = 0; i < ROUNDS && !fix.link.link.close; i++) {
+        buf_reset(&bytes);
+        h2_frame(&bytes, NGHTTP2_HEADERS, flags, 2 * i + 1, buf_slice(&head));
+        if (payload.size != 0)
+            h2_frame(&bytes, after, after == NGHTTP2_DATA ? 1 : 0, 2 * i + 1, payload);
+        toy_link_feed(&fix.link, buf_slice(&bytes));
+        if (buf_used(&fix.link.pending) != 0)
+            break;
+        if (i % 64 == 0 && reads) {
+            toy_link_answer(&fix.link);
+            toy_link_forget(&fix.link);
+        }
+    }
+    grown = mallinfo2().uordblks - before;
+    if (mallinfo2().uordblks > before && grown > 2 * FLAT_BYTES)
+        fail_msg("%s: grew by %zu KiB", what, grown / KIB);
+    buf_free(&bytes);
+    buf_free(&head);
+}
+
+static void floods(void **state)
+{
+    static const uint8_t zeros[64];
+    static const struct slice eight = {zeros, 8}, five = {zeros, 5};
+    static const struct slice zero_window = SLICE_LITERAL("\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0");
+    struct buf piece = BUF_INIT(BUF_UNLIMITED), once = BUF_INIT(BUF_UNLIMITED);
+
+    (void)state;
+    h2_frame(&piece, NGHTTP2_PING, 0, 0, eight);
+    flood("pings, read", SLICE_EMPTY, buf_slice(&piece), true, true);
+    flood("pings, unread", SLICE_EMPTY, buf_slice(&piece), false, false);
+    buf_reset(&piece);
+    h2_frame(&piece, NGHTTP2_SETTINGS, 0, 0, SLICE_EMPTY);
+    flood("settings, read", SLICE_EMPTY, buf_slice(&piece), true, true);
+    flood("settings, unread", SLICE_EMPTY, buf_slice(&piece), false, false);
+    buf_reset(&piece);
+    h2_frame(&piece, NGHTTP2_PRIORITY, 0, 1, five);
+    flood("priorities", SLICE_EMPTY, buf_slice(&piece), true, true);
+    buf_reset(&piece);
+    h2_frame(&piece, 0x77, 0, 0, slice_of(zeros, 64));
+    flood("frames of an unknown type", SLICE_EMPTY, buf_slice(&piece), true, false);
+    buf_reset(&piece);
+    h2_frame(&piece, NGHTTP2_WINDOW_UPDATE, 0, 0, SLICE_LITERAL("\x7f\xff\xff\xff"));
+    flood("windows beyond the maximum", SLICE_EMPTY, buf_slice(&piece), true, true);
+    buf_reset(&piece);
+    h2_put_head(&piece, KV "Put");
+    h2_frame(&once, NGHTTP2_HEADERS, 4, 1, buf_slice(&piece));
+    buf_reset(&piece);
+    h2_frame(&piece, NGHTTP2_DATA, 0, 1, SLICE_EMPTY);
+    flood("empty DATA", buf_slice(&once), buf_slice(&piece), true, true);
+    buf_reset(&once);
+    buf_reset(&piece);
+    h2_put_head(&piece, KV "Put");
+    h2_frame(&once, NGHTTP2_HEADERS, 0, 1, buf_slice(&piece));
+    buf_reset(&piece);
+    h2_frame(&piece, NGHTTP2_CONTINUATION, 0, 1, SLICE_LITERAL("\x00\x01x\x01y"));
+    flood("continuations", buf_slice(&once), buf_slice(&piece), true, true);
+    flood("no HTTP/2 behind the preface", SLICE_LITERAL("GET / HTTP/1.1\r\n\r\n"),
+          SLICE_LITERAL("garbage"), true, true);
+    head_flood("rapid reset", KV "Put", 4, NGHTTP2_RST_STREAM, SLICE_LITERAL("\0\0\0\x08"), true);
+    assert_true(fix.link.link.close);
+    head_flood("streams without end", KV "Put", 4, 0, SLICE_EMPTY, true);
+    head_flood("calls of no method, unread", "/a.B/c", 5, 0, SLICE_EMPTY, false);
+    head_flood("ranges, unread", KV "Range", 4, NGHTTP2_DATA,
+               SLICE_LITERAL("\0\0\0\0\x0b\x0a\x09n:90:1000"), false);
+    tear_down(NULL);
+    set_up(NULL);
+    buf_reset(&once);
+    h2_preface(&once);
+    buf_append_slice(&once, zero_window);
+    toy_link_feed(&fix.link, buf_slice(&once));
+    {
+        size_t before = mallinfo2().uordblks;
+        struct buf head = BUF_INIT(BUF_UNLIMITED);
+
+        h2_put_head(&head, KV "Range");
+        for (uint32_t i = 0; i < 20000 && !fix.link.link.close; i++) {
+            buf_reset(&once);
+            h2_frame(&once, NGHTTP2_HEADERS, 4, 2 * i + 1, buf_slice(&head));
+            h2_frame(&once, NGHTTP2_DATA, 1, 2 * i + 1,
+                     SLICE_LITERAL("\0\0\0\0\x0b\x0a\x09n:90:1000"));
+            toy_link_feed(&fix.link, buf_slice(&once));
+            toy_link_answer(&fix.link);
+            toy_link_forget(&fix.link);
+        }
+        if (mallinfo2().uordblks > before + 3 * FLAT_BYTES)
+            fail_msg("zero windows: grew by %zu KiB", (mallinfo2().uordblks - before) / KIB);
+        buf_free(&head);
+    }
+    buf_free(&once);
+    buf_free(&piece);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(http1_on_the_same_port, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gateway_and_ops, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unary, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(byte_by_byte, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(statuses, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gzip, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(deadline_and_cancel, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(streams, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(large_range, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(stopping, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(both_doors, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(our_pings, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(floods, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
