@@ -171,6 +171,20 @@ static void on_deadline(struct exchange *exchange)
     grpc_refuse(call, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
 }
 
+static void on_gap(struct exchange *exchange)
+{
+    struct grpc_call *call = exchange->state;
+
+    cancel(call);
+    grpc_refuse_large(call, GRPC_MESSAGE_MAX_BYTES + 1);
+}
+
+void grpc_end_soon(struct grpc_call *call)
+{
+    call->exchange->wake = on_gap; /* a later turn: the handler is at work */
+    exchange_wake_at(call->exchange, call->exchange->link->clock->now_ms);
+}
+
 static void on_stop(struct exchange *exchange)
 {
     struct grpc_call *call = exchange->state;

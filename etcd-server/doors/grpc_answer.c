@@ -4,12 +4,14 @@
  *   reply        HEADERS, prefix and message, trailers
  *   reply_range  the same, the encoded key-values copied as they are; a large one: grpc_range.c
  *   send         prefix and message
+ *   send_events  the same; the encoded events are copied as they are
  *   finish       trailers; alone when nothing was sent
  */
 #include "etcd-server/doors/grpc_internal.h"
 
 #include "common/base/limits.h"
 #include "common/schema/pbwire.h"
+#include "etcd-server/state/watch.h"
 
 #include <stdio.h>
 
@@ -17,6 +19,7 @@
 #define STATUS_BYTES (3 * ERR_TEXT_MAX + 64) /* trailers: a text may need three bytes for each */
 #define RANGE_KVS_FIELD 2                    /* of RangeResponse */
 #define RANGE_MORE_FIELD 3
+#define WATCH_EVENTS_FIELD 11 /* of WatchResponse */
 
 static const char grpc_type[] = "application/grpc";
 
@@ -220,25 +223,56 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
 
 /* ---- streams ---- */
 
-static bool op_send(struct call *base, const ProtobufCMessage *message)
+/* Send the frame made for a stream, beginning the answer if need be. As op_send(). */
+static bool send_on(struct grpc_call *call, struct buf *out)
 {
-    struct grpc_call *call = of_call(base);
-    struct buf *out;
-    size_t size;
-
-    must((call->state == GRPC_WAITING || call->state == GRPC_STREAM) &&
-         call->call.row->kind != RPC_UNARY);
     if (call->state == GRPC_WAITING) {
         grpc_begin(call);
         call->state = GRPC_STREAM;
     }
-    out = encode(call, message, &size);
-    if (out == NULL)
-        exchange_abort(call->exchange); /* no handler makes such messages */
-    else
+    if (out != NULL && !out->overflow &&
+        buf_used(out) - GRPC_PREFIX_BYTES <= GRPC_MESSAGE_MAX_BYTES)
         send_frame(call, out);
+    else /* the stream has a gap: end it so that the client notices */
+        grpc_end_soon(call);
     call->paused = exchange_full(call->exchange);
     return !call->paused;
+}
+
+static bool may_send(const struct grpc_call *call)
+{
+    return (call->state == GRPC_WAITING || call->state == GRPC_STREAM) &&
+           call->call.row->kind != RPC_UNARY;
+}
+
+static bool op_send(struct call *base, const ProtobufCMessage *message)
+{
+    struct grpc_call *call = of_call(base);
+    size_t size;
+
+    must(may_send(call));
+    return send_on(call, encode(call, message, &size));
+}
+
+static bool op_send_events(struct call *base, const ProtobufCMessage *head,
+                           const struct watch_message *events)
+{
+    struct grpc_call *call = of_call(base);
+    const struct watch_hit *hit = events->first;
+    size_t size;
+    struct buf *out = encode(call, head, &size);
+
+    must(may_send(call) && out != NULL);
+    for (size_t i = 0; i < events->count; i++, hit = hit->next) {
+        struct slice event = hit->event->wire[events->previous];
+        uint8_t *room = buf_reserve(out, pb_bytes_field_bytes(event.size));
+
+        if (room == NULL)
+            break;
+        (void)pb_put_bytes(room, WATCH_EVENTS_FIELD, event);
+        buf_advance(out, pb_bytes_field_bytes(event.size));
+    }
+    return send_on(call, out);
 }
 
 void grpc_drained(struct exchange *exchange)
@@ -278,5 +312,6 @@ const struct call_ops grpc_call_ops = {
     .reply = op_reply,
     .reply_range = op_reply_range,
     .send = op_send,
+    .send_events = op_send_events,
     .finish = op_finish,
 };

@@ -58,6 +58,8 @@ void grpc_refuse_exchange(struct exchange *exchange, enum grpc_code code, const 
 void grpc_call_over(struct grpc_call *call, enum grpc_code code);
 /* RESOURCE_EXHAUSTED: the answer has more than GRPC_MESSAGE_MAX_BYTES. */
 void grpc_refuse_large(struct grpc_call *call, uint64_t bytes);
+/* A message of a stream was too large to be sent: end the call in a later turn. */
+void grpc_end_soon(struct grpc_call *call);
 /* The head of an answer with messages; a message's prefix; its metrics; the end of the answer. */
 void grpc_begin(struct grpc_call *call);
 void grpc_put_prefix(uint8_t prefix[GRPC_PREFIX_BYTES], bool compressed, size_t bytes);
