@@ -42,8 +42,12 @@ struct peer_decoder {
     struct peer_stream_state state;
     uint64_t local, remote;     /* ids: `to` and `from` of what 01 stands for */
     struct buf pending;         /* the begin of an item whose end has not come yet */
-    struct arena arena;         /* entries of the message given last */
-    struct raft_entry *entries; /* owned; of 01 */
+    bool given;                 /* what is in `pending` was given: forget it */
+    size_t known;               /* bytes of the item whose structure is known */
+    size_t wanted;              /* bytes of it needed to know more */
+    uint64_t left;              /* of 01: entries not known yet */
+    struct arena arena;         /* entries of a message given */
+    struct raft_entry *entries; /* owned; the same of 01 */
     size_t entry_capacity;
 };
 
