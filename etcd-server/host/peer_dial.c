@@ -1,0 +1,872 @@
+/*
+ * peer_dial.c - one outgoing connection: resolve, connect, TLS, one HTTP/1.1 request at a time.
+ *
+ *   IDLE -> RESOLVING -> CONNECTING -> HANDSHAKE -> ASKED -> READY -> ASKED ...
+ *                any, on failure -> IDLE, then done()
+ *
+ * Callbacks may stop or free the dial: `depth` counts the calls below us, and what was wished is
+ * done when the last of them returns. A request on a kept connection that the other side closed
+ * meanwhile is sent once more on a new one.
+ */
+#include "etcd-server/host/peers_internal.h"
+
+#include "common/base/log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <http_parser.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define OUT_HIGH_BYTES HTTP_OUT_HIGH_BYTES /* of a streamed body: above, room() is waited for */
+#define RESOLVER_THREADS 4 /* a name server that is slow for one holds up the others later */
+#define NAME_BYTES 32
+#define VALUE_BYTES 64
+
+enum dial_state {
+    DIAL_IDLE,
+    DIAL_RESOLVING,
+    DIAL_CONNECTING,
+    DIAL_HANDSHAKE,
+    DIAL_ASKED,
+    DIAL_READY
+};
+
+struct dial_address {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_un un;
+    } u;
+    socklen_t bytes;
+};
+
+struct dial_lookup {
+    struct host_task task;
+    struct loop *loop;
+    struct peer_dial *dial; /* core only; NULL: nobody waits */
+    char *host;
+    uint16_t port;
+    struct dial_address addresses[PEER_ADDRESSES_MAX];
+    size_t count;
+    int error;              /* of getaddrinfo(), 0 */
+    char why[ERR_TEXT_MAX]; /* not "": this is no place to dial */
+};
+
+struct peer_dial {
+    struct peers *peers;
+    enum dial_state state;
+    struct url url; /* where the connection goes */
+    char *url_text; /* owned; NULL: nowhere yet */
+    struct dial_lookup *lookup;
+    struct dial_address addresses[PEER_ADDRESSES_MAX];
+    size_t address_count, address_at;
+    int fd;
+    struct loop_fd *watch;
+    struct tls_session *session;
+    struct loop_timer *timer;
+    struct peer_ask ask; /* texts are not kept */
+    struct buf request;  /* head and body as given */
+    size_t request_sent;
+    struct buf out; /* of the body that follows */
+    bool room_wanted;
+    uint64_t more_bytes;    /* of the body, not given yet */
+    uint64_t dial_until_ms; /* before ASKED */
+    uint64_t until_ms;      /* of the whole, 0 = none */
+    uint64_t moved_ms;
+    http_parser parser;
+    struct peer_head head;
+    char name[NAME_BYTES], value[VALUE_BYTES];
+    size_t name_size, value_size;
+    bool in_value;
+    bool head_given;
+    bool complete;
+    bool reused; /* the request went out on a kept connection */
+    bool heard;  /* a byte of the answer has come */
+    unsigned depth;
+    bool stopping, dead;
+};
+
+static void advance(struct peer_dial *dial);
+
+/* ---- the end of a connection ---- */
+
+static void disconnect(struct peer_dial *dial)
+{
+    if (dial->lookup != NULL)
+        dial->lookup->dial = NULL;
+    dial->lookup = NULL;
+    loop_fd_free(dial->watch);
+    dial->watch = NULL;
+    tls_session_free(dial->session);
+    dial->session = NULL;
+    if (dial->fd >= 0)
+        (void)close(dial->fd);
+    dial->fd = -1;
+    dial->state = DIAL_IDLE;
+    loop_timer_set(dial->timer, 0);
+    buf_reset(&dial->out);
+}
+
+static void destroy(struct peer_dial *dial)
+{
+    disconnect(dial);
+    loop_timer_free(dial->timer);
+    url_fini(&dial->url);
+    free(dial->url_text);
+    buf_free(&dial->request);
+    buf_free(&dial->out);
+    free(dial);
+}
+
+static void enter(struct peer_dial *dial)
+{
+    dial->depth++;
+}
+
+static void leave(struct peer_dial *dial)
+{
+    must(dial->depth > 0);
+    if (--dial->depth != 0)
+        return;
+    if (dial->dead) {
+        destroy(dial);
+    } else if (dial->stopping) {
+        dial->stopping = false;
+        disconnect(dial);
+    }
+}
+
+static bool over(const struct peer_dial *dial)
+{
+    return dial->dead || dial->stopping;
+}
+
+/* The request ends without an answer. The dial may be asked again in done(). */
+static void fail(struct peer_dial *dial, const struct err *err)
+{
+    disconnect(dial);
+    if (!over(dial))
+        dial->ask.done(dial->ask.arg, err);
+}
+
+static void fail_sys(struct peer_dial *dial, int sys, const char *what)
+{
+    struct err err = ERR_INIT;
+
+    err_sys(&err, sys, "%s %s", what, dial->url_text);
+    err.code = ERR_NET;
+    fail(dial, &err);
+}
+
+static void fail_text(struct peer_dial *dial, const char *what)
+{
+    struct err err = ERR_INIT;
+
+    err_set(&err, ERR_NET, "%s: %s", dial->url_text, what);
+    fail(dial, &err);
+}
+
+/* ---- the answer ---- */
+
+static int on_field(http_parser *parser, const char *at, size_t size)
+{
+    struct peer_dial *dial = parser->data;
+
+    if (dial->in_value) {
+        dial->in_value = false;
+        dial->name_size = 0;
+        dial->value_size = 0;
+    }
+    size = MIN(size, NAME_BYTES - dial->name_size); /* longer names are none of ours */
+    memcpy(dial->name + dial->name_size, at, size);
+    dial->name_size += size;
+    return 0;
+}
+
+/* A header line is whole: keep what is of interest. */
+static void take_line(struct peer_dial *dial)
+{
+    struct slice name = slice_of(dial->name, dial->name_size);
+    struct slice value = slice_of(dial->value, dial->value_size);
+
+    if (exchange_name_is(name, "x-etcd-cluster-id")) {
+        if (!peers_parse_id(value, &dial->head.cluster_id))
+            dial->head.cluster_id = 0;
+    } else if (exchange_name_is(name, "x-server-version") && value.size < PEER_VERSION_BYTES) {
+        memcpy(dial->head.version, value.data, value.size);
+        dial->head.version[value.size] = '\0';
+    }
+}
+
+static int on_value(http_parser *parser, const char *at, size_t size)
+{
+    struct peer_dial *dial = parser->data;
+
+    dial->in_value = true;
+    size = MIN(size, VALUE_BYTES - dial->value_size);
+    memcpy(dial->value + dial->value_size, at, size);
+    dial->value_size += size;
+    if (!dial->head_given) /* a later piece of the same value overwrites this */
+        take_line(dial);
+    return 0;
+}
+
+static int on_head(http_parser *parser)
+{
+    struct peer_dial *dial = parser->data;
+
+    if (parser->status_code >= 100 && parser->status_code < 200)
+        return 0; /* "100 Continue": the answer is still to come */
+    dial->head.status = parser->status_code;
+    dial->head_given = true;
+    parser->upgrade = 0;
+    if (dial->ask.head != NULL)
+        dial->ask.head(dial->ask.arg, &dial->head);
+    return over(dial) ? -1 : 0;
+}
+
+static int on_body(http_parser *parser, const char *at, size_t size)
+{
+    struct peer_dial *dial = parser->data;
+
+    dial->ask.data(dial->ask.arg, slice_of(at, size));
+    return over(dial) ? -1 : 0;
+}
+
+static int on_complete(http_parser *parser)
+{
+    struct peer_dial *dial = parser->data;
+
+    dial->complete = dial->head_given;
+    if (dial->complete)
+        http_parser_pause(parser, 1);
+    return 0;
+}
+
+static const http_parser_settings settings = {
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_headers_complete = on_head,
+    .on_body = on_body,
+    .on_message_complete = on_complete,
+};
+
+static void answered(struct peer_dial *dial, bool keep)
+{
+    struct err err = ERR_INIT;
+
+    if (over(dial))
+        return;
+    keep = keep && dial->more_bytes == 0 && buf_used(&dial->out) == 0 &&
+           dial->request_sent == dial->request.size;
+    if (keep) {
+        dial->state = DIAL_READY;
+        loop_timer_set(dial->timer, 0);
+        loop_fd_want(dial->watch, LOOP_READ);
+    } else {
+        disconnect(dial);
+    }
+    dial->ask.done(dial->ask.arg, &err);
+}
+
+/* Plaintext came. False: the dial has changed its state, look at nothing. */
+static bool feed(struct peer_dial *dial, const uint8_t *bytes, size_t size)
+{
+    enum http_errno error;
+
+    if (dial->state == DIAL_READY) { /* nobody asked */
+        disconnect(dial);
+        return false;
+    }
+    dial->heard = dial->heard || size != 0;
+    (void)http_parser_execute(&dial->parser, &settings, (const char *)bytes, size);
+    if (over(dial))
+        return false;
+    error = HTTP_PARSER_ERRNO(&dial->parser);
+    if (dial->complete) {
+        bool keep;
+
+        http_parser_pause(&dial->parser, 0);
+        keep = http_should_keep_alive(&dial->parser) != 0;
+        answered(dial, keep && size != 0);
+        return false;
+    }
+    if (error != HPE_OK) {
+        fail_text(dial, http_errno_description(error));
+        return false;
+    }
+    return true;
+}
+
+static void connect_next(struct peer_dial *dial, int sys);
+static void start_dial(struct peer_dial *dial);
+
+/* The other side has closed. */
+static void ended(struct peer_dial *dial, const char *cause)
+{
+    if (dial->state == DIAL_READY) {
+        disconnect(dial);
+    } else if (dial->reused && !dial->heard && dial->ask.more_bytes == 0) {
+        disconnect(dial); /* it was closed while we were asking: once more */
+        start_dial(dial);
+    } else if (dial->state != DIAL_ASKED || feed(dial, NULL, 0)) {
+        fail_text(dial, cause);
+    }
+}
+
+/* ---- the socket ---- */
+
+static bool would_block(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
+/* Take plaintext out of the session. False: as of feed(). */
+static bool read_sealed(struct peer_dial *dial)
+{
+    struct err err = ERR_INIT;
+
+    for (;;) {
+        size_t got = 0;
+
+        switch (
+            tls_session_read(dial->session, dial->peers->scratch, PEER_SCRATCH_BYTES, &got, &err)) {
+        case TLS_OK:
+            if (!feed(dial, dial->peers->scratch, got))
+                return false;
+            break;
+        case TLS_AGAIN:
+            return true;
+        case TLS_EOF:
+            ended(dial, "the connection was closed");
+            return false;
+        case TLS_ERROR:
+            if (dial->state == DIAL_READY) {
+                disconnect(dial);
+            } else {
+                err_prefix(&err, "%s", dial->url_text);
+                fail(dial, &err);
+            }
+            return false;
+        }
+    }
+}
+
+/* False: the state changed, look at nothing. */
+static bool read_some(struct peer_dial *dial)
+{
+    uint8_t *room = dial->peers->scratch;
+    size_t room_bytes = PEER_SCRATCH_BYTES;
+    ssize_t got;
+
+    if (dial->session != NULL) {
+        room = tls_session_input_room(dial->session, &room_bytes);
+        must(room != NULL); /* everything is read out of the session at once */
+    }
+    got = read(dial->fd, room, room_bytes);
+    if (got < 0 && would_block(errno))
+        return true;
+    if (got <= 0) {
+        if (dial->session != NULL && dial->state != DIAL_HANDSHAKE)
+            tls_session_input_end(dial->session);
+        ended(dial, got < 0 ? strerror(errno) : "the connection was closed");
+        return false;
+    }
+    dial->moved_ms = loop_now_ms();
+    if (dial->session == NULL)
+        return feed(dial, room, (size_t)got);
+    tls_session_input_advance(dial->session, (size_t)got);
+    return dial->state == DIAL_HANDSHAKE || read_sealed(dial);
+}
+
+static struct slice plain_out(const struct peer_dial *dial)
+{
+    if (dial->request_sent < dial->request.size)
+        return slice_of(dial->request.data + dial->request_sent,
+                        dial->request.size - dial->request_sent);
+    return buf_slice(&dial->out);
+}
+
+static void plain_sent(struct peer_dial *dial, size_t bytes)
+{
+    if (dial->request_sent < dial->request.size)
+        dial->request_sent += bytes;
+    else
+        buf_consume(&dial->out, bytes);
+}
+
+/* What the socket took; negative: it is broken. */
+static ssize_t send_some(struct peer_dial *dial, struct slice bytes)
+{
+    ssize_t sent;
+
+    if (bytes.size == 0)
+        return 0;
+    sent = send(dial->fd, bytes.data, bytes.size, MSG_NOSIGNAL);
+    if (sent < 0)
+        return would_block(errno) ? 0 : -1;
+    if (sent > 0)
+        dial->moved_ms = loop_now_ms();
+    return sent;
+}
+
+/* False: broken. */
+static bool write_some(struct peer_dial *dial)
+{
+    struct err err = ERR_INIT;
+    struct slice bytes;
+    size_t taken;
+    ssize_t sent;
+
+    do {
+        if (dial->session == NULL) {
+            bytes = plain_out(dial);
+            sent = send_some(dial, bytes);
+            plain_sent(dial, (size_t)MAX(sent, 0));
+            continue;
+        }
+        bytes = plain_out(dial);
+        if (bytes.size != 0 && dial->state == DIAL_ASKED) {
+            if (tls_session_write(dial->session, bytes, &taken, &err) == TLS_ERROR)
+                return false;
+            plain_sent(dial, taken);
+        }
+        bytes = tls_session_output(dial->session);
+        sent = send_some(dial, bytes);
+        tls_session_output_sent(dial->session, (size_t)MAX(sent, 0));
+    } while (sent > 0 && (size_t)sent == bytes.size);
+    return sent >= 0;
+}
+
+static bool waiting(const struct peer_dial *dial)
+{
+    if (dial->session != NULL && tls_session_output(dial->session).size != 0)
+        return true;
+    return dial->state == DIAL_ASKED && plain_out(dial).size != 0;
+}
+
+static void set_timer(struct peer_dial *dial)
+{
+    uint64_t at_ms = dial->until_ms;
+
+    if (dial->state == DIAL_READY || dial->state == DIAL_IDLE)
+        at_ms = 0;
+    else if (dial->state != DIAL_ASKED)
+        at_ms = dial->dial_until_ms;
+    else if (dial->ask.stall_ms != 0)
+        at_ms = MIN(at_ms != 0 ? at_ms : UINT64_MAX, dial->moved_ms + dial->ask.stall_ms + 1);
+    loop_timer_set(dial->timer, at_ms);
+}
+
+/* ---- steps ---- */
+
+static void begin_request(struct peer_dial *dial)
+{
+    http_parser_init(&dial->parser, HTTP_RESPONSE);
+    dial->parser.data = dial;
+    dial->head = (struct peer_head){.status = 0};
+    dial->in_value = true;
+    dial->head_given = false;
+    dial->complete = false;
+    dial->heard = false;
+    dial->request_sent = 0;
+    dial->state = DIAL_ASKED;
+    dial->moved_ms = loop_now_ms();
+}
+
+/* False: the dial ended. */
+static bool shake_hands(struct peer_dial *dial)
+{
+    struct err err = ERR_INIT;
+
+    switch (tls_session_handshake(dial->session, &err)) {
+    case TLS_OK:
+        begin_request(dial);
+        return read_sealed(dial); /* it may have come with the last flight */
+    case TLS_AGAIN:
+        return true;
+    case TLS_EOF:
+        fail_text(dial, "the connection was closed during the TLS handshake");
+        return false;
+    case TLS_ERROR:
+        (void)write_some(dial); /* the alert */
+        err_prefix(&err, "%s", dial->url_text);
+        fail(dial, &err);
+        return false;
+    }
+    return false;
+}
+
+static void advance(struct peer_dial *dial)
+{
+    if (dial->state == DIAL_HANDSHAKE && !shake_hands(dial))
+        return;
+    if (dial->state != DIAL_HANDSHAKE && dial->state != DIAL_ASKED)
+        return;
+    if (!write_some(dial)) {
+        /* The answer, or an alert that says why, may be there already. */
+        if (dial->state == DIAL_ASKED && read_some(dial))
+            ended(dial, "the connection was closed while the request was sent");
+        else if (dial->state == DIAL_HANDSHAKE)
+            fail_text(dial, "the connection was closed during the TLS handshake");
+        return;
+    }
+    if (dial->room_wanted && plain_out(dial).size == 0 && dial->state == DIAL_ASKED) {
+        dial->room_wanted = false;
+        dial->ask.room(dial->ask.arg);
+        if (over(dial) || dial->state != DIAL_ASKED)
+            return;
+    }
+    loop_fd_want(dial->watch, LOOP_READ | (waiting(dial) ? LOOP_WRITE : 0));
+    set_timer(dial);
+}
+
+static void connected(struct peer_dial *dial)
+{
+    struct peers *peers = dial->peers;
+    struct err err = ERR_INIT;
+    int one = 1;
+
+    if (dial->url.scheme == URL_HTTP || dial->url.scheme == URL_HTTPS)
+        (void)setsockopt(dial->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* or slower */
+    if (!url_is_tls(&dial->url)) {
+        begin_request(dial);
+        return;
+    }
+    if (tls_context_refresh(peers->config.tls, loop_now_ms(), &err) == TLS_REFRESH_BROKEN)
+        log_warn("peer certificates changed but cannot be used; the old ones stay",
+                 log_str("error", err.text));
+    else if (err.code == ERR_OK)
+        err = ERR_INIT;
+    if (tls_session_new(peers->config.tls, dial->url.scheme == URL_HTTPS ? dial->url.host : NULL,
+                        &dial->session, &err) < 0) {
+        fail(dial, &err);
+        return;
+    }
+    dial->state = DIAL_HANDSHAKE;
+}
+
+static void on_connect(struct peer_dial *dial)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+
+    if (getsockopt(dial->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        error = errno;
+    if (error != 0) {
+        connect_next(dial, error);
+        return;
+    }
+    connected(dial);
+    advance(dial);
+}
+
+static void on_ready(void *arg, unsigned ready)
+{
+    struct peer_dial *dial = arg;
+
+    enter(dial);
+    if (dial->state == DIAL_CONNECTING)
+        on_connect(dial);
+    else if ((ready & LOOP_READ) == 0 || read_some(dial))
+        advance(dial);
+    leave(dial);
+}
+
+/* The next address; `sys` is why the one before failed. */
+static void connect_next(struct peer_dial *dial, int sys)
+{
+    while (dial->address_at < dial->address_count) {
+        const struct dial_address *address = &dial->addresses[dial->address_at++];
+
+        loop_fd_free(dial->watch);
+        dial->watch = NULL;
+        if (dial->fd >= 0)
+            (void)close(dial->fd);
+        dial->fd = socket(address->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (dial->fd < 0) {
+            sys = errno;
+            continue;
+        }
+        dial->state = DIAL_CONNECTING;
+        if (connect(dial->fd, &address->u.any, address->bytes) < 0 && errno != EINPROGRESS) {
+            sys = errno;
+            continue;
+        }
+        dial->watch = loop_fd_new(dial->peers->loop, dial->fd, on_ready, dial);
+        loop_fd_want(dial->watch, LOOP_WRITE); /* also when connected at once: one way for all */
+        set_timer(dial);
+        return;
+    }
+    fail_sys(dial, sys, "connect to");
+}
+
+static void on_timer(void *arg)
+{
+    struct peer_dial *dial = arg;
+    uint64_t now_ms = loop_now_ms();
+
+    enter(dial);
+    if (dial->state == DIAL_IDLE || dial->state == DIAL_READY) {
+        /* nothing is waited for */
+    } else if (dial->state != DIAL_ASKED) {
+        fail_text(dial, dial->state == DIAL_HANDSHAKE ? "the TLS handshake took too long"
+                                                      : "no connection in time (i/o timeout)");
+    } else if (dial->until_ms != 0 && now_ms >= dial->until_ms) {
+        fail_text(dial, "no answer in time (i/o timeout)");
+    } else if (dial->ask.stall_ms != 0 && now_ms > dial->moved_ms + dial->ask.stall_ms) {
+        if (dial->more_bytes != 0 && plain_out(dial).size == 0) {
+            dial->moved_ms = now_ms; /* it is we who are slow */
+            set_timer(dial);
+        } else {
+            fail_text(dial, "nothing was sent or received for too long (i/o timeout)");
+        }
+    } else {
+        set_timer(dial);
+    }
+    leave(dial);
+}
+
+/* ---- names ---- */
+
+static void on_resolved(void *arg)
+{
+    struct dial_lookup *lookup = arg;
+    struct peer_dial *dial = lookup->dial;
+
+    if (dial != NULL) {
+        enter(dial);
+        dial->lookup = NULL;
+        dial->address_count = lookup->count;
+        dial->address_at = 0;
+        memcpy(dial->addresses, lookup->addresses, sizeof(dial->addresses));
+        if (lookup->count != 0)
+            connect_next(dial, 0);
+        else
+            fail_text(dial, lookup->why[0] != '\0' ? lookup->why : gai_strerror(lookup->error));
+        leave(dial);
+    }
+    free(lookup->host);
+    free(lookup);
+}
+
+/* On a thread: it may take seconds. */
+static void look_up(struct dial_lookup *lookup)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
+    char port[8];
+
+    must(snprintf(port, sizeof(port), "%u", lookup->port) < (int)sizeof(port));
+    lookup->error = getaddrinfo(lookup->host, port, &hints, &list);
+    for (struct addrinfo *at = lookup->error == 0 ? list : NULL;
+         at != NULL && lookup->count < PEER_ADDRESSES_MAX; at = at->ai_next) {
+        struct dial_address *address = &lookup->addresses[lookup->count];
+
+        if (at->ai_addrlen > sizeof(address->u))
+            continue;
+        memcpy(&address->u, at->ai_addr, at->ai_addrlen);
+        address->bytes = at->ai_addrlen;
+        lookup->count++;
+    }
+    if (list != NULL)
+        freeaddrinfo(list);
+    loop_post(lookup->loop, on_resolved, lookup);
+}
+
+static void resolver(void *arg, struct host_task *tasks)
+{
+    (void)arg;
+    look_up(CONTAINER_OF(tasks, struct dial_lookup, task));
+}
+
+/* True when the host is an address or a path, and no name. */
+static bool take_address(struct peer_dial *dial)
+{
+    struct dial_address *address = &dial->addresses[0];
+    const struct url *url = &dial->url;
+
+    memset(address, 0, sizeof(*address));
+    dial->address_count = 1;
+    dial->address_at = 0;
+    if (url->scheme == URL_UNIX || url->scheme == URL_UNIXS) {
+        address->u.un.sun_family = AF_UNIX;
+        address->bytes = sizeof(address->u.un);
+        if (strlen(url->host) >= sizeof(address->u.un.sun_path))
+            return false;
+        memcpy(address->u.un.sun_path, url->host, strlen(url->host));
+        return true;
+    }
+    if (inet_pton(AF_INET, url->host, &address->u.v4.sin_addr) == 1) {
+        address->u.v4.sin_family = AF_INET;
+        address->u.v4.sin_port = htons(url->port);
+        address->bytes = sizeof(address->u.v4);
+        return true;
+    }
+    if (inet_pton(AF_INET6, url->host, &address->u.v6.sin6_addr) == 1) {
+        address->u.v6.sin6_family = AF_INET6;
+        address->u.v6.sin6_port = htons(url->port);
+        address->bytes = sizeof(address->u.v6);
+        return true;
+    }
+    return false;
+}
+
+/* Why the URL cannot be dialled at all, in `why`; "" when it can. */
+static void check_url(const struct peer_dial *dial, char why[ERR_TEXT_MAX])
+{
+    if (dial->url.text != NULL && url_is_tls(&dial->url) && dial->peers->config.tls == NULL)
+        (void)snprintf(why, ERR_TEXT_MAX,
+                       "an https:// peer needs --peer-trusted-ca-file or "
+                       "--peer-auto-tls here, too");
+}
+
+static void start_dial(struct peer_dial *dial)
+{
+    struct peers *peers = dial->peers;
+    struct dial_lookup *lookup = xalloc(sizeof(*lookup));
+    struct err err = ERR_INIT;
+
+    dial->reused = false;
+    dial->dial_until_ms = loop_now_ms() + PEER_DIAL_TIMEOUT_MS + peers->config.election_timeout_ms;
+    dial->state = DIAL_RESOLVING;
+    lookup->loop = peers->loop;
+    lookup->dial = dial;
+    dial->lookup = lookup;
+    set_timer(dial);
+    if (dial->url.text == NULL && url_parse(dial->url_text, &dial->url, &err) < 0)
+        (void)snprintf(lookup->why, sizeof(lookup->why), "%s", err.text);
+    else
+        check_url(dial, lookup->why);
+    if (lookup->why[0] == '\0' && !take_address(dial)) {
+        lookup->host = xstrdup(dial->url.host);
+        lookup->port = dial->url.port;
+        if (peers->resolver == NULL)
+            peers->resolver = peers_worker(resolver, RESOLVER_THREADS);
+        worker_post(peers->resolver, &lookup->task);
+        return;
+    }
+    lookup->addresses[0] = dial->addresses[0];
+    lookup->count = lookup->why[0] == '\0';
+    loop_post(peers->loop, on_resolved, lookup); /* a failure must not come from inside ask() */
+}
+
+/* ---- asking ---- */
+
+struct peer_dial *peer_dial_new(struct peers *peers)
+{
+    struct peer_dial *dial = xalloc(sizeof(*dial));
+
+    dial->peers = peers;
+    dial->fd = -1;
+    dial->timer = loop_timer_new(peers->loop, on_timer, dial);
+    buf_init(&dial->request, BUF_UNLIMITED); /* bounded by who asks */
+    buf_init(&dial->out, BUF_UNLIMITED);
+    return dial;
+}
+
+void peer_dial_free(struct peer_dial *dial)
+{
+    if (dial == NULL)
+        return;
+    if (dial->depth != 0)
+        dial->dead = true;
+    else
+        destroy(dial);
+}
+
+void peer_dial_stop(struct peer_dial *dial)
+{
+    if (dial->depth != 0)
+        dial->stopping = true;
+    else
+        disconnect(dial);
+}
+
+bool peer_dial_busy(const struct peer_dial *dial)
+{
+    return dial->state != DIAL_IDLE && dial->state != DIAL_READY;
+}
+
+/* The text behind "http://": what a Host header says. */
+static const char *authority(const char *url)
+{
+    const char *colon = strstr(url, "://");
+
+    return colon == NULL ? url : colon + 3;
+}
+
+static void write_request(struct peer_dial *dial, const struct peer_ask *ask)
+{
+    struct buf *out = &dial->request;
+    bool unix_socket = strncmp(ask->url, "unix", 4) == 0;
+    bool has_body = ask->body.size != 0 || ask->more_bytes != 0 || strcmp(ask->method, "POST") == 0;
+
+    buf_reset(out);
+    if (out->capacity > OUT_HIGH_BYTES)
+        buf_free(out);
+    buf_printf(out, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: etcd-server\r\n", ask->method,
+               ask->path, unix_socket ? "localhost" : authority(ask->url));
+    if (has_body)
+        buf_printf(out, "Content-Length: %" PRIu64 "\r\n",
+                   (uint64_t)ask->body.size + ask->more_bytes);
+    if (ask->content_type != NULL)
+        buf_printf(out, "Content-Type: %s\r\n", ask->content_type);
+    if (ask->fields != NULL)
+        buf_append_text(out, ask->fields);
+    buf_append_text(out, "\r\n");
+    buf_append_slice(out, ask->body);
+}
+
+void peer_dial_ask(struct peer_dial *dial, const struct peer_ask *ask)
+{
+    uint64_t now_ms = loop_now_ms();
+
+    must(!peer_dial_busy(dial) && !dial->dead);
+    must(ask->data != NULL && ask->done != NULL && (ask->more_bytes == 0 || ask->room != NULL));
+    if (dial->stopping) { /* wished in the callback that asks now */
+        dial->stopping = false;
+        disconnect(dial);
+    }
+    if (dial->url_text == NULL || strcmp(dial->url_text, ask->url) != 0) {
+        disconnect(dial);
+        url_fini(&dial->url);
+        dial->url = (struct url){.text = NULL};
+        free(dial->url_text);
+        dial->url_text = xstrdup(ask->url);
+    }
+    write_request(dial, ask);
+    dial->ask = *ask;
+    dial->more_bytes = ask->more_bytes;
+    dial->room_wanted = false;
+    dial->until_ms = ask->timeout_ms != 0 ? now_ms + ask->timeout_ms : 0;
+    if (dial->state != DIAL_READY) {
+        start_dial(dial);
+        return;
+    }
+    dial->reused = true;
+    begin_request(dial);
+    loop_fd_want(dial->watch, LOOP_READ | LOOP_WRITE);
+    set_timer(dial);
+}
+
+bool peer_dial_send(struct peer_dial *dial, struct slice bytes)
+{
+    must(peer_dial_busy(dial) && bytes.size <= dial->more_bytes);
+    dial->more_bytes -= bytes.size;
+    if (plain_out(dial).size == 0)
+        dial->moved_ms = loop_now_ms();
+    buf_append_slice(&dial->out, bytes);
+    if (dial->state == DIAL_ASKED)
+        loop_fd_want(dial->watch, LOOP_READ | LOOP_WRITE);
+    if (buf_used(&dial->out) < OUT_HIGH_BYTES)
+        return true;
+    dial->room_wanted = true;
+    return false;
+}

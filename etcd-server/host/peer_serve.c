@@ -1,0 +1,287 @@
+/*
+ * peer_serve.c - what other members ask of us: /raft and below, with the checks, their order and
+ * the texts of raft.md 2.2, 3.2 and 4.1.
+ */
+#include "etcd-server/host/peers_internal.h"
+
+#include "common/base/log.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#define URLS_MAX 16 /* of X-PeerURLs */
+
+/* ---- answers ---- */
+
+static void answer_text(struct exchange *exchange, unsigned status, const char *fields,
+                        const char *text)
+{
+    char body[ERR_TEXT_MAX + 1];
+    int length = snprintf(body, sizeof(body), "%s\n", text);
+    struct exchange_head head = {.status = status,
+                                 .content_type = "text/plain; charset=utf-8",
+                                 .fields = "X-Content-Type-Options: nosniff\r\n",
+                                 .more_fields = fields};
+
+    must(length > 0);
+    exchange_answer(exchange, &head, slice_of(body, MIN((size_t)length, sizeof(body) - 1)));
+}
+
+static void answer_done(struct peers *peers, struct exchange *exchange)
+{
+    struct exchange_head head = {.status = 204, .fields = peers->cluster_field};
+
+    exchange_answer(exchange, &head, SLICE_EMPTY);
+}
+
+/* ---- checks of every raft request ---- */
+
+/* major * 1000 + minor; what cannot be read, or is absent, counts as 2.0. */
+static unsigned version_of(struct slice text)
+{
+    unsigned parts[2] = {0, 0}, part = 0;
+
+    for (size_t i = 0; i < text.size && part < 2; i++) {
+        uint8_t c = text.data[i];
+
+        if (c == '.')
+            part++;
+        else if (c >= '0' && c <= '9' && parts[part] < 100)
+            parts[part] = parts[part] * 10 + (c - '0');
+        else
+            return 2000;
+    }
+    return text.size == 0 || part == 0 ? 2000 : parts[0] * 1000 + parts[1];
+}
+
+static unsigned version_field(const struct exchange *exchange, const char *name)
+{
+    struct slice value = SLICE_EMPTY;
+
+    (void)exchange_field(exchange, name, &value);
+    return version_of(value);
+}
+
+static uint64_t id_field(const struct exchange *exchange, const char *name)
+{
+    struct slice value;
+    uint64_t id = 0;
+
+    if (!exchange_field(exchange, name, &value) || !peers_parse_id(value, &id))
+        return 0;
+    return id;
+}
+
+/* Versions and cluster; NULL, or the text of the 412. */
+static const char *check_sender(const struct peers *peers, const struct exchange *exchange)
+{
+    const struct peers_config *config = &peers->config;
+    uint64_t from = id_field(exchange, "x-server-from");
+    uint64_t cluster_id = id_field(exchange, "x-etcd-cluster-id");
+
+    if (version_field(exchange, "x-server-version") <
+            version_of(slice_text(config->min_cluster_version)) ||
+        version_field(exchange, "x-min-cluster-version") >
+            version_of(slice_text(config->version))) {
+        log_warn("refused a request of a peer: incompatible version",
+                 log_hex("remote-peer-id", from), log_str("remote-addr", exchange->link->remote),
+                 log_str("local-server-version", config->version));
+        return "incompatible version";
+    }
+    if (cluster_id != config->cluster_id) {
+        log_warn("refused a request of a peer: cluster ID mismatch",
+                 log_hex("remote-peer-id", from), log_str("remote-addr", exchange->link->remote),
+                 log_hex("remote-peer-cluster-id", cluster_id),
+                 log_hex("local-member-cluster-id", config->cluster_id));
+        return "cluster ID mismatch";
+    }
+    return NULL;
+}
+
+/* Note a sender that nobody has named yet, so that it can be answered (raft.md 7.3). */
+static void note_remote(struct peers *peers, const struct exchange *exchange)
+{
+    const struct peers_callbacks *callbacks = &peers->config.callbacks;
+    uint64_t from = id_field(exchange, "x-server-from");
+    struct peers_member member = {.id = from};
+    const char *urls[URLS_MAX];
+    char text[URL_MAX_BYTES + 1], *next, *saved = NULL;
+    struct slice value;
+
+    if (from == 0 || peers_find(peers, from) != NULL ||
+        callbacks->is_removed(callbacks->arg, from) ||
+        !exchange_field(exchange, "x-peerurls", &value) || value.size > URL_MAX_BYTES)
+        return;
+    memcpy(text, value.data, value.size);
+    text[value.size] = '\0';
+    for (next = strtok_r(text, ",", &saved); next != NULL && member.peer_url_count < URLS_MAX;
+         next = strtok_r(NULL, ",", &saved)) {
+        struct err err = ERR_INIT;
+        struct url url;
+
+        if (url_parse(next, &url, &err) < 0)
+            return; /* what one URL in it is, the rest may be, too */
+        url_fini(&url);
+        urls[member.peer_url_count++] = next;
+    }
+    member.peer_urls = urls;
+    peers_add_remote(peers, &member);
+}
+
+/* ---- POST /raft ---- */
+
+static void start_message(struct peers *peers, struct exchange *exchange)
+{
+    struct raft_message message;
+    struct err err = ERR_INIT;
+    struct arena arena;
+    const char *cause;
+
+    cause = check_sender(peers, exchange);
+    if (cause != NULL) {
+        answer_text(exchange, 412, peers->cluster_field, cause);
+        return;
+    }
+    note_remote(peers, exchange);
+    if (exchange->body_too_large) {
+        answer_text(exchange, 400, peers->cluster_field, "error reading raft message");
+        return;
+    }
+    arena_init(&arena, PEER_MESSAGE_ARENA_MAX);
+    if (raft_message_decode(exchange->body, &arena, &message, &err) < 0 ||
+        message.type == RAFT_MSG_SNAP) {
+        log_warn("cannot read a message of a peer", log_str("remote-addr", exchange->link->remote),
+                 log_str("error", err.code != ERR_OK ? err.text : "a snapshot without a database"));
+        answer_text(exchange, 400, peers->cluster_field, "error unmarshalling raft message");
+    } else if ((cause = peers_deliver(peers, &message)) != NULL) {
+        log_warn("refused a message of a peer", log_hex("remote-peer-id", message.from),
+                 log_hex("to", message.to), log_str("error", cause));
+        answer_text(exchange, 500, peers->cluster_field, "error processing raft message");
+    } else {
+        answer_done(peers, exchange);
+    }
+    arena_free(&arena);
+}
+
+/* ---- GET /raft/stream/... ---- */
+
+static bool take_prefix(struct slice *path, const char *prefix)
+{
+    if (!slice_starts_with(*path, slice_text(prefix)))
+        return false;
+    *path = slice_of(path->data + strlen(prefix), path->size - strlen(prefix));
+    return true;
+}
+
+static void start_stream(struct peers *peers, struct exchange *exchange, struct slice rest)
+{
+    const struct peers_callbacks *callbacks = &peers->config.callbacks;
+    struct exchange_head head = {.status = 200, .fields = peers->stream_fields};
+    enum peer_stream_kind kind = PEER_STREAM_MESSAGE;
+    const char *cause = check_sender(peers, exchange);
+    struct peer_link *link;
+    unsigned status = 412;
+    uint64_t from = 0;
+
+    if (cause == NULL) {
+        status = 404;
+        if (take_prefix(&rest, "msgapp/"))
+            kind = PEER_STREAM_MSGAPP;
+        else if (!take_prefix(&rest, "message/"))
+            cause = "invalid path";
+    }
+    if (cause == NULL && !peers_parse_id(rest, &from))
+        cause = "invalid from";
+    if (cause == NULL && callbacks->is_removed(callbacks->arg, from)) {
+        status = 410;
+        cause = "removed member";
+    }
+    link = peers_find(peers, from);
+    if (cause == NULL && (link == NULL || link->remote)) {
+        note_remote(peers, exchange);
+        cause = "error sender not found";
+    }
+    if (cause == NULL && id_field(exchange, "x-raft-to") != peers->config.id) {
+        status = 412;
+        cause = "to field mismatch";
+    }
+    if (cause != NULL) {
+        answer_text(exchange, status, peers->stream_fields, cause);
+        return;
+    }
+    exchange_begin(exchange, &head);
+    peer_link_attach(link, kind, exchange);
+}
+
+/* ---- GET /raft/probing ---- */
+
+static void start_probe(struct exchange *exchange)
+{
+    struct exchange_head head = {.status = 200, .content_type = "text/plain; charset=utf-8"};
+    struct timespec now;
+    char body[96], text[32] = "";
+    struct tm tm;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail */
+    if (gmtime_r(&now.tv_sec, &tm) != NULL)
+        (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+    (void)snprintf(body, sizeof(body), "{\"OK\":true,\"Now\":\"%s.%09ldZ\"}\n", text, now.tv_nsec);
+    exchange_answer(exchange, &head, slice_text(body));
+}
+
+/* ---- routing ---- */
+
+static bool is(struct slice path, const char *text)
+{
+    return slice_equal(path, slice_text(text));
+}
+
+static bool needs(struct exchange *exchange, enum exchange_method method, const char *allow)
+{
+    if (exchange->method == method)
+        return true;
+    exchange_not_allowed(exchange, allow);
+    return false;
+}
+
+static void start(void *arg, struct exchange *exchange)
+{
+    struct peers *peers = arg;
+    struct slice path = exchange->path;
+    const char *cause;
+
+    if (peers->stopped) {
+        answer_text(exchange, 503, peers->cluster_field, "the server stops");
+    } else if (is(path, "/raft")) {
+        if (needs(exchange, METHOD_POST, "POST"))
+            start_message(peers, exchange);
+    } else if (take_prefix(&path, "/raft/stream/")) {
+        if (needs(exchange, METHOD_GET, "GET"))
+            start_stream(peers, exchange, path);
+    } else if (is(path, "/raft/snapshot")) {
+        if (!needs(exchange, METHOD_POST, "POST"))
+            return;
+        cause = check_sender(peers, exchange);
+        if (cause != NULL) {
+            answer_text(exchange, 412, peers->cluster_field, cause);
+            return;
+        }
+        note_remote(peers, exchange);
+        peer_receive_snapshot(peers, exchange);
+    } else if (is(path, "/raft/probing")) {
+        start_probe(exchange);
+    } else {
+        exchange_not_found(exchange);
+    }
+}
+
+struct exchange_handler peers_handler(struct peers *peers)
+{
+    return (struct exchange_handler){.arg = peers, .start = start};
+}
+
+bool peers_streams_body(void *arg, const struct exchange *exchange)
+{
+    (void)arg;
+    return exchange->method == METHOD_POST && is(exchange->path, "/raft/snapshot");
+}

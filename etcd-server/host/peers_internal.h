@@ -1,0 +1,181 @@
+/*
+ * peers_internal.h - what peers.c (members, sending), peer_link.c (streams and posts of one
+ * member), peer_dial.c (one outgoing connection) and peer_serve.c (incoming requests) share.
+ * Thread: core.
+ */
+#ifndef ETCD_SERVER_HOST_PEERS_INTERNAL_H
+#define ETCD_SERVER_HOST_PEERS_INTERNAL_H
+
+#include "common/base/limits.h"
+#include "common/base/url.h"
+#include "etcd-server/doors/peer_stream.h"
+#include "etcd-server/host/peers.h"
+#include "etcd-server/host/producer.h"
+#include "etcd-server/host/worker.h"
+
+#define PEER_VERSION_BYTES 32
+
+/* ---- peer_dial.c ---- */
+
+/* The head of an answer; borrowed for the call. */
+struct peer_head {
+    unsigned status;
+    uint64_t cluster_id;              /* 0: absent or unreadable */
+    char version[PEER_VERSION_BYTES]; /* of X-Server-Version; "" = absent */
+};
+
+struct peer_ask {
+    const char *url; /* borrowed for the call, as all texts here and `body` */
+    const char *method, *path;
+    const char *content_type; /* NULL: none */
+    const char *fields;       /* more lines; NULL: none */
+    struct slice body;
+    uint64_t more_bytes; /* of the body, to come through peer_dial_send() */
+    uint64_t timeout_ms; /* for all of it; 0: none */
+    uint64_t stall_ms;   /* without a byte either way; 0: none */
+    void *arg;
+    void (*head)(void *arg, const struct peer_head *head); /* NULL: not wanted */
+    void (*data)(void *arg, struct slice bytes);
+    /* The end: err->code ERR_OK, or why there is no whole answer. Another ask() is fine in here. */
+    void (*done)(void *arg, const struct err *err);
+    void (*room)(void *arg); /* what peer_dial_send() took has gone out; NULL: not wanted */
+};
+
+struct peer_dial; /* one request at a time; kept alive between them while the URL is the same */
+struct peer_dial *peer_dial_new(struct peers *peers) MUST_CHECK; /* owned */
+void peer_dial_free(struct peer_dial *dial); /* no callback; also from inside one. NULL is fine */
+void peer_dial_stop(struct peer_dial *dial); /* give up, close; no callback */
+bool peer_dial_busy(const struct peer_dial *dial);
+void peer_dial_ask(struct peer_dial *dial, const struct peer_ask *ask); /* must not be busy */
+bool peer_dial_send(struct peer_dial *dial, struct slice bytes);        /* false: wait for room() */
+
+/* ---- peer_link.c ---- */
+
+struct peer_link;
+
+/* Their GET: what we send goes into its answer. */
+struct peer_writer {
+    struct peer_link *link;
+    enum peer_stream_kind kind;
+    struct exchange *exchange; /* borrowed; NULL: there is no stream */
+    struct peer_stream_state state;
+    struct buf batch;     /* of one peers_send() */
+    uint64_t put_bytes;   /* given to the exchange */
+    uint64_t taken_bytes; /* what the socket had taken when it was last looked at */
+    uint64_t moved_ms;    /* when that number last grew, or nothing waited */
+};
+
+/* Our GET: what they send comes in its answer. */
+struct peer_reader {
+    struct peer_link *link;
+    enum peer_stream_kind kind;
+    struct peer_dial *dial;
+    struct peer_decoder decoder;
+    bool established; /* the answer is 200: `decoder` is alive */
+    unsigned status;  /* of the answer */
+    struct loop_timer *retry;
+    char text[128]; /* the begin of another answer's body */
+    size_t text_size;
+};
+
+struct peer_post { /* a message that waits for, or is on, POST /raft */
+    struct peer_post *next;
+    size_t size;
+    uint8_t bytes[];
+};
+
+struct peer_slot {
+    struct peer_link *link;
+    struct peer_dial *dial;
+    struct peer_post *post; /* owned; NULL: free */
+    unsigned status;
+};
+
+struct peer_sending { /* of a snapshot; peer_snapshot.c */
+    struct host_producer producer;
+    struct peers *peers;
+    struct peer_link *link; /* NULL: gone, wait for done() */
+    struct peers_image *image;
+    struct peer_dial *dial;
+    uint64_t member, index, sent_bytes;
+    unsigned status;
+    bool begun, produced, answered, failed, paused;
+};
+
+struct peer_link {
+    struct peers *peers;
+    struct peer_link *next;
+    uint64_t id;
+    bool remote; /* POST only */
+    char **urls; /* owned */
+    size_t url_count, url_at;
+    struct peer_writer writers[PEER_STREAM_KINDS];
+    struct peer_reader readers[PEER_STREAM_KINDS];
+    struct peer_slot slots[PEER_PIPELINE_MAX];
+    struct peer_post *first_post, *last_post;
+    size_t post_count, post_bytes;
+    struct peer_sending *sending; /* NULL: no snapshot is under way */
+    struct peer_dial *probe;
+    uint64_t probe_at_ms;
+    uint64_t active_since_ms; /* 0: not active */
+    char *said;               /* owned; the trouble told last, so that it is told once */
+};
+
+struct peer_link *peer_link_new(struct peers *peers, const struct peers_member *member,
+                                bool remote) MUST_CHECK;
+void peer_link_free(struct peer_link *link);
+bool peer_link_has_urls(const struct peer_link *link, const struct peers_member *member);
+void peer_link_set_urls(struct peer_link *link, const struct peers_member *member);
+void peer_link_promote(struct peer_link *link); /* a remote becomes a peer: open the streams */
+const char *peer_link_url(const struct peer_link *link);
+void peer_link_next_url(struct peer_link *link); /* the present one did not answer */
+void peer_link_send(struct peer_link *link, const struct raft_message *message);
+void peer_link_flush(struct peer_link *link);                 /* after the last peer_link_send() */
+void peer_link_tick(struct peer_link *link, uint64_t now_ms); /* every PEER_HEARTBEAT_MS */
+void peer_link_attach(struct peer_link *link, enum peer_stream_kind kind,
+                      struct exchange *exchange); /* begun by the caller */
+void peer_link_worked(struct peer_link *link);
+/* Something failed; told once per cause. */
+void peer_link_failed(struct peer_link *link, const char *what, const char *cause);
+void peer_link_unreachable(struct peer_link *link);
+
+/* ---- peer_snapshot.c ---- */
+
+void peer_sending_abandon(struct peer_sending *sending); /* its link goes */
+struct peer_receiving;                                   /* a snapshot that comes */
+void peer_receive_snapshot(struct peers *peers, struct exchange *exchange);
+
+/* ---- peers.c ---- */
+
+struct peers {
+    struct peers_config config; /* its texts are the peers' own */
+    struct loop *loop;
+    char *urls_text;                     /* owned; X-PeerURLs */
+    char *raft_fields;                   /* owned; the headers of raft.md 2.1 */
+    char *cluster_field, *stream_fields; /* owned; of answers */
+    struct peer_link *links;
+    struct peer_link *leaving; /* out of the list; freed when no callback of theirs can run */
+    bool leaving_posted;
+    size_t remote_count;
+    struct peers_call *calls; /* of peers_request() */
+    size_t call_count;
+    struct worker *resolver; /* NULL until needed */
+    struct worker *pool;     /* the same: images to send */
+    struct worker *writer;   /* the same: databases that come */
+    struct loop_timer *tick;
+    struct peer_receiving *receiving;
+    size_t sending_count;
+    bool stopped;
+    uint8_t *scratch; /* PEER_SCRATCH_BYTES: what one read brings */
+};
+#define PEER_SCRATCH_BYTES (64UL * 1024)
+
+struct peer_link *peers_find(const struct peers *peers, uint64_t id); /* NULL: unknown */
+/* Hand a message to raft, when it may be: NULL, or why not. */
+const char *peers_deliver(struct peers *peers, const struct raft_message *message);
+/* Threads, started when they are first needed; without them the process cannot go on. */
+struct worker *peers_worker(worker_fn *fn, unsigned threads) MUST_CHECK;
+/* hexadecimal, 1 to 16 digits */
+bool peers_parse_id(struct slice text, uint64_t *id);
+
+#endif
