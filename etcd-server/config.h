@@ -197,10 +197,4 @@ const struct option_table *config_table(void);
 int config_check(struct config *config, const struct options *options, struct buf *notes,
                  struct err *err) MUST_CHECK;
 
-/*
- * The one place for what a new member cannot be yet: one of several, or one that joins. Call it
- * only when the data directory holds no member; with one these settings are ignored.
- */
-int config_unsupported(const struct config *config, struct err *err) MUST_CHECK;
-
 #endif

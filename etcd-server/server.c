@@ -10,6 +10,7 @@
 #include "common/base/url.h"
 #include "common/tls/tls_auto.h"
 #include "etcd-server/host/force_new.h"
+#include "etcd-server/host/machine_cluster.h"
 #include "etcd-server/host/notify.h"
 #include "etcd-server/server_internal.h"
 
@@ -71,6 +72,25 @@ static int force_new(struct server *server, const struct boot_config *boot, stru
     return 0;
 }
 
+/* A member that joins: who is there, and which ids do they have? */
+static int ask_members(struct server *server, const char *advertised, struct err *err)
+{
+    const struct config *config = server->config;
+    struct bootstrap expected = {0};
+    struct join_config join_config = {.expected = &expected,
+                                      .cert_file = config->peer_cert_file,
+                                      .key_file = config->peer_key_file,
+                                      .ca_file = config->peer_trusted_ca_file,
+                                      .timeout_ms = 1000 + config->election_timeout_ms};
+    int rc = -1;
+
+    if (bootstrap_parse(config->name, config->initial_cluster, config->initial_cluster_token,
+                        advertised, &expected, err) == 0)
+        rc = join_cluster(&join_config, &server->joined, err);
+    bootstrap_free(&expected);
+    return rc;
+}
+
 static int open_files(struct server *server, struct err *err)
 {
     const struct config *config = server->config;
@@ -81,19 +101,25 @@ static int open_files(struct server *server, struct err *err)
                                .initial_cluster = config->initial_cluster,
                                .token = config->initial_cluster_token,
                                .advertised_peer_urls = advertised};
+    struct boot_join joined;
     bool is_new = false;
     int rc = -1;
 
-    if (open_dir(server, err) < 0 || boot_is_new(&server->dir, &is_new, err) < 0 ||
-        (is_new && config_unsupported(config, err) < 0) ||
-        boot_open_log(&boot, &server->boot, err) < 0)
+    boot.joining = strcmp(config->initial_cluster_state, "existing") == 0;
+    if (open_dir(server, err) < 0 || boot_is_new(&server->dir, &is_new, err) < 0)
+        goto out;
+    if (is_new && boot.joining) {
+        if (ask_members(server, advertised, err) < 0)
+            goto out;
+        joined = (struct boot_join){server->joined.member_id, server->joined.cluster_id};
+        boot.join = &joined;
+    }
+    if (boot_open_log(&boot, &server->boot, err) < 0)
         goto out;
     if (!server->boot.created)
         log_info("server has been already initialized", log_str("data-dir", config->data_dir));
     if (server->boot.log.torn_bytes != 0)
         log_warn("repaired the torn end of the log", log_u64("bytes", server->boot.log.torn_bytes));
-    if (!config->force_new_cluster && force_new_check_alone(&server->boot, err) < 0)
-        goto out;
     rc = boot_open_backend(&server->dir, server->boot.snapshot.meta.index, &backend,
                            &server->backend, err);
     if (rc == 0 && config->force_new_cluster)
@@ -185,6 +211,37 @@ static void start_service(struct server *server)
         server->engine, mode, mode == AUTOCOMPACT_PERIODIC ? retention / NS_PER_MS : retention);
 }
 
+/* ---- the other members ---- */
+
+static int start_cluster(struct server *server, struct err *err)
+{
+    const struct config *config = server->config;
+    struct machine_cluster_config cluster = {
+        .loop = server->loop,
+        .host = machine_host(server->machine),
+        .engine = server->engine,
+        .peer_urls = (const char *const *)config->initial_advertise_peer_urls.items,
+        .peer_url_count = config->initial_advertise_peer_urls.count,
+        .version = SERVER_VERSION,
+        .snap_dir = server->dir.snap,
+        .tls = server->peer_dial_tls,
+        .election_timeout_ms = config->election_timeout_ms};
+
+    if (machine_cluster_new(&cluster, &server->cluster, err) < 0)
+        return -1;
+    machine_set_cluster(server->machine, server->cluster);
+    for (size_t i = 0; i < server->joined.member_count; i++) {
+        const struct member *member = &server->joined.members[i];
+        struct peers_member remote = {.id = member->id,
+                                      .peer_urls = (const char *const *)member->peer_urls,
+                                      .peer_url_count = member->peer_url_count};
+
+        if (member->id != engine_member_id(server->engine))
+            peers_add_remote(machine_cluster_peers(server->cluster), &remote);
+    }
+    return 0;
+}
+
 /* ---- doors ---- */
 
 static void open_port(struct server *server, struct http1_door *http1, struct client *client,
@@ -234,6 +291,7 @@ static void start_doors(struct server *server)
         server->gateway = gateway_new(&gateway);
     server->grpc = grpc_new(&grpc);
     server->ops = ops_new(&ops);
+    server->raft_handler = peers_handler(machine_cluster_peers(server->cluster));
     peer = server_peer_env(server);
     client.ops = server->ops;
     server->metrics_client = client_new(&client);
@@ -324,6 +382,29 @@ static int make_context(const struct server *server, struct tls_config *tls, boo
     return rc;
 }
 
+/* What this member shows and trusts when it dials the others (pki.md 2.2). */
+static int start_dial_tls(struct server *server, struct err *err)
+{
+    const struct config *config = server->config;
+    bool own = config->peer_client_cert_file[0] != '\0';
+    struct tls_config dial = {
+        .role = TLS_CLIENT,
+        .cert_file = own ? config->peer_client_cert_file : config->peer_cert_file,
+        .key_file = own ? config->peer_client_key_file : config->peer_key_file,
+        .ca_file = config->peer_trusted_ca_file,
+        .crl_file = config->peer_crl_file,
+        .skip_verify = config->peer_auto_tls && config->peer_cert_file[0] == '\0',
+        .allowed_cns = list_of(&config->peer_cert_allowed_cn),
+        .allowed_hostnames = list_of(&config->peer_cert_allowed_hostname),
+        .cipher_suites = list_of(&config->cipher_suites),
+        .min_version = config->tls_min_version,
+        .max_version = config->tls_max_version};
+
+    if (!wants_tls(&config->listen_peer_urls) && !wants_tls(&config->initial_advertise_peer_urls))
+        return 0;
+    return tls_context_new(&dial, &server->peer_dial_tls, err);
+}
+
 static int start_tls(struct server *server, struct err *err)
 {
     static const char *const both[] = {"h2", "http/1.1"}, *const protocols[] = {"http/1.1"};
@@ -348,6 +429,8 @@ static int start_tls(struct server *server, struct err *err)
          wants_tls(&config->listen_metrics_urls)) &&
         make_context(server, &client, config->auto_tls, "client", &config->listen_client_urls,
                      &server->client_tls, err) < 0)
+        return -1;
+    if (start_dial_tls(server, err) < 0)
         return -1;
     if (wants_tls(&config->listen_peer_urls) &&
         make_context(server, &peer, config->peer_auto_tls, "peer", &config->listen_peer_urls,
@@ -443,8 +526,10 @@ static void on_tick(void *arg)
     engine_tick(server->engine);
     service_tick(server->service);
     autocompact_tick(server->autocompact, now_ms);
-    server->next_tick_ms =
-        MAX(server->next_tick_ms + server->config->heartbeat_interval_ms, now_ms + 1);
+    server->next_tick_ms += server->config->heartbeat_interval_ms;
+    if (server->next_tick_ms <=
+        now_ms) /* late: ticks that were missed are not made up for in a burst */
+        server->next_tick_ms = now_ms + server->config->heartbeat_interval_ms;
     loop_timer_set(server->tick_timer, server->next_tick_ms);
 }
 
@@ -480,6 +565,13 @@ static void on_sigint(void *arg)
     stop(arg, SIGINT);
 }
 
+static bool is_alone(const struct engine *engine)
+{
+    const struct raft_conf_state *conf = raft_conf_state(engine_raft(engine));
+
+    return conf->voter_count == 1 && conf->voters[0] == engine_member_id(engine);
+}
+
 static int run(struct server *server, struct err *err)
 {
     server->tick_timer = loop_timer_new(server->loop, on_tick, server);
@@ -492,8 +584,14 @@ static int run(struct server *server, struct err *err)
     loop_at_turn_end(server->loop, LOOP_PHASE_ENGINE, on_turn_end, server);
     server->next_tick_ms = loop_now_ms() + server->config->heartbeat_interval_ms;
     loop_timer_set(server->tick_timer, server->next_tick_ms);
-    engine_campaign(server->engine);
+    if (is_alone(server->engine))
+        engine_campaign(server->engine); /* nobody else could */
     loop_run(server->loop);
+    if (machine_wants_restart(server->machine)) {
+        log_info("installing the snapshot that the leader sent");
+        server->again = true;
+        return 0;
+    }
     if (server->failure.code != ERR_OK) {
         *err = server->failure;
         return -1;
@@ -523,11 +621,16 @@ static void take_apart(struct server *server)
     server->stopping = true;
     if (server->engine != NULL)
         engine_fail(server->engine); /* whoever waits still gets an answer that nobody reads */
-    net_close(server->net);          /* streams on the pool end */
+    machine_cluster_stop(server->cluster);
+    net_close(server->net); /* streams on the pool end */
     machine_end_threads(server->machine);
     if (server->service != NULL)
         deliver_posts(server);
     net_free(server->net); /* until here the loop had its hooks */
+    if (server->machine != NULL)
+        machine_set_cluster(server->machine, NULL);
+    machine_cluster_free(server->cluster);
+    join_free(&server->joined);
     for (size_t i = 0; i < ARRAY_LEN(server->signals); i++)
         loop_signal_free(server->signals[i]);
     loop_timer_free(server->tick_timer);
@@ -552,12 +655,14 @@ static void take_apart(struct server *server)
     datadir_close(&server->dir);
     tls_context_free(server->client_tls);
     tls_context_free(server->peer_tls);
+    tls_context_free(server->peer_dial_tls);
     loop_free(server->loop);
     free(server->peer_members);
 }
 
-int server_run(const struct config *config, int argc, const char *const *argv, int *signal_number,
-               struct err *err)
+/* One life of the member; *again: it took a snapshot of the leader and begins anew with it. */
+static int live(const struct config *config, int argc, const char *const *argv, int *signal_number,
+                bool *again, struct err *err)
 {
     struct server *server = xalloc(sizeof(*server));
     int rc = -1;
@@ -568,15 +673,29 @@ int server_run(const struct config *config, int argc, const char *const *argv, i
     server->start_unix_s = (int64_t)time(NULL);
     if (start_tls(server, err) < 0 || server_make_jwt(config, &server->jwt, err) < 0 ||
         loop_new(&server->loop, err) < 0 || open_files(server, err) < 0 ||
-        start_engine(server, err) < 0)
+        start_engine(server, err) < 0 || start_cluster(server, err) < 0)
         goto out;
     start_service(server);
     start_doors(server);
     server->net = net_new(server->loop);
     rc = run(server, err);
     *signal_number = server->signal_number;
+    *again = server->again;
 out:
     take_apart(server);
     free(server);
+    return rc;
+}
+
+int server_run(const struct config *config, int argc, const char *const *argv, int *signal_number,
+               struct err *err)
+{
+    bool again;
+    int rc;
+
+    do {
+        again = false;
+        rc = live(config, argc, argv, signal_number, &again, err);
+    } while (rc == 0 && again);
     return rc;
 }

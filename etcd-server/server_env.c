@@ -295,5 +295,6 @@ struct peer_env server_peer_env(struct server *server)
                              .cancel_hash = peer_cancel_hash,
                              .lease = peer_lease,
                              .cancel_lease = peer_cancel_lease,
+                             .raft = &server->raft_handler,
                              .ops = server->ops};
 }

@@ -14,9 +14,11 @@
 #include "etcd-server/doors/peer.h"
 #include "etcd-server/doors/port.h"
 #include "etcd-server/host/boot.h"
+#include "etcd-server/host/join.h"
 #include "etcd-server/host/loop.h"
 #include "etcd-server/host/machine.h"
 #include "etcd-server/host/net.h"
+#include "etcd-server/host/peers.h"
 #include "etcd-server/service/autocompact.h"
 #include "etcd-server/service/jwt.h"
 #include "etcd-server/service/service.h"
@@ -32,6 +34,8 @@ struct server {
     struct backend *backend;
     struct machine *machine;
     struct engine *engine;
+    struct machine_cluster *cluster;
+    struct join joined; /* what the others said, when this member joined */
     struct service *service;
     struct jwt *jwt; /* NULL: simple tokens */
     struct autocompact *autocompact;
@@ -42,11 +46,13 @@ struct server {
     struct ops *ops;
     struct client *client, *http_client, *metrics_client; /* of client, client-http, metrics URLs */
     struct peer_door *peer;
+    struct exchange_handler raft_handler; /* /raft and below */
     struct http1_door client_door, http_door, metrics_door, peer_door;
     struct http2_door *client_http2, *http_http2, *metrics_http2;
     struct port client_port, http_port, metrics_port; /* both framings */
     struct net *net;
     struct tls_context *client_tls, *peer_tls; /* NULL: no certificates */
+    struct tls_context *peer_dial_tls;         /* for dialling peers */
 
     struct loop_timer *tick_timer, *wake_timer;
     struct loop_signal *signals[2];
@@ -55,6 +61,7 @@ struct server {
     int signal_number;
     bool serving; /* client listeners are open */
     bool stopping;
+    bool again;         /* begin anew with what is on disk */
     bool drained;       /* every connection is gone */
     struct err failure; /* why the loop ended, when nobody asked for it */
 

@@ -28,3 +28,8 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 	tests/interop/datadir_interop "$$etcd" $(BIN) && \
 	tests/interop/snapshot_interop.sh "$$etcd" $(BIN)/etcd-snap && \
 	tests/cli/pki_test.sh $(BIN)/etcd-pki "$$etcd/etcd" "$$etcd/etcdctl"
+
+# Three members as processes. With a real etcd also in mixed clusters: make check-cluster ETCD_BIN=...
+.PHONY: check-cluster
+check-cluster: $(BIN)/etcd-server
+	tests/e2e/cluster_test $(BIN) "$(if $(ETCD_BIN),$(ETCD_BIN)/etcd)"

@@ -254,7 +254,9 @@ static int read_root(json_t *json, struct v2store *store, struct err *err)
         return -1;
     if (json_is_string(version))
         store->version = xstrdup(json_string_value(version));
-    store->index = (uint64_t)json_integer_value(json_object_get(json, "CurrentIndex"));
+    json_int_t index = json_integer_value(json_object_get(json, "CurrentIndex"));
+
+    store->index = index > 0 ? (uint64_t)index : 0; /* below 0 is no index: any number will do */
     return 0;
 }
 

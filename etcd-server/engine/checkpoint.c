@@ -86,7 +86,7 @@ static void put_conf_state(struct batch *batch, const struct raft_conf_state *co
 }
 
 /* Everything a snapshot at the applied index needs, taken now. */
-static struct log_write *take_snapshot(struct engine *engine)
+struct log_write *snapshot_take(struct engine *engine)
 {
     struct log_write *request = xalloc(sizeof(*request));
     struct buf text = BUF_INIT(BUF_UNLIMITED);
@@ -123,12 +123,13 @@ static void seal(struct engine *engine)
         put_conf_state(sealed, raft_conf_state(engine->raft));
     }
     if (engine->snapshot_state == SNAPSHOT_WANTED) {
-        engine->snapshot_request = take_snapshot(engine);
+        engine->snapshot_request = snapshot_take(engine);
         engine->snapshot_serial = engine->batch_serial;
         engine->snapshot_state = SNAPSHOT_COMMITTING;
         if (PLANTED(SNAPSHOT_EARLY))
             save_snapshot(engine);
     }
+    cluster_sealed(engine);
     engine->committing = sealed;
     engine->open = batch_new();
     if (PLANTED(INDEX_APART) && batch_op_count(sealed) > 1)
@@ -176,6 +177,7 @@ void engine_committed(struct engine *engine)
     while (engine->commit_waiters.first != NULL &&
            engine->commit_waiters.first->index <= engine->committed_serial)
         waiter_finish(engine, engine->commit_waiters.first, ERR_OK, NULL);
+    cluster_committed(engine);
     if (engine->snapshot_state == SNAPSHOT_COMMITTING &&
         engine->committed_serial >= engine->snapshot_serial)
         save_snapshot(engine);
@@ -214,7 +216,7 @@ void snapshot_turn(struct engine *engine)
         engine->applied_index - engine->snapshot_index > engine->config.snapshot_count)
         engine->snapshot_state = SNAPSHOT_WANTED;
     if (engine->applied_index >= raft_first_index(engine->raft) &&
-        behind >= 2 * SNAPSHOT_CATCHUP_ENTRIES) {
+        behind >= 2 * SNAPSHOT_CATCHUP_ENTRIES && !raft_snapshot_pending(engine->raft)) {
         event.index = engine->applied_index - SNAPSHOT_CATCHUP_ENTRIES;
         must(raft_step(engine->raft, &event) == ERR_OK);
     }
@@ -224,6 +226,11 @@ void engine_snapshot_saved(struct engine *engine, uint64_t index)
 {
     must(engine->log_requests != 0);
     engine->log_requests--;
+    if (engine->installing) { /* that of the leader: state, log and database begin anew */
+        engine_fail(engine);
+        engine->host->ops->restart(engine->host);
+        return;
+    }
     engine->snapshot_state = SNAPSHOT_NONE;
     engine->snapshot_index = index;
     host_note(engine->host, LOG_INFO, "saved snapshot", log_u64("snapshot-index", index));

@@ -168,6 +168,7 @@ void engine_free(struct engine *engine)
     if (engine == NULL)
         return;
     waiters_fail_all(engine, ERR_STOPPED);
+    cluster_drop(engine);
     raft_free(engine->raft);
     watch_hub_free(engine->watches);
     mvcc_free(engine->mvcc);
@@ -216,10 +217,10 @@ uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest
                         enum err_code *refusal)
 {
     Etcdserverpb__RequestHeader header = ETCDSERVERPB__REQUEST_HEADER__INIT;
-    struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .entry_type = RAFT_ENTRY_NORMAL};
     struct waiter *waiter;
     size_t bytes;
     uint64_t id;
+    bool unsent;
 
     *refusal = may_start(engine);
     if (*refusal == ERR_OK && engine_is_full(engine))
@@ -240,20 +241,23 @@ uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest
     must(etcdserverpb__internal_raft_request__pack(request, buf_reserve(&engine->scratch, bytes)) ==
          bytes);
     request->header = request->header == &header ? NULL : request->header;
-    event.data = slice_of(engine->scratch.data, bytes);
-    *refusal = raft_step(engine->raft, &event);
+    *refusal =
+        cluster_propose(engine, RAFT_ENTRY_NORMAL, slice_of(engine->scratch.data, bytes), &unsent);
     if (*refusal != ERR_OK)
         return 0;
     waiter = waiter_new(engine, WAIT_PROPOSAL, id, done, arg);
     waiter->request = request;
     waiter->arena = arena;
+    if (unsent)
+        cluster_keep(engine, waiter, RAFT_ENTRY_NORMAL, slice_of(engine->scratch.data, bytes));
     return waiter->id;
 }
 
 uint64_t engine_propose_change(struct engine *engine, struct raft_conf_change *change,
                                engine_done_fn *done, void *arg, enum err_code *refusal)
 {
-    struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .entry_type = RAFT_ENTRY_CONF_CHANGE};
+    struct waiter *waiter;
+    bool unsent;
 
     *refusal = may_start(engine);
     if (*refusal == ERR_OK && engine_is_full(engine))
@@ -263,11 +267,14 @@ uint64_t engine_propose_change(struct engine *engine, struct raft_conf_change *c
     change->id = engine_next_id(engine);
     buf_reset(&engine->scratch);
     must(raft_conf_change_encode(change, &engine->scratch));
-    event.data = buf_slice(&engine->scratch);
-    *refusal = raft_step(engine->raft, &event);
+    *refusal =
+        cluster_propose(engine, RAFT_ENTRY_CONF_CHANGE, buf_slice(&engine->scratch), &unsent);
     if (*refusal != ERR_OK)
         return 0;
-    return waiter_new(engine, WAIT_PROPOSAL, change->id, done, arg)->id;
+    waiter = waiter_new(engine, WAIT_PROPOSAL, change->id, done, arg);
+    if (unsent)
+        cluster_keep(engine, waiter, RAFT_ENTRY_CONF_CHANGE, buf_slice(&engine->scratch));
+    return waiter->id;
 }
 
 uint64_t engine_read(struct engine *engine, engine_done_fn *done, void *arg, enum err_code *refusal)
@@ -279,7 +286,7 @@ uint64_t engine_read(struct engine *engine, engine_done_fn *done, void *arg, enu
 }
 
 /* One question to raft for all reads that came since the last one. */
-static void ask_read_index(struct engine *engine)
+static void ask_read_index(struct engine *engine, uint64_t now_ms)
 {
     struct waiter *waiter = engine->reads.last;
     struct raft_event event = {.type = RAFT_EVENT_READ, .read_id = engine->next_read_id + 1};
@@ -287,12 +294,22 @@ static void ask_read_index(struct engine *engine)
     if (waiter == NULL || waiter->read_id != 0 || raft_step(engine->raft, &event) != ERR_OK)
         return; /* without a leader they are asked again at the next turn, until their time is up */
     engine->next_read_id++;
-    for (; waiter != NULL && waiter->read_id == 0; waiter = waiter->previous)
+    for (; waiter != NULL && waiter->read_id == 0; waiter = waiter->previous) {
         waiter->read_id = engine->next_read_id;
+        waiter->asked_ms = now_ms;
+    }
 }
 
+/* An index for all reads asked so far; index 0: the leader went away before it confirmed them. */
 static void confirm_reads(struct engine *engine, const struct raft_read *read)
 {
+    if (read->index == 0) {
+        engine->stats.read_indexes_failed++;
+        while (engine->reads.first != NULL && engine->reads.first->index == 0 &&
+               engine->reads.first->read_id != 0 && engine->reads.first->read_id <= read->read_id)
+            waiter_finish(engine, engine->reads.first, ERR_LEADER_CHANGED, NULL);
+        return;
+    }
     for (struct waiter *waiter = engine->reads.first; waiter != NULL; waiter = waiter->next) {
         if (waiter->read_id == 0 || waiter->read_id > read->read_id)
             break;
@@ -349,8 +366,9 @@ static bool raft_round(struct engine *engine)
 
     if (!raft_ready(engine->raft, &effects))
         return false;
-    if (effects.persist_id != 0)
+    if (effects.persist_id != 0 && effects.snapshot == NULL)
         write_log(engine, &effects);
+    cluster_send(engine, &effects);
     for (size_t i = 0; i < effects.read_count; i++)
         confirm_reads(engine, &effects.reads[i]);
     if (effects.leader_changed) {
@@ -387,7 +405,7 @@ void engine_turn(struct engine *engine)
     if (engine->failed)
         return;
     for (int round = 0; round < TURN_ROUNDS_MAX && !engine->failed; round++) {
-        ask_read_index(engine);
+        ask_read_index(engine, now_ms);
         bool moved = raft_round(engine);
         answer_reads(engine);
         if (!moved && (engine->reads.last == NULL || engine->reads.last->read_id != 0))
@@ -395,6 +413,7 @@ void engine_turn(struct engine *engine)
     }
     if (engine->failed)
         return;
+    cluster_turn(engine, now_ms);
     compact_turn(engine, now_ms);
     snapshot_turn(engine);
     checkpoint_turn(engine, now_ms);
@@ -431,7 +450,7 @@ static void publish(struct engine *engine, uint64_t now_ms)
     enum err_code refusal;
     uint64_t id;
 
-    if (raft_role(engine->raft) != RAFT_LEADER || now_ms < engine->publish_after_ms)
+    if (raft_leader(engine->raft) == 0 || now_ms < engine->publish_after_ms)
         return;
     engine->publish_after_ms = now_ms + PUBLISH_RETRY_MS;
     if (!engine->published) {
@@ -448,7 +467,8 @@ static void publish(struct engine *engine, uint64_t now_ms)
                 NULL; /* it dies with this function */
         request.cluster_member_attr_set = NULL;
     }
-    if (member_cluster_version(engine->members)[0] == '\0') {
+    if (raft_role(engine->raft) == RAFT_LEADER &&
+        member_cluster_version(engine->members)[0] == '\0') {
         version.ver = (char *)(uintptr_t)CLUSTER_VERSION; /* as above */
         request.cluster_version_set = &version;
         id = engine_propose(engine, &request, NULL, ignore_result, engine, &refusal);
@@ -466,7 +486,7 @@ void engine_campaign(struct engine *engine)
 {
     struct raft_event event = {.type = RAFT_EVENT_CAMPAIGN};
 
-    must(raft_step(engine->raft, &event) == ERR_OK);
+    cluster_step(engine, &event);
     engine_turn(engine);
     publish(engine, host_now_ms(engine->host));
     engine_turn(engine);
@@ -479,8 +499,9 @@ void engine_tick(struct engine *engine)
 
     if (engine->failed)
         return;
-    must(raft_step(engine->raft, &event) == ERR_OK);
+    cluster_step(engine, &event);
     waiters_expire(engine, now_ms);
+    cluster_tick(engine, now_ms);
     if (!engine->published || member_cluster_version(engine->members)[0] == '\0')
         publish(engine, now_ms);
 }
@@ -491,7 +512,7 @@ void engine_log_written(struct engine *engine, uint64_t persist_id, size_t count
 
     must(engine->log_requests >= count);
     engine->log_requests -= count;
-    must(raft_step(engine->raft, &event) == ERR_OK);
+    cluster_step(engine, &event);
 }
 
 void engine_disk_full(struct engine *engine, bool full)

@@ -69,6 +69,10 @@ void engine_disk_full(struct engine *engine, bool full); /* writes are refused w
 void engine_committed(
     struct engine *engine); /* the batch given to host->commit is in the backend */
 void engine_defragged(struct engine *engine, const struct err *err); /* err->code ERR_OK: done */
+/* A message of another member, decoded and size-checked; borrowed for the call. */
+void engine_message(struct engine *engine, const struct raft_message *message);
+void engine_unreachable(struct engine *engine, uint64_t member);
+void engine_snapshot_sent(struct engine *engine, uint64_t member, uint64_t index, bool ok);
 /* When engine_turn() wants to run again though nothing happens; UINT64_MAX = it does not. */
 uint64_t engine_wake_at(const struct engine *engine);
 /* At the start: do not wait for an election timeout, there is nobody else (raft.md 9.6). */
@@ -105,6 +109,13 @@ uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest
  */
 uint64_t engine_propose_change(struct engine *engine, struct raft_conf_change *change,
                                engine_done_fn *done, void *arg, enum err_code *refusal) MUST_CHECK;
+/*
+ * Hand leadership to `member`; `done` gets ERR_OK when it leads, ERR_TIMEOUT_LEADER_TRANSFER when
+ * that took too long. Refusals: ERR_NOT_LEADER, ERR_BAD_LEADER_TRANSFEREE. Returns as
+ * engine_propose().
+ */
+uint64_t engine_transfer(struct engine *engine, uint64_t member, engine_done_fn *done, void *arg,
+                         enum err_code *refusal) MUST_CHECK;
 /*
  * Wait until everything acknowledged before now is applied here (linearizable read).
  * `done` gets ERR_OK without a response. Returns as engine_propose().

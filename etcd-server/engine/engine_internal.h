@@ -7,7 +7,14 @@
 #include "common/schema/ids.h"
 #include "etcd-server/engine/engine.h"
 
-enum waiter_kind { WAIT_PROPOSAL, WAIT_READ, WAIT_COMMIT, WAIT_DEFRAG, WAIT_COMPACTED };
+enum waiter_kind {
+    WAIT_PROPOSAL,
+    WAIT_READ,
+    WAIT_COMMIT,
+    WAIT_DEFRAG,
+    WAIT_COMPACTED,
+    WAIT_TRANSFER,
+};
 
 /* A call that waits; in one queue and in the map of ids until it is finished or forgotten. */
 struct waiter {
@@ -19,8 +26,13 @@ struct waiter {
     void *arg;
     Etcdserverpb__InternalRaftRequest *request; /* proposals: borrowed from the caller */
     struct arena *arena;                        /* proposals: for the answer */
-    uint64_t read_id;           /* reads: asked of raft under this id; 0 = not yet */
-    uint64_t index;             /* reads: confirmed, wait for this to be applied; 0 = not yet */
+    uint8_t *unsent; /* proposals made while no leader was known: owned; NULL = it is in the log */
+    size_t unsent_bytes;
+    enum raft_entry_type unsent_type;
+    uint64_t asked_ms; /* reads: when they were asked last */
+    uint64_t read_id;  /* reads: asked of raft under this id; 0 = not yet */
+    uint64_t
+        index; /* transfers: to whom; reads: confirmed, wait for this to be applied; 0 = not yet */
     ProtobufCMessage *response; /* physical compactions: the answer to give at the end */
 };
 
@@ -78,6 +90,12 @@ struct engine {
     struct waiter *free_waiters;   /* reused */
     struct request_ids ids;
     uint64_t next_read_id;
+    size_t unsent; /* proposals that wait for a leader */
+    struct waiter_queue transfers;
+    struct outgoing_snapshot *outgoing; /* owned list: they wait for their batch to be committed */
+    bool installing; /* a snapshot of the leader is on its way to disk: begin anew after it */
+    bool removed;    /* this member is out of the cluster: stop soon */
+    uint64_t removed_ms;
     bool published;
     uint64_t publish_after_ms;
 
@@ -96,6 +114,27 @@ void waiter_finish(struct engine *engine, struct waiter *waiter, enum err_code c
                    ProtobufCMessage *response);
 void waiters_expire(struct engine *engine, uint64_t now_ms);
 void waiters_fail_all(struct engine *engine, enum err_code code);
+
+/* cluster.c: the other members */
+struct outgoing_snapshot;
+void cluster_send(struct engine *engine, const struct raft_effects *effects);
+void cluster_sealed(struct engine *engine); /* the open batch was sealed: take what is asked for */
+void cluster_committed(
+    struct engine *engine); /* a batch is in the backend: send what waited for it */
+void cluster_turn(struct engine *engine, uint64_t now_ms);
+void cluster_tick(struct engine *engine, uint64_t now_ms);
+void cluster_drop(struct engine *engine);
+void cluster_members_changed(struct engine *engine, const struct raft_conf_change *change);
+/* Propose, or keep the bytes until a leader is known. ERR_OK: the caller makes the waiter. */
+enum err_code cluster_propose(struct engine *engine, enum raft_entry_type type, struct slice data,
+                              bool *unsent);
+void cluster_keep(struct engine *engine, struct waiter *waiter, enum raft_entry_type type,
+                  struct slice data);
+/* Carry out a step of raft that must not fail; what contradicts the disk stops the member. */
+void cluster_step(struct engine *engine, const struct raft_event *event);
+
+/* checkpoint.c, for cluster.c */
+struct log_write *snapshot_take(struct engine *engine);
 
 /* apply.c */
 void apply_entry(struct engine *engine, const struct raft_entry *entry);

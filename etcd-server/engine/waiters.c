@@ -20,6 +20,8 @@ static struct waiter_queue *queue_of(struct engine *engine, enum waiter_kind kin
         return &engine->defrag_waiters;
     case WAIT_COMPACTED:
         return &engine->compact_waiters;
+    case WAIT_TRANSFER:
+        return &engine->transfers;
     }
     return NULL;
 }
@@ -71,6 +73,10 @@ void waiter_drop(struct engine *engine, struct waiter *waiter)
 {
     unlink(queue_of(engine, waiter->kind), waiter);
     must(idmap_remove(&engine->waiters, waiter->id) == waiter);
+    if (waiter->unsent != NULL) {
+        free(waiter->unsent);
+        engine->unsent--;
+    }
     waiter->next = engine->free_waiters;
     engine->free_waiters = waiter;
 }
@@ -100,12 +106,14 @@ void waiters_expire(struct engine *engine, uint64_t now_ms)
 {
     expire(engine, &engine->proposals, now_ms, ERR_CALL_DEADLINE);
     expire(engine, &engine->reads, now_ms, ERR_TIMEOUT);
+    expire(engine, &engine->transfers, now_ms, ERR_TIMEOUT_LEADER_TRANSFER);
 }
 
 void waiters_fail_all(struct engine *engine, enum err_code code)
 {
-    struct waiter_queue *queues[] = {&engine->proposals, &engine->reads, &engine->commit_waiters,
-                                     &engine->defrag_waiters, &engine->compact_waiters};
+    struct waiter_queue *queues[] = {&engine->proposals,       &engine->reads,
+                                     &engine->commit_waiters,  &engine->defrag_waiters,
+                                     &engine->compact_waiters, &engine->transfers};
 
     for (size_t i = 0; i < ARRAY_LEN(queues); i++)
         while (queues[i]->first != NULL)

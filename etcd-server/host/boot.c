@@ -80,6 +80,12 @@ static int create_log(const struct boot_config *config, const struct wal_config 
     struct wal *wal = NULL;
     int rc = -1;
 
+    if (config->join != NULL) { /* the leader sends the first entries, with the members in them */
+        metadata = (struct wal_metadata){.node_id = config->join->member_id,
+                                         .cluster_id = config->join->cluster_id};
+        rc = wal_create(wal_config, &metadata, &wal, err);
+        goto out;
+    }
     if (parse_cluster(config, &bootstrap, err) < 0)
         goto out;
     metadata = (struct wal_metadata){.node_id = bootstrap.members[bootstrap.self].id,
@@ -172,7 +178,7 @@ int boot_open_log(const struct boot_config *config, struct boot *boot, struct er
     if (open_existing(config, &wal_config, boot, err) < 0)
         return -1;
     if (boot->log.entry_count != 0 || boot->snapshot.meta.index != 0 ||
-        boot->log.hard_state.commit != 0)
+        boot->log.hard_state.commit != 0 || boot->log.hard_state.term != 0 || config->joining)
         return 0;
     if (fill_empty_log(config, boot, err) < 0)
         return -1;
@@ -214,18 +220,50 @@ out:
     return rc;
 }
 
-/* formats.md 7: a snapshot was recorded, but the crash came before its database got its name. */
-static int take_received(struct datadir *dir, uint64_t snapshot_index, struct err *err)
+static int db_index(const struct datadir *dir, enum datadir_db kind,
+                    const struct backend_options *options, uint64_t *index, struct err *err)
+{
+    struct backend *backend = NULL;
+    int rc;
+
+    *index = 0;
+    if (kind == DATADIR_DB_BOLT)
+        return bolt_index(dir->db, index, err);
+    if (kind != DATADIR_DB_LMDB)
+        return 0;
+    rc = backend_open_lmdb(dir->db, options, &backend, err);
+    if (rc == 0)
+        rc = boot_consistent_index(backend, index, err);
+    backend_close(backend);
+    return rc;
+}
+
+/*
+ * formats.md 7: a snapshot of a leader was recorded, but its database has not got its name yet. It
+ * is what the snapshot stands for: an older database makes way for it.
+ */
+static int take_received(struct datadir *dir, uint64_t snapshot_index,
+                         const struct backend_options *options, enum datadir_db *kind, bool *taken,
+                         struct err *err)
 {
     char *received = datadir_received_db(dir, snapshot_index);
     uint64_t index = 0;
-    int rc = bolt_index(dir->db, &index, err);
+    int rc = 0;
 
-    if (rc == 0 && index < snapshot_index && dir->fs->ops->exists(dir->fs, received)) {
-        rc = dir->fs->ops->rename(dir->fs, received, dir->db, err);
-        if (rc == 0)
-            rc = datadir_relock(dir, err);
-    }
+    if (snapshot_index == 0 || !dir->fs->ops->exists(dir->fs, received))
+        goto out;
+    rc = db_index(dir, *kind, options, &index, err);
+    if (rc < 0 || index >= snapshot_index)
+        goto out;
+    rc = dir->fs->ops->rename(dir->fs, received, dir->db, err);
+    if (rc == 0)
+        rc = dir->fs->ops->sync_dir(dir->fs, dir->snap, err);
+    if (rc == 0)
+        rc = datadir_relock(dir, err);
+    if (rc == 0)
+        rc = datadir_db_kind(dir->fs, dir->db, kind, err);
+    *taken = true;
+out:
     free(received);
     return rc;
 }
@@ -248,7 +286,8 @@ static int keep_original(const char *db, char **kept, struct err *err)
     return -1;
 }
 
-static int import(struct datadir *dir, const struct backend_options *options, struct err *err)
+static int import(struct datadir *dir, const struct backend_options *options, bool keep,
+                  struct err *err)
 {
     char *temporary = xasprintf("%s.tmp.import", dir->db), *lock = xasprintf("%s-lock", temporary);
     struct backend *backend = NULL;
@@ -262,7 +301,7 @@ static int import(struct datadir *dir, const struct backend_options *options, st
     rc = backend_import_bolt(backend, dir->db, err);
     backend_close(backend);
     (void)unlink(lock); /* LMDB's lock file of the temporary name, if there is one */
-    if (rc == 0)
+    if (rc == 0 && keep)
         rc = keep_original(dir->db, &kept, err);
     if (rc == 0)
         rc = dir->fs->ops->rename(dir->fs, temporary, dir->db, err);
@@ -271,7 +310,7 @@ static int import(struct datadir *dir, const struct backend_options *options, st
     if (rc == 0)
         rc = datadir_relock(dir, err);
     if (rc == 0)
-        log_info("imported the database; the original was kept", log_str("original", kept));
+        log_info("imported the database", log_str("original-kept-as", kept));
 out:
     free(kept);
     free(temporary);
@@ -284,12 +323,14 @@ int boot_open_backend(struct datadir *dir, uint64_t snapshot_index,
                       struct err *err)
 {
     enum datadir_db kind;
+    bool taken = false;
 
-    if (datadir_db_kind(dir->fs, dir->db, &kind, err) < 0)
+    if (datadir_db_kind(dir->fs, dir->db, &kind, err) < 0 ||
+        take_received(dir, snapshot_index, options, &kind, &taken, err) < 0)
         return -1;
     switch (kind) {
     case DATADIR_DB_BOLT:
-        if (take_received(dir, snapshot_index, err) < 0 || import(dir, options, err) < 0)
+        if (import(dir, options, !taken, err) < 0)
             return -1;
         break;
     case DATADIR_DB_UNKNOWN:

@@ -19,6 +19,13 @@ struct boot_config {
     uint64_t wal_segment_bytes; /* 0 = WAL_SEGMENT_BYTES */
     /* a new member only; a directory that has a log ignores them */
     const char *name, *initial_cluster, *token, *advertised_peer_urls;
+    bool joining; /* --initial-cluster-state existing: a log without entries waits for the leader */
+    const struct boot_join *join; /* NULL: it is one of the first members */
+};
+
+/* A new member that joins a cluster: what that says (join.h). */
+struct boot_join {
+    uint64_t member_id, cluster_id;
 };
 
 struct boot {
@@ -37,9 +44,8 @@ int boot_open_log(const struct boot_config *config, struct boot *boot, struct er
 void boot_free(struct boot *boot); /* zeroed is fine */
 
 /*
- * Open DATA/member/snap/db as LMDB, after importing it when it is bbolt. `snapshot_index`: the
- * database must be at least that new; an older bbolt one is replaced by INDEX.snap.db when that is
- * there.
+ * Open DATA/member/snap/db as LMDB, after importing it when it is bbolt. A database older than
+ * `snapshot_index` is replaced by INDEX.snap.db, what a leader sent, when that is there.
  */
 int boot_open_backend(struct datadir *dir, uint64_t snapshot_index,
                       const struct backend_options *options, struct backend **backend,

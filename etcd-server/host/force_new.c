@@ -34,25 +34,6 @@ static int conf_at(const struct boot *boot, uint64_t commit, struct raft_conf_st
     return 0;
 }
 
-int force_new_check_alone(const struct boot *boot, struct err *err)
-{
-    struct raft_conf_state conf;
-
-    if (conf_at(boot, boot->log.hard_state.commit, &conf, err) < 0)
-        return -1;
-    if (conf.voter_count == 0 ||
-        (conf.voter_count == 1 && conf.voters[0] == boot->log.metadata.node_id))
-        return 0;
-    err_set(err, ERR_USAGE,
-            "this data directory belongs to a cluster of %zu voting members, and this version "
-            "serves one; "
-            "start with --force-new-cluster to keep the data and forget the other members, or "
-            "restore a "
-            "snapshot into a new data directory",
-            conf.voter_count);
-    return -1;
-}
-
 struct changes {
     struct raft_entry entries[CHANGES_MAX];
     struct buf data[CHANGES_MAX];

@@ -10,12 +10,6 @@
 #include "etcd-server/host/boot.h"
 
 /*
- * Refuse a directory whose committed configuration has other voters: nobody here carries their
- * votes. Called before anything of the directory is changed. ERR_USAGE says what to do instead.
- */
-int force_new_check_alone(const struct boot *boot, struct err *err) MUST_CHECK;
-
-/*
  * Rewrite the end of the open log of `boot`, durably; `boot` then holds what the log says now.
  *
  * consistent_index  of the backend: at least that much is committed

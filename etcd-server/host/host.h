@@ -72,6 +72,24 @@ struct host_ops {
     void (*commit)(struct host *host, struct batch *batch);
     /* Rewrite the backend's file between two commits. Comes back in engine_defragged(). */
     void (*defrag)(struct host *host);
+    /*
+     * Messages to other members: borrowed for the call; one that is lost is reported by
+     * engine_unreachable(). NULL: there are no other members here.
+     */
+    void (*send)(struct host *host, const struct raft_message *messages, size_t count);
+    void (*members_changed)(struct host *host); /* links follow the membership; may be NULL */
+    /*
+     * Stream a snapshot to message->to: `message` is complete, its data included; `read` is taken
+     * and holds at least what the message stands for. Ends with engine_snapshot_sent(). May be
+     * NULL.
+     */
+    void (*send_snapshot)(struct host *host, const struct raft_message *message,
+                          struct backend_read *read);
+    /* For how long a link to `member` has been up, in ms; 0 = it is not. May be NULL. */
+    uint64_t (*connected_ms)(struct host *host, uint64_t member);
+    /* A snapshot of another member was made durable: begin anew with what is on disk. May be NULL.
+     */
+    void (*restart)(struct host *host);
     void (*run_job)(struct host *host, struct host_job *job);
     void (*produce)(struct host *host, struct host_producer *producer);
     void (*produce_resume)(struct host *host, struct host_producer *producer);

@@ -2,6 +2,7 @@
  */
 #include "etcd-server/host/machine.h"
 #include "etcd-server/engine/engine.h"
+#include "etcd-server/host/machine_cluster.h"
 #include "etcd-server/host/producer.h"
 #include "etcd-server/host/worker.h"
 
@@ -22,7 +23,9 @@ struct machine {
     struct machine_config config;
     struct engine *engine;
     struct worker *log_thread, *commit_thread, *pool;
+    struct machine_cluster *cluster; /* NULL: not there yet, or not any more */
     bool failed;
+    bool restart;
 };
 
 enum message_type {
@@ -325,7 +328,54 @@ static void note(struct host *host, enum log_level level, const char *message,
         log_write(level, "etcd-server/engine", 0, message, fields);
 }
 
+static void send(struct host *host, const struct raft_message *messages, size_t count)
+{
+    struct machine *machine = machine_of(host);
+
+    if (machine->cluster != NULL)
+        machine_cluster_send(machine->cluster, messages, count);
+}
+
+static void members_changed(struct host *host)
+{
+    struct machine *machine = machine_of(host);
+
+    if (machine->cluster != NULL)
+        machine_cluster_members_changed(machine->cluster);
+}
+
+static void send_snapshot(struct host *host, const struct raft_message *message,
+                          struct backend_read *read)
+{
+    struct machine *machine = machine_of(host);
+
+    if (machine->cluster != NULL)
+        machine_cluster_send_snapshot(machine->cluster, message, read);
+    else
+        backend_read_end(read); /* the member is being stopped */
+}
+
+static uint64_t connected_ms(struct host *host, uint64_t member)
+{
+    struct machine *machine = machine_of(host);
+
+    return machine->cluster != NULL ? machine_cluster_connected_ms(machine->cluster, member) : 0;
+}
+
+static void restart(struct host *host)
+{
+    struct machine *machine = machine_of(host);
+
+    machine->restart = true;
+    loop_stop(machine->config.loop);
+}
+
 static const struct host_ops ops = {
+    .send = send,
+    .members_changed = members_changed,
+    .send_snapshot = send_snapshot,
+    .connected_ms = connected_ms,
+    .restart = restart,
     .now_ms = now_ms,
     .unix_ms = unix_ms,
     .random = random_number,
@@ -384,6 +434,16 @@ struct host *machine_host(struct machine *machine)
 void machine_set_engine(struct machine *machine, struct engine *engine)
 {
     machine->engine = engine;
+}
+
+void machine_set_cluster(struct machine *machine, struct machine_cluster *cluster)
+{
+    machine->cluster = cluster;
+}
+
+bool machine_wants_restart(const struct machine *machine)
+{
+    return machine->restart;
 }
 
 bool machine_failed(const struct machine *machine)

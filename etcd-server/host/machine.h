@@ -40,6 +40,10 @@ void machine_free(struct machine *machine);
 
 struct host *machine_host(struct machine *machine);
 void machine_set_engine(struct machine *machine, struct engine *engine); /* before the loop runs */
+struct machine_cluster;
+/* The other members; NULL takes them away again. Borrowed. */
+void machine_set_cluster(struct machine *machine, struct machine_cluster *cluster);
+bool machine_wants_restart(const struct machine *machine); /* a snapshot of the leader is on disk */
 bool machine_failed(const struct machine *machine); /* it stopped the loop because of a failure */
 
 #endif

@@ -208,6 +208,69 @@ static bool url_taken(const struct member_store *members, const struct member *b
     return false;
 }
 
+/* ---- strict reconfiguration (raft.md 9.6): a change must not cost the quorum ---- */
+
+#define CONNECTED_MIN_MS 5000 /* a link that young may be gone again */
+
+static bool is_connected(struct service *service, uint64_t member)
+{
+    struct host *host = engine_host(service->engine);
+
+    if (member == engine_member_id(service->engine))
+        return true;
+    return host->ops->connected_ms != NULL &&
+           host->ops->connected_ms(host, member) >= CONNECTED_MIN_MS;
+}
+
+struct head_count {
+    size_t voters, started, connected;
+};
+
+/* The voters without `except`; started means: has published its name. */
+static struct head_count count_voters(struct service *service, uint64_t except)
+{
+    const struct member_store *members = engine_members(service->engine);
+    struct head_count count = {0};
+
+    for (size_t i = 0; i < member_count(members); i++) {
+        const struct member *member = member_at(members, i);
+
+        if (member->learner || member->id == except)
+            continue;
+        count.voters++;
+        count.started += member->name[0] != '\0';
+        count.connected += is_connected(service, member->id);
+    }
+    return count;
+}
+
+static enum err_code may_add_voter(struct service *service)
+{
+    struct head_count count = count_voters(service, 0);
+    size_t quorum = (count.voters + 1) / 2 + 1; /* of the larger cluster */
+
+    if (!service->config.strict_reconfig_check)
+        return ERR_OK;
+    if (count.started < quorum && !(count.voters == 1 && count.started == 1))
+        return ERR_MEMBER_NOT_ENOUGH_STARTED;
+    return count.connected < count.voters ? ERR_UNHEALTHY : ERR_OK;
+}
+
+static enum err_code may_remove_voter(struct service *service, const struct member *member)
+{
+    struct head_count rest = count_voters(service, member->id);
+
+    if (rest.voters == 0)
+        return ERR_MEMBER_NOT_ENOUGH_STARTED; /* the last voter */
+    if (!service->config.strict_reconfig_check)
+        return ERR_OK;
+    if (rest.started < rest.voters / 2 + 1)
+        return ERR_MEMBER_NOT_ENOUGH_STARTED;
+    if (is_connected(service, member->id) && rest.connected < rest.voters / 2 + 1)
+        return ERR_UNHEALTHY;
+    return ERR_OK;
+}
+
 void cluster_member_add(struct service *service, struct call *call)
 {
     const Etcdserverpb__MemberAddRequest *request =
@@ -218,16 +281,16 @@ void cluster_member_add(struct service *service, struct call *call)
 
     member_init(&member, 0);
     code = take_urls(&member, request->peerurls, request->n_peerurls);
+    if (code == ERR_OK && !request->islearner)
+        code = may_add_voter(service);
     if (code == ERR_OK && url_taken(engine_members(service->engine), &member))
         code = ERR_PEER_URL_EXIST;
-    if (code == ERR_OK && !request->islearner)
-        code = ERR_UNIMPLEMENTED; /* a second voter would take the quorum away from this member: it
-                                     talks to no peer yet */
     if (code == ERR_OK) {
         member.id = ids_member((const char *const *)member.peer_urls, member.peer_url_count, "",
                                (int64_t)(host->ops->unix_ms(host) / 1000));
         member.learner = request->islearner;
-        propose(service, call, RAFT_CONF_ADD_LEARNER, &member, false);
+        propose(service, call, request->islearner ? RAFT_CONF_ADD_LEARNER : RAFT_CONF_ADD_NODE,
+                &member, false);
     } else {
         call_refuse(call, code);
     }
@@ -239,15 +302,14 @@ void cluster_member_remove(struct service *service, struct call *call)
     const Etcdserverpb__MemberRemoveRequest *request =
         (const Etcdserverpb__MemberRemoveRequest *)(const void *)call->request;
     const struct member *member = member_find(engine_members(service->engine), request->id);
+    enum err_code code = member == NULL ? ERR_MEMBER_NOT_FOUND : ERR_OK;
 
-    if (member == NULL)
-        call_refuse(call, ERR_MEMBER_NOT_FOUND);
-    else if (!member->learner && service->config.strict_reconfig_check)
-        call_refuse(call, ERR_MEMBER_NOT_ENOUGH_STARTED); /* the last voter */
-    else if (!member->learner)
-        call_refuse(call, ERR_UNHEALTHY);
-    else
+    if (code == ERR_OK && !member->learner)
+        code = may_remove_voter(service, member);
+    if (code == ERR_OK)
         propose(service, call, RAFT_CONF_REMOVE_NODE, member, false);
+    else
+        call_refuse(call, code);
 }
 
 void cluster_member_update(struct service *service, struct call *call)
@@ -276,13 +338,23 @@ void cluster_member_promote(struct service *service, struct call *call)
     const Etcdserverpb__MemberPromoteRequest *request =
         (const Etcdserverpb__MemberPromoteRequest *)(const void *)call->request;
     const struct member *member = member_find(engine_members(service->engine), request->id);
+    const struct raft *raft = engine_raft(service->engine);
+    struct raft_peer learner = {0};
+    enum err_code code = ERR_OK;
 
     if (member == NULL)
-        call_refuse(call, ERR_MEMBER_NOT_FOUND);
+        code = ERR_MEMBER_NOT_FOUND;
     else if (!member->learner)
-        call_refuse(call, ERR_MEMBER_NOT_LEARNER);
+        code = ERR_MEMBER_NOT_LEARNER;
+    else if (raft_role(raft) != RAFT_LEADER)
+        code = ERR_NOT_LEADER; /* only the leader knows how far the learner is */
+    else if (!raft_peer(raft, request->id, &learner) ||
+             learner.match * 10 < raft_last_index(raft) * 9)
+        code = ERR_LEARNER_NOT_READY; /* below 90 % of the leader's log (raft.md 9.6) */
     else
-        call_refuse(
-            call,
-            ERR_LEARNER_NOT_READY); /* nothing was ever sent to it: it holds nothing of the log */
+        code = may_add_voter(service);
+    if (code == ERR_OK)
+        propose(service, call, RAFT_CONF_ADD_NODE, member, true);
+    else
+        call_refuse(call, code);
 }

@@ -288,19 +288,42 @@ bool maintenance_turn(struct service *service)
 
 /* ---- MoveLeader, Downgrade ---- */
 
+static void leader_moved(void *arg, const struct engine_result *result)
+{
+    struct engine_wait *wait = arg;
+    Etcdserverpb__MoveLeaderResponse response =
+        ETCDSERVERPB__MOVE_LEADER_RESPONSE__INIT; /* no header (api.md 5) */
+    struct call *call = wait->call;
+
+    call->cancel = NULL;
+    if (result->code != ERR_OK)
+        call_refuse(call, result->code);
+    else
+        call->ops->reply(call, &response.base);
+}
+
 void maintenance_move_leader(struct service *service, struct call *call)
 {
     const Etcdserverpb__MoveLeaderRequest *request =
         (const Etcdserverpb__MoveLeaderRequest *)(const void *)call->request;
-    Etcdserverpb__MoveLeaderResponse response =
-        ETCDSERVERPB__MOVE_LEADER_RESPONSE__INIT; /* no header (api.md 5) */
+    const struct member *target = member_find(engine_members(service->engine), request->targetid);
+    struct engine_wait *wait;
+    enum err_code refusal = ERR_OK;
 
     if (raft_role(engine_raft(service->engine)) != RAFT_LEADER)
-        call_refuse(call, ERR_NOT_LEADER);
-    else if (request->targetid != engine_member_id(service->engine))
-        call_refuse(call, ERR_BAD_LEADER_TRANSFEREE); /* nobody else votes here */
-    else
-        call->ops->reply(call, &response.base);
+        refusal = ERR_NOT_LEADER;
+    else if (target == NULL || target->learner)
+        refusal = ERR_BAD_LEADER_TRANSFEREE;
+    if (refusal != ERR_OK) {
+        call_refuse(call, refusal);
+        return;
+    }
+    wait = wait_new(service, call);
+    if (wait == NULL)
+        return;
+    wait->id = engine_transfer(service->engine, request->targetid, leader_moved, wait, &refusal);
+    if (wait->id == 0)
+        call_refuse(call, refusal);
 }
 
 /* "x.y" or "x.y.z" -> x and y. */

@@ -96,7 +96,6 @@ static void defaults(void **state)
     assert_int_equal(config->compaction, COMPACTION_OFF);
     assert_true(config->pre_vote && config->strict_reconfig_check && config->enable_grpc_gateway);
     assert_non_null(strstr(buf_text(&loaded.notes), "'data-dir' was empty; using default.etcd"));
-    assert_int_equal(config_unsupported(config, &loaded.err), 0);
     unload(&loaded);
 }
 
@@ -250,7 +249,6 @@ static void worked_out(void **state)
     assert_int_equal(loaded.config.level, LOG_WARN);
     assert_int_equal(loaded.config.format, LOG_CONSOLE);
     assert_int_equal(loaded.config.bcrypt_cost, 10);
-    assert_int_equal(config_unsupported(&loaded.config, &loaded.err), 0);
     unload(&loaded);
     load(&loaded,
          "--auto-compaction-mode=revision --auto-compaction-retention=1000 "
@@ -264,11 +262,8 @@ static void worked_out(void **state)
     unload(&loaded);
     load(&loaded, "--name=a --initial-cluster=a=http://x:1,b=http://y:1", NULL);
     assert_int_equal(loaded.rc, 0);
-    assert_int_equal(config_unsupported(&loaded.config, &loaded.err), -1);
-    assert_non_null(strstr(loaded.err.text, "several members"));
     unload(&loaded);
     load(&loaded, "--initial-cluster-state=existing", NULL);
-    assert_int_equal(config_unsupported(&loaded.config, &loaded.err), -1);
     unload(&loaded);
     load(&loaded,
          "--listen-client-urls=https://127.0.0.1:237 --advertise-client-urls=https://h:2379 "

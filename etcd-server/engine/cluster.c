@@ -1,0 +1,275 @@
+/*
+ * cluster.c - what the engine does because there are other members: messages, proposals that wait
+ * for a leader, snapshots to and from others, leadership transfer, its own removal.
+ *
+ * A snapshot to a member: asked for -> taken when the open batch is sealed (index, configuration,
+ * members)
+ * -> sent when that batch is in the backend, with a read of its own.
+ * A snapshot from the leader: .snap file and log record made durable -> the host begins anew from
+ * disk.
+ */
+#include "common/base/base.h"
+#include "etcd-server/engine/engine_internal.h"
+
+#define READ_RESEND_MS 500   /* raft.md 8.8: a read index question may be lost */
+#define REMOVED_STOP_MS 1000 /* raft.md 9.2: the news still goes out */
+
+struct outgoing_snapshot {
+    struct outgoing_snapshot *next;
+    uint64_t member;
+    uint64_t serial;         /* of the batch that must be in the backend; 0 = not taken yet */
+    struct log_write *taken; /* owned: its snapshot, as for a file */
+};
+
+void cluster_step(struct engine *engine, const struct raft_event *event)
+{
+    enum err_code code = raft_step(engine->raft, event);
+    struct err err = ERR_INIT;
+
+    if (code != ERR_DAMAGED)
+        return; /* other refusals of a message changed nothing: it is lost, as messages may be */
+    err_set(&err, ERR_DAMAGED,
+            "the log of this member contradicts its leader's below the commit index: one of them "
+            "lost what it had "
+            "promised; restore a snapshot, or remove this member and add it again");
+    engine_fail(engine);
+    engine->host->ops->stop(engine->host, &err);
+}
+
+void engine_message(struct engine *engine, const struct raft_message *message)
+{
+    struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = message};
+
+    if (!engine->failed)
+        cluster_step(engine, &event);
+}
+
+void engine_unreachable(struct engine *engine, uint64_t member)
+{
+    struct raft_event event = {.type = RAFT_EVENT_UNREACHABLE, .member = member};
+
+    if (!engine->failed)
+        cluster_step(engine, &event);
+}
+
+void engine_snapshot_sent(struct engine *engine, uint64_t member, uint64_t index, bool ok)
+{
+    struct raft_event event = {
+        .type = RAFT_EVENT_SNAPSHOT_SENT, .member = member, .index = index, .ok = ok};
+
+    if (!engine->failed)
+        cluster_step(engine, &event);
+}
+
+/* ---- proposals without a leader ---- */
+
+enum err_code cluster_propose(struct engine *engine, enum raft_entry_type type, struct slice data,
+                              bool *unsent)
+{
+    struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .entry_type = type, .data = data};
+    enum err_code code = raft_step(engine->raft, &event);
+
+    *unsent = code == ERR_NO_LEADER || code == ERR_LEADER_CHANGED;
+    return *unsent ? ERR_OK : code;
+}
+
+void cluster_keep(struct engine *engine, struct waiter *waiter, enum raft_entry_type type,
+                  struct slice data)
+{
+    waiter->unsent = xalloc(MAX(data.size, 1));
+    memcpy(waiter->unsent, data.data, data.size);
+    waiter->unsent_bytes = data.size;
+    waiter->unsent_type = type;
+    engine->unsent++;
+}
+
+static void send_kept(struct engine *engine)
+{
+    for (struct waiter *waiter = engine->proposals.first; waiter != NULL && engine->unsent != 0;
+         waiter = waiter->next) {
+        struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .entry_type = waiter->unsent_type};
+
+        if (waiter->unsent == NULL)
+            continue;
+        event.data = slice_of(waiter->unsent, waiter->unsent_bytes);
+        if (raft_step(engine->raft, &event) != ERR_OK)
+            return; /* still nobody to give it to */
+        free(waiter->unsent);
+        waiter->unsent = NULL;
+        engine->unsent--;
+    }
+}
+
+/* ---- messages and snapshots of raft ---- */
+
+static void want_snapshot(struct engine *engine, uint64_t member)
+{
+    struct outgoing_snapshot *outgoing = xalloc(sizeof(*outgoing));
+
+    outgoing->next = engine->outgoing;
+    outgoing->member = member;
+    engine->outgoing = outgoing;
+    engine->commit_wanted = true;
+}
+
+/* What the leader sent instead of entries: make it durable; engine_log_written() then ends this
+ * engine. */
+static void save_received(struct engine *engine, const struct raft_effects *effects)
+{
+    struct log_write *request = xalloc(sizeof(*request));
+
+    request->persist_id = effects->persist_id;
+    request->snapshot = xalloc(sizeof(*request->snapshot));
+    *request->snapshot = *effects->snapshot;
+    request->bytes = effects->snapshot->data.size;
+    request->memory = xalloc(MAX(request->bytes, 1));
+    memcpy(request->memory, effects->snapshot->data.data, request->bytes);
+    request->snapshot->data = slice_of(request->memory, request->bytes);
+    request->has_state = true;
+    request->state = effects->hard_state;
+    request->must_sync = true;
+    engine->installing = true;
+    engine->log_requests++;
+    engine->host->ops->log_write(engine->host, request);
+}
+
+void cluster_send(struct engine *engine, const struct raft_effects *effects)
+{
+    if (effects->snapshot != NULL)
+        save_received(engine, effects);
+    if (effects->message_count != 0 && engine->host->ops->send != NULL)
+        engine->host->ops->send(engine->host, effects->messages, effects->message_count);
+    for (size_t i = 0; i < effects->snapshot_member_count; i++)
+        want_snapshot(engine, effects->snapshot_members[i]);
+}
+
+void cluster_sealed(struct engine *engine)
+{
+    for (struct outgoing_snapshot *outgoing = engine->outgoing; outgoing != NULL;
+         outgoing = outgoing->next) {
+        if (outgoing->serial != 0)
+            continue;
+        outgoing->serial = engine->batch_serial;
+        outgoing->taken = snapshot_take(engine);
+    }
+}
+
+static void send_outgoing(struct engine *engine, const struct outgoing_snapshot *outgoing)
+{
+    struct raft_message message = raft_snapshot_message(engine->raft, outgoing->member);
+    struct backend_read *read = NULL;
+    struct err err = ERR_INIT;
+
+    message.snapshot = outgoing->taken->snapshot;
+    if (engine->host->ops->send_snapshot == NULL ||
+        backend_read_begin(engine->backend, &read, &err) < 0) {
+        engine_snapshot_sent(engine, outgoing->member, message.snapshot->meta.index, false);
+        return;
+    }
+    host_note(engine->host, LOG_INFO, "sending a snapshot", log_hex("to", outgoing->member),
+              log_u64("snapshot-index", message.snapshot->meta.index));
+    engine->host->ops->send_snapshot(engine->host, &message, read);
+}
+
+void cluster_committed(struct engine *engine)
+{
+    for (struct outgoing_snapshot **at = &engine->outgoing; *at != NULL;) {
+        struct outgoing_snapshot *outgoing = *at;
+
+        if (outgoing->serial == 0 || outgoing->serial > engine->committed_serial) {
+            at = &outgoing->next;
+            continue;
+        }
+        *at = outgoing->next;
+        send_outgoing(engine, outgoing);
+        log_write_free(outgoing->taken);
+        free(outgoing);
+    }
+}
+
+void cluster_drop(struct engine *engine)
+{
+    while (engine->outgoing != NULL) {
+        struct outgoing_snapshot *outgoing = engine->outgoing;
+
+        engine->outgoing = outgoing->next;
+        log_write_free(outgoing->taken);
+        free(outgoing);
+    }
+}
+
+/* ---- membership ---- */
+
+void cluster_members_changed(struct engine *engine, const struct raft_conf_change *change)
+{
+    if (engine->host->ops->members_changed != NULL)
+        engine->host->ops->members_changed(engine->host);
+    if (change->type != RAFT_CONF_REMOVE_NODE || change->node_id != engine->config.member_id ||
+        engine->removed)
+        return;
+    engine->removed = true;
+    engine->removed_ms = host_now_ms(engine->host);
+}
+
+static void stop_when_removed(struct engine *engine, uint64_t now_ms)
+{
+    struct err err = ERR_INIT;
+
+    if (!engine->removed || now_ms - engine->removed_ms < REMOVED_STOP_MS)
+        return;
+    err_set(&err, ERR_USAGE,
+            "this member has been permanently removed from the cluster; its data directory is of "
+            "no more use: to come "
+            "back, remove it and add a new member");
+    engine_fail(engine);
+    engine->host->ops->stop(engine->host, &err);
+}
+
+/* ---- leadership ---- */
+
+uint64_t engine_transfer(struct engine *engine, uint64_t member, engine_done_fn *done, void *arg,
+                         enum err_code *refusal)
+{
+    struct raft_event event = {.type = RAFT_EVENT_TRANSFER, .member = member};
+    struct waiter *waiter;
+
+    *refusal = engine->failed ? ERR_STOPPED : ERR_OK;
+    if (*refusal == ERR_OK && raft_role(engine->raft) != RAFT_LEADER)
+        *refusal = ERR_NOT_LEADER;
+    if (*refusal == ERR_OK)
+        *refusal = raft_step(engine->raft, &event);
+    if (*refusal != ERR_OK)
+        return 0;
+    waiter = waiter_new(engine, WAIT_TRANSFER, engine_next_id(engine), done, arg);
+    waiter->index = member;
+    return waiter->id;
+}
+
+static void finish_transfers(struct engine *engine)
+{
+    uint64_t leader = raft_leader(engine->raft);
+
+    while (engine->transfers.first != NULL && leader == engine->transfers.first->index)
+        waiter_finish(engine, engine->transfers.first, ERR_OK, NULL);
+}
+
+void cluster_turn(struct engine *engine, uint64_t now_ms)
+{
+    if (engine->unsent != 0 && raft_leader(engine->raft) != 0)
+        send_kept(engine);
+    if (engine->transfers.first != NULL)
+        finish_transfers(engine);
+    stop_when_removed(engine, now_ms);
+}
+
+/* Questions for a read index whose answer did not come are asked again. */
+void cluster_tick(struct engine *engine, uint64_t now_ms)
+{
+    for (struct waiter *waiter = engine->reads.last; waiter != NULL; waiter = waiter->previous) {
+        if (waiter->index != 0)
+            break;
+        if (waiter->read_id != 0 && now_ms - waiter->asked_ms < READ_RESEND_MS)
+            return; /* the newest question is young: it answers for the older ones, too */
+        waiter->read_id = 0;
+    }
+}

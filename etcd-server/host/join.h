@@ -1,0 +1,34 @@
+/*
+ * join.h (edge) - what a member that joins asks of the others before it has a log (raft.md 10):
+ * GET /members of their peer URLs, checked against its own --initial-cluster. Blocks; at start
+ * only.
+ */
+#ifndef ETCD_SERVER_HOST_JOIN_H
+#define ETCD_SERVER_HOST_JOIN_H
+
+#include "common/base/limits.h"
+#include "common/schema/bootstrap.h"
+
+struct join_config {
+    const struct bootstrap
+        *expected; /* from --initial-cluster: who should be there, and who we are */
+    /* for https peers; "" = none */
+    const char *cert_file, *key_file, *ca_file;
+    uint64_t timeout_ms; /* of each question */
+};
+
+struct join {
+    uint64_t member_id, cluster_id; /* ours, as the cluster knows them */
+    struct member *members;         /* owned: the cluster's list */
+    size_t member_count;
+};
+
+/*
+ * join    set on success only; join_free()
+ * errors  ERR_NET "cannot fetch cluster info from peer urls ..." with the last cause;
+ *         ERR_USAGE "error validating peerURLs ...": the lists differ, with what to do
+ */
+int join_cluster(const struct join_config *config, struct join *join, struct err *err) MUST_CHECK;
+void join_free(struct join *join); /* zeroed is fine */
+
+#endif
