@@ -288,9 +288,9 @@ static void apply_conf_change(struct engine *engine, const struct raft_entry *en
     code = member_apply_change(engine->members, &change, full ? engine->open : NULL);
     if (code == ERR_OK)
         event.conf_change = &change;
-    cluster_step(engine, &event); /* told in every case, or the next one is blocked */
+    others_step(engine, &event); /* told in every case, or the next one is blocked */
     if (code == ERR_OK)
-        cluster_members_changed(engine, &change);
+        others_members_changed(engine, &change);
     waiter = change.id != 0 ? idmap_get(&engine->waiters, change.id) : NULL;
     if (waiter != NULL)
         waiter_finish(engine, waiter, code, NULL);

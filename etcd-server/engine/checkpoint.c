@@ -129,7 +129,7 @@ static void seal(struct engine *engine)
         if (PLANTED(SNAPSHOT_EARLY))
             save_snapshot(engine);
     }
-    cluster_sealed(engine);
+    others_sealed(engine);
     engine->committing = sealed;
     engine->open = batch_new();
     if (PLANTED(INDEX_APART) && batch_op_count(sealed) > 1)
@@ -177,7 +177,7 @@ void engine_committed(struct engine *engine)
     while (engine->commit_waiters.first != NULL &&
            engine->commit_waiters.first->index <= engine->committed_serial)
         waiter_finish(engine, engine->commit_waiters.first, ERR_OK, NULL);
-    cluster_committed(engine);
+    others_committed(engine);
     if (engine->snapshot_state == SNAPSHOT_COMMITTING &&
         engine->committed_serial >= engine->snapshot_serial)
         save_snapshot(engine);

@@ -168,7 +168,7 @@ void engine_free(struct engine *engine)
     if (engine == NULL)
         return;
     waiters_fail_all(engine, ERR_STOPPED);
-    cluster_drop(engine);
+    others_drop(engine);
     raft_free(engine->raft);
     watch_hub_free(engine->watches);
     mvcc_free(engine->mvcc);
@@ -242,14 +242,14 @@ uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest
          bytes);
     request->header = request->header == &header ? NULL : request->header;
     *refusal =
-        cluster_propose(engine, RAFT_ENTRY_NORMAL, slice_of(engine->scratch.data, bytes), &unsent);
+        others_propose(engine, RAFT_ENTRY_NORMAL, slice_of(engine->scratch.data, bytes), &unsent);
     if (*refusal != ERR_OK)
         return 0;
     waiter = waiter_new(engine, WAIT_PROPOSAL, id, done, arg);
     waiter->request = request;
     waiter->arena = arena;
     if (unsent)
-        cluster_keep(engine, waiter, RAFT_ENTRY_NORMAL, slice_of(engine->scratch.data, bytes));
+        others_keep(engine, waiter, RAFT_ENTRY_NORMAL, slice_of(engine->scratch.data, bytes));
     return waiter->id;
 }
 
@@ -267,13 +267,12 @@ uint64_t engine_propose_change(struct engine *engine, struct raft_conf_change *c
     change->id = engine_next_id(engine);
     buf_reset(&engine->scratch);
     must(raft_conf_change_encode(change, &engine->scratch));
-    *refusal =
-        cluster_propose(engine, RAFT_ENTRY_CONF_CHANGE, buf_slice(&engine->scratch), &unsent);
+    *refusal = others_propose(engine, RAFT_ENTRY_CONF_CHANGE, buf_slice(&engine->scratch), &unsent);
     if (*refusal != ERR_OK)
         return 0;
     waiter = waiter_new(engine, WAIT_PROPOSAL, change->id, done, arg);
     if (unsent)
-        cluster_keep(engine, waiter, RAFT_ENTRY_CONF_CHANGE, buf_slice(&engine->scratch));
+        others_keep(engine, waiter, RAFT_ENTRY_CONF_CHANGE, buf_slice(&engine->scratch));
     return waiter->id;
 }
 
@@ -368,7 +367,7 @@ static bool raft_round(struct engine *engine)
         return false;
     if (effects.persist_id != 0 && effects.snapshot == NULL)
         write_log(engine, &effects);
-    cluster_send(engine, &effects);
+    others_send(engine, &effects);
     for (size_t i = 0; i < effects.read_count; i++)
         confirm_reads(engine, &effects.reads[i]);
     if (effects.leader_changed) {
@@ -413,7 +412,7 @@ void engine_turn(struct engine *engine)
     }
     if (engine->failed)
         return;
-    cluster_turn(engine, now_ms);
+    others_turn(engine, now_ms);
     compact_turn(engine, now_ms);
     snapshot_turn(engine);
     checkpoint_turn(engine, now_ms);
@@ -486,7 +485,7 @@ void engine_campaign(struct engine *engine)
 {
     struct raft_event event = {.type = RAFT_EVENT_CAMPAIGN};
 
-    cluster_step(engine, &event);
+    others_step(engine, &event);
     engine_turn(engine);
     publish(engine, host_now_ms(engine->host));
     engine_turn(engine);
@@ -499,9 +498,9 @@ void engine_tick(struct engine *engine)
 
     if (engine->failed)
         return;
-    cluster_step(engine, &event);
+    others_step(engine, &event);
     waiters_expire(engine, now_ms);
-    cluster_tick(engine, now_ms);
+    others_tick(engine, now_ms);
     if (!engine->published || member_cluster_version(engine->members)[0] == '\0')
         publish(engine, now_ms);
 }
@@ -512,7 +511,7 @@ void engine_log_written(struct engine *engine, uint64_t persist_id, size_t count
 
     must(engine->log_requests >= count);
     engine->log_requests -= count;
-    cluster_step(engine, &event);
+    others_step(engine, &event);
 }
 
 void engine_disk_full(struct engine *engine, bool full)

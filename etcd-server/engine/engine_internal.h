@@ -115,25 +115,25 @@ void waiter_finish(struct engine *engine, struct waiter *waiter, enum err_code c
 void waiters_expire(struct engine *engine, uint64_t now_ms);
 void waiters_fail_all(struct engine *engine, enum err_code code);
 
-/* cluster.c: the other members */
+/* others.c: the other members */
 struct outgoing_snapshot;
-void cluster_send(struct engine *engine, const struct raft_effects *effects);
-void cluster_sealed(struct engine *engine); /* the open batch was sealed: take what is asked for */
-void cluster_committed(
+void others_send(struct engine *engine, const struct raft_effects *effects);
+void others_sealed(struct engine *engine); /* the open batch was sealed: take what is asked for */
+void others_committed(
     struct engine *engine); /* a batch is in the backend: send what waited for it */
-void cluster_turn(struct engine *engine, uint64_t now_ms);
-void cluster_tick(struct engine *engine, uint64_t now_ms);
-void cluster_drop(struct engine *engine);
-void cluster_members_changed(struct engine *engine, const struct raft_conf_change *change);
+void others_turn(struct engine *engine, uint64_t now_ms);
+void others_tick(struct engine *engine, uint64_t now_ms);
+void others_drop(struct engine *engine);
+void others_members_changed(struct engine *engine, const struct raft_conf_change *change);
 /* Propose, or keep the bytes until a leader is known. ERR_OK: the caller makes the waiter. */
-enum err_code cluster_propose(struct engine *engine, enum raft_entry_type type, struct slice data,
-                              bool *unsent);
-void cluster_keep(struct engine *engine, struct waiter *waiter, enum raft_entry_type type,
-                  struct slice data);
+enum err_code others_propose(struct engine *engine, enum raft_entry_type type, struct slice data,
+                             bool *unsent);
+void others_keep(struct engine *engine, struct waiter *waiter, enum raft_entry_type type,
+                 struct slice data);
 /* Carry out a step of raft that must not fail; what contradicts the disk stops the member. */
-void cluster_step(struct engine *engine, const struct raft_event *event);
+void others_step(struct engine *engine, const struct raft_event *event);
 
-/* checkpoint.c, for cluster.c */
+/* checkpoint.c, for others.c */
 struct log_write *snapshot_take(struct engine *engine);
 
 /* apply.c */

@@ -1,5 +1,5 @@
 /*
- * cluster.c - what the engine does because there are other members: messages, proposals that wait
+ * others.c - what the engine does because there are other members: messages, proposals that wait
  * for a leader, snapshots to and from others, leadership transfer, its own removal.
  *
  * A snapshot to a member: asked for -> taken when the open batch is sealed (index, configuration,
@@ -21,7 +21,7 @@ struct outgoing_snapshot {
     struct log_write *taken; /* owned: its snapshot, as for a file */
 };
 
-void cluster_step(struct engine *engine, const struct raft_event *event)
+void others_step(struct engine *engine, const struct raft_event *event)
 {
     enum err_code code = raft_step(engine->raft, event);
     struct err err = ERR_INIT;
@@ -41,7 +41,7 @@ void engine_message(struct engine *engine, const struct raft_message *message)
     struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = message};
 
     if (!engine->failed)
-        cluster_step(engine, &event);
+        others_step(engine, &event);
 }
 
 void engine_unreachable(struct engine *engine, uint64_t member)
@@ -49,7 +49,7 @@ void engine_unreachable(struct engine *engine, uint64_t member)
     struct raft_event event = {.type = RAFT_EVENT_UNREACHABLE, .member = member};
 
     if (!engine->failed)
-        cluster_step(engine, &event);
+        others_step(engine, &event);
 }
 
 void engine_snapshot_sent(struct engine *engine, uint64_t member, uint64_t index, bool ok)
@@ -58,13 +58,13 @@ void engine_snapshot_sent(struct engine *engine, uint64_t member, uint64_t index
         .type = RAFT_EVENT_SNAPSHOT_SENT, .member = member, .index = index, .ok = ok};
 
     if (!engine->failed)
-        cluster_step(engine, &event);
+        others_step(engine, &event);
 }
 
 /* ---- proposals without a leader ---- */
 
-enum err_code cluster_propose(struct engine *engine, enum raft_entry_type type, struct slice data,
-                              bool *unsent)
+enum err_code others_propose(struct engine *engine, enum raft_entry_type type, struct slice data,
+                             bool *unsent)
 {
     struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .entry_type = type, .data = data};
     enum err_code code = raft_step(engine->raft, &event);
@@ -73,8 +73,8 @@ enum err_code cluster_propose(struct engine *engine, enum raft_entry_type type, 
     return *unsent ? ERR_OK : code;
 }
 
-void cluster_keep(struct engine *engine, struct waiter *waiter, enum raft_entry_type type,
-                  struct slice data)
+void others_keep(struct engine *engine, struct waiter *waiter, enum raft_entry_type type,
+                 struct slice data)
 {
     waiter->unsent = xalloc(MAX(data.size, 1));
     memcpy(waiter->unsent, data.data, data.size);
@@ -133,7 +133,7 @@ static void save_received(struct engine *engine, const struct raft_effects *effe
     engine->host->ops->log_write(engine->host, request);
 }
 
-void cluster_send(struct engine *engine, const struct raft_effects *effects)
+void others_send(struct engine *engine, const struct raft_effects *effects)
 {
     if (effects->snapshot != NULL)
         save_received(engine, effects);
@@ -143,7 +143,7 @@ void cluster_send(struct engine *engine, const struct raft_effects *effects)
         want_snapshot(engine, effects->snapshot_members[i]);
 }
 
-void cluster_sealed(struct engine *engine)
+void others_sealed(struct engine *engine)
 {
     for (struct outgoing_snapshot *outgoing = engine->outgoing; outgoing != NULL;
          outgoing = outgoing->next) {
@@ -171,7 +171,7 @@ static void send_outgoing(struct engine *engine, const struct outgoing_snapshot 
     engine->host->ops->send_snapshot(engine->host, &message, read);
 }
 
-void cluster_committed(struct engine *engine)
+void others_committed(struct engine *engine)
 {
     for (struct outgoing_snapshot **at = &engine->outgoing; *at != NULL;) {
         struct outgoing_snapshot *outgoing = *at;
@@ -187,7 +187,7 @@ void cluster_committed(struct engine *engine)
     }
 }
 
-void cluster_drop(struct engine *engine)
+void others_drop(struct engine *engine)
 {
     while (engine->outgoing != NULL) {
         struct outgoing_snapshot *outgoing = engine->outgoing;
@@ -200,7 +200,7 @@ void cluster_drop(struct engine *engine)
 
 /* ---- membership ---- */
 
-void cluster_members_changed(struct engine *engine, const struct raft_conf_change *change)
+void others_members_changed(struct engine *engine, const struct raft_conf_change *change)
 {
     if (engine->host->ops->members_changed != NULL)
         engine->host->ops->members_changed(engine->host);
@@ -253,7 +253,7 @@ static void finish_transfers(struct engine *engine)
         waiter_finish(engine, engine->transfers.first, ERR_OK, NULL);
 }
 
-void cluster_turn(struct engine *engine, uint64_t now_ms)
+void others_turn(struct engine *engine, uint64_t now_ms)
 {
     if (engine->unsent != 0 && raft_leader(engine->raft) != 0)
         send_kept(engine);
@@ -263,7 +263,7 @@ void cluster_turn(struct engine *engine, uint64_t now_ms)
 }
 
 /* Questions for a read index whose answer did not come are asked again. */
-void cluster_tick(struct engine *engine, uint64_t now_ms)
+void others_tick(struct engine *engine, uint64_t now_ms)
 {
     for (struct waiter *waiter = engine->reads.last; waiter != NULL; waiter = waiter->previous) {
         if (waiter->index != 0)
