@@ -57,7 +57,8 @@ void args_help(const struct grammar *grammar, const char *program, const char *t
     } else {
         (void)snprintf(group, sizeof(group), "%s", topic);
         buf_printf(out,
-                   "%s - client of an etcd v3 server\n\nUsage: %s [flags] COMMAND [flags] "
+                   "%s " SUITE_VERSION
+                   " - client of an etcd v3 server\n\nUsage: %s [flags] COMMAND [flags] "
                    "[arguments]\n\nCommands:\n",
                    program, program);
         for (size_t i = 0; i < grammar->command_count; i++) {

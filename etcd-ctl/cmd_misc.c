@@ -1,13 +1,14 @@
 /* cmd_misc.c - version and completion: what needs no server. */
+#include "common/base/level.h"
 #include "etcd-ctl/ctl.h"
 
-#define API_VERSION "3.5"
-
+/* Scripts read these two lines, under whichever name they call the program: the words are
+ * etcdctl's. */
 int cmd_version(struct ctl *ctl, const struct args *args)
 {
     (void)args;
     buf_append_text(&ctl->out,
-                    "etcd-ctl version: " SUITE_VERSION "\nAPI version: " API_VERSION "\n");
+                    "etcdctl version: " ETCD_LEVEL "\nAPI version: " ETCD_API_VERSION "\n");
     return CTL_OK;
 }
 

@@ -58,7 +58,8 @@ static void print_usage(FILE *to, const struct command *command)
         return;
     }
     (void)fputs("Usage: etcd-snap [snapshot] COMMAND [flags] [argument]\n"
-                "Save, inspect and restore snapshots of etcd.\n\nCommands:\n",
+                "Save, inspect and restore snapshots of etcd (etcd-snap " SUITE_VERSION
+                ").\n\nCommands:\n",
                 to);
     for (size_t i = 0; i < command_count; i++)
         (void)fprintf(to, "  %-10s %-6s %s\n", commands[i].word, commands[i].arguments,

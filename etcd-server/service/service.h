@@ -7,11 +7,12 @@
 #ifndef ETCD_SERVER_SERVICE_SERVICE_H
 #define ETCD_SERVER_SERVICE_SERVICE_H
 
+#include "common/base/level.h"
 #include "etcd-server/engine/engine.h"
 #include "etcd-server/service/call.h"
 #include "etcd-server/service/metrics.h"
 
-#define SERVER_VERSION "3.5.30" /* the API level we report (design.md) */
+#define SERVER_VERSION ETCD_LEVEL /* the API level we report (design.md) */
 
 struct lease_duty;
 struct jwt;

@@ -285,3 +285,11 @@ bats_require_minimum_version 1.5.0
             [ -z "$word" ] || grep -q -- "Cm $word" "$manual" || { echo "$word"; exit 1; }
         done
 }
+
+@test "version: the words of etcdctl, under either name" {
+    for name in etcd-ctl etcdctl; do
+        ln -s "$ETCD_CTL" "$BATS_TEST_TMPDIR/$name"
+        run "$BATS_TEST_TMPDIR/$name" version
+        [ "$output" = $'etcdctl version: 3.5.30\nAPI version: 3.5' ]
+    done
+}

@@ -111,3 +111,11 @@ expect() {
         grep -q "Fl -${flag#--}" "$top/man/etcd-snap.1" || { echo "$flag is not in the manual"; false; }
     done
 }
+
+@test "version: the words of etcdutl, under either name" {
+    for name in etcd-snap etcdutl; do
+        ln -s "$ETCD_SNAP" "$BATS_TEST_TMPDIR/$name"
+        run "$BATS_TEST_TMPDIR/$name" version
+        [ "$output" = $'etcdutl version: 3.5.30\nAPI version: 3.5' ]
+    done
+}
