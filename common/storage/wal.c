@@ -44,8 +44,11 @@ static struct wal_segment *last_segment(struct wal *wal)
     return &wal->segments.items[wal->segments.count - 1];
 }
 
-static int fail(struct wal *wal, const struct err *err)
+/* The end: no errno of it may be taken for a full disk that is worth another try. */
+static int fail(struct wal *wal, struct err *err)
 {
+    if (err->sys == ENOSPC)
+        err->sys = EIO;
     wal->failed = true;
     wal->failure = *err;
     return -1;

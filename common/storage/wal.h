@@ -13,6 +13,7 @@
  * A failed write or sync is final: every later call fails with the same words, for nobody knows
  * any longer what the disk holds. The exception is a full disk (err->sys is ENOSPC) in
  * wal_append() and wal_snapshot_record(): what they wrote is taken back, and they may be retried.
+ * A sync that fails for want of space is final too: its err->sys is EIO, the words name the cause.
  */
 #ifndef COMMON_STORAGE_WAL_H
 #define COMMON_STORAGE_WAL_H

@@ -34,7 +34,7 @@ int host_disk_fault(void *arg, enum memfs_op op, const char *path)
         sim->stop_expected = true;
         if (sim->fail_sys == 0)
             sim->memfs.cut = true;
-        return EIO;
+        return sim->fail_sys != 0 ? sim->fail_sys : EIO;
     }
     if (!sim->disk_full || !needs_space)
         return 0;

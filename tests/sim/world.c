@@ -424,7 +424,7 @@ static void maybe_fault(struct sim *sim)
         break;
     case 2:
         sim->fail_in = 1 + sim_draw(sim, 30);
-        sim->fail_sys = EIO;
+        sim->fail_sys = sim->fail_in % 2 == 0 ? EIO : ENOSPC; /* final all the same, for a sync */
         break;
     default: /* the power goes in the middle of what the disk does */
         sim->fail_in = 1 + sim_draw(sim, 30);
