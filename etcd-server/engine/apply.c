@@ -209,7 +209,7 @@ static enum err_code apply_request(struct engine *engine,
     return code;
 }
 
-/* A physical compaction is answered when the history is gone; everything else now. */
+/* A physical compaction is answered when the history is gone for good; everything else now. */
 static void answer(struct engine *engine, struct waiter *waiter,
                    const Etcdserverpb__InternalRaftRequest *request, enum err_code code,
                    ProtobufCMessage *response)
@@ -221,7 +221,9 @@ static void answer(struct engine *engine, struct waiter *waiter,
         uint64_t id = waiter->id; /* the caller knows the call by it */
 
         waiter_drop(engine, waiter);
-        waiter_new(engine, WAIT_COMPACTED, id, done, arg)->response = response;
+        waiter = waiter_new(engine, WAIT_COMPACTED, id, done, arg);
+        waiter->response = response;
+        waiter->revision = request->compaction->revision;
         return;
     }
     waiter_finish(engine, waiter, code, response);

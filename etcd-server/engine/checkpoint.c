@@ -178,6 +178,7 @@ void engine_committed(struct engine *engine)
            engine->commit_waiters.first->index <= engine->committed_serial)
         waiter_finish(engine, engine->commit_waiters.first, ERR_OK, NULL);
     others_committed(engine);
+    compact_waiters_answer(engine);
     if (engine->snapshot_state == SNAPSHOT_COMMITTING &&
         engine->committed_serial >= engine->snapshot_serial)
         save_snapshot(engine);

@@ -389,11 +389,7 @@ static void compact_turn(struct engine *engine, uint64_t now_ms)
     engine->compact_after_ms = now_ms + engine->config.compaction_sleep_ms;
     if (!mvcc_compact_step(engine->mvcc, engine->config.compaction_batch))
         return;
-    while (engine->compact_waiters.first != NULL) {
-        struct waiter *waiter = engine->compact_waiters.first;
-
-        waiter_finish(engine, waiter, ERR_OK, waiter->response);
-    }
+    compact_waiters_seal(engine);
     engine->commit_wanted = true;
 }
 

@@ -34,6 +34,8 @@ struct waiter {
     uint64_t
         index; /* transfers: to whom; reads: confirmed, wait for this to be applied; 0 = not yet */
     ProtobufCMessage *response; /* physical compactions: the answer to give at the end */
+    int64_t revision;           /* of physical compactions; `index`: serial of the last batch
+                                   with deletions, 0 = not yet known */
 };
 
 struct waiter_queue {
@@ -112,6 +114,9 @@ void waiter_drop(struct engine *engine,
                  struct waiter *waiter); /* out of queue and map, without a word */
 void waiter_finish(struct engine *engine, struct waiter *waiter, enum err_code code,
                    ProtobufCMessage *response);
+/* A compaction ended: those who asked for it, or for less, wait for the batch that is open now. */
+void compact_waiters_seal(struct engine *engine);
+void compact_waiters_answer(struct engine *engine); /* a batch is in the backend */
 void waiters_expire(struct engine *engine, uint64_t now_ms);
 void waiters_fail_all(struct engine *engine, enum err_code code);
 

@@ -94,6 +94,26 @@ void waiter_finish(struct engine *engine, struct waiter *waiter, enum err_code c
     done(arg, &result);
 }
 
+/* Both in order: of revisions, and so of batches. */
+void compact_waiters_seal(struct engine *engine)
+{
+    int64_t finished = mvcc_compact_finished(engine->mvcc);
+
+    for (struct waiter *waiter = engine->compact_waiters.first;
+         waiter != NULL && waiter->revision <= finished; waiter = waiter->next)
+        if (waiter->index == 0)
+            waiter->index = engine->batch_serial;
+}
+
+void compact_waiters_answer(struct engine *engine)
+{
+    struct waiter *waiter;
+
+    while ((waiter = engine->compact_waiters.first) != NULL && waiter->index != 0 &&
+           waiter->index <= engine->committed_serial)
+        waiter_finish(engine, waiter, ERR_OK, waiter->response);
+}
+
 /* Every queue is in order of its deadlines, for all have the same time limit. */
 static void expire(struct engine *engine, struct waiter_queue *queue, uint64_t now_ms,
                    enum err_code code)

@@ -94,6 +94,7 @@ void service_free(struct service *service)
 {
     if (service == NULL)
         return;
+    engine_forget(service->engine, service->alarm_proposal);
     maintenance_drop(service);
     lease_duty_free(service->leases);
     simple_tokens_free(service->tokens);
@@ -250,7 +251,7 @@ static void alarm_raised(void *arg, const struct engine_result *result)
     struct service *service = arg;
 
     (void)result; /* when it failed, the next refused request tries again */
-    service->alarm_proposed = false;
+    service->alarm_proposal = 0;
 }
 
 static void raise_alarm(struct service *service)
@@ -259,16 +260,15 @@ static void raise_alarm(struct service *service)
     Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
     enum err_code refusal;
 
-    if (service->alarm_proposed ||
+    if (service->alarm_proposal != 0 ||
         alarm_active(engine_alarms(service->engine), ETCDSERVERPB__ALARM_TYPE__NOSPACE))
         return;
     alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
     alarm.memberid = engine_member_id(service->engine);
     alarm.alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
     request.alarm = &alarm;
-    service->alarm_proposed = true;
-    if (engine_propose(service->engine, &request, NULL, alarm_raised, service, &refusal) == 0)
-        service->alarm_proposed = false;
+    service->alarm_proposal =
+        engine_propose(service->engine, &request, NULL, alarm_raised, service, &refusal);
 }
 
 enum err_code quota_check(struct service *service, uint64_t cost)

@@ -21,7 +21,7 @@ struct service {
     uint64_t deletes_seen;        /* keys deleted when they were looked at last */
     struct hash_kv *hashes;       /* being made, a slice per turn */
     unsigned snapshot_streams;
-    bool alarm_proposed;        /* NOSPACE is on its way into the log */
+    uint64_t alarm_proposal;    /* of NOSPACE, on its way into the log; 0 = none */
     struct watch_call *watches; /* open watch streams */
     uint64_t leaderless_ticks;
 };

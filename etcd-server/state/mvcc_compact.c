@@ -76,6 +76,11 @@ bool mvcc_compacting(const struct mvcc *mvcc)
     return mvcc->compaction.phase != COMPACTION_IDLE;
 }
 
+int64_t mvcc_compact_finished(const struct mvcc *mvcc)
+{
+    return mvcc->finished;
+}
+
 /* The greatest HASHES_KEPT revisions stay. Compactions only go forward. */
 static void remember(struct mvcc *mvcc)
 {

@@ -17,25 +17,53 @@ static uint64_t random_number(struct host *host)
     return of(host)->random += 0x9E3779B97F4A7C15;
 }
 
+/* Forget the entries from `count` on. */
+static void cut_log(struct lone *lone, size_t count)
+{
+    while (lone->log_end > count)
+        free((void *)(uintptr_t)lone->log[--lone->log_end].data.data); /* ours, not const */
+}
+
+static void append(struct lone *lone, const struct raft_entry *entry)
+{
+    struct raft_entry copy = *entry;
+    uint8_t *data = xalloc(entry->data.size + 1);
+
+    must(entry->index >= 1 && entry->index <= lone->log_end + 1);
+    cut_log(lone, (size_t)entry->index - 1);
+    if (entry->data.size != 0)
+        memcpy(data, entry->data.data, entry->data.size);
+    copy.data.data = data;
+    lone->log = xrealloc(lone->log, (lone->log_end + 1) * sizeof(*lone->log));
+    lone->log[lone->log_end++] = copy;
+}
+
 static void write_log(struct host *host, struct log_write *request)
 {
     struct lone *lone = of(host);
 
-    must(request->snapshot == NULL); /* no test is that long */
+    if (request->has_state)
+        lone->state = request->state;
+    if (request->snapshot != NULL) {
+        must(lone->snapshot == NULL); /* one at a time */
+        lone->snapshot = request;
+        lone->snapshots++;
+        return;
+    }
     lone->log_count++;
     lone->log_persist_id = request->persist_id;
     lone->entries += request->entry_count;
+    for (size_t i = 0; i < request->entry_count; i++)
+        append(lone, &request->entries[i]);
     log_write_free(request);
 }
 
 static void commit(struct host *host, struct batch *batch)
 {
     struct lone *lone = of(host);
-    struct err err = ERR_INIT;
-    int rc = backend_commit(lone->backend, batch, &err);
 
-    must(rc == 0);
-    lone->committed = true;
+    must(lone->batch == NULL); /* one at a time */
+    lone->batch = batch_ref(batch);
 }
 
 static void note(struct host *host, enum log_level level, const char *message,
@@ -62,6 +90,24 @@ static const struct host_ops ops = {.now_ms = now_ms,
                                     .note = note,
                                     .stop = stop};
 
+/* On what is durable. */
+static void start(struct lone *lone)
+{
+    struct engine_config config = lone->config;
+    struct err err = ERR_INIT;
+    int rc;
+
+    config.hard_state = lone->state_durable;
+    if (lone->snapshot_saved != NULL) {
+        config.snapshot = lone->snapshot_saved->snapshot->meta;
+        config.snapshot_data = lone->snapshot_saved->snapshot->data;
+    }
+    config.entries = lone->log + config.snapshot.index;
+    config.entry_count = lone->log_durable - (size_t)config.snapshot.index;
+    rc = engine_new(&config, &lone->engine, &err);
+    must(rc == 0);
+}
+
 void lone_init(struct lone *lone, void (*set_up)(struct engine_config *config))
 {
     struct bootstrap bootstrap;
@@ -77,8 +123,7 @@ void lone_init(struct lone *lone, void (*set_up)(struct engine_config *config))
                                    .batch_limit = 10000,
                                    .compaction_batch = 1000,
                                    .name = "a",
-                                   .hard_state = {.term = 1, .commit = 1},
-                                   .entry_count = 1};
+                                   .hard_state = {.term = 1, .commit = 1}};
     struct err err = ERR_INIT;
     int rc;
 
@@ -91,41 +136,90 @@ void lone_init(struct lone *lone, void (*set_up)(struct engine_config *config))
     change.context = buf_slice(&context);
     must(raft_conf_change_encode(&change, &data));
     entry.data = buf_slice(&data);
-    config.entries = &entry;
+    append(lone, &entry);
+    lone->log_durable = 1;
+    lone->state = lone->state_durable = config.hard_state;
     config.host = &lone->host;
     config.backend = lone->backend;
     if (set_up != NULL)
         set_up(&config);
-    rc = engine_new(&config, &lone->engine, &err);
-    must(rc == 0);
+    lone->config = config;
+    start(lone);
     bootstrap_free(&bootstrap);
     buf_free(&context);
     buf_free(&data);
 }
 
-void lone_fini(struct lone *lone)
+static void stop_engine(struct lone *lone)
 {
     engine_fail(lone->engine);
     engine_free(lone->engine);
+    log_write_free(lone->snapshot);
+    batch_unref(lone->batch);
+    lone->engine = NULL;
+    lone->snapshot = NULL;
+    lone->batch = NULL;
+}
+
+void lone_crash(struct lone *lone)
+{
+    stop_engine(lone);
+    cut_log(lone, lone->log_durable);
+    lone->state = lone->state_durable;
+    lone->log_count = 0;
+    start(lone);
+}
+
+void lone_fini(struct lone *lone)
+{
+    stop_engine(lone);
+    log_write_free(lone->snapshot_saved);
+    cut_log(lone, 0);
+    free(lone->log);
     backend_close(lone->backend);
+}
+
+/* The log writer and the committer, once each. True when one of them did something. */
+static bool work(struct lone *lone)
+{
+    struct err err = ERR_INIT;
+    bool worked = false;
+
+    if (lone->log_count != 0 && !lone->hold_log) {
+        size_t count = lone->log_count;
+
+        lone->log_count = 0;
+        lone->log_durable = lone->log_end;
+        lone->state_durable = lone->state;
+        engine_log_written(lone->engine, lone->log_persist_id, count);
+        worked = true;
+    }
+    if (lone->snapshot != NULL && !lone->hold_log) {
+        log_write_free(lone->snapshot_saved);
+        lone->snapshot_saved = lone->snapshot;
+        lone->snapshot = NULL;
+        lone->state_durable = lone->state;
+        engine_snapshot_saved(lone->engine, lone->snapshot_saved->snapshot->meta.index);
+        worked = true;
+    }
+    if (lone->batch != NULL && !lone->hold_commit) {
+        int rc = backend_commit(lone->backend, lone->batch, &err);
+
+        must(rc == 0);
+        batch_unref(lone->batch);
+        lone->batch = NULL;
+        lone->commits++;
+        engine_committed(lone->engine);
+        worked = true;
+    }
+    return worked;
 }
 
 void lone_turn(struct lone *lone)
 {
-    engine_turn(lone->engine);
-    while ((lone->log_count != 0 && !lone->hold_log) || lone->committed) {
-        if (lone->log_count != 0 && !lone->hold_log) {
-            size_t count = lone->log_count;
-
-            lone->log_count = 0;
-            engine_log_written(lone->engine, lone->log_persist_id, count);
-        }
-        if (lone->committed) {
-            lone->committed = false;
-            engine_committed(lone->engine);
-        }
+    do
         engine_turn(lone->engine);
-    }
+    while (work(lone));
 }
 
 void lone_lead(struct lone *lone)

@@ -14,18 +14,31 @@ struct lone {
     struct host host; /* first */
     struct backend *backend;
     struct engine *engine;
+    struct engine_config config; /* what it was started with, but for the log */
     uint64_t now_ms;
+    uint64_t random;
+
     bool hold_log;           /* nothing becomes durable */
     size_t log_count;        /* requests waiting */
     uint64_t log_persist_id; /* of the last of them */
-    bool committed;          /* to be told */
     size_t entries;          /* that reached the log */
-    uint64_t random;
+    struct raft_entry *log;  /* owned, and their data: [0] is index 1 */
+    size_t log_end, log_durable;
+    struct raft_hard_state state, state_durable;
+    struct log_write *snapshot, *snapshot_saved; /* owned: waiting, durable */
+    size_t snapshots;                            /* asked for */
+
+    bool hold_commit;    /* the backend gets nothing */
+    struct batch *batch; /* a reference: waiting */
+    size_t commits;      /* done */
 };
 
 /* Not yet leading. `set_up` may change the configuration; NULL is fine. */
 void lone_init(struct lone *lone, void (*set_up)(struct engine_config *config));
 void lone_fini(struct lone *lone);
+/* The power goes: what is durable in log and backend is there, and nothing else. Not yet leading.
+ */
+void lone_crash(struct lone *lone);
 void lone_turn(struct lone *lone); /* until nothing moves any more */
 void lone_lead(struct lone *lone);
 /* Put into the log, wait for its answer; `arena` may be NULL. */

@@ -221,6 +221,9 @@ int main(int argc, char **argv)
     log_output(NULL, 0);
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
     (void)signal(SIGABRT, on_abort);
+#ifndef __SANITIZE_ADDRESS__ /* which says more about it */
+    (void)signal(SIGSEGV, on_abort);
+#endif
     current_plant = arguments.plant;
 #ifdef SIM_PLANTS
     planted = (enum plant)arguments.plant;

@@ -1,0 +1,543 @@
+/*
+ * engine_test.c - the engine with one member, whose clock, log and backend are held by the test:
+ * what is promised when, and what is there after the power went.
+ */
+#include "tests/lib/lone.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static struct lone lone;
+
+/* A call's end: how often it came, and with what. */
+struct outcome {
+    unsigned count;
+    enum err_code code;
+};
+
+static void note_outcome(void *arg, const struct engine_result *result)
+{
+    struct outcome *outcome = arg;
+
+    outcome->count++;
+    outcome->code = result->code;
+}
+
+static void few_snapshots(struct engine_config *config)
+{
+    config->snapshot_count = 5;
+}
+
+static void small_steps(struct engine_config *config)
+{
+    config->compaction_batch = 2;
+    config->compaction_sleep_ms = 10;
+}
+
+static void small_requests(struct engine_config *config)
+{
+    config->max_request_bytes = 100;
+}
+
+static void start(void (*config)(struct engine_config *config))
+{
+    lone_init(&lone, config);
+    lone_lead(&lone);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    start(NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    lone_fini(&lone);
+    return 0;
+}
+
+static void restart_with(void (*config)(struct engine_config *config))
+{
+    lone_fini(&lone);
+    start(config);
+}
+
+/* Time passes in ticks, as it does. */
+static void pass(uint64_t ms)
+{
+    for (uint64_t gone = 0; gone < ms; gone += LONE_TICK_MS) {
+        lone.now_ms += LONE_TICK_MS;
+        engine_tick(lone.engine);
+        lone_turn(&lone);
+    }
+}
+
+static uint64_t propose_put(const char *key, const char *value, struct outcome *outcome,
+                            enum err_code *refusal)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+
+    put.key.data = (uint8_t *)(uintptr_t)key; /* only read */
+    put.key.len = strlen(key);
+    put.value.data = (uint8_t *)(uintptr_t)value;
+    put.value.len = strlen(value);
+    request.put = &put;
+    return engine_propose(lone.engine, &request, NULL, note_outcome, outcome, refusal);
+}
+
+static uint64_t must_propose(const char *key, struct outcome *outcome)
+{
+    enum err_code refusal;
+    uint64_t id = propose_put(key, "v", outcome, &refusal);
+
+    assert_int_not_equal(id, 0);
+    return id;
+}
+
+static int64_t revision(void)
+{
+    return mvcc_revision(engine_mvcc(lone.engine));
+}
+
+static uint64_t stored_index(void)
+{
+    struct backend_read *read = NULL;
+    struct err err = ERR_INIT;
+    struct slice value;
+    uint64_t index = 0;
+
+    assert_int_equal(backend_read_begin(lone.backend, &read, &err), 0);
+    if (backend_get(read, BUCKET_META, SLICE_LITERAL("consistent_index"), &value))
+        for (size_t i = 0; i < value.size; i++)
+            index = index << 8 | value.data[i];
+    backend_read_end(read);
+    return index;
+}
+
+static size_t stored_records(void)
+{
+    struct backend_read *read = NULL;
+    struct backend_cursor *cursor;
+    struct slice key, value;
+    struct err err = ERR_INIT;
+    size_t count = 0;
+
+    assert_int_equal(backend_read_begin(lone.backend, &read, &err), 0);
+    cursor = backend_cursor_open(read, BUCKET_KEY);
+    for (bool more = backend_cursor_seek(cursor, SLICE_EMPTY, &key, &value); more;
+         more = backend_cursor_next(cursor, &key, &value))
+        count++;
+    backend_cursor_close(cursor);
+    backend_read_end(read);
+    return count;
+}
+
+/* ---- proposals ---- */
+
+static void test_answered_once_when_durable(void **state)
+{
+    struct outcome outcome = {0};
+
+    (void)state;
+    lone.hold_log = true;
+    (void)must_propose("a", &outcome);
+    lone_turn(&lone);
+    assert_int_equal(outcome.count, 0);
+    assert_int_equal(revision(), 1);
+    lone.hold_log = false;
+    lone_turn(&lone);
+    assert_int_equal(outcome.count, 1);
+    assert_int_equal(outcome.code, ERR_OK);
+    assert_int_equal(revision(), 2);
+    pass(30000);
+    assert_int_equal(outcome.count, 1);
+}
+
+static void test_forgotten_is_applied_unanswered(void **state)
+{
+    struct outcome outcome = {0};
+
+    (void)state;
+    engine_forget(lone.engine, must_propose("a", &outcome));
+    engine_forget(lone.engine, 12345); /* nobody's */
+    lone_turn(&lone);
+    assert_int_equal(outcome.count, 0);
+    assert_int_equal(revision(), 2);
+}
+
+static void test_timed_out_then_applied(void **state)
+{
+    struct outcome outcome = {0};
+
+    (void)state;
+    lone.hold_log = true;
+    (void)must_propose("a", &outcome);
+    pass(6900); /* 5 s and two election timeouts */
+    assert_int_equal(outcome.count, 0);
+    pass(200);
+    assert_int_equal(outcome.count, 1);
+    assert_int_equal(outcome.code, ERR_CALL_DEADLINE);
+    lone.hold_log = false;
+    lone_turn(&lone);
+    assert_int_equal(outcome.count, 1);
+    assert_int_equal(revision(), 2);
+}
+
+static void test_refused(void **state)
+{
+    struct outcome outcome = {0};
+    enum err_code refusal = ERR_OK;
+    char value[200];
+
+    (void)state;
+    restart_with(small_requests);
+    memset(value, 'v', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    assert_int_equal(propose_put("a", value, &outcome, &refusal), 0);
+    assert_int_equal(refusal, ERR_REQUEST_TOO_LARGE);
+    engine_fail(lone.engine);
+    assert_int_equal(propose_put("a", "v", &outcome, &refusal), 0);
+    assert_int_equal(refusal, ERR_STOPPED);
+    assert_int_equal(outcome.count, 0);
+}
+
+static void test_without_leader(void **state)
+{
+    struct outcome outcome = {0};
+    enum err_code refusal = ERR_OK;
+
+    (void)state;
+    lone_crash(&lone); /* it does not lead yet */
+    assert_false(engine_ready(lone.engine));
+    if (propose_put("a", "v", &outcome, &refusal) == 0)
+        assert_int_not_equal(refusal, ERR_OK);
+    lone_lead(&lone);
+    assert_true(engine_ready(lone.engine));
+    assert_int_equal(lone_put(&lone, "b", 0), ERR_OK);
+}
+
+static void test_stop_answers_all(void **state)
+{
+    struct outcome proposal = {0}, read = {0}, committed = {0};
+    enum err_code refusal;
+
+    (void)state;
+    lone.hold_log = lone.hold_commit = true;
+    (void)must_propose("a", &proposal);
+    assert_int_not_equal(engine_read(lone.engine, note_outcome, &read, &refusal), 0);
+    (void)engine_when_committed(lone.engine, note_outcome, &committed);
+    engine_fail(lone.engine);
+    assert_int_equal(proposal.count, 1);
+    assert_int_equal(proposal.code, ERR_STOPPED);
+    assert_int_equal(read.count, 1);
+    assert_int_equal(read.code, ERR_STOPPED);
+    assert_int_equal(committed.count, 1);
+    assert_int_equal(committed.code, ERR_STOPPED);
+}
+
+/* ---- reads ---- */
+
+static void test_read_sees_what_was_answered(void **state)
+{
+    struct outcome read = {0};
+    enum err_code refusal;
+
+    (void)state;
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+    assert_int_not_equal(engine_read(lone.engine, note_outcome, &read, &refusal), 0);
+    assert_int_equal(read.count, 0); /* not within the call: raft is asked at the turn */
+    lone_turn(&lone);
+    assert_int_equal(read.count, 1);
+    assert_int_equal(read.code, ERR_OK);
+    assert_int_equal(revision(), 2);
+}
+
+/* After a restart nothing may be read before the term's first entry is applied (Raft 8). */
+static void test_read_waits_for_the_term(void **state)
+{
+    struct outcome read = {0};
+    enum err_code refusal;
+
+    (void)state;
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+    lone_crash(&lone);
+    lone.hold_log = true;
+    engine_campaign(lone.engine);
+    lone_turn(&lone);
+    assert_int_not_equal(engine_read(lone.engine, note_outcome, &read, &refusal), 0);
+    lone_turn(&lone);
+    assert_int_equal(read.count, 0);
+    lone.hold_log = false;
+    lone_turn(&lone);
+    assert_int_equal(read.count, 1);
+    assert_int_equal(read.code, ERR_OK);
+    assert_int_equal(revision(), 2);
+}
+
+/* ---- compaction ---- */
+
+/* An outcome, and what was durable when it came. */
+struct physical {
+    struct outcome outcome;
+    size_t records;
+};
+
+static void note_physical(void *arg, const struct engine_result *result)
+{
+    struct physical *physical = arg;
+
+    note_outcome(&physical->outcome, result);
+    physical->records = stored_records();
+}
+
+static void order_compaction(int64_t to, struct physical *physical, struct outcome *outcome)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__CompactionRequest compaction = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
+    enum err_code refusal;
+
+    compaction.revision = to;
+    compaction.physical = physical != NULL;
+    request.compaction = &compaction;
+    if (physical != NULL)
+        assert_int_not_equal(
+            engine_propose(lone.engine, &request, NULL, note_physical, physical, &refusal), 0);
+    else
+        assert_int_not_equal(
+            engine_propose(lone.engine, &request, NULL, note_outcome, outcome, &refusal), 0);
+    lone_turn(&lone);
+}
+
+static void put_versions(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+}
+
+static void test_compaction_is_answered_at_once(void **state)
+{
+    struct outcome outcome = {0};
+    struct physical again = {0};
+
+    (void)state;
+    restart_with(small_steps);
+    put_versions(20);
+    order_compaction(15, NULL, &outcome);
+    assert_int_equal(outcome.count, 1);
+    assert_true(mvcc_compacting(engine_mvcc(lone.engine)));
+    order_compaction(15, &again, NULL); /* refused: no reason to wait */
+    assert_int_equal(again.outcome.count, 1);
+    assert_int_equal(again.outcome.code, ERR_COMPACTED);
+}
+
+/* api.md 6.7: `physical` waits until the deletions are done and committed. */
+static void test_physical_waits_for_the_commit(void **state)
+{
+    struct physical call = {0};
+
+    (void)state;
+    restart_with(small_steps);
+    put_versions(20);
+    order_compaction(15, &call, NULL);
+    assert_int_equal(call.outcome.count, 0);
+    lone.hold_commit = true;
+    while (mvcc_compacting(engine_mvcc(lone.engine))) {
+        assert_int_equal(call.outcome.count, 0);
+        pass(LONE_TICK_MS);
+    }
+    pass(2000);
+    assert_int_equal(call.outcome.count, 0);
+    lone.hold_commit = false;
+    lone_turn(&lone);
+    assert_int_equal(call.outcome.count, 1);
+    assert_int_equal(call.outcome.code, ERR_OK);
+    assert_int_equal(call.records, 7); /* revisions 15 to 21 */
+}
+
+/* Of several on their way each waits for its own end. */
+static void test_physical_waits_for_its_own(void **state)
+{
+    static const int64_t revisions[] = {20, 40, 60}; /* of 61, each with one record but 1 */
+    struct physical calls[3] = {0};
+
+    (void)state;
+    restart_with(small_steps);
+    put_versions(60);
+    for (size_t i = 0; i < 3; i++)
+        order_compaction(revisions[i], &calls[i], NULL);
+    for (unsigned turns = 0; turns < 200 && calls[2].outcome.count == 0; turns++)
+        pass(LONE_TICK_MS);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(calls[i].outcome.count, 1);
+        assert_int_equal(calls[i].outcome.code, ERR_OK);
+        assert_in_range(calls[i].records, (size_t)(i == 2 ? 2 : 62 - revisions[i] - 10),
+                        (size_t)(62 - revisions[i]));
+    }
+    assert_true(calls[0].records > calls[1].records);
+    assert_true(calls[1].records > calls[2].records);
+}
+
+/* A compaction that a crash stopped half way is finished by itself (formats.md 11.4). */
+static void test_compaction_goes_on_after_a_crash(void **state)
+{
+    struct outcome outcome = {0};
+
+    (void)state;
+    restart_with(small_steps);
+    put_versions(20);
+    order_compaction(15, NULL, &outcome);
+    pass(200);
+    lone_crash(&lone);
+    assert_int_equal(mvcc_compact_revision(engine_mvcc(lone.engine)), 15);
+    lone_lead(&lone);
+    for (int i = 0; i < 100 && mvcc_compacting(engine_mvcc(lone.engine)); i++)
+        pass(LONE_TICK_MS);
+    pass(200);
+    assert_int_equal(stored_records(), 7);
+}
+
+/* ---- a full disk ---- */
+
+static void test_full_disk_refuses_writes_only(void **state)
+{
+    struct outcome outcome = {0}, read = {0};
+    enum err_code refusal = ERR_OK;
+
+    (void)state;
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+    engine_disk_full(lone.engine, true);
+    assert_true(engine_is_full(lone.engine));
+    assert_int_equal(propose_put("a", "v", &outcome, &refusal), 0);
+    assert_int_equal(refusal, ERR_DISK_FULL);
+    assert_int_not_equal(engine_read(lone.engine, note_outcome, &read, &refusal), 0);
+    lone_turn(&lone);
+    assert_int_equal(read.code, ERR_OK);
+    assert_int_equal(read.count, 1);
+    engine_disk_full(lone.engine, false);
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+}
+
+/* ---- restarts ---- */
+
+static void test_consistent_index_goes_with_its_data(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 30; i++) {
+        lone.hold_commit = i % 5 != 0;
+        assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+        pass(LONE_TICK_MS * (i % 4));
+        /* every put is one entry and one record; the entries before the first one made none */
+        assert_int_equal(stored_index() != 0 ? lone.log_end - stored_index() : 0,
+                         stored_index() != 0 ? i + 1 - stored_records() : 0);
+    }
+}
+
+static void test_restart_replays_what_is_missing(void **state)
+{
+    (void)state;
+    put_versions(5);
+    pass(500);
+    assert_int_equal(stored_records(), 5);
+    lone.hold_commit = true;
+    put_versions(7);
+    assert_int_equal(lone_grant(&lone, 77, 100), ERR_OK);
+    assert_int_equal(stored_records(), 5);
+    lone_crash(&lone);
+    lone.hold_commit = false;
+    lone_lead(&lone);
+    assert_int_equal(revision(), 13);
+    assert_non_null(lease_find(engine_leases(lone.engine), 77));
+    pass(500);
+    assert_int_equal(stored_records(), 12);
+    lone_crash(&lone); /* now everything is there: nothing is applied twice */
+    lone_lead(&lone);
+    assert_int_equal(revision(), 13);
+    assert_int_equal(stored_records(), 12);
+}
+
+static void test_unwritten_log_is_lost_unanswered(void **state)
+{
+    struct outcome outcome = {0};
+
+    (void)state;
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+    lone.hold_log = true;
+    (void)must_propose("b", &outcome);
+    lone_turn(&lone);
+    lone_crash(&lone);
+    assert_int_equal(outcome.count, 1); /* the process ended */
+    assert_int_not_equal(outcome.code, ERR_OK);
+    lone.hold_log = false;
+    lone_lead(&lone);
+    assert_int_equal(revision(), 2);
+}
+
+/* formats.md 3.5: consistent index >= snapshot index, always. */
+static void test_snapshot_after_its_commit(void **state)
+{
+    (void)state;
+    restart_with(few_snapshots);
+    pass(500);
+    lone.hold_commit = true;
+    put_versions(20);
+    pass(1000);
+    assert_int_equal(lone.snapshots, 0);
+    lone.hold_commit = false;
+    lone_turn(&lone);
+    pass(500);
+    assert_true(lone.snapshots > 0);
+    assert_non_null(lone.snapshot_saved);
+    assert_true(stored_index() >= lone.snapshot_saved->snapshot->meta.index);
+    lone_crash(&lone);
+    lone_lead(&lone);
+    assert_int_equal(revision(), 21);
+    assert_int_equal(member_count(engine_members(lone.engine)), 1);
+}
+
+static void test_flush_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    lone.hold_commit = true;
+    put_versions(3);
+    engine_flush(lone.engine);
+    assert_false(engine_idle(lone.engine));
+    lone.hold_commit = false;
+    lone_turn(&lone);
+    assert_true(engine_idle(lone.engine));
+    assert_int_equal(stored_records(), 3);
+    assert_int_equal(stored_index(), engine_applied_index(lone.engine));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_answered_once_when_durable),
+        TEST(test_forgotten_is_applied_unanswered),
+        TEST(test_timed_out_then_applied),
+        TEST(test_refused),
+        TEST(test_without_leader),
+        TEST(test_stop_answers_all),
+        TEST(test_read_sees_what_was_answered),
+        TEST(test_read_waits_for_the_term),
+        TEST(test_compaction_is_answered_at_once),
+        TEST(test_physical_waits_for_the_commit),
+        TEST(test_physical_waits_for_its_own),
+        TEST(test_compaction_goes_on_after_a_crash),
+        TEST(test_full_disk_refuses_writes_only),
+        TEST(test_consistent_index_goes_with_its_data),
+        TEST(test_restart_replays_what_is_missing),
+        TEST(test_unwritten_log_is_lost_unanswered),
+        TEST(test_snapshot_after_its_commit),
+        TEST(test_flush_leaves_nothing_behind),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
