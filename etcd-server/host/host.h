@@ -59,6 +59,18 @@ struct host_producer {
     void *host; /* the host's own */
 };
 
+/*
+ * A question to another member by its peer port (raft.md 4.6, 4.7). Memory is the asker's until
+ * done() or ask_cancel(). `status` 0: no answer came; `body` is borrowed for the call.
+ */
+struct host_question {
+    const char *path;  /* "/leases"; borrowed */
+    struct slice body; /* borrowed */
+    uint64_t timeout_ms;
+    void (*done)(struct host_question *question, unsigned status, struct slice body);
+    void *host; /* the host's own */
+};
+
 struct host {
     const struct host_ops *ops;
 };
@@ -85,6 +97,10 @@ struct host_ops {
      */
     void (*send_snapshot)(struct host *host, const struct raft_message *message,
                           struct backend_read *read);
+    /* POST a question to `member`: done() comes later, exactly once unless cancelled. May be NULL.
+     */
+    void (*ask_member)(struct host *host, uint64_t member, struct host_question *question);
+    void (*ask_cancel)(struct host *host, struct host_question *question);
     /* For how long a link to `member` has been up, in ms; 0 = it is not. May be NULL. */
     uint64_t (*connected_ms)(struct host *host, uint64_t member);
     /* A snapshot of another member was made durable: begin anew with what is on disk. May be NULL.

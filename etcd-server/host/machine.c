@@ -362,6 +362,22 @@ static uint64_t connected_ms(struct host *host, uint64_t member)
     return machine->cluster != NULL ? machine_cluster_connected_ms(machine->cluster, member) : 0;
 }
 
+static void ask_member(struct host *host, uint64_t member, struct host_question *question)
+{
+    struct machine *machine = machine_of(host);
+
+    if (machine->cluster != NULL)
+        machine_cluster_ask(machine->cluster, member, question);
+}
+
+static void ask_cancel(struct host *host, struct host_question *question)
+{
+    struct machine *machine = machine_of(host);
+
+    if (machine->cluster != NULL)
+        machine_cluster_ask_cancel(machine->cluster, question);
+}
+
 static void restart(struct host *host)
 {
     struct machine *machine = machine_of(host);
@@ -374,6 +390,8 @@ static const struct host_ops ops = {
     .send = send,
     .members_changed = members_changed,
     .send_snapshot = send_snapshot,
+    .ask_member = ask_member,
+    .ask_cancel = ask_cancel,
     .connected_ms = connected_ms,
     .restart = restart,
     .now_ms = now_ms,

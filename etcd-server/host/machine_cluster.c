@@ -150,6 +150,58 @@ uint64_t machine_cluster_connected_ms(const struct machine_cluster *cluster, uin
     return since_ms != 0 ? MAX(loop_now_ms() - since_ms, 1) : 0;
 }
 
+/* ---- questions ---- */
+
+struct asking {
+    struct host_question *question;
+    struct peers_call *call;
+};
+
+static void asked(void *arg, const struct peers_answer *answer, const struct err *err)
+{
+    struct asking *asking = arg;
+    struct host_question *question = asking->question;
+
+    (void)err; /* asked again while there is time; a link that stays broken is logged by itself */
+    free(asking);
+    question->host = NULL;
+    question->done(question, answer != NULL ? answer->status : 0,
+                   answer != NULL ? answer->body : SLICE_EMPTY);
+}
+
+void machine_cluster_ask(struct machine_cluster *cluster, uint64_t member,
+                         struct host_question *question)
+{
+    const struct member *target = member_find(engine_members(cluster->config.engine), member);
+    struct asking *asking = xalloc(sizeof(*asking));
+    struct peers_request request = {.url = target != NULL && target->peer_url_count != 0
+                                               ? target->peer_urls[0]
+                                               : "http://127.0.0.1:0",
+                                    .method = "POST",
+                                    .path = question->path,
+                                    .content_type = "application/protobuf",
+                                    .body = question->body,
+                                    .timeout_ms = question->timeout_ms,
+                                    .arg = asking,
+                                    .done = asked};
+
+    asking->question = question;
+    question->host = asking;
+    asking->call = peers_request(cluster->peers, &request);
+}
+
+void machine_cluster_ask_cancel(struct machine_cluster *cluster, struct host_question *question)
+{
+    struct asking *asking = question->host;
+
+    (void)cluster;
+    if (asking == NULL)
+        return;
+    peers_cancel(asking->call);
+    question->host = NULL;
+    free(asking);
+}
+
 /* ---- snapshots to members ---- */
 
 struct sending {

@@ -37,6 +37,9 @@ void machine_cluster_members_changed(struct machine_cluster *cluster);
 void machine_cluster_send_snapshot(struct machine_cluster *cluster,
                                    const struct raft_message *message,
                                    struct backend_read *read); /* `read` is taken */
+void machine_cluster_ask(struct machine_cluster *cluster, uint64_t member,
+                         struct host_question *question);
+void machine_cluster_ask_cancel(struct machine_cluster *cluster, struct host_question *question);
 uint64_t machine_cluster_connected_ms(const struct machine_cluster *cluster, uint64_t member);
 
 #endif

@@ -94,7 +94,14 @@ static void looked(struct lease_query *query, enum err_code code, const struct l
     response.header = &header;
     response.id = request->id;
     response.ttl = -1;
-    if (lease != NULL) {
+    if (query->remote) {
+        response.ttl = query->remote_ttl_s;
+        response.grantedttl = query->remote_granted_s;
+        if (lease != NULL && request->keys && !list_keys(call, lease, &response)) {
+            call_refuse(call, ERR_REQUEST_TOO_LARGE);
+            return;
+        }
+    } else if (lease != NULL) {
         response.ttl = lease_remaining_s(lease, host_now_ms(engine_host(look->service->engine)));
         response.grantedttl = lease->ttl_s;
         if (request->keys && !list_keys(call, lease, &response)) {

@@ -14,10 +14,12 @@
  * nothing and every query waits for a read index of its own.
  */
 #include "common/base/base.h"
+#include "common/schema/lease.pb-c.h"
 #include "etcd-server/service/lease_duty_internal.h"
 
 #define SILENT_TICKS 3         /* raft.md 9.6 */
 #define PEER_TIMEOUT_MS 1000   /* raft.md 4.6 */
+#define LEADER_ANSWER_MS 2000  /* of one question to the leader; it is asked again */
 #define CLIENT_TIMEOUT_MS 5000 /* and two election timeouts */
 
 /* A checkpoint of 0 for one lease. */
@@ -101,6 +103,9 @@ static void detach(struct lease_query *query)
     case LEASE_WAIT_CLEAR:
         break;
     }
+    if (query->asking)
+        engine_host(duty->engine)->ops->ask_cancel(engine_host(duty->engine), &query->question);
+    query->asking = false;
     if (query->read_id != 0)
         engine_forget(duty->engine, query->read_id);
     query->read_id = 0;
@@ -289,6 +294,73 @@ static bool may_answer(const struct lease_query *query)
            engine_applied_index(duty->engine) >= raft_commit_index(engine_raft(duty->engine));
 }
 
+/* ---- the leader answers for us (raft.md 4.6) ---- */
+
+static void take_answer(struct lease_query *query, struct slice body)
+{
+    if (query->renew) {
+        Etcdserverpb__LeaseKeepAliveResponse *answer =
+            etcdserverpb__lease_keep_alive_response__unpack(NULL, body.size, body.data);
+
+        query->remote = answer != NULL;
+        if (answer != NULL) {
+            query->remote_ttl_s = query->remote_granted_s = answer->ttl;
+            etcdserverpb__lease_keep_alive_response__free_unpacked(answer, NULL);
+        }
+    } else {
+        Leasepb__LeaseInternalResponse *answer =
+            leasepb__lease_internal_response__unpack(NULL, body.size, body.data);
+
+        query->remote = answer != NULL && answer->leasetimetoliveresponse != NULL;
+        if (query->remote) {
+            query->remote_ttl_s = answer->leasetimetoliveresponse->ttl;
+            query->remote_granted_s = answer->leasetimetoliveresponse->grantedttl;
+        }
+        if (answer != NULL)
+            leasepb__lease_internal_response__free_unpacked(answer, NULL);
+    }
+}
+
+static void leader_answered(struct host_question *question, unsigned status, struct slice body)
+{
+    struct lease_query *query = CONTAINER_OF(question, struct lease_query, question);
+
+    query->asking = false;
+    if (status == 200)
+        take_answer(query, body);
+    if (status == 404)
+        finish(query, ERR_LEASE_NOT_FOUND, NULL);
+    else if (query->remote)
+        finish(query, ERR_OK, lease_find(query->duty->leases, query->id));
+    /* else it is asked again at the next tick, until its time is up */
+}
+
+static void ask_leader(struct lease_query *query)
+{
+    struct lease_duty *duty = query->duty;
+    struct host *host = engine_host(duty->engine);
+    uint64_t leader = raft_leader(engine_raft(duty->engine));
+    Etcdserverpb__LeaseKeepAliveRequest renew = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+    Etcdserverpb__LeaseTimeToLiveRequest look = ETCDSERVERPB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
+    Leasepb__LeaseInternalRequest wrapped = LEASEPB__LEASE_INTERNAL_REQUEST__INIT;
+    size_t bytes;
+
+    if (query->asking || host->ops->ask_member == NULL || leader == 0 ||
+        leader == engine_member_id(duty->engine))
+        return;
+    renew.id = look.id = query->id;
+    wrapped.leasetimetoliverequest = &look;
+    bytes = query->renew ? etcdserverpb__lease_keep_alive_request__pack(&renew, query->body)
+                         : leasepb__lease_internal_request__pack(&wrapped, query->body);
+    must(bytes <= sizeof(query->body));
+    query->question = (struct host_question){.path = query->renew ? "/leases" : "/leases/internal",
+                                             .body = slice_of(query->body, bytes),
+                                             .timeout_ms = LEADER_ANSWER_MS,
+                                             .done = leader_answered};
+    query->asking = true;
+    host->ops->ask_member(host, leader, &query->question);
+}
+
 /* Answer, or wait for what is missing. */
 static void go_on(struct lease_query *query, uint64_t now_ms)
 {
@@ -300,6 +372,7 @@ static void go_on(struct lease_query *query, uint64_t now_ms)
     } else if (duty->state == DUTY_NONE) {
         query->wait = LEASE_WAIT_LEADER;
         link_last(&duty->timed, query);
+        ask_leader(query);
     } else if (!may_answer(query)) {
         wait_read(query);
     } else if (lease == NULL) {
@@ -328,6 +401,7 @@ void lease_ask(struct lease_duty *duty, struct lease_query *query)
     query->next = query->previous = NULL;
     query->read_id = query->read_serial = query->sure_serial = 0;
     query->clear = NULL;
+    query->remote = query->asking = false;
     query->deadline_ms =
         now_ms + (query->from_peer ? PEER_TIMEOUT_MS
                                    : CLIENT_TIMEOUT_MS + 2 * engine_election_ms(duty->engine));
@@ -411,6 +485,9 @@ void lease_duty_tick(struct lease_duty *duty)
     duty->seen_ms = now_ms;
     check(duty);
     expire_queries(duty, now_ms);
+    for (struct lease_query *query = duty->timed.first; query != NULL; query = query->next)
+        if (query->wait == LEASE_WAIT_LEADER)
+            ask_leader(query);
     if (duty->state == DUTY_SURE)
         lease_expiry_tick(duty, now_ms, elapsed_ms);
 }

@@ -12,6 +12,8 @@
 
 struct lease_duty;
 
+#define LEASE_QUESTION_BYTES 32 /* an id, wrapped twice */
+
 struct lease_duty_config {
     struct engine *engine;   /* borrowed */
     struct metrics *metrics; /* borrowed; NULL: nothing is counted */
@@ -26,7 +28,7 @@ bool lease_duty_turn(struct lease_duty *duty); /* true: call again though nothin
 /* Where a query stands. */
 enum lease_wait {
     LEASE_WAIT_NONE,
-    LEASE_WAIT_LEADER, /* until this member leads */
+    LEASE_WAIT_LEADER, /* until this member leads, or the leader has answered */
     LEASE_WAIT_READ,   /* until it is sure to lead and has applied what was committed */
     LEASE_WAIT_REVOKE, /* the lease ran out: until its revoke is applied */
     LEASE_WAIT_CLEAR,  /* until the log says that the last checkpoint counts no more */
@@ -42,11 +44,19 @@ struct lease_query {
      * Exactly once, in lease_ask() or later, unless lease_forget() came first. `lease` is borrowed
      * for the call. ERR_OK; ERR_LEASE_NOT_FOUND (lease NULL, as with all that follow);
      * ERR_NOT_LEADER and ERR_TIMEOUT_WAIT_APPLIED_INDEX (from_peer only); ERR_NO_LEADER,
-     * ERR_TIMEOUT, ERR_STOPPED, or why the log refused.
+     * ERR_TIMEOUT, ERR_STOPPED, or why the log refused. When the leader answered for us, `remote`
+     * is set with its numbers, and `lease` is what this member knows of it: NULL when that lags
+     * behind.
      */
     void (*done)(struct lease_query *query, enum err_code code, const struct lease *lease);
 
+    bool remote;
+    int64_t remote_ttl_s, remote_granted_s;
+
     /* the duty's */
+    bool asking; /* `question` is under way */
+    struct host_question question;
+    uint8_t body[LEASE_QUESTION_BYTES];
     struct lease_duty *duty;
     enum lease_wait wait;
     struct lease_query *next, *previous;

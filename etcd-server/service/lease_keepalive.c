@@ -82,7 +82,7 @@ static void renewed(struct lease_query *query, enum err_code code, const struct 
     } else {
         response.header = &stream->header;
         response.id = query->id;
-        response.ttl = lease != NULL ? lease->ttl_s : 0;
+        response.ttl = query->remote ? query->remote_ttl_s : lease != NULL ? lease->ttl_s : 0;
         stream->paused =
             !stream->call->ops->send(stream->call, (const ProtobufCMessage *)&response);
     }
