@@ -34,6 +34,7 @@
 #define HTTP_OUT_HIGH_BYTES (256UL * KIB)  /* above this a connection's producers pause ... */
 #define HTTP_OUT_LOW_BYTES (64UL * KIB)    /* ... until the socket has drained to this */
 #define HTTP_OUT_MAX_BYTES (2UL * GIB)     /* one answer that cannot be made in pieces */
+#define HTTP_BODY_OPEN_MAX_BYTES (1UL * MIB) /* of a body in pieces, not used up: stop reading */
 #define CONNECTIONS_MAX 20000UL            /* open connections per listener */
 #define HANDSHAKE_TIMEOUT_MS 10000UL       /* TLS handshake done within */
 #define HEADER_TIMEOUT_MS 30000UL          /* first byte to end of headers */
@@ -157,7 +158,6 @@
 #define PEER_PROBE_MS 4000UL              /* GET /raft/probing */
 #define PEER_REQUEST_TIMEOUT_MS 10000UL   /* an ordinary request */
 #define PEER_SNAPSHOT_STALL_MS 5000UL     /* no byte taken, or no answer after the last one */
-#define PEER_SNAPSHOT_WRITE_BYTES (2UL * MIB) /* received, not yet written to the file */
 
 /* snapshots and bbolt files */
 #define SNAPSHOT_CHUNK_BYTES (32UL * KIB) /* blob of one SnapshotResponse */

@@ -82,7 +82,8 @@ struct exchange {
     void (*wake)(struct exchange *exchange);    /* exchange_wake_at() */
     void (*stop)(struct exchange *exchange);    /* the server stops: end a stream soon */
     void (*gone)(struct exchange *exchange);    /* the client went: drop `state`, do not answer */
-    /* A piece of the body, or (`ended`) its end; `bytes` dies with the call. HTTP/2 only. */
+    /* A piece of the body, or (`ended`) its end; `bytes` dies with the call. HTTP/2, and where
+     * http1_door.streams says so. */
     void (*data)(struct exchange *exchange, struct slice bytes, bool ended);
 };
 

@@ -4,6 +4,7 @@
  *
  *   IDLE -> HEAD -> BODY -> BUSY -> IDLE      the parser is paused while BUSY
  *                             `-> BEGUN -> IDLE      answer in pieces
+ *                 `-> TAKING <-> HELD -> BUSY        body in pieces (http1_door.streams)
  *   any -> OVER                               nothing is read any more; closes when sent
  *
  * Header text is collected in `head` and remembered as spans (the text may move), turned into
@@ -21,7 +22,16 @@
 #define KEEP_HEAD_BYTES (4 * KIB)  /* memory an idle connection may keep */
 #define KEEP_BODY_BYTES (16 * KIB) /* the same; small bodies come again and again */
 
-enum http1_state { HTTP1_IDLE, HTTP1_HEAD, HTTP1_BODY, HTTP1_BUSY, HTTP1_BEGUN, HTTP1_OVER };
+enum http1_state {
+    HTTP1_IDLE,
+    HTTP1_HEAD,
+    HTTP1_BODY,
+    HTTP1_TAKING, /* the handler is started and gets the body as it comes */
+    HTTP1_HELD,   /* ... and has enough of it for now */
+    HTTP1_BUSY,
+    HTTP1_BEGUN,
+    HTTP1_OVER
+};
 
 struct span {
     uint32_t name_at, name_size, value_at, value_size; /* in `head` */
@@ -41,6 +51,8 @@ struct http1 {
     bool client_ended;
     bool chunked; /* the answer begun */
     bool wants_turn;
+    bool streams;                  /* the head is there, start the handler now */
+    size_t open_bytes;             /* of a body in pieces: given and not yet used up */
     unsigned refused;              /* status that a callback refused with; 0 = none */
     const char *cause;             /* why, when it is 400 */
     uint64_t wake_at_ms;           /* the handler's */
@@ -207,6 +219,10 @@ static void op_answer(struct exchange *exchange, const struct exchange_head *hea
     struct http1 *http1 = of_exchange(exchange);
     struct buf *out = &http1->link->out;
 
+    if (http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD) {
+        http1->keep_alive = false; /* the rest of the body is not wanted */
+        http1->state = HTTP1_BUSY;
+    }
     must(http1->state == HTTP1_BUSY);
     put_head(http1, head);
     put_text(http1, "Content-Length: ");
@@ -294,7 +310,21 @@ static void op_wake_at(struct exchange *exchange, uint64_t at_ms)
     http1->link->changed(http1->link);
 }
 
+static void op_taken(struct exchange *exchange, size_t bytes)
+{
+    struct http1 *http1 = of_exchange(exchange);
+
+    must(bytes <= http1->open_bytes);
+    http1->open_bytes -= bytes;
+    if (http1->state != HTTP1_HELD || http1->open_bytes > HTTP_OUT_HIGH_BYTES)
+        return;
+    http1->state = HTTP1_TAKING;
+    set_phase(http1, LINK_BODY);
+    http1->link->changed(http1->link);
+}
+
 static const struct exchange_ops exchange_ops = {
+    .taken = op_taken,
     .answer = op_answer,
     .begin = op_begin,
     .send = op_send,
@@ -508,6 +538,12 @@ static int on_head(http_parser *parser)
     http1->exchange.body_bytes = has_length ? parser->content_length : 0;
     parser->upgrade = 0; /* upgrades are ignored, CONNECT is a method like others */
     http1->keep_alive = http_should_keep_alive(parser) != 0 && !http1->draining;
+    http1->streams = http1->door->streams != NULL &&
+                     http1->door->streams(http1->door->handler.arg, &http1->exchange);
+    if (http1->streams) {
+        http_parser_pause(parser, 1); /* the handler may end it all: not from in here */
+        return 0;
+    }
     if (has_length && parser->content_length > JSON_BODY_MAX_BYTES) {
         http1->refused = 413;
         return -1;
@@ -532,6 +568,18 @@ static int on_body(http_parser *parser, const char *at, size_t size)
     struct http1 *http1 = of_parser(parser);
 
     http1->link->phase_ms = http1->link->clock->now_ms;
+    if (http1->state == HTTP1_TAKING) {
+        http1->open_bytes += size;
+        http1->exchange.data(&http1->exchange, slice_of(at, size), false);
+        if (http1->state == HTTP1_TAKING && http1->open_bytes > HTTP_BODY_OPEN_MAX_BYTES) {
+            http1->state = HTTP1_HELD;
+            set_phase(http1, LINK_BUSY);
+            http_parser_pause(parser, 1);
+        }
+        return 0;
+    }
+    if (http1->state != HTTP1_BODY) /* answered before its end */
+        return 0;
     if (http1->borrowed.size == 0 && buf_used(&http1->body) == 0) {
         http1->borrowed = slice_of(at, size);
         return 0;
@@ -578,8 +626,44 @@ static void start(struct http1 *http1, bool too_large)
     http1->borrowed = SLICE_EMPTY;
 }
 
+/* The head is there and the handler wants the body as it comes. */
+static void start_streaming(struct http1 *http1)
+{
+    http1->streams = false;
+    http1->open_bytes = 0;
+    http1->exchange.body = SLICE_EMPTY;
+    http1->state = HTTP1_TAKING;
+    set_phase(http1, LINK_BODY);
+    http1->door->handler.start(http1->door->handler.arg, &http1->exchange);
+}
+
+/* The parser paused: at the end of a head or of a body, or because enough is open. */
+static void paused(struct http1 *http1)
+{
+    http_parser_pause(&http1->parser, 0);
+    if (http1->streams) {
+        start_streaming(http1);
+    } else if (http1->complete) {
+        http1->complete = false;
+        if (http1->state == HTTP1_BODY) {
+            start(http1, false);
+        } else if (http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD) {
+            http1->state = HTTP1_BUSY;
+            set_phase(http1, LINK_BUSY);
+            http1->exchange.data(&http1->exchange, SLICE_EMPTY, true);
+        }
+    }
+}
+
 static void parse_failed(struct http1 *http1, enum http_errno error)
 {
+    if (http1->state == HTTP1_OVER) /* answered before the body's end, which is broken */
+        return;
+    if (http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD) {
+        if (http1->exchange.gone != NULL)
+            http1->exchange.gone(&http1->exchange);
+        http1->state = HTTP1_BUSY;
+    }
     if (http1->refused == 413)
         start(http1, true);
     else if (http1->refused == 431 || error == HPE_HEADER_OVERFLOW)
@@ -592,7 +676,8 @@ static void parse_failed(struct http1 *http1, enum http_errno error)
 
 static bool reads(const struct http1 *http1)
 {
-    return http1->state == HTTP1_IDLE || http1->state == HTTP1_HEAD || http1->state == HTTP1_BODY;
+    return http1->state == HTTP1_IDLE || http1->state == HTTP1_HEAD || http1->state == HTTP1_BODY ||
+           http1->state == HTTP1_TAKING;
 }
 
 static size_t http1_input(struct link *link, struct slice bytes)
@@ -607,11 +692,8 @@ static size_t http1_input(struct link *link, struct slice bytes)
                                      bytes.size - taken);
         error = HTTP_PARSER_ERRNO(&http1->parser);
         if (error == HPE_PAUSED) {
-            must(http1->complete);
-            http1->complete = false;
-            http_parser_pause(&http1->parser, 0);
-            start(http1, false);
-            requests++;
+            requests += http1->complete;
+            paused(http1);
         } else if (error != HPE_OK) {
             parse_failed(http1, error);
         }
@@ -644,7 +726,8 @@ static void http1_open(void *arg, struct link *link)
 
 static bool busy(const struct http1 *http1)
 {
-    return http1->state == HTTP1_BUSY || http1->state == HTTP1_BEGUN;
+    return http1->state == HTTP1_BUSY || http1->state == HTTP1_BEGUN ||
+           http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD;
 }
 
 static void http1_again(struct link *link)

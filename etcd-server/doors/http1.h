@@ -17,6 +17,12 @@
 /* What all connections of a listener share. Fields are private. */
 struct http1_door {
     struct exchange_handler handler;
+    /*
+     * NULL, or: does the handler take the body of this request (its head is there) piece by piece?
+     * Then it is started at once and exchange->data() is called, without a limit to the whole; it
+     * says exchange_taken(). An answer before the body's end ends the connection.
+     */
+    bool (*streams)(void *arg, const struct exchange *exchange);
     int64_t date_s;
     char date[48]; /* "Date: Sun, 22 Nov 2026 03:36:46 GMT\r\n" */
 };

@@ -121,6 +121,7 @@ static void plaintext(struct net_conn *conn, struct slice bytes)
     }
     if (taken == 0 && conn->link.phase != LINK_BUSY)
         feed_pending(conn);
+    net_conn_changed(conn); /* enough may wait: want() stops the reading */
 }
 
 static void end_of_input(struct net_conn *conn)

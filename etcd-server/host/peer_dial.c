@@ -748,7 +748,7 @@ static void start_dial(struct peer_dial *dial)
         lookup->host = xstrdup(dial->url.host);
         lookup->port = dial->url.port;
         if (peers->resolver == NULL)
-            peers->resolver = peers_worker(resolver, RESOLVER_THREADS);
+            peers->resolver = peers_worker(peers, resolver, RESOLVER_THREADS);
         worker_post(peers->resolver, &lookup->task);
         return;
     }

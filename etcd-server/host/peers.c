@@ -41,12 +41,12 @@ bool peers_parse_id(struct slice text, uint64_t *id)
     return true;
 }
 
-struct worker *peers_worker(worker_fn *fn, unsigned threads)
+struct worker *peers_worker(struct peers *peers, worker_fn *fn, unsigned threads)
 {
     struct worker *worker = NULL;
     struct err err = ERR_INIT;
 
-    if (worker_new(threads, false, fn, NULL, &worker, &err) < 0)
+    if (worker_new(threads, false, fn, peers, &worker, &err) < 0)
         log_fatal("cannot start threads for peers", log_str("error", err.text));
     must(worker != NULL);
     return worker;
@@ -399,6 +399,7 @@ void peers_free(struct peers *peers)
     worker_free(peers->resolver);
     worker_free(peers->pool);
     worker_free(peers->writer);
+    peer_snapshots_free(peers);
     loop_timer_free(peers->tick);
     free((char *)(uintptr_t)peers->config.version); /* copies of ours */
     free((char *)(uintptr_t)peers->config.min_cluster_version);

@@ -61,8 +61,8 @@ struct peers_config {
 
 struct peers;
 int peers_new(const struct peers_config *config, struct peers **peers, struct err *err) MUST_CHECK;
-/* Closes all; callbacks come no more. After the last exchange of peers_handler() has ended
- * (net_free()). NULL is fine. */
+/* Closes all; callbacks come no more, but image->release(). After the last exchange of
+ * peers_handler() has ended (net_free()), and the loop must not run again. NULL is fine. */
 void peers_free(struct peers *peers);
 /* Stop: end the streams on both sides, send nothing more, call back no more; peers_free() later. */
 void peers_stop(struct peers *peers);

@@ -91,16 +91,7 @@ struct peer_slot {
     unsigned status;
 };
 
-struct peer_sending { /* of a snapshot; peer_snapshot.c */
-    struct host_producer producer;
-    struct peers *peers;
-    struct peer_link *link; /* NULL: gone, wait for done() */
-    struct peers_image *image;
-    struct peer_dial *dial;
-    uint64_t member, index, sent_bytes;
-    unsigned status;
-    bool begun, produced, answered, failed, paused;
-};
+struct peer_sending; /* of a snapshot; peer_snapshot.c */
 
 struct peer_link {
     struct peers *peers;
@@ -142,8 +133,8 @@ void peer_link_unreachable(struct peer_link *link);
 /* ---- peer_snapshot.c ---- */
 
 void peer_sending_abandon(struct peer_sending *sending); /* its link goes */
-struct peer_receiving;                                   /* a snapshot that comes */
 void peer_receive_snapshot(struct peers *peers, struct exchange *exchange);
+void peer_snapshots_free(struct peers *peers); /* after their threads have ended */
 
 /* ---- peers.c ---- */
 
@@ -163,8 +154,8 @@ struct peers {
     struct worker *pool;     /* the same: images to send */
     struct worker *writer;   /* the same: databases that come */
     struct loop_timer *tick;
-    struct peer_receiving *receiving;
-    size_t sending_count;
+    struct peer_sending *sendings;
+    struct peer_receiving *receivings;
     bool stopped;
     uint8_t *scratch; /* PEER_SCRATCH_BYTES: what one read brings */
 };
@@ -174,7 +165,7 @@ struct peer_link *peers_find(const struct peers *peers, uint64_t id); /* NULL: u
 /* Hand a message to raft, when it may be: NULL, or why not. */
 const char *peers_deliver(struct peers *peers, const struct raft_message *message);
 /* Threads, started when they are first needed; without them the process cannot go on. */
-struct worker *peers_worker(worker_fn *fn, unsigned threads) MUST_CHECK;
+struct worker *peers_worker(struct peers *peers, worker_fn *fn, unsigned threads) MUST_CHECK;
 /* hexadecimal, 1 to 16 digits */
 bool peers_parse_id(struct slice text, uint64_t *id);
 

@@ -173,6 +173,7 @@ static void listen_at(struct node *at)
     struct err err = ERR_INIT;
 
     http1_door_init(&at->http1, handler);
+    at->http1.streams = peers_streams_body;
     if (net_listen(fix.net, &config, &at->port, &err) < 0)
         fail_msg("%s", err.text);
     at->url = xasprintf("%s://127.0.0.1:%u", at->server != NULL ? "https" : "http", at->port);
@@ -645,6 +646,133 @@ static void failures_have_their_reasons(void **state)
     assert_true(fix.failed);
 }
 
+/* ---- snapshots ---- */
+
+#define PIECE 30000
+
+struct image {
+    struct peers_image image;
+    uint64_t really; /* how many bytes run() gives */
+    bool released;
+};
+
+static uint8_t byte_at(uint64_t offset)
+{
+    return (uint8_t)(offset * 7 + offset / 251);
+}
+
+static int run_image(struct peers_image *image, host_sink_fn *sink, void *sink_arg, struct err *err)
+{
+    uint64_t really = CONTAINER_OF(image, struct image, image)->really;
+    uint8_t piece[PIECE];
+
+    for (uint64_t at = 0; at < really; at += PIECE) {
+        size_t size = MIN(PIECE, really - at);
+
+        for (size_t i = 0; i < size; i++)
+            piece[i] = byte_at(at + i);
+        if (sink(sink_arg, slice_of(piece, size), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void release_image(struct peers_image *image)
+{
+    CONTAINER_OF(image, struct image, image)->released = true;
+}
+
+static void send_image(struct image *image, uint64_t index)
+{
+    struct raft_snapshot snapshot = {.data = SLICE_LITERAL("{}"),
+                                     .meta = {.index = index, .term = 3}};
+    struct raft_message message = {
+        .type = RAFT_MSG_SNAP, .from = 1, .to = 2, .term = 3, .snapshot = &snapshot};
+
+    image->image.run = run_image;
+    image->image.release = release_image;
+    image->released = false;
+    node(0)->sent_ok = -1;
+    peers_send_snapshot(node(0)->peers, &message, &image->image);
+}
+
+static bool image_over(void)
+{
+    return node(0)->sent_ok >= 0;
+}
+
+static void assert_image(const char *path, size_t bytes)
+{
+    struct buf content = BUF_INIT(BUF_UNLIMITED);
+    struct err err = ERR_INIT;
+
+    if (file_read_all(path, &content, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(content.size, bytes);
+    for (size_t i = 0; i < bytes; i++)
+        if (content.data[i] != byte_at(i))
+            fail_msg("byte %zu differs", i);
+    buf_free(&content);
+}
+
+static void snapshots_arrive_with_their_databases(void **state)
+{
+    static const size_t sizes[] = {0, 1, PIECE, 9000001};
+    struct image image = {.really = 0};
+    char *path;
+
+    (void)state;
+    node(1)->snap_dir = test_directory();
+    start_nodes(2);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        image.really = image.image.bytes = sizes[i];
+        send_image(&image, 100 + i);
+        WAIT_FOR(image_over);
+        assert_int_equal(node(0)->sent_ok, 1);
+        assert_true(image.released);
+        assert_int_equal(node(1)->snapshots, i + 1);
+        assert_int_equal(node(1)->snapshot_index, 100 + i);
+        path = xasprintf("%s/%016zx.snap.db", node(1)->snap_dir, 100 + i);
+        assert_image(path, sizes[i]);
+        free(path);
+    }
+    test_run("ls %s | wc -l | grep -x 4", node(1)->snap_dir); /* no tmp is left */
+    test_run("rm -r %s", node(1)->snap_dir);
+}
+
+static void snapshots_that_fail_are_reported(void **state)
+{
+    struct image image = {.really = 100000}, second = {.really = 1};
+
+    (void)state;
+    node(1)->snap_dir = test_directory();
+    start_nodes(2);
+    image.image.bytes = 100001; /* shorter than said */
+    send_image(&image, 5);
+    second.image.bytes = 1;
+    send_image(&second, 5); /* one at a time */
+    assert_int_equal(node(0)->sent_ok, 0);
+    assert_true(second.released);
+    node(0)->sent_ok = -1;
+    WAIT_FOR(image_over);
+    assert_int_equal(node(0)->sent_ok, 0);
+    image.image.bytes = 99999; /* longer */
+    send_image(&image, 5);
+    WAIT_FOR(image_over);
+    assert_int_equal(node(0)->sent_ok, 0);
+    test_run("rm -r %s", node(1)->snap_dir); /* the other's disk is broken */
+    image.image.bytes = 100000;
+    send_image(&image, 5);
+    WAIT_FOR(image_over);
+    assert_int_equal(node(0)->sent_ok, 0);
+    assert_true(image.released);
+    assert_int_equal(node(1)->snapshots, 0);
+    ask(node(1)->url, "POST", "/raft/snapshot", GOOD, SLICE_LITERAL("garbage garbage"));
+    assert_int_equal(fix.answer.status, 400);
+    assert_string_equal(fix.body,
+                        "failed to decode raft message (rafthttp: error limit exceeded)\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -655,6 +783,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_removed_member_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_slow_peer_fills_its_own_queue_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_are_etcds, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(snapshots_arrive_with_their_databases, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(snapshots_that_fail_are_reported, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failures_have_their_reasons, set_up, tear_down),
     };
 
