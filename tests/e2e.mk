@@ -18,15 +18,17 @@ crash: $(BIN)/etcd-server $(B)/tests/e2e/lost_writes.so
 	tests/e2e/crash_test $(BIN)/etcd-server $(ROUNDS) $(B)/tests/e2e/lost_writes.so
 
 # With a real etcd (found as `make bench` finds one); without one this says what was left out.
+LONG_CHECKS += check-snap-interop check-auth-interop # parts of check-interop
 .PHONY: check-interop
 check-interop: $(PROGRAMS:%=$(BIN)/%)
 	@etcd=$$(tests/interop/find-etcd $(BUILD)/peer-etcd '$(ETCD_BIN)'); \
 	if [ -z "$$etcd" ]; then \
-	    echo "*** LEFT OUT: everything against a real etcd; give ETCD_BIN=<folder of etcd, etcdctl, etcdutl> ***"; \
+	    echo "LEFT OUT: everything against a real etcd; give ETCD_BIN=<folder of etcd, etcdctl, etcdutl>"; \
 	    exit 0; \
 	fi; \
 	tests/interop/datadir_interop "$$etcd" $(BIN) && \
 	tests/interop/snapshot_interop.sh "$$etcd" $(BIN)/etcd-snap && \
+	tests/interop/auth_interop.sh "$$etcd" $(BIN) && \
 	tests/cli/pki_test.sh $(BIN)/etcd-pki "$$etcd/etcd" "$$etcd/etcdctl"
 
 # Three members as processes. With a real etcd also in mixed clusters: make check-cluster ETCD_BIN=...

@@ -5,7 +5,7 @@ bin=${1:?usage: grpc_interop.sh BIN}
 here=$(cd "$(dirname "$0")" && pwd)
 python=/usr/bin/python3 # Debian modules are those of Debian's Python
 if ! "$python" -c "import etcd3, grpc" 2>/dev/null; then
-    echo "grpc_interop: SKIPPED: needs the Debian package python3-etcd3" >&2
+    echo "LEFT OUT: gRPC clients that are not ours; they need the Debian package python3-etcd3"
     exit 0
 fi
 work=$(mktemp -d)
