@@ -70,6 +70,17 @@ static void add_self(struct changes *changes, uint64_t id, bool learner)
     buf_free(&context);
 }
 
+/*
+ * Alone already, but behind the commit may stand the change that would end that, a member added
+ * and never started: something must take its place.
+ */
+static void add_empty(struct changes *changes)
+{
+    changes->data[changes->count] = BUF_INIT(BUF_UNLIMITED);
+    changes->entries[changes->count++] = (struct raft_entry){
+        .type = RAFT_ENTRY_NORMAL, .term = changes->term, .index = changes->next_index++};
+}
+
 static void plan(struct changes *changes, const struct raft_conf_state *conf, uint64_t self)
 {
     if (!quorum_is_voter(conf, self))
@@ -100,6 +111,8 @@ int force_new_cluster(const struct boot_config *config, struct boot *boot,
     changes->term = MAX(state.term, 1);
     changes->next_index = commit + 1;
     plan(changes, &conf, boot->log.metadata.node_id);
+    if (changes->count == 0 && last > commit)
+        add_empty(changes);
     rc = 0;
     if (changes->count == 0)
         goto out;
