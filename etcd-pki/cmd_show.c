@@ -6,14 +6,9 @@
 #include "common/base/limits.h"
 #include "etcd-pki/pki.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <sys/stat.h>
-
-#define DEPTH_MAX 8      /* directories below one that is described */
-#define FILES_MAX 10000u /* certificates below one that is described */
 
 static json_t *cert_json(const struct x509_info *info, bool normalise)
 {
@@ -135,41 +130,6 @@ int cmd_show(struct settings *settings)
 
 /* ---- describe ---- */
 
-static int find_certs(const char *root, const char *below, unsigned depth, struct texts *found,
-                      struct err *err)
-{
-    char *path = below[0] != '\0' ? xasprintf("%s/%s", root, below) : xstrdup(root);
-    DIR *directory = opendir(path);
-    struct dirent *entry;
-    int rc = 0;
-
-    if (directory == NULL) {
-        err_sys(err, errno, "open directory %s", path);
-        free(path);
-        return -1;
-    }
-    while (rc == 0 && (entry = readdir(directory)) != NULL) {
-        size_t bytes = strlen(entry->d_name);
-        char *name, *full;
-        struct stat info;
-
-        if (entry->d_name[0] == '.')
-            continue;
-        name = below[0] != '\0' ? xasprintf("%s/%s", below, entry->d_name) : xstrdup(entry->d_name);
-        full = xasprintf("%s/%s", root, name);
-        if (lstat(full, &info) == 0 && S_ISDIR(info.st_mode) && depth < DEPTH_MAX)
-            rc = find_certs(root, name, depth + 1, found, err);
-        else if (bytes > 4 && strcmp(entry->d_name + bytes - 4, ".crt") == 0 &&
-                 found->count < FILES_MAX)
-            texts_add(found, name);
-        free(name);
-        free(full);
-    }
-    (void)closedir(directory);
-    free(path);
-    return rc;
-}
-
 static int by_bytes(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -234,7 +194,7 @@ int cmd_describe(struct settings *settings)
         struct texts found = {0};
         json_t *files = json_array();
 
-        if (find_certs(root, "", 0, &found, &err) < 0)
+        if (scan_find(root, ".crt", &found, &err) < 0)
             status = say(&err);
         if (found.count != 0)
             qsort(found.items, found.count, sizeof *found.items, by_bytes);

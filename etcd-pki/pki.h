@@ -31,10 +31,13 @@ struct settings { /* the command line; texts borrowed from argv */
     const char *cn, *ca, *out, *initial_cluster, *node_name, *advertise_address;
     const char *control_plane_endpoint, *service_cidr, *dns_domain, *kubernetes_version;
     const char *at, *root, *days, *format, *warn;
+    const char *crit, *prometheus, *if_expiring, *backup_dir, *serial, *reason, *next_update, *pem;
+    const char *role, *san_rule, *endpoints, *cacert, *cert, *timeout;
+    const char *manifest, *etcd_config, *env_file, *pid, *etcd_version, *expect;
     struct texts org, ip, dns, san, member, client;
     struct texts server_sans, peer_sans, apiserver_sans;
     bool force, dry_run, quiet, help, crl_sign, no_client_auth, kubernetes, with_ca_key;
-    bool external_etcd, no_clamp, normalise;
+    bool external_etcd, no_clamp, normalise, nagios, reuse_key, peer, kubeadm_tables;
     struct texts args;  /* what is no flag */
     struct texts after; /* behind "--" */
 };
@@ -99,7 +102,63 @@ struct item *plan_add_role(struct plan *plan, const struct role *role, const cha
 int plan_carry_out(struct plan *plan);
 void plan_free(struct plan *plan);
 
+/* ---- the directory that is written to (store.c) ---- */
+
+/* Make and lock it; the lock ends with the process, or when *fd is closed. */
+int store_lock(const char *dir, int *fd, struct err *err) MUST_CHECK;
+/* Keep a copy of what will be replaced, in `backup` or DIR/.old/TIME; absent is fine. */
+int store_back_up(const char *dir, const char *backup, const char *base, const char *extension,
+                  int64_t now_s, struct err *err) MUST_CHECK;
+/* The CA that signs, checked; both owned. */
+int store_load_ca(const char *dir, const char *base, int64_t now_s, struct x509_list *certs,
+                  struct x509_key **key, struct err *err) MUST_CHECK;
+/*
+ * Replace what is there, key first, then certificate, back to back, when both are complete on disk.
+ * key NULL: the certificate alone. `certs` in this order. What was there is backed up.
+ */
+int store_replace(const char *dir, const char *backup, const char *base, const struct x509_key *key,
+                  const struct x509_list *certs, int64_t now_s, struct err *err) MUST_CHECK;
+/*
+ * After a run that was killed: put the certificate in place that waits for a key which is there
+ * already, and remove temporary files of the pair. *healed: something was put in place.
+ */
+int store_heal(const char *dir, const char *base, bool *healed, struct err *err) MUST_CHECK;
+void store_sweep(const char *dir); /* remove half-written copies in .old */
+/* Where in .old the certificate of this key is, or the key of this certificate; owned, or NULL. */
+char *store_backup_of(const char *dir, const char *base);
+
+/* ---- what is in a directory (scan.c) ---- */
+
+struct entry {
+    char *base; /* below the directory, without extension */
+    char *path;
+    char *name;  /* kubeadm's, or the base */
+    char *error; /* it cannot be read: why; then nothing below is set */
+    bool missing;
+    struct x509_list chain;
+    struct x509_info info;
+    bool kubeconfig, key_there, key_fits;
+    const struct entry *ca; /* who issued it, if that is here; itself for a CA */
+};
+struct scan {
+    const char *dir;
+    struct entry *items; /* sorted by base */
+    size_t count;
+};
+/* Names below `root` that end in `extension`, in readdir's order; dot files are passed over. */
+int scan_find(const char *root, const char *extension, struct texts *found,
+              struct err *err) MUST_CHECK;
+/* Every .crt below `dir`, and the issuers among them. */
+int scan_directory(const char *dir, struct scan *scan, struct err *err) MUST_CHECK;
+/* Add one file, a kubeconfig too; an absent one is added as missing. base NULL: `path` itself. */
+void scan_add(struct scan *scan, const char *base, const char *path);
+void scan_sort(struct scan *scan);                                   /* and find who issued what */
+struct entry *scan_named(const struct scan *scan, const char *name); /* name or base; NULL: none */
+void scan_free(struct scan *scan);
+
 /* ---- small things ---- */
+
+int take_at(const struct settings *settings, int64_t *at_s, struct err *err) MUST_CHECK; /* --at */
 
 int say(const struct err *err); /* "etcd-pki: ..." on stderr; EXIT_USAGE for ERR_USAGE, else 1 */
 /* "8760h", "365d", "1y", "90m"; several parts add up; more than zero, at most 1000 years. */
@@ -116,6 +175,7 @@ bool wants_json(const struct settings *settings, struct err *err, bool *bad);
 char *residual(int64_t until_s, int64_t now_s); /* "364d", "<invalid>"; owned */
 
 command_fn cmd_init, cmd_issue, cmd_cluster, cmd_kubeadm, cmd_show, cmd_describe, cmd_verify,
-    cmd_flags, cmd_certificate_key;
+    cmd_flags, cmd_certificate_key, cmd_check, cmd_check_expiration, cmd_renew, cmd_renew_ca,
+    cmd_revoke, cmd_crl, cmd_csr, cmd_sign, cmd_rotate_ca, cmd_probe;
 
 #endif

@@ -11,11 +11,8 @@
 #include "common/base/limits.h"
 #include "etcd-pki/pki.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -316,29 +313,6 @@ static void judge_service_account(struct plan *plan, struct item *item)
 
 /* ---- writing ---- */
 
-static int back_up(struct plan *plan, const char *base, const char *extension, struct err *err)
-{
-    char *path = path_of(plan, base, extension), stamp[32], *copy, *slash;
-    struct buf content = BUF_INIT(PEM_FILE_MAX_BYTES);
-    int rc = -1;
-
-    x509_time_text(plan->now_s, stamp);
-    copy = xasprintf("%s/.old/%s/%s%s", plan->dir, stamp, base, extension);
-    slash = strrchr(copy, '/');
-    *slash = '\0';
-    if (!file_exists(path)) {
-        rc = 0;
-    } else if (file_make_dirs(copy, 0700, err) == 0 && file_read_all(path, &content, err) == 0) {
-        *slash = '/';
-        rc = file_write_atomic(copy, buf_slice(&content),
-                               strcmp(extension, ".crt") == 0 ? 0644 : 0600, true, err);
-    }
-    x509_wipe(&content);
-    free(path);
-    free(copy);
-    return rc;
-}
-
 static int put(struct plan *plan, const char *base, const char *extension, struct slice content,
                unsigned mode, struct err *err)
 {
@@ -354,32 +328,12 @@ static int put(struct plan *plan, const char *base, const char *extension, struc
         err_set(err, ERR_EXISTS, "%s is no regular file; remove it or write elsewhere", path);
         goto out;
     }
-    if (plan->settings->force && back_up(plan, base, extension, err) < 0)
+    if (plan->settings->force &&
+        store_back_up(plan->dir, NULL, base, extension, plan->now_s, err) < 0)
         goto out;
     rc = file_write_atomic(path, content, mode, plan->settings->force, err);
 out:
     free(path);
-    return rc;
-}
-
-/* The CA that signs an item, checked; both owned. */
-static int load_ca(const struct plan *plan, const char *base, struct x509_list *certs,
-                   struct x509_key **key, struct err *err)
-{
-    char *cert_path = path_of(plan, base, ".crt"), *key_path = path_of(plan, base, ".key");
-    int rc = -1;
-
-    if (!file_exists(cert_path))
-        err_set(err, ERR_MISSING, "%s is not there; make the CA first (etcd-pki init)", cert_path);
-    else if (!file_exists(key_path))
-        err_set(err, ERR_MISSING,
-                "%s is not there, so nothing can be signed here; sign where the CA's key is",
-                key_path);
-    else if (x509_list_read(cert_path, true, certs, err) == 0 &&
-             x509_key_read(key_path, key, err) == 0)
-        rc = x509_ca_check(cert_path, certs->items[0], *key, plan->now_s, err);
-    free(cert_path);
-    free(key_path);
     return rc;
 }
 
@@ -430,7 +384,8 @@ static int make_pair(struct plan *plan, const struct item *item, struct err *err
     struct x509_info info;
     int rc = -1;
 
-    if (item->issuer != NULL && load_ca(plan, item->issuer, &ca, &ca_key, err) < 0)
+    if (item->issuer != NULL &&
+        store_load_ca(plan->dir, item->issuer, plan->now_s, &ca, &ca_key, err) < 0)
         goto out;
     ca_cert = item->issuer != NULL ? ca.items[0] : NULL;
     key = x509_key_new(plan->algorithm);
@@ -499,33 +454,6 @@ static int make_service_account(struct plan *plan, const struct item *item, stru
 
 /* ---- all of it ---- */
 
-static int open_directory(const struct plan *plan, int *fd, struct err *err)
-{
-    struct stat info;
-
-    if (file_make_dirs(plan->dir, 0755, err) < 0)
-        return -1;
-    *fd = open(plan->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*fd < 0 || fstat(*fd, &info) < 0) {
-        err_sys(err, errno, "open %s", plan->dir);
-        return -1;
-    }
-    if ((info.st_mode & S_IWOTH) != 0) {
-        err_set(err, ERR_IO,
-                "%s is writable by everybody (mode %o); keys do not go there: chmod o-w %s",
-                plan->dir, info.st_mode & 07777, plan->dir);
-        return -1;
-    }
-    if (flock(*fd, LOCK_EX | LOCK_NB) < 0) { /* ends with the process: nothing to clean up */
-        if (errno == EWOULDBLOCK)
-            err_set(err, ERR_LOCKED, "%s: another etcd-pki is writing there", plan->dir);
-        else
-            err_sys(err, errno, "lock %s", plan->dir);
-        return -1;
-    }
-    return 0;
-}
-
 static void judge(struct plan *plan)
 {
     for (size_t i = 0; i < plan->count; i++) {
@@ -592,7 +520,7 @@ int plan_carry_out(struct plan *plan)
     struct err err = ERR_INIT;
     int fd = -1, status = EXIT_DONE;
 
-    if (!plan->settings->dry_run && open_directory(plan, &fd, &err) < 0) {
+    if (!plan->settings->dry_run && store_lock(plan->dir, &fd, &err) < 0) {
         status = say(&err);
         goto out;
     }

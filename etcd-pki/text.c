@@ -207,3 +207,13 @@ char *residual(int64_t until_s, int64_t now_s)
                                : xasprintf("%" PRId64 "y%" PRId64 "d", days / 365, days % 365);
     return xasprintf("%" PRId64 "y", days / 365);
 }
+
+int take_at(const struct settings *settings, int64_t *at_s, struct err *err)
+{
+    *at_s = clock_s();
+    if (settings->at == NULL || x509_time_parse(settings->at, at_s))
+        return 0;
+    err_set(err, ERR_USAGE, "--at %.60s: write it as 2027-11-22T01:42:28Z or 2027-11-22",
+            settings->at);
+    return -1;
+}

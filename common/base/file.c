@@ -89,23 +89,39 @@ int file_sync_parent(const char *path, struct err *err)
     return rc;
 }
 
-int file_write_atomic(const char *path, struct slice content, unsigned mode, bool replace,
-                      struct err *err)
+int file_stage(const char *path, struct slice content, unsigned mode, char **temporary,
+               struct err *err)
 {
     const char *slash = strrchr(path, '/');
     int directory_bytes = slash == NULL ? 0 : (int)(slash - path + 1);
-    char *temporary = xasprintf("%.*s.%s.XXXXXX", directory_bytes, path, path + directory_bytes);
-    int fd = mkostemp(temporary, O_CLOEXEC), rc = -1;
+    int fd, rc = 0;
 
+    *temporary = xasprintf("%.*s.%s.XXXXXX", directory_bytes, path, path + directory_bytes);
+    fd = mkostemp(*temporary, O_CLOEXEC);
     if (fd < 0) {
         err_sys(err, errno, "create a temporary file beside %s", path);
-        free(temporary);
-        return -1;
-    }
-    if (write_all(fd, content) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0) {
+        rc = -1;
+    } else if (write_all(fd, content) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0) {
         err_sys(err, errno, "write %s", path);
-        goto out;
+        (void)unlink(*temporary);
+        rc = -1;
     }
+    file_close(&fd);
+    if (rc < 0) {
+        free(*temporary);
+        *temporary = NULL;
+    }
+    return rc;
+}
+
+int file_write_atomic(const char *path, struct slice content, unsigned mode, bool replace,
+                      struct err *err)
+{
+    char *temporary;
+    int rc = -1;
+
+    if (file_stage(path, content, mode, &temporary, err) < 0)
+        return -1;
     if (!replace && link(temporary, path) < 0) {
         if (errno == EEXIST)
             err_set(err, ERR_EXISTS, "%s exists already", path);
@@ -119,7 +135,6 @@ int file_write_atomic(const char *path, struct slice content, unsigned mode, boo
     }
     rc = file_sync_parent(path, err);
 out:
-    file_close(&fd);
     (void)unlink(temporary); /* gone already after a rename */
     free(temporary);
     return rc;

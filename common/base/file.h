@@ -18,6 +18,13 @@ int file_read_all(const char *path, struct buf *out, struct err *err) MUST_CHECK
 int file_write_atomic(const char *path, struct slice content, unsigned mode, bool replace,
                       struct err *err) MUST_CHECK;
 
+/*
+ * Half of it: `content`, synced, in a temporary file ".NAME.XXXXXX" beside `path`, for a caller who
+ * renames several at once. *temporary is owned; NULL on failure, when nothing is left behind.
+ */
+int file_stage(const char *path, struct slice content, unsigned mode, char **temporary,
+               struct err *err) MUST_CHECK;
+
 int file_sync_parent(const char *path,
                      struct err *err) MUST_CHECK; /* fsync the directory that holds path */
 int file_make_dirs(const char *path, unsigned mode,

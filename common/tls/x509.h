@@ -92,7 +92,16 @@ struct x509_request {
 int x509_cert_new(const struct x509_request *request, const struct x509_key *key,
                   const struct x509_cert *ca_cert, const struct x509_key *ca_key,
                   struct x509_cert **cert, struct err *err) MUST_CHECK;
-void x509_cert_free(struct x509_cert *cert); /* NULL is fine */
+/*
+ * The same again: subject and extensions of `old` as they are, but new serial, dates, key, and the
+ * identifier of its CA. ca_cert NULL: signed by `key` itself.
+ */
+int x509_cert_again(const struct x509_cert *old, const struct x509_key *key,
+                    const struct x509_cert *ca_cert, const struct x509_key *ca_key,
+                    int64_t not_before_s, int64_t not_after_s, struct x509_cert **cert,
+                    struct err *err) MUST_CHECK;
+struct x509_cert *x509_cert_copy(const struct x509_cert *cert); /* owned */
+void x509_cert_free(struct x509_cert *cert);                    /* NULL is fine */
 void x509_cert_pem(const struct x509_cert *cert, struct buf *out);
 
 /* All certificates of a PEM file, in order, at least one. trust_file: other blocks are an error. */
@@ -114,9 +123,53 @@ int x509_ca_check(const char *name, const struct x509_cert *cert, const struct x
  */
 int x509_chain_check(const struct x509_list *chain, const struct x509_list *anchors, unsigned usage,
                      struct err *err) MUST_CHECK;
+/* Is `ca` the issuer: its subject, byte for byte, and its key made the signature. */
+bool x509_issued_by(const struct x509_cert *cert, const struct x509_cert *ca);
 /* What a directory of lists is named by: does one of these lists carry the certificate's serial? */
 int x509_revoked(const char *crl_path, const struct x509_cert *cert, bool *revoked,
                  struct err *err) MUST_CHECK;
+
+/* ---- requests ---- */
+
+struct x509_csr; /* a certificate signing request (PKCS#10) */
+
+/* A request with subject and alternative names, signed by its own key; owned. */
+int x509_csr_new(const struct x509_request *request, const struct x509_key *key,
+                 struct x509_csr **csr, struct err *err) MUST_CHECK;
+/*
+ * Read and judge: refuses a wrong signature, a request to be a CA, a weak or unusable key, a common
+ * name that is empty or too long, and names that are neither DNS names nor addresses (pki.md 4.11).
+ */
+int x509_csr_parse(const char *name, struct slice text, struct x509_csr **csr,
+                   struct err *err) MUST_CHECK;
+int x509_csr_read(const char *path, struct x509_csr **csr, struct err *err) MUST_CHECK;
+void x509_csr_free(struct x509_csr *csr); /* NULL is fine */
+void x509_csr_pem(const struct x509_csr *csr, struct buf *out);
+const struct x509_sans *x509_csr_sans(const struct x509_csr *csr); /* borrowed */
+/* Sign it: subject and key are the request's, names, usages and dates those of `request`. */
+int x509_csr_sign(const struct x509_csr *csr, const struct x509_request *request,
+                  const struct x509_cert *ca_cert, const struct x509_key *ca_key,
+                  struct x509_cert **cert, struct err *err) MUST_CHECK;
+
+/* ---- revocation lists ---- */
+
+struct x509_crl; /* being made: version 2, with a number and the identifier of the CA */
+
+struct x509_crl *x509_crl_new(void); /* owned; no entries */
+/* The entries and the number of a list that is there: DER or PEM. */
+int x509_crl_read(const char *path, struct x509_crl **crl, struct err *err) MUST_CHECK;
+void x509_crl_free(struct x509_crl *crl); /* NULL is fine */
+size_t x509_crl_count(const struct x509_crl *crl);
+/*
+ * serial  hexadecimal, as x509_describe() gives it; reason: RFC 5280's word ("keyCompromise"),
+ * NULL: none. *known: it was in the list before; then nothing changes
+ */
+int x509_crl_add(struct x509_crl *crl, const char *serial, const char *reason, int64_t when_s,
+                 bool *known, struct err *err) MUST_CHECK;
+/* The next number, sorted, dated and signed; DER and, unless NULL, PEM. */
+int x509_crl_sign(struct x509_crl *crl, const struct x509_cert *ca_cert,
+                  const struct x509_key *ca_key, int64_t now_s, int64_t next_s, struct buf *der,
+                  struct buf *pem, struct err *err) MUST_CHECK;
 
 /* A certificate in words; everything owned. */
 struct x509_info {

@@ -37,7 +37,7 @@ static int check_text(const char *what, const char *text, size_t max, struct err
     return 0;
 }
 
-static int check_request(const struct x509_request *request, struct err *err)
+int x509_check_request(const struct x509_request *request, struct err *err)
 {
     const struct x509_sans *sans = request->sans;
     char from[OSSL_TIME_TEXT], until[OSSL_TIME_TEXT];
@@ -108,7 +108,7 @@ static int set_names(X509 *cert, const struct x509_request *request, const struc
 }
 
 /* Uniform in 1 .. 2^63 - 2, or 1 .. 2^128 - 1. */
-static void set_serial(X509 *cert, bool long_serial)
+void x509_set_serial(X509 *cert, bool long_serial)
 {
     BIGNUM *range = BN_new(), *serial = BN_new();
 
@@ -120,10 +120,10 @@ static void set_serial(X509 *cert, bool long_serial)
     BN_free(serial);
 }
 
-static void set_dates(X509 *cert, const struct x509_request *request)
+void x509_set_dates(X509 *cert, int64_t not_before_s, int64_t not_after_s)
 {
-    ASN1_TIME *from = ASN1_TIME_set(NULL, (time_t)request->not_before_s);
-    ASN1_TIME *until = ASN1_TIME_set(NULL, (time_t)request->not_after_s);
+    ASN1_TIME *from = ASN1_TIME_set(NULL, (time_t)not_before_s);
+    ASN1_TIME *until = ASN1_TIME_set(NULL, (time_t)not_after_s);
 
     must(from != NULL && until != NULL); /* UTCTime to 2049, then GeneralizedTime */
     must(X509_set1_notBefore(cert, from) == 1 && X509_set1_notAfter(cert, until) == 1);
@@ -171,7 +171,7 @@ static void add_basic_constraints(X509 *cert, bool ca)
 }
 
 /* The first 160 bits of SHA-256 over the public key's bit string, as Go does since 1.25. */
-static void add_subject_key_id(X509 *cert)
+void x509_add_subject_key_id(X509 *cert)
 {
     const ASN1_BIT_STRING *bits = X509_get0_pubkey_bitstr(cert);
     ASN1_OCTET_STRING *id = ASN1_OCTET_STRING_new();
@@ -184,7 +184,7 @@ static void add_subject_key_id(X509 *cert)
     ASN1_OCTET_STRING_free(id);
 }
 
-static void add_authority_key_id(X509 *cert, const struct x509_cert *ca)
+void x509_add_authority_key_id(X509 *cert, const struct x509_cert *ca)
 {
     ASN1_OCTET_STRING *id = X509_get_ext_d2i(ca->x509, NID_subject_key_identifier, NULL, NULL);
     AUTHORITY_KEYID *authority;
@@ -225,23 +225,22 @@ static void add_alternative_names(X509 *cert, const struct x509_sans *sans)
     GENERAL_NAMES_free(names);
 }
 
-static void add_extensions(X509 *cert, const struct x509_request *request,
-                           const struct x509_cert *ca)
+void x509_add_extensions(X509 *cert, const struct x509_request *request, const struct x509_cert *ca)
 {
     add_key_usage(cert, request);
     if (request->usages != 0)
         add_extended_usage(cert, request->usages);
     add_basic_constraints(cert, request->ca);
     if (request->ca)
-        add_subject_key_id(cert);
+        x509_add_subject_key_id(cert);
     if (ca != NULL)
-        add_authority_key_id(cert, ca);
+        x509_add_authority_key_id(cert, ca);
     if (request->sans != NULL && request->sans->dns_count + request->sans->ips_count != 0)
         add_alternative_names(cert, request->sans);
 }
 
 /* The signer's key decides: SHA-256, but 384 on P-384, 512 on P-521; Ed25519 hashes by itself. */
-static const EVP_MD *digest_for(EVP_PKEY *key)
+const EVP_MD *x509_digest_for(EVP_PKEY *key)
 {
     if (EVP_PKEY_is_a(key, "ED25519"))
         return NULL;
@@ -259,17 +258,17 @@ int x509_cert_new(const struct x509_request *request, const struct x509_key *key
     X509 *made;
     char reason[128];
 
-    if (check_request(request, err) < 0)
+    if (x509_check_request(request, err) < 0)
         return -1;
     made = X509_new();
     must(made != NULL && X509_set_version(made, 2) == 1); /* version 3 is written 2 */
-    set_serial(made, request->long_serial);
-    set_dates(made, request);
+    x509_set_serial(made, request->long_serial);
+    x509_set_dates(made, request->not_before_s, request->not_after_s);
     must(X509_set_pubkey(made, key->pkey) == 1);
     if (set_names(made, request, ca_cert, err) < 0)
         goto fail;
-    add_extensions(made, request, ca_cert);
-    if (X509_sign(made, ca_key->pkey, digest_for(ca_key->pkey)) <= 0) {
+    x509_add_extensions(made, request, ca_cert);
+    if (X509_sign(made, ca_key->pkey, x509_digest_for(ca_key->pkey)) <= 0) {
         err_set(err, ERR_TLS, "the CA's key cannot sign: %s", ossl_reason(reason, sizeof reason));
         goto fail;
     }

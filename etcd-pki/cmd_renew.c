@@ -1,0 +1,434 @@
+/*
+ * cmd_renew.c - renew and renew-ca: the same certificates again, later. Subject, names and usages
+ * are those of the old one; everything is signed in memory first, so a CA that cannot sign or a
+ * name that is not there stops the run before any file is touched.
+ */
+#include "common/base/file.h"
+#include "common/base/limits.h"
+#include "etcd-pki/life.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+void renewal_free(struct renewal *renewal)
+{
+    for (size_t i = 0; i < renewal->count; i++) {
+        struct fresh *fresh = &renewal->items[i];
+
+        free(fresh->base);
+        free(fresh->name);
+        x509_key_free(fresh->key);
+        x509_list_free(&fresh->certs);
+    }
+    free(renewal->items);
+    for (size_t i = 0; i < renewal->ca_count; i++) {
+        free(renewal->cas[i].base);
+        x509_list_free(&renewal->cas[i].certs);
+        x509_key_free(renewal->cas[i].key);
+    }
+    free(renewal->cas);
+    *renewal = (struct renewal){0};
+}
+
+/* Each CA is read and checked once. */
+static const struct loaded_ca *ca_for(struct renewal *renewal, const struct entry *entry,
+                                      struct err *err)
+{
+    struct loaded_ca ca = {0};
+
+    if (entry->ca == NULL) {
+        err_set(err, ERR_MISSING, "%s: its CA \"%s\" is not in %s, so it cannot be renewed here",
+                entry->path, entry->info.issuer, renewal->dir);
+        return NULL;
+    }
+    if (!entry->ca->key_there) {
+        err_set(err, ERR_MISSING,
+                "%s: detected external %s: its key %s.key is not here, so %s cannot be renewed "
+                "here; use etcd-pki csr, and sign where the key is",
+                entry->path, entry->ca->name, entry->ca->base, entry->name);
+        return NULL;
+    }
+    for (size_t i = 0; i < renewal->ca_count; i++)
+        if (strcmp(renewal->cas[i].base, entry->ca->base) == 0)
+            return &renewal->cas[i];
+    if (store_load_ca(renewal->dir, entry->ca->base, renewal->now_s, &ca.certs, &ca.key, err) < 0) {
+        x509_list_free(&ca.certs);
+        x509_key_free(ca.key);
+        return NULL;
+    }
+    ca.base = xstrdup(entry->ca->base);
+    renewal->cas = xrealloc(renewal->cas, (renewal->ca_count + 1) * sizeof *renewal->cas);
+    renewal->cas[renewal->ca_count++] = ca;
+    return &renewal->cas[renewal->ca_count - 1];
+}
+
+/* The kind of the old key, unless --key says otherwise. */
+static int kind_of(const struct renewal *renewal, const struct entry *entry,
+                   enum x509_algorithm *kind, struct err *err)
+{
+    *kind = renewal->kind;
+    if (renewal->kind_given || x509_algorithm_parse(entry->info.key, kind))
+        return 0;
+    err_set(err, ERR_USAGE,
+            "%s: has a key of kind %s, which is not made here; say which with --key", entry->path,
+            entry->info.key);
+    return -1;
+}
+
+static int64_t end_for(const struct renewal *renewal, const struct entry *entry,
+                       const struct x509_cert *ca)
+{
+    int64_t end_s = renewal->end_s;
+    struct x509_info info;
+
+    x509_describe(ca, &info);
+    if (end_s > info.not_after_s && !renewal->settings->no_clamp) {
+        end_s = info.not_after_s;
+        (void)fprintf(stderr, "etcd-pki: %s: validity cut to the end of its CA, %s\n", entry->name,
+                      info.not_after);
+    }
+    x509_info_free(&info);
+    return end_s;
+}
+
+int renewal_add(struct renewal *renewal, const struct entry *entry, struct err *err)
+{
+    const struct loaded_ca *ca = ca_for(renewal, entry, err);
+    struct fresh fresh = {.made = !renewal->reuse_key};
+    char *key_path = xasprintf("%s/%s.key", renewal->dir, entry->base);
+    enum x509_algorithm kind;
+    struct x509_cert *cert = NULL;
+    int rc = -1;
+
+    if (ca == NULL || kind_of(renewal, entry, &kind, err) < 0)
+        goto out;
+    if (renewal->reuse_key) {
+        if (x509_key_read(key_path, &fresh.key, err) < 0)
+            goto out;
+        if (!x509_has_key(entry->chain.items[0], fresh.key)) {
+            err_set(err, ERR_TLS,
+                    "%s belongs to another certificate than the one beside it; renew without "
+                    "--reuse-key",
+                    key_path);
+            goto out;
+        }
+    } else {
+        fresh.key = x509_key_new(kind);
+    }
+    if (x509_cert_again(entry->chain.items[0], fresh.key, ca->certs.items[0], ca->key,
+                        renewal->not_before_s, end_for(renewal, entry, ca->certs.items[0]), &cert,
+                        err) < 0)
+        goto out;
+    fresh.base = xstrdup(entry->base);
+    fresh.name = xstrdup(entry->name);
+    fresh.certs.count = entry->chain.count; /* intermediates stay */
+    fresh.certs.items = xalloc(fresh.certs.count * sizeof(struct x509_cert *));
+    fresh.certs.items[0] = cert;
+    for (size_t i = 1; i < entry->chain.count; i++)
+        fresh.certs.items[i] = x509_cert_copy(entry->chain.items[i]);
+    renewal->items = xrealloc(renewal->items, (renewal->count + 1) * sizeof *renewal->items);
+    renewal->items[renewal->count++] = fresh;
+    fresh.key = NULL;
+    rc = 0;
+out:
+    x509_key_free(fresh.key);
+    free(key_path);
+    return rc;
+}
+
+int renewal_write(struct renewal *renewal, struct err *err)
+{
+    for (size_t i = 0; i < renewal->count; i++) {
+        const struct fresh *fresh = &renewal->items[i];
+        struct x509_info info;
+
+        if (renewal->settings->dry_run) {
+            printf("would write %s.crt%s\n", fresh->base, fresh->made ? " and .key" : "");
+            continue;
+        }
+        if (store_replace(renewal->dir, renewal->settings->backup_dir, fresh->base,
+                          fresh->made ? fresh->key : NULL, &fresh->certs, renewal->now_s, err) < 0)
+            return -1;
+        x509_describe(fresh->certs.items[0], &info);
+        if (!renewal->settings->quiet)
+            printf("%s renewed: serial %s, until %s%s\n", fresh->name, info.serial, info.not_after,
+                   (info.usages & X509_SERVER) != 0
+                       ? "; etcd reads it at the next handshake, no restart needed"
+                       : "");
+        x509_info_free(&info);
+    }
+    return 0;
+}
+
+int renewal_init(struct renewal *renewal, const struct settings *settings, bool ca, struct err *err)
+{
+    struct plan plan;
+    int rc = plan_init(&plan, settings, ca, err);
+
+    *renewal = (struct renewal){.settings = settings,
+                                .dir = reading_dir(settings),
+                                .now_s = plan.now_s,
+                                .not_before_s = plan.not_before_s,
+                                .end_s = plan.leaf_end_s,
+                                .kind = plan.algorithm,
+                                .kind_given = plan.key_given,
+                                .reuse_key = settings->reuse_key};
+    plan_free(&plan);
+    if (rc == 0 && settings->reuse_key && settings->key != NULL) {
+        err_set(err, ERR_USAGE, "--reuse-key and --key exclude each other");
+        rc = -1;
+    }
+    return rc;
+}
+
+/* ---- renew ---- */
+
+/* What an earlier run that was killed has left is put right first. */
+static int heal_all(const char *dir, struct err *err)
+{
+    struct texts found = {0};
+    int rc = scan_find(dir, ".crt", &found, err);
+
+    store_sweep(dir);
+    for (size_t i = 0; rc == 0 && i < found.count; i++) {
+        char *base = xstrndup(found.items[i], strlen(found.items[i]) - 4);
+        bool healed;
+
+        rc = store_heal(dir, base, &healed, err);
+        if (rc == 0 && healed)
+            (void)fprintf(
+                stderr, "etcd-pki: %s.crt: put in place what an interrupted run had left\n", base);
+        free(base);
+    }
+    texts_free(&found);
+    return rc;
+}
+
+static int refuse_unfit(const struct scan *scan, const struct entry *entry, struct err *err)
+{
+    if (entry->error != NULL) {
+        err_set(err, ERR_TLS, "%s", entry->error);
+        return -1;
+    }
+    if (entry->info.ca) {
+        err_set(err, ERR_USAGE,
+                "%s is a CA: etcd-pki renew-ca keeps its key, rotate-ca replaces it", entry->name);
+        return -1;
+    }
+    (void)scan;
+    return 0;
+}
+
+static int select_all(struct renewal *renewal, const struct scan *scan, int64_t expiring_s,
+                      size_t *skipped, struct err *err)
+{
+    for (size_t i = 0; i < scan->count; i++) {
+        const struct entry *entry = &scan->items[i];
+
+        if (entry->error != NULL)
+            return refuse_unfit(scan, entry, err);
+        if (entry->info.ca)
+            continue;
+        if (expiring_s != 0 && entry->info.not_after_s - renewal->now_s > expiring_s)
+            (*skipped)++;
+        else if (renewal_add(renewal, entry, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int select_named(struct renewal *renewal, const struct scan *scan, int64_t expiring_s,
+                        size_t *skipped, struct err *err)
+{
+    const struct texts *names = &renewal->settings->args;
+
+    if (names->count == 1 && strcmp(names->items[0], "all") == 0)
+        return select_all(renewal, scan, expiring_s, skipped, err);
+    for (size_t i = 0; i < names->count; i++) {
+        const struct entry *entry = scan_named(scan, names->items[i]);
+
+        if (entry == NULL) {
+            err_set(err, ERR_MISSING, "%s: no such certificate in %s (etcd-pki check lists them)",
+                    names->items[i], renewal->dir);
+            return -1;
+        }
+        if (refuse_unfit(scan, entry, err) < 0)
+            return -1;
+        if (expiring_s != 0 && entry->info.not_after_s - renewal->now_s > expiring_s)
+            (*skipped)++;
+        else if (renewal_add(renewal, entry, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int renew(struct renewal *renewal, const struct settings *settings, struct err *err)
+{
+    struct scan scan = {0};
+    int64_t expiring_s = 0;
+    size_t skipped = 0;
+    int fd = -1, rc = -1;
+
+    if (settings->args.count == 0) {
+        err_set(err, ERR_USAGE, "renew: which certificate? NAME... or all");
+        return -1;
+    }
+    if (settings->if_expiring != NULL &&
+        parse_duration("--if-expiring", settings->if_expiring, &expiring_s, err) < 0)
+        return -1;
+    if (!file_exists(renewal->dir)) {
+        err_set(err, ERR_MISSING, "%s is not there; give --dir", renewal->dir);
+        return -1;
+    }
+    if (store_lock(renewal->dir, &fd, err) == 0 &&
+        (settings->dry_run || heal_all(renewal->dir, err) == 0) &&
+        scan_directory(renewal->dir, &scan, err) == 0 &&
+        select_named(renewal, &scan, expiring_s, &skipped, err) == 0)
+        rc = renewal_write(renewal, err);
+    if (rc == 0 && !settings->quiet && skipped != 0)
+        printf("%zu left alone: more than %s to go\n", skipped, settings->if_expiring);
+    scan_free(&scan);
+    file_close(&fd);
+    return rc;
+}
+
+int cmd_renew(struct settings *settings)
+{
+    struct renewal renewal;
+    struct err err = ERR_INIT;
+    int rc = renewal_init(&renewal, settings, false, &err);
+
+    if (rc == 0)
+        rc = renew(&renewal, settings, &err);
+    renewal_free(&renewal);
+    return rc < 0 ? say(&err) : EXIT_DONE;
+}
+
+/* ---- renew-ca: the same key, so what it signed stays good (pki.md 2.6) ---- */
+
+/* Copies elsewhere in the directory, as each member's etcd/ca.crt: the same certificate first. */
+static int write_copies(const struct renewal *renewal, const struct scan *scan,
+                        const struct entry *ca, const struct x509_list *certs, struct err *err)
+{
+    for (size_t i = 0; i < scan->count; i++) {
+        const struct entry *entry = &scan->items[i];
+
+        if (entry == ca || entry->chain.count == 0 ||
+            !x509_certs_equal(entry->chain.items[0], ca->chain.items[0]))
+            continue;
+        if (store_replace(renewal->dir, renewal->settings->backup_dir, entry->base, NULL, certs,
+                          renewal->now_s, err) < 0)
+            return -1;
+        if (!renewal->settings->quiet)
+            printf("%s.crt replaced with it\n", entry->base);
+    }
+    return 0;
+}
+
+static int again(struct renewal *renewal, const struct scan *scan, const struct entry *entry,
+                 struct err *err)
+{
+    char *key_path = xasprintf("%s/%s.key", renewal->dir, entry->base);
+    struct x509_list certs = {0};
+    struct x509_key *key = NULL;
+    struct x509_cert *cert = NULL;
+    struct x509_info info = {0};
+    int rc = -1;
+
+    if (x509_key_read(key_path, &key, err) < 0)
+        goto out;
+    if (!x509_has_key(entry->chain.items[0], key)) {
+        err_set(err, ERR_TLS, "%s belongs to another certificate than the CA beside it", key_path);
+        goto out;
+    }
+    if (x509_cert_again(entry->chain.items[0], key, NULL, NULL, renewal->not_before_s,
+                        renewal->end_s, &cert, err) < 0)
+        goto out;
+    certs.count = entry->chain.count;
+    certs.items = xalloc(certs.count * sizeof(struct x509_cert *));
+    certs.items[0] = cert;
+    for (size_t i = 1; i < certs.count; i++)
+        certs.items[i] = x509_cert_copy(entry->chain.items[i]);
+    x509_describe(cert, &info);
+    if (renewal->settings->dry_run) {
+        printf("would write %s.crt\n", entry->base);
+        rc = 0;
+        goto out;
+    }
+    rc = store_replace(renewal->dir, renewal->settings->backup_dir, entry->base, NULL, &certs,
+                       renewal->now_s, err);
+    if (rc == 0 && !renewal->settings->quiet)
+        printf("%s renewed: serial %s, until %s; same key, so what it signed stays valid; etcd "
+               "reads CA files at its start only\n",
+               entry->name, info.serial, info.not_after);
+    if (rc == 0)
+        rc = write_copies(renewal, scan, entry, &certs, err);
+out:
+    x509_info_free(&info);
+    x509_list_free(&certs);
+    x509_key_free(key);
+    free(key_path);
+    return rc;
+}
+
+/* The CA named, or etcd's; with its key. */
+const struct entry *scan_ca(const struct scan *scan, const char *name, struct err *err)
+{
+    const struct entry *found = NULL;
+
+    if (name != NULL) {
+        found = scan_named(scan, name);
+    } else {
+        for (size_t i = 0; i < scan->count && found == NULL; i++) {
+            const char *base = scan->items[i].base;
+
+            if (strcmp(base, "etcd/ca") == 0 || strcmp(base, "ca/etcd/ca") == 0)
+                found = scan->items[i].key_there || strcmp(base, "ca/etcd/ca") == 0
+                            ? &scan->items[i]
+                            : NULL;
+        }
+    }
+    if (found == NULL)
+        err_set(err, ERR_MISSING, "%s: no CA %s with its key there; give it with --ca", scan->dir,
+                name != NULL ? name : "etcd/ca");
+    else if (found->error != NULL)
+        err_set(err, ERR_TLS, "%s", found->error);
+    else if (!found->info.ca)
+        err_set(err, ERR_TLS, "%s is not a CA (no CA:TRUE)", found->path);
+    else if (!found->key_there)
+        err_set(err, ERR_MISSING, "%s/%s.key is not there; do this where the CA's key is",
+                scan->dir, found->base);
+    else
+        return found;
+    return NULL;
+}
+
+int cmd_renew_ca(struct settings *settings)
+{
+    struct renewal renewal;
+    struct scan scan = {0};
+    const struct entry *ca;
+    struct err err = ERR_INIT;
+    int fd = -1, rc = renewal_init(&renewal, settings, true, &err);
+
+    if (rc == 0 && settings->args.count > 1) {
+        err_set(&err, ERR_USAGE, "renew-ca: one CA at a time");
+        rc = -1;
+    }
+    if (rc == 0 && !file_exists(renewal.dir)) {
+        err_set(&err, ERR_MISSING, "%s is not there; give --dir", renewal.dir);
+        rc = -1;
+    }
+    if (rc == 0 &&
+        (store_lock(renewal.dir, &fd, &err) < 0 || scan_directory(renewal.dir, &scan, &err) < 0))
+        rc = -1;
+    if (rc == 0) {
+        ca = scan_ca(&scan, settings->args.count != 0 ? settings->args.items[0] : settings->ca,
+                     &err);
+        rc = ca != NULL ? again(&renewal, &scan, ca, &err) : -1;
+    }
+    scan_free(&scan);
+    file_close(&fd);
+    renewal_free(&renewal);
+    return rc < 0 ? say(&err) : EXIT_DONE;
+}

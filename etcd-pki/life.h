@@ -1,0 +1,44 @@
+/*
+ * life.h - what the verbs after the first day share: certificates made again in memory, all of
+ * them, before any file is touched.
+ */
+#ifndef ETCD_PKI_LIFE_H
+#define ETCD_PKI_LIFE_H
+
+#include "etcd-pki/pki.h"
+
+struct fresh { /* a certificate made again */
+    char *base, *name;
+    bool made; /* with a key of its own */
+    struct x509_key *key;
+    struct x509_list certs; /* then what followed it in the old file */
+};
+struct loaded_ca {
+    char *base;
+    struct x509_list certs;
+    struct x509_key *key;
+};
+struct renewal {
+    const struct settings *settings;
+    const char *dir;
+    int64_t now_s, not_before_s, end_s;
+    enum x509_algorithm kind;
+    bool kind_given, reuse_key;
+    struct fresh *items;
+    size_t count;
+    struct loaded_ca *cas; /* each checked once */
+    size_t ca_count;
+};
+
+/* Dates and kind of key from the command line; ca: the defaults of a CA. */
+int renewal_init(struct renewal *renewal, const struct settings *settings, bool ca,
+                 struct err *err) MUST_CHECK;
+/* Make one again, signed by its CA (the first certificate of that file); nothing is written. */
+int renewal_add(struct renewal *renewal, const struct entry *entry, struct err *err) MUST_CHECK;
+int renewal_write(struct renewal *renewal, struct err *err) MUST_CHECK; /* and say so */
+void renewal_free(struct renewal *renewal);
+
+/* The CA of that name, or etcd's, with its key; borrowed. NULL: err says why. */
+const struct entry *scan_ca(const struct scan *scan, const char *name, struct err *err);
+
+#endif

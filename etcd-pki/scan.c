@@ -1,0 +1,230 @@
+/*
+ * scan.c - every certificate below a directory, read and described, with its key and its issuer.
+ * A kubeconfig counts as the certificate inside it.
+ */
+#include "common/base/base64.h"
+#include "common/base/file.h"
+#include "common/base/limits.h"
+#include "etcd-pki/pki.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#define DEPTH_MAX 8      /* directories below one that is looked at */
+#define FILES_MAX 10000u /* certificates below one that is looked at */
+#define KUBECONFIG_KEY "client-certificate-data:"
+
+static int find_below(const char *root, const char *below, const char *extension, unsigned depth,
+                      struct texts *found, struct err *err)
+{
+    char *path = below[0] != '\0' ? xasprintf("%s/%s", root, below) : xstrdup(root);
+    size_t tail = strlen(extension);
+    DIR *directory = opendir(path);
+    struct dirent *entry;
+    int rc = 0;
+
+    if (directory == NULL) {
+        err_sys(err, errno, "open directory %s", path);
+        free(path);
+        return -1;
+    }
+    while (rc == 0 && (entry = readdir(directory)) != NULL) {
+        size_t bytes = strlen(entry->d_name);
+        char *name, *full;
+        struct stat info;
+
+        if (entry->d_name[0] == '.')
+            continue;
+        name = below[0] != '\0' ? xasprintf("%s/%s", below, entry->d_name) : xstrdup(entry->d_name);
+        full = xasprintf("%s/%s", root, name);
+        if (lstat(full, &info) == 0 && S_ISDIR(info.st_mode) && depth < DEPTH_MAX)
+            rc = find_below(root, name, extension, depth + 1, found, err);
+        else if (bytes > tail && strcmp(entry->d_name + bytes - tail, extension) == 0 &&
+                 found->count < FILES_MAX)
+            texts_add(found, name);
+        free(name);
+        free(full);
+    }
+    (void)closedir(directory);
+    free(path);
+    return rc;
+}
+
+int scan_find(const char *root, const char *extension, struct texts *found, struct err *err)
+{
+    return find_below(root, "", extension, 0, found, err);
+}
+
+/* The certificate inside a kubeconfig: one base64 word behind its key. */
+static int read_kubeconfig(const char *path, struct slice text, struct x509_list *chain,
+                           struct err *err)
+{
+    const char *at = memmem(text.data, text.size, KUBECONFIG_KEY, strlen(KUBECONFIG_KEY));
+    const char *end = (const char *)text.data + text.size;
+    size_t bytes = 0, got = 0;
+    uint8_t *pem;
+    int rc = -1;
+
+    at += strlen(KUBECONFIG_KEY);
+    while (at < end && (*at == ' ' || *at == '"'))
+        at++;
+    while (at + bytes < end && at[bytes] != '\n' && at[bytes] != '\r' && at[bytes] != '"' &&
+           at[bytes] != ' ')
+        bytes++;
+    pem = xalloc(BASE64_DECODED_MAX(bytes) + 1);
+    if (!base64_decode(slice_of((const uint8_t *)at, bytes), pem, &got))
+        err_set(err, ERR_TLS, "%s: its client-certificate-data is no base64", path);
+    else
+        rc = x509_list_parse(path, slice_of(pem, got), false, chain, err);
+    free(pem);
+    return rc;
+}
+
+static int read_entry(struct entry *entry, struct err *err)
+{
+    struct buf text = BUF_INIT(PEM_FILE_MAX_BYTES);
+    int rc = -1;
+
+    if (file_read_all(entry->path, &text, err) == 0) {
+        struct slice all = buf_slice(&text);
+
+        entry->kubeconfig = all.size != 0 && memmem(all.data, all.size, KUBECONFIG_KEY,
+                                                    strlen(KUBECONFIG_KEY)) != NULL;
+        rc = entry->kubeconfig ? read_kubeconfig(entry->path, all, &entry->chain, err)
+                               : x509_list_parse(entry->path, all, false, &entry->chain, err);
+    }
+    x509_wipe(&text);
+    return rc;
+}
+
+static void look_for_key(struct entry *entry)
+{
+    size_t bytes = strlen(entry->path);
+    char *path;
+    struct x509_key *key = NULL;
+    struct err err = ERR_INIT;
+
+    if (bytes < 4 || strcmp(entry->path + bytes - 4, ".crt") != 0)
+        return;
+    path = xasprintf("%.*s.key", (int)(bytes - 4), entry->path);
+    entry->key_there = file_exists(path);
+    if (entry->key_there && x509_key_read(path, &key, &err) == 0)
+        entry->key_fits = x509_has_key(entry->chain.items[0], key);
+    x509_key_free(key);
+    free(path);
+}
+
+void scan_add(struct scan *scan, const char *base, const char *path)
+{
+    const struct role *role = role_of_file(base != NULL ? base : path);
+    struct err err = ERR_INIT;
+    struct entry *entry;
+
+    scan->items = xrealloc(scan->items, (scan->count + 1) * sizeof *scan->items);
+    entry = &scan->items[scan->count++];
+    *entry = (struct entry){.base = xstrdup(base != NULL ? base : path),
+                            .path = xstrdup(path),
+                            .name = xstrdup(role != NULL   ? role->name
+                                            : base != NULL ? base
+                                                           : path)};
+    entry->missing = !file_exists(path);
+    if (entry->missing)
+        return;
+    if (read_entry(entry, &err) < 0) {
+        entry->error = xstrdup(err.text);
+        return;
+    }
+    x509_describe(entry->chain.items[0], &entry->info);
+    look_for_key(entry);
+}
+
+static int by_base(const void *a, const void *b)
+{
+    return strcmp(((const struct entry *)a)->base, ((const struct entry *)b)->base);
+}
+
+/* A better CA has its key here. */
+static void find_issuer(const struct scan *scan, struct entry *entry)
+{
+    entry->ca = NULL;
+    if (entry->chain.count == 0)
+        return;
+    if (entry->info.ca && entry->info.self_issued) {
+        entry->ca = entry;
+        return;
+    }
+    for (size_t i = 0; i < scan->count; i++) {
+        struct entry *other = &scan->items[i];
+
+        if (other == entry || other->chain.count == 0 || !other->info.ca ||
+            (entry->ca != NULL && !other->key_fits))
+            continue;
+        for (size_t k = 0; k < other->chain.count; k++)
+            if (x509_issued_by(entry->chain.items[0], other->chain.items[k]) &&
+                (entry->ca == NULL || !entry->ca->key_fits || strcmp(other->name, "etcd-ca") == 0))
+                entry->ca = other;
+    }
+}
+
+void scan_sort(struct scan *scan)
+{
+    if (scan->count != 0)
+        qsort(scan->items, scan->count, sizeof *scan->items, by_base);
+    for (size_t i = 0; i < scan->count; i++)
+        find_issuer(scan, &scan->items[i]);
+}
+
+int scan_directory(const char *dir, struct scan *scan, struct err *err)
+{
+    struct texts found = {0};
+    int rc = scan_find(dir, ".crt", &found, err);
+
+    *scan = (struct scan){.dir = dir};
+    for (size_t i = 0; rc == 0 && i < found.count; i++) {
+        char *path = xasprintf("%s/%s", dir, found.items[i]);
+        char *base = xstrndup(found.items[i], strlen(found.items[i]) - 4);
+
+        scan_add(scan, base, path);
+        free(base);
+        free(path);
+    }
+    texts_free(&found);
+    scan_sort(scan);
+    return rc;
+}
+
+struct entry *scan_named(const struct scan *scan, const char *name)
+{
+    const struct role *role = role_named(name);
+    size_t bytes = strlen(name);
+
+    if (bytes > 4 && strcmp(name + bytes - 4, ".crt") == 0)
+        bytes -= 4;
+    for (size_t i = 0; i < scan->count; i++) {
+        struct entry *entry = &scan->items[i];
+
+        if (strcmp(entry->path, name) == 0 ||
+            (strncmp(entry->base, name, bytes) == 0 && entry->base[bytes] == '\0') ||
+            (role != NULL && strcmp(entry->base, role->file) == 0))
+            return entry;
+    }
+    return NULL;
+}
+
+void scan_free(struct scan *scan)
+{
+    for (size_t i = 0; i < scan->count; i++) {
+        struct entry *entry = &scan->items[i];
+
+        free(entry->base);
+        free(entry->path);
+        free(entry->name);
+        free(entry->error);
+        x509_list_free(&entry->chain);
+        x509_info_free(&entry->info);
+    }
+    free(scan->items);
+    *scan = (struct scan){0};
+}
