@@ -14,6 +14,7 @@
 #include "common/base/buf.h"
 
 struct link;
+struct tls_peer; /* common/tls/tls.h */
 
 /* Time of the current turn. */
 struct link_clock {
@@ -37,9 +38,10 @@ struct link {
     void *door;                     /* the door's object, set by open() */
 
     /* facts, constant after open() */
-    const char *remote;      /* "127.0.0.1:40312", or "@" for a unix socket; borrowed */
-    const char *common_name; /* CN of a verified client certificate; NULL = none */
-    const char *protocol;    /* what ALPN chose: "h2", "http/1.1"; "" = nothing */
+    const char *remote;                 /* "127.0.0.1:40312", or "@" for a unix socket; borrowed */
+    const char *common_name;            /* CN of a verified client certificate; NULL = none */
+    const struct tls_peer *certificate; /* that the client showed; NULL = none; borrowed */
+    const char *protocol;               /* what ALPN chose: "h2", "http/1.1"; "" = nothing */
     bool tls;
 
     /* wishes of the door; call changed() after setting any */

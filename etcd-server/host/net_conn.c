@@ -141,6 +141,7 @@ static void open_door(struct net_conn *conn)
     if (conn->session != NULL) {
         peer = tls_session_peer(conn->session);
         conn->link.tls = true;
+        conn->link.certificate = peer;
         conn->link.protocol = tls_session_alpn(conn->session);
         conn->link.common_name = peer != NULL && peer->cn[0] != '\0' ? peer->cn : NULL;
     }

@@ -7,6 +7,7 @@
 #include "etcd-server/doors/http1.h"
 #include "etcd-server/doors/peer_stream.h"
 #include "etcd-server/host/net.h"
+#include "etcd-server/host/peer_gate.h"
 #include "etcd-server/host/peers.h"
 #include "tests/lib/certs.h"
 
@@ -29,6 +30,8 @@ struct node {
     uint64_t id;
     struct peers *peers;
     struct http1_door http1;
+    struct link_door inner;
+    struct peer_gate *gate; /* TLS only */
     uint16_t port;
     char *url;
     char *snap_dir;
@@ -174,6 +177,11 @@ static void listen_at(struct node *at)
 
     http1_door_init(&at->http1, handler);
     at->http1.streams = peers_streams_body;
+    if (at->server != NULL) {
+        at->inner = config.door;
+        at->gate = peer_gate_new(fix.loop, &at->inner);
+        config.door = peer_gate_door(at->gate);
+    }
     if (net_listen(fix.net, &config, &at->port, &err) < 0)
         fail_msg("%s", err.text);
     at->url = xasprintf("%s://127.0.0.1:%u", at->server != NULL ? "https" : "http", at->port);
@@ -262,6 +270,7 @@ static int tear_down(void **state)
     net_free(fix.net);
     for (size_t i = 0; i < NODES; i++) {
         peers_free(node(i)->peers);
+        peer_gate_free(node(i)->gate);
         tls_context_free(node(i)->client);
         tls_context_free(node(i)->server);
         free(node(i)->url);
@@ -773,6 +782,175 @@ static void snapshots_that_fail_are_reported(void **state)
                         "failed to decode raft message (rafthttp: error limit exceeded)\n");
 }
 
+/* ---- TLS ---- */
+
+static struct {
+    char *dir;
+    struct test_pair ca, other_ca, good, other, expired, server_only, elsewhere, by_name, odd_name;
+    int log;
+} pki;
+
+static struct test_pair make_pair(const char *name, const char *sans, unsigned usages,
+                                  const struct test_pair *ca, int64_t until_s)
+{
+    return test_pair_make(pki.dir, &(struct test_leaf){.name = name,
+                                                       .cn = name,
+                                                       .sans = sans,
+                                                       .usages = usages,
+                                                       .issuer = ca,
+                                                       .from_s = until_s != 0 ? -7200 : 0,
+                                                       .until_s = until_s});
+}
+
+static int make_pki(void **state)
+{
+    const unsigned both = X509_SERVER | X509_CLIENT;
+
+    (void)state;
+    pki.dir = test_directory();
+    pki.ca = test_pair_make(pki.dir, &(struct test_leaf){.name = "ca", .cn = "ca", .ca = true});
+    pki.other_ca =
+        test_pair_make(pki.dir, &(struct test_leaf){.name = "ca2", .cn = "ca2", .ca = true});
+    pki.good = make_pair("good", "127.0.0.1", both, &pki.ca, 0);
+    pki.other = make_pair("other", "127.0.0.1", both, &pki.other_ca, 0);
+    pki.expired = make_pair("expired", "127.0.0.1", both, &pki.ca, -3600);
+    pki.server_only = make_pair("serveronly", "127.0.0.1", X509_SERVER, &pki.ca, 0);
+    pki.elsewhere = make_pair("elsewhere", "10.9.8.7", both, &pki.ca, 0);
+    pki.by_name = make_pair("byname", "localhost", both, &pki.ca, 0);
+    pki.odd_name = make_pair("oddname", "no-such-host.invalid", both, &pki.ca, 0);
+    return 0;
+}
+
+static int remove_pki(void **state)
+{
+    struct test_pair *pairs[] = {&pki.ca,        &pki.other_ca, &pki.good,
+                                 &pki.other,     &pki.expired,  &pki.server_only,
+                                 &pki.elsewhere, &pki.by_name,  &pki.odd_name};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
+        test_pair_free(pairs[i]);
+    test_remove(pki.dir);
+    return 0;
+}
+
+static struct tls_context *make_tls(enum tls_role role, const struct test_pair *pair,
+                                    const struct test_pair *ca)
+{
+    struct tls_config config = {.role = role,
+                                .cert_file = pair->cert_file,
+                                .key_file = pair->key_file,
+                                .ca_file = ca->cert_file,
+                                .client_cert_auth = role == TLS_SERVER};
+    struct tls_context *context = NULL;
+    struct err err = ERR_INIT;
+
+    if (tls_context_new(&config, &context, &err) < 0)
+        fail_msg("%s", err.text);
+    return context;
+}
+
+/* Two members; the first shows `pair` as a client and trusts `ca`. */
+static void start_tls(const struct test_pair *pair, const struct test_pair *ca)
+{
+    node(0)->client = make_tls(TLS_CLIENT, pair, ca);
+    node(0)->server = make_tls(TLS_SERVER, &pki.good, &pki.ca);
+    node(1)->client = make_tls(TLS_CLIENT, &pki.good, &pki.ca);
+    node(1)->server = make_tls(TLS_SERVER, &pki.good, &pki.ca);
+    node(1)->snap_dir = test_directory();
+    start_nodes(2);
+}
+
+static void messages_and_snapshots_go_over_tls(void **state)
+{
+    struct image image = {.really = 5000000, .image = {.bytes = 5000000}};
+    char *path;
+
+    (void)state;
+    start_tls(&pki.good, &pki.ca);
+    WAIT_FOR(all_active);
+    send_apps(0, 1, 100, 10000);
+    send_apps(1, 0, 3, 1 << 20);
+    memcpy(wanted_got, (size_t[]){3, 100, 0}, sizeof(wanted_got));
+    WAIT_FOR(got_all);
+    assert_false(node(0)->out_of_order || node(1)->out_of_order);
+    send_image(&image, 7);
+    WAIT_FOR(image_over);
+    assert_int_equal(node(0)->sent_ok, 1);
+    path = xasprintf("%s/0000000000000007.snap.db", node(1)->snap_dir);
+    assert_image(path, 5000000);
+    free(path);
+    cut(node(0));
+    cut(node(1));
+    WAIT_FOR(beat_came);
+    test_run("rm -r %s", node(1)->snap_dir);
+}
+
+static char log_path[64];
+
+static bool logged(const char *words)
+{
+    struct buf text = BUF_INIT(BUF_UNLIMITED);
+    struct err err = ERR_INIT;
+    bool found;
+
+    if (file_read_all(log_path, &text, &err) < 0)
+        fail_msg("%s", err.text);
+    found = strstr(buf_text(&text), words) != NULL;
+    buf_free(&text);
+    return found;
+}
+
+static const char *words_here, *words_there;
+
+static bool both_logged(void)
+{
+    return logged(words_here) && logged(words_there);
+}
+
+static void assert_refused(const struct test_pair *pair, const struct test_pair *ca,
+                           const char *here, const char *there)
+{
+    static const int standard_error = 2;
+    void *state = NULL;
+
+    (void)tear_down(&state);
+    (void)set_up(&state);
+    (void)snprintf(log_path, sizeof(log_path), "%s/log", pki.dir);
+    pki.log = open(log_path, O_CREAT | O_RDWR | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    log_output(&pki.log, 1);
+    log_setup(LOG_WARN, LOG_JSON);
+    start_tls(pair, ca);
+    words_here = here;
+    words_there = there;
+    WAIT_FOR(both_logged);
+    assert_int_equal(peers_active_count(node(0)->peers), 0);
+    log_setup(LOG_SILENT, LOG_JSON);
+    log_output(&standard_error, 1);
+    (void)close(pki.log);
+    test_run("rm -r %s", node(1)->snap_dir);
+}
+
+static void bad_certificates_are_refused_with_the_cause_on_both_sides(void **state)
+{
+    (void)state;
+    assert_refused(&pki.other, &pki.ca, "cannot reach a peer", "rejected connection on peer");
+    assert_refused(&pki.good, &pki.other_ca, "unknown authority", "rejected connection on peer");
+    assert_refused(&pki.expired, &pki.ca, "expired", "rejected connection on peer");
+    assert_refused(&pki.server_only, &pki.ca, "cannot reach a peer", "usage");
+    assert_refused(&pki.elsewhere, &pki.ca, "cannot reach a peer",
+                   "tls: \\\"127.0.0.1\\\" does not match any of IPAddresses [\\\"10.9.8.7\\\"]");
+    assert_refused(&pki.odd_name, &pki.ca, "cannot reach a peer", "DNSNames [\\\"no-such-host");
+}
+
+static void a_name_that_resolves_to_the_source_is_accepted(void **state)
+{
+    (void)state;
+    start_tls(&pki.by_name, &pki.ca);
+    WAIT_FOR(all_active);
+    test_run("rm -r %s", node(1)->snap_dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -785,8 +963,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(answers_are_etcds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(snapshots_arrive_with_their_databases, set_up, tear_down),
         cmocka_unit_test_setup_teardown(snapshots_that_fail_are_reported, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(messages_and_snapshots_go_over_tls, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bad_certificates_are_refused_with_the_cause_on_both_sides,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_name_that_resolves_to_the_source_is_accepted, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(failures_have_their_reasons, set_up, tear_down),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_pki, remove_pki);
 }
