@@ -35,3 +35,7 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 .PHONY: check-cluster
 check-cluster: $(BIN)/etcd-server
 	tests/e2e/cluster_test $(BIN) "$(if $(ETCD_BIN),$(ETCD_BIN)/etcd)"
+
+.PHONY: check-election
+check-election: $(BIN)/etcd-server
+	tests/e2e/election_test $(BIN)/etcd-server

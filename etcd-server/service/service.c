@@ -46,6 +46,7 @@ static service_handler *const handlers[RPC_COUNT] = {
     [RPC_Election_Proclaim] = election_proclaim,
     [RPC_Election_Leader] = election_leader,
     [RPC_Election_Resign] = election_resign,
+    [RPC_Election_Observe] = election_observe,
     [RPC_Maintenance_Alarm] = maintenance_alarm,
     [RPC_Maintenance_Status] = maintenance_status,
     [RPC_Maintenance_Defragment] = maintenance_defragment,

@@ -34,7 +34,8 @@ service_handler watch_watch;
 service_handler cluster_member_list, cluster_member_add, cluster_member_remove,
     cluster_member_update, cluster_member_promote;
 service_handler lock_lock, lock_unlock;
-service_handler election_campaign, election_proclaim, election_leader, election_resign;
+service_handler election_campaign, election_proclaim, election_leader, election_resign,
+    election_observe;
 service_handler auth_authenticate, auth_user_add, auth_user_change_password, auth_role_add,
     auth_hand_on;
 service_handler maintenance_alarm, maintenance_status, maintenance_defragment, maintenance_hash,
