@@ -426,6 +426,144 @@ static void half_closed(void **state)
     toy_link_close(&toy);
 }
 
+/* ---- bodies in pieces ---- */
+
+struct piecewise {
+    size_t started, got, gone;
+    bool ended, hold;
+    unsigned answer_at; /* answer when so many bytes have come; 0: at the end */
+    struct exchange *exchange;
+};
+
+static void piece_answer(struct piecewise *pieces, unsigned status)
+{
+    struct exchange_head head = {.status = status};
+    struct exchange *exchange = pieces->exchange;
+
+    pieces->exchange = NULL;
+    exchange_answer(exchange, &head, SLICE_EMPTY);
+}
+
+static void piece_data(struct exchange *exchange, struct slice bytes, bool ended)
+{
+    struct piecewise *pieces = exchange->state;
+
+    pieces->got += bytes.size;
+    pieces->ended = ended;
+    if (!pieces->hold && bytes.size != 0)
+        exchange_taken(exchange, bytes.size);
+    if (pieces->answer_at != 0 && pieces->got >= pieces->answer_at)
+        piece_answer(pieces, 400);
+    else if (ended)
+        piece_answer(pieces, 204);
+}
+
+static void piece_gone(struct exchange *exchange)
+{
+    ((struct piecewise *)exchange->state)->gone++;
+}
+
+static void piece_start(void *arg, struct exchange *exchange)
+{
+    struct piecewise *pieces = arg;
+
+    assert_int_equal(exchange->body.size, 0);
+    pieces->started++;
+    pieces->exchange = exchange;
+    exchange->state = pieces;
+    exchange->data = piece_data;
+    exchange->gone = piece_gone;
+}
+
+static bool piece_wanted(void *arg, const struct exchange *exchange)
+{
+    (void)arg;
+    return slice_equal(exchange->path, SLICE_LITERAL("/pieces"));
+}
+
+static void open_pieces(struct toy_link *toy, struct piecewise *pieces)
+{
+    struct exchange_handler handler = {.arg = pieces, .start = piece_start};
+
+    toy_link_open(toy, handler);
+    toy->http1.streams = piece_wanted;
+}
+
+static void a_body_in_pieces_has_no_limit_but_is_held_back(void **state)
+{
+    struct piecewise pieces = {.hold = true};
+    uint8_t *block = xalloc(64 * KIB);
+    size_t sent = 0, total = 40 * MIB;
+    struct toy_link toy;
+
+    (void)state;
+    open_pieces(&toy, &pieces);
+    toy_link_text(&toy, "POST /pieces HTTP/1.1\r\nHost: x\r\nContent-Length: 41943040\r\n\r\n");
+    assert_int_equal(pieces.started, 1);
+    for (; buf_used(&toy.pending) == 0; sent += 64 * KIB)
+        toy_link_feed(&toy, slice_of(block, 64 * KIB));
+    assert_in_range(pieces.got, HTTP_BODY_OPEN_MAX_BYTES, HTTP_BODY_OPEN_MAX_BYTES + 128 * KIB);
+    assert_int_equal(toy.link.phase, LINK_BUSY);
+    pieces.hold = false;
+    exchange_taken(pieces.exchange, pieces.got);
+    assert_int_equal(toy.link.phase, LINK_BODY);
+    for (; sent < total; sent += 64 * KIB)
+        toy_link_feed(&toy, slice_of(block, 64 * KIB));
+    while (toy_link_turn(&toy))
+        continue;
+    assert_int_equal(pieces.got, total);
+    assert_true(pieces.ended);
+    assert_non_null(strstr(toy_link_answer(&toy), "204 No Content"));
+    assert_false(toy.link.close); /* kept alive */
+    toy_link_close(&toy);
+    free(block);
+}
+
+static void a_chunked_body_comes_in_pieces_byte_by_byte(void **state)
+{
+    static const char request[] = "POST /pieces HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked"
+                                  "\r\n\r\n3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nT: v\r\n\r\n";
+    struct piecewise pieces = {.got = 0};
+    struct toy_link toy;
+
+    (void)state;
+    open_pieces(&toy, &pieces);
+    for (size_t i = 0; i < sizeof(request) - 1; i++)
+        toy_link_feed(&toy, slice_of(request + i, 1));
+    assert_int_equal(pieces.got, 7);
+    assert_true(pieces.ended);
+    toy_link_close(&toy);
+}
+
+static void an_early_answer_ends_the_connection(void **state)
+{
+    struct piecewise pieces = {.answer_at = 2};
+    struct toy_link toy;
+
+    (void)state;
+    open_pieces(&toy, &pieces);
+    toy_link_text(&toy, "POST /pieces HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabcde");
+    assert_non_null(strstr(toy_link_answer(&toy), "400 Bad Request"));
+    assert_true(toy.link.close);
+    toy_link_close(&toy);
+    assert_int_equal(pieces.gone, 0);
+}
+
+static void broken_pieces_are_told_to_the_handler(void **state)
+{
+    struct piecewise pieces = {.got = 0};
+    struct toy_link toy;
+
+    (void)state;
+    open_pieces(&toy, &pieces);
+    toy_link_text(&toy, "POST /pieces HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                        "3\r\nabc\r\nzz\r\n");
+    assert_int_equal(pieces.gone, 1);
+    assert_true(toy.link.close);
+    toy_link_close(&toy);
+    assert_int_equal(pieces.gone, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +581,10 @@ int main(void)
         cmocka_unit_test(in_pieces),
         cmocka_unit_test(wishes),
         cmocka_unit_test(half_closed),
+        cmocka_unit_test(a_body_in_pieces_has_no_limit_but_is_held_back),
+        cmocka_unit_test(a_chunked_body_comes_in_pieces_byte_by_byte),
+        cmocka_unit_test(an_early_answer_ends_the_connection),
+        cmocka_unit_test(broken_pieces_are_told_to_the_handler),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
