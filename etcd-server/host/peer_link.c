@@ -13,7 +13,9 @@
 #include "common/base/log.h"
 
 #include <stdio.h>
+#include <time.h>
 
+#define CLOCK_DIFFERENCE_S 1 /* whole seconds are compared: up to two apart are not told */
 #define BATCH_KEEP_BYTES (64 * KIB)
 
 /* ---- whether it works ---- */
@@ -477,8 +479,32 @@ void peer_link_flush(struct peer_link *link)
 
 static void probe_data(void *arg, struct slice bytes)
 {
-    (void)arg;
-    (void)bytes;
+    struct peer_link *link = arg;
+    size_t size = MIN(bytes.size, sizeof(link->probe_text) - 1 - link->probe_size);
+
+    memcpy(link->probe_text + link->probe_size, bytes.data, size);
+    link->probe_size += size;
+}
+
+/* {"OK":true,"Now":"2026-11-22T01:24:49.307396755Z"}: is the peer's clock ours? Said once. */
+static void compare_clocks(struct peer_link *link)
+{
+    static const char name[] = "\"Now\":\"";
+    const char *text;
+    struct tm tm = {.tm_isdst = 0};
+    int64_t difference_s;
+    bool far;
+
+    link->probe_text[link->probe_size] = '\0';
+    text = strstr(link->probe_text, name);
+    if (text == NULL || strptime(text + strlen(name), "%Y-%m-%dT%H:%M:%S", &tm) == NULL)
+        return;
+    difference_s = loop_unix_s() - (int64_t)timegm(&tm);
+    far = difference_s > CLOCK_DIFFERENCE_S || difference_s < -CLOCK_DIFFERENCE_S;
+    if (far && !link->clock_said)
+        log_warn("prober found high clock drift", log_hex("remote-peer-id", link->id),
+                 log_i64("ahead-of-it-s", difference_s));
+    link->clock_said = far;
 }
 
 static void probe_done(void *arg, const struct err *err)
@@ -487,6 +513,8 @@ static void probe_done(void *arg, const struct err *err)
 
     if (err->code != ERR_OK)
         peer_link_failed(link, "cannot probe a peer", err->text);
+    else
+        compare_clocks(link);
 }
 
 static void probe(struct peer_link *link, uint64_t now_ms)
@@ -502,6 +530,7 @@ static void probe(struct peer_link *link, uint64_t now_ms)
     if (now_ms < link->probe_at_ms || peer_dial_busy(link->probe))
         return;
     link->probe_at_ms = now_ms + PEER_PROBE_MS;
+    link->probe_size = 0;
     peer_dial_ask(link->probe, &ask);
 }
 

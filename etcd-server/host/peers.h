@@ -22,6 +22,7 @@
 #include "etcd-server/host/host.h"
 #include "etcd-server/host/loop.h"
 
+/* All must be set but `snapshot` and `active`. */
 struct peers_callbacks {
     void *arg;
     /*
@@ -67,7 +68,11 @@ void peers_free(struct peers *peers);
 /* Stop: end the streams on both sides, send nothing more, call back no more; peers_free() later. */
 void peers_stop(struct peers *peers);
 
-struct exchange_handler peers_handler(struct peers *peers); /* takes /raft and below */
+/*
+ * Takes /raft and below. The peer port's struct http1_door needs `streams` = peers_streams_body, or
+ * snapshots are refused; peer_gate.h checks the callers' certificates.
+ */
+struct exchange_handler peers_handler(struct peers *peers);
 /* For struct http1_door.streams: may this request's body come piece by piece? (snapshots) */
 bool peers_streams_body(void *arg, const struct exchange *exchange);
 

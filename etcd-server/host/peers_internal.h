@@ -108,6 +108,9 @@ struct peer_link {
     struct peer_sending *sending; /* NULL: no snapshot is under way */
     struct peer_dial *probe;
     uint64_t probe_at_ms;
+    char probe_text[128]; /* the answer */
+    size_t probe_size;
+    bool clock_said;          /* that its clock is another */
     uint64_t active_since_ms; /* 0: not active */
     char *said;               /* owned; the trouble told last, so that it is told once */
 };

@@ -908,26 +908,37 @@ static bool both_logged(void)
     return logged(words_here) && logged(words_there);
 }
 
-static void assert_refused(const struct test_pair *pair, const struct test_pair *ca,
-                           const char *here, const char *there)
+static void begin_log(void)
 {
-    static const int standard_error = 2;
-    void *state = NULL;
-
-    (void)tear_down(&state);
-    (void)set_up(&state);
     (void)snprintf(log_path, sizeof(log_path), "%s/log", pki.dir);
     pki.log = open(log_path, O_CREAT | O_RDWR | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
     log_output(&pki.log, 1);
     log_setup(LOG_WARN, LOG_JSON);
+}
+
+static void end_log(void)
+{
+    static const int standard_error = 2;
+
+    log_setup(LOG_SILENT, LOG_JSON);
+    log_output(&standard_error, 1);
+    (void)close(pki.log);
+}
+
+static void assert_refused(const struct test_pair *pair, const struct test_pair *ca,
+                           const char *here, const char *there)
+{
+    void *state = NULL;
+
+    (void)tear_down(&state);
+    (void)set_up(&state);
+    begin_log();
     start_tls(pair, ca);
     words_here = here;
     words_there = there;
     WAIT_FOR(both_logged);
     assert_int_equal(peers_active_count(node(0)->peers), 0);
-    log_setup(LOG_SILENT, LOG_JSON);
-    log_output(&standard_error, 1);
-    (void)close(pki.log);
+    end_log();
     test_run("rm -r %s", node(1)->snap_dir);
 }
 
@@ -951,6 +962,35 @@ static void a_name_that_resolves_to_the_source_is_accepted(void **state)
     test_run("rm -r %s", node(1)->snap_dir);
 }
 
+/* Files are looked at once a second at most: cut until the new pair is seen. */
+static bool next_was_refused(void)
+{
+    if (logged("certificate CN=next"))
+        return true;
+    cut(node(1));
+    return false;
+}
+
+/* The files are replaced while the streams run: these stay, the next dial takes the new pair. */
+static void certificates_rotate_without_a_restart(void **state)
+{
+    struct test_pair first = make_pair("first", "127.0.0.1", X509_SERVER | X509_CLIENT, &pki.ca, 0);
+    struct test_pair next =
+        make_pair("next", "127.0.0.1", X509_SERVER | X509_CLIENT, &pki.other_ca, 0);
+
+    (void)state;
+    start_tls(&first, &pki.ca);
+    WAIT_FOR(all_active);
+    test_copy(next.cert_file, first.cert_file);
+    test_copy(next.key_file, first.key_file);
+    WAIT_FOR(beat_came); /* still the old streams */
+    cut(node(1));        /* node 0 dials anew, with a certificate that node 1 does not trust */
+    WAIT_FOR(first_inactive);
+    test_run("rm -r %s", node(1)->snap_dir);
+    test_pair_free(&first);
+    test_pair_free(&next);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -966,6 +1006,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(messages_and_snapshots_go_over_tls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_certificates_are_refused_with_the_cause_on_both_sides,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(certificates_rotate_without_a_restart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_name_that_resolves_to_the_source_is_accepted, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(failures_have_their_reasons, set_up, tear_down),
