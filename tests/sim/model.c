@@ -135,6 +135,60 @@ size_t model_lease_keys(const struct model *model, int64_t id)
     return count;
 }
 
+/* ---- events ---- */
+
+static bool is_before(const struct model_version *a, int64_t main, int64_t sub)
+{
+    return a->main < main || (a->main == main && a->sub < sub);
+}
+
+bool model_next_event(const struct model *model, ProtobufCBinaryData key,
+                      ProtobufCBinaryData range_end, int64_t main, int64_t sub,
+                      struct model_event *event)
+{
+    *event = (struct model_event){.version = NULL};
+    for (size_t i = 0; i < model->key_count; i++) {
+        const struct model_key *one = &model->keys[i];
+        size_t v = one->count;
+
+        if (!in_range(one->name, key, range_end))
+            continue;
+        while (v > 0 && !is_before(&one->versions[v - 1], main, sub))
+            v--;
+        if (v == one->count ||
+            (event->version != NULL &&
+             !is_before(&one->versions[v], event->version->main, event->version->sub)))
+            continue;
+        *event =
+            (struct model_event){.key = one->name,
+                                 .version = &one->versions[v],
+                                 .overwritten = v + 1 < one->count &&
+                                                one->versions[v + 1].main == one->versions[v].main};
+    }
+    return event->version != NULL;
+}
+
+void model_event_key_value(const struct model_event *event, Mvccpb__KeyValue *kv)
+{
+    struct model_key key = {.name = event->key};
+
+    *kv = key_value_of(&key, event->version);
+}
+
+bool model_key_at(const struct model *model, struct slice name, int64_t revision,
+                  Mvccpb__KeyValue *kv)
+{
+    for (size_t i = 0; i < model->key_count; i++) {
+        const struct model_version *version = seen_at(&model->keys[i], revision);
+
+        if (version == NULL || !slice_equal(model->keys[i].name, name))
+            continue;
+        *kv = key_value_of(&model->keys[i], version);
+        return true;
+    }
+    return false;
+}
+
 /* ---- range ---- */
 
 static enum err_code check_revision(const struct model *model, int64_t revision)

@@ -58,6 +58,20 @@ enum err_code model_read_txn(struct model *model, const Etcdserverpb__TxnRequest
                              struct buf *answer);
 /* Does a compaction at `revision` surely keep something: a key that lives and was there before? */
 bool model_keeps_at(const struct model *model, int64_t revision);
+/* The first event of a range that is not before (main, sub). */
+struct model_event {
+    struct slice key;
+    const struct model_version *version; /* borrowed until the next model_apply() */
+    bool overwritten;                    /* by a later one of the same key and revision */
+};
+bool model_next_event(const struct model *model, ProtobufCBinaryData key,
+                      ProtobufCBinaryData range_end, int64_t main, int64_t sub,
+                      struct model_event *event);
+/* As a watcher gets it; borrowed as the version. */
+void model_event_key_value(const struct model_event *event, Mvccpb__KeyValue *kv);
+/* The key as `revision` sees it; false when it does not live there. */
+bool model_key_at(const struct model *model, struct slice name, int64_t revision,
+                  Mvccpb__KeyValue *kv);
 bool model_has_lease(const struct model *model, int64_t id);
 size_t model_lease_keys(const struct model *model, int64_t id); /* attached to it now */
 

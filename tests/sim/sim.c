@@ -156,6 +156,7 @@ static uint64_t run_seed(uint64_t seed, bool trace)
     free(sim->refused);
     free(sim->metrics);
     free(sim->log);
+    free(sim->watchers);
     free(sim);
     return hash;
 }

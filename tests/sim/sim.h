@@ -4,6 +4,7 @@
  *
  *   traffic.c  random calls --> service --> engine --> host: host.c, disk: memfs
  *   door.c     what the member answers is held against the model
+ *   watching.c clients that watch, and what they get
  *   world.c    start, crash, restart; the whole state is held against the model
  *
  * Everything is drawn from one seed and happens in events of one queue, so a seed is a run.
@@ -19,9 +20,12 @@
 
 #define SIM_ROOT "/data"
 #define SIM_HASHES_MAX 4096
+#define SIM_WATCHERS_MAX 8 /* come back after a restart */
 
 struct sim;
 struct sim_call;
+struct sim_stream;
+struct sim_watcher;
 
 /* What will happen: `run`, or `drop` when the member dies before; both may be NULL. */
 typedef void sim_event_fn(struct sim *sim, void *arg);
@@ -103,7 +107,10 @@ struct sim {
     size_t hash_count;
 
     /* the clients */
-    struct sim_call *calls; /* under way */
+    struct sim_call *calls;       /* under way */
+    struct sim_stream *streams;   /* open watch streams */
+    struct sim_watcher *watchers; /* owned: those of a crash */
+    size_t watcher_count;
     unsigned started, answered, unknown;
     unsigned serial;
     uint8_t *refused; /* by serial: this put was refused before it got into the log */
@@ -141,6 +148,11 @@ struct call *door_inner(struct sim_call *call);
 /* traffic.c */
 void traffic_call(struct sim *sim);  /* one random call */
 void traffic_check(struct sim *sim); /* reads of everything, now */
+
+/* watching.c */
+void watching_act(struct sim *sim);    /* something that a client who watches does */
+bool watching_behind(struct sim *sim); /* does somebody wait for events? */
+void watching_cancel_all(struct sim *sim);
 
 /* world.c */
 void world_run(struct sim *sim);

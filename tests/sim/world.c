@@ -241,6 +241,7 @@ static void take_down(struct sim *sim)
 {
     sim->dying = true;
     door_cancel_all(sim);
+    watching_cancel_all(sim);
     drop_events(sim);
     service_free(sim->service);
     engine_free(sim->engine);
@@ -443,6 +444,8 @@ static void arrival(struct sim *sim, void *arg)
             crash(sim);
         if (sim_chance(sim, 20))
             door_cancel_some(sim);
+        if (sim->engine != NULL && sim->serving && sim_chance(sim, 80))
+            watching_act(sim);
     }
     if (sim->started < sim->options.calls)
         sim_after(sim, sim_draw(sim, sim->options.call_gap_ms + 1), arrival, NULL)->of_member =
@@ -482,9 +485,11 @@ static void settle(struct sim *sim)
     sim->quiet = true;
     sim->fail_in = 0;
     sim->backend_fails = false;
-    while (sim->disk_full || !sim->serving || sim->calls != NULL || !engine_idle(sim->engine)) {
+    while (sim->disk_full || !sim->serving || sim->calls != NULL || !engine_idle(sim->engine) ||
+           watching_behind(sim)) {
         sim_check(sim, sim->now_ms < limit_ms, "something never ends: %s",
-                  sim->calls != NULL ? door_inner(sim->calls)->row->method : "a start or a write");
+                  sim->calls != NULL ? door_inner(sim->calls)->row->method
+                                     : "a start, a write or a watch");
         step(sim);
     }
     check_state(sim);
