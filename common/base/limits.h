@@ -35,14 +35,14 @@
 #define HTTP_OUT_LOW_BYTES (64UL * KIB)    /* ... until the socket has drained to this */
 #define HTTP_OUT_MAX_BYTES (2UL * GIB)     /* one answer that cannot be made in pieces */
 #define HTTP_BODY_OPEN_MAX_BYTES (1UL * MIB) /* of a body in pieces, not used up: stop reading */
-#define CONNECTIONS_MAX 20000UL            /* open connections per listener */
-#define HANDSHAKE_TIMEOUT_MS 10000UL       /* TLS handshake done within */
-#define HEADER_TIMEOUT_MS 30000UL          /* first byte to end of headers */
-#define BODY_TIMEOUT_MS 60000UL            /* end of headers to end of body, without progress */
-#define IDLE_TIMEOUT_MS 300000UL           /* a kept-alive connection without a request */
-#define WRITE_STALL_TIMEOUT_MS 60000UL     /* a client that reads nothing of its answer */
-#define LINGER_TIMEOUT_MS 1000UL           /* after our end of a connection, for the client's */
-#define SHUTDOWN_TIMEOUT_MS 7000UL         /* a stopping server lets answers finish within */
+#define CONNECTIONS_MAX 20000UL              /* open connections per listener */
+#define HANDSHAKE_TIMEOUT_MS 10000UL         /* TLS handshake done within */
+#define HEADER_TIMEOUT_MS 30000UL            /* first byte to end of headers */
+#define BODY_TIMEOUT_MS 60000UL              /* end of headers to end of body, without progress */
+#define IDLE_TIMEOUT_MS 300000UL             /* a kept-alive connection without a request */
+#define WRITE_STALL_TIMEOUT_MS 60000UL       /* a client that reads nothing of its answer */
+#define LINGER_TIMEOUT_MS 1000UL             /* after our end of a connection, for the client's */
+#define SHUTDOWN_TIMEOUT_MS 7000UL           /* a stopping server lets answers finish within */
 
 /* HTTP/2 and gRPC: of one connection, where nothing else is said */
 #define HTTP2_STREAMS_MAX 20000UL       /* open streams; --max-concurrent-streams may lower it */

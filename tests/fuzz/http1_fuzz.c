@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-struct port {
+struct door {
     struct toy toy;
     struct metrics metrics;
     struct gateway *gateway;
@@ -17,7 +17,7 @@ struct port {
     struct toy_link link;
 };
 
-static void open_port(struct port *port)
+static void open_door(struct door *port)
 {
     struct gateway_config gateway_config = toy_gateway_config(&port->toy, &port->metrics);
     struct ops_env env = toy_ops_env(&port->toy, &port->metrics);
@@ -30,7 +30,7 @@ static void open_port(struct port *port)
     toy_link_open(&port->link, client_handler(port->client));
 }
 
-static void close_port(struct port *port)
+static void close_door(struct door *port)
 {
     toy_link_close(&port->link);
     client_free(port->client);
@@ -40,7 +40,7 @@ static void close_port(struct port *port)
 }
 
 /* Of two faults in one header the piece decides which is seen first; metrics count themselves. */
-static bool may_differ(struct port *port)
+static bool may_differ(struct door *port)
 {
     const char *answer = buf_text(&port->link.got);
 
@@ -49,11 +49,11 @@ static bool may_differ(struct port *port)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    struct port *whole = xalloc(sizeof(*whole)), *cut = xalloc(sizeof(*cut));
+    struct door *whole = xalloc(sizeof(*whole)), *cut = xalloc(sizeof(*cut));
     size_t piece = bytes != 0 ? (size_t)data[0] % 61 + 1 : 1;
 
-    open_port(whole);
-    open_port(cut);
+    open_door(whole);
+    open_door(cut);
     toy_link_feed(&whole->link, slice_of(data, bytes));
     toy_link_answer(&whole->link);
     for (size_t at = 0; at < bytes; at += piece) {
@@ -62,8 +62,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     }
     must(slice_equal(buf_slice(&whole->link.got), buf_slice(&cut->link.got)) || may_differ(whole));
     must(whole->link.link.close == cut->link.link.close);
-    close_port(whole);
-    close_port(cut);
+    close_door(whole);
+    close_door(cut);
     free(whole);
     free(cut);
     return 0;

@@ -276,7 +276,7 @@ static inline void h2_put_head(struct buf *out, const char *path)
 
     buf_append(out, fixed, sizeof(fixed));
     buf_printf(out, "%c%c%s", 0x04, (int)strlen(path), path); /* :path, not indexed */
-    buf_printf(out, "%c%c%s", 0x01, 3, "toy");               /* :authority */
+    buf_printf(out, "%c%c%s", 0x01, 3, "toy");                /* :authority */
     buf_printf(out, "%c%c%s%c%s", 0x0f, 0x10, "", 16, "application/grpc");
 }
 
