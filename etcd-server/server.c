@@ -542,6 +542,34 @@ static void on_drained(void *arg)
     engine_flush(server->engine);
 }
 
+static void handed_over(void *arg, const struct engine_result *result)
+{
+    (void)arg;
+    (void)result; /* if it failed, the others elect a leader by themselves */
+}
+
+/* A leader that goes gives the lead away first: to the voter whose link has been up longest
+ * (raft.md 8.9). */
+static void hand_over(struct server *server)
+{
+    const struct member_store *members = engine_members(server->engine);
+    struct host *host = machine_host(server->machine);
+    uint64_t best = 0, best_ms = 0;
+    enum err_code refusal;
+
+    for (size_t i = 0; i < member_count(members); i++) {
+        const struct member *member = member_at(members, i);
+        uint64_t connected_ms = host->ops->connected_ms(host, member->id);
+
+        if (!member->learner && connected_ms > best_ms) {
+            best = member->id;
+            best_ms = connected_ms;
+        }
+    }
+    if (best != 0 && engine_transfer(server->engine, best, handed_over, NULL, &refusal) != 0)
+        log_info("handing the lead over", log_hex("to", best));
+}
+
 static void stop(struct server *server, int number)
 {
     if (server->stopping) {
@@ -553,6 +581,8 @@ static void stop(struct server *server, int number)
     server->signal_number = number;
     log_info("closing etcd server", log_str("name", server->config->name),
              log_i64("signal", number));
+    if (server->engine != NULL && raft_role(engine_raft(server->engine)) == RAFT_LEADER)
+        hand_over(server);
     net_shutdown(server->net, on_drained, server);
 }
 
