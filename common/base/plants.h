@@ -15,7 +15,11 @@
     PLANT(APPLY_EARLY, "entries are applied before they are durable")                              \
     PLANT(SNAPSHOT_EARLY, "a snapshot is saved before the backend has what it stands for")         \
     PLANT(SEGMENT_NAME, "the directory is not synced after a new segment got its name")            \
-    PLANT(COMPACTION_MARK, "the mark of an ordered compaction is not saved")
+    PLANT(COMPACTION_MARK, "the mark of an ordered compaction is not saved")                       \
+    PLANT(WATCH_SEAM, "a watcher that begins at the newest revision does not read it")             \
+    PLANT(WATCH_PROGRESS, "progress is told to watchers that have events coming")                  \
+    PLANT(LEASE_GONE, "the renewal of a revoked lease is accepted")                                \
+    PLANT(LEASE_EARLY, "a renewal is answered, but the lease expires as before")
 
 #define PLANT_ID(name, words) PLANT_##name,
 enum plant { PLANT_NONE, PLANTS(PLANT_ID) PLANT_COUNT };

@@ -13,6 +13,7 @@
  * knowing; one that stood still because another may have been elected meanwhile. Unsure it proposes
  * nothing and every query waits for a read index of its own.
  */
+#include "common/base/plants.h"
 #include "common/base/base.h"
 #include "common/schema/lease.pb-c.h"
 #include "etcd-server/service/lease_duty_internal.h"
@@ -385,7 +386,8 @@ static void go_on(struct lease_query *query, uint64_t now_ms)
     } else if (lease->remaining_ttl_s != 0) {
         clear_checkpoint(query);
     } else {
-        lease_renew(duty->leases, query->id, now_ms);
+        if (!PLANTED(LEASE_EARLY))
+            lease_renew(duty->leases, query->id, now_ms);
         if (duty->config.metrics != NULL)
             duty->config.metrics->leases_renewed++;
         finish(query, ERR_OK, lease);

@@ -6,6 +6,7 @@
  */
 #include "common/base/base.h"
 #include "common/base/limits.h"
+#include "common/base/plants.h"
 #include "etcd-server/service/authorise.h"
 
 struct keepalive {
@@ -82,7 +83,9 @@ static void renewed(struct lease_query *query, enum err_code code, const struct 
     } else {
         response.header = &stream->header;
         response.id = query->id;
-        response.ttl = query->remote ? query->remote_ttl_s : lease != NULL ? lease->ttl_s : 0;
+        response.ttl = query->remote   ? query->remote_ttl_s
+                       : lease != NULL ? lease->ttl_s
+                                       : 5 * PLANTED(LEASE_GONE);
         stream->paused =
             !stream->call->ops->send(stream->call, (const ProtobufCMessage *)&response);
     }

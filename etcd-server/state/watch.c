@@ -5,6 +5,7 @@
  *   watch_revision_ended()  one message to each watcher hit; who cannot take it falls behind
  */
 #include "common/base/limits.h"
+#include "common/base/plants.h"
 #include "etcd-server/state/watch_internal.h"
 
 struct watch_hub *watch_hub_new(const struct watch_env *env)
@@ -356,7 +357,7 @@ static void link_watcher(struct watcher *watcher, int64_t id, int64_t start_revi
     watcher->next = start_revision != 0 ? start_revision : current;
     watcher->state = WATCHER_LIVE;
     watch_index_insert(&hub->live, &watcher->node);
-    if (start_revision != 0 && start_revision <= current)
+    if (start_revision != 0 && start_revision <= current - PLANTED(WATCH_SEAM))
         watcher_set_state(watcher, stream->full ? WATCHER_PARKED : WATCHER_QUEUED);
 }
 
@@ -397,7 +398,7 @@ bool watch_cancel(struct watch_stream *stream, int64_t id)
 
 static bool in_step(const struct watcher *watcher, int64_t current)
 {
-    return watcher->state == WATCHER_LIVE && watcher->next <= current;
+    return (watcher->state == WATCHER_LIVE || PLANTED(WATCH_PROGRESS)) && watcher->next <= current;
 }
 
 size_t watch_stream_watchers(const struct watch_stream *stream)
@@ -409,7 +410,7 @@ bool watch_stream_in_step(const struct watch_stream *stream)
 {
     int64_t current = mvcc_revision(stream->hub->env.mvcc(stream->hub->env.arg));
 
-    if (stream->count == 0 || stream->behind != 0)
+    if (stream->count == 0 || (stream->behind != 0 && !PLANTED(WATCH_PROGRESS)))
         return false;
     for (const struct watcher *watcher = stream->first; watcher != NULL;
          watcher = watcher->following)

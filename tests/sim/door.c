@@ -391,6 +391,12 @@ static void reply(struct call *call, const ProtobufCMessage *response)
         reply_compact(own, (const void *)response);
         break;
     case RPC_Lease_LeaseGrant:
+        leasing_promised(sim,
+                         ((const Etcdserverpb__LeaseGrantResponse *)(const void *)response)->id,
+                         ((const Etcdserverpb__LeaseGrantResponse *)(const void *)response)->ttl);
+        check_written(own);
+        check_header(own, headed->header, true);
+        break;
     case RPC_Lease_LeaseRevoke:
     case RPC_Maintenance_Alarm:
         check_written(own);
@@ -542,6 +548,8 @@ void door_start(struct sim *sim, struct sim_call *call)
     call->acknowledged = sim->acknowledged;
     if (call->call.row->id == RPC_KV_Put)
         call->serial = sim->serial;
+    if (call->call.row->id == RPC_Lease_LeaseRevoke)
+        leasing_asked(sim, ((Etcdserverpb__LeaseRevokeRequest *)(void *)call->call.request)->id);
     sim->started++;
     sim_trace(sim, call->call.row->method, sim->started, sim->now_ms);
     service_start(sim->service, &call->call);

@@ -5,6 +5,7 @@
  *   traffic.c  random calls --> service --> engine --> host: host.c, disk: memfs
  *   door.c     what the member answers is held against the model
  *   watching.c clients that watch, and what they get
+ *   leasing.c  clients that renew leases, and when these end
  *   world.c    start, crash, restart; the whole state is held against the model
  *
  * Everything is drawn from one seed and happens in events of one queue, so a seed is a run.
@@ -20,11 +21,13 @@
 
 #define SIM_ROOT "/data"
 #define SIM_HASHES_MAX 4096
+#define SIM_LEASES 13      /* ids below are granted, used and revoked */
 #define SIM_WATCHERS_MAX 8 /* come back after a restart */
 
 struct sim;
 struct sim_call;
 struct sim_stream;
+struct sim_keeper;
 struct sim_watcher;
 
 /* What will happen: `run`, or `drop` when the member dies before; both may be NULL. */
@@ -111,6 +114,9 @@ struct sim {
     struct sim_stream *streams;   /* open watch streams */
     struct sim_watcher *watchers; /* owned: those of a crash */
     size_t watcher_count;
+    struct sim_keeper *keepers;          /* leases being renewed */
+    uint64_t lease_until_ms[SIM_LEASES]; /* the server must not end it before */
+    bool lease_freed[SIM_LEASES];        /* a client asked to revoke it */
     unsigned started, answered, unknown;
     unsigned serial;
     uint8_t *refused; /* by serial: this put was refused before it got into the log */
@@ -153,6 +159,14 @@ void traffic_check(struct sim *sim); /* reads of everything, now */
 void watching_act(struct sim *sim);    /* something that a client who watches does */
 bool watching_behind(struct sim *sim); /* does somebody wait for events? */
 void watching_cancel_all(struct sim *sim);
+
+/* leasing.c */
+void leasing_renew(struct sim *sim); /* a client asks for a random lease */
+bool leasing_busy(const struct sim *sim);
+void leasing_cancel_all(struct sim *sim);
+void leasing_promised(struct sim *sim, int64_t id, int64_t ttl_s); /* a client was told so */
+void leasing_asked(struct sim *sim, int64_t id);                   /* a client wants its end */
+void leasing_check_revoke(struct sim *sim, int64_t id);            /* it goes into the log */
 
 /* world.c */
 void world_run(struct sim *sim);

@@ -21,8 +21,8 @@ static void start(struct sim *sim, void *arg);
 
 /* ---- the log and the model ---- */
 
-/* A put that was refused before the log must not turn up in it; its value names it. */
-static void check_not_refused(struct sim *sim, const struct raft_entry *entry)
+/* A put that was refused must not turn up in the log (its value names it), nor an early revoke. */
+static void check_may_be_written(struct sim *sim, const struct raft_entry *entry)
 {
     Etcdserverpb__InternalRaftRequest *request;
     unsigned serial = 0;
@@ -35,6 +35,8 @@ static void check_not_refused(struct sim *sim, const struct raft_entry *entry)
         serial = (unsigned)strtoul((const char *)request->put->value.data + 1, NULL, 10);
     sim_check(sim, serial <= sim->serial && !sim->refused[serial],
               "put %u was refused, and is in the log", serial);
+    if (request->lease_revoke != NULL)
+        leasing_check_revoke(sim, request->lease_revoke->id);
     etcdserverpb__internal_raft_request__free_unpacked(request, NULL);
 }
 
@@ -50,7 +52,7 @@ void world_log_entry(struct sim *sim, const struct raft_entry *entry)
     }
     if (entry->data.size != 0)
         memcpy(copy, entry->data.data, entry->data.size);
-    check_not_refused(sim, entry);
+    check_may_be_written(sim, entry);
     sim->log[sim->log_count] = *entry;
     sim->log[sim->log_count++].data = slice_of(copy, entry->data.size);
 }
@@ -242,6 +244,7 @@ static void take_down(struct sim *sim)
     sim->dying = true;
     door_cancel_all(sim);
     watching_cancel_all(sim);
+    leasing_cancel_all(sim);
     drop_events(sim);
     service_free(sim->service);
     engine_free(sim->engine);
@@ -434,6 +437,14 @@ static void maybe_fault(struct sim *sim)
     }
 }
 
+/* The process is suspended, or its machine: all clocks jump, and everything is late at once. */
+static void stall(struct sim *sim)
+{
+    sim->now_ms += sim_draw(sim, 20000);
+    sim->trouble_ms = sim->now_ms;
+    sim_trace(sim, "stall", sim->now_ms, 0);
+}
+
 static void arrival(struct sim *sim, void *arg)
 {
     (void)arg;
@@ -446,6 +457,10 @@ static void arrival(struct sim *sim, void *arg)
             door_cancel_some(sim);
         if (sim->engine != NULL && sim->serving && sim_chance(sim, 80))
             watching_act(sim);
+        if (sim->engine != NULL && sim->serving && sim_chance(sim, 60))
+            leasing_renew(sim);
+        if (sim_chance(sim, 2))
+            stall(sim);
     }
     if (sim->started < sim->options.calls)
         sim_after(sim, sim_draw(sim, sim->options.call_gap_ms + 1), arrival, NULL)->of_member =
@@ -470,7 +485,7 @@ static void step(struct sim *sim)
     struct sim_event *event = sim->events;
 
     sim->events = event->next;
-    sim->now_ms = event->at_ms;
+    sim->now_ms = MAX(sim->now_ms, event->at_ms);
     if (event->run != NULL)
         event->run(sim, event->arg);
     free(event);
@@ -486,10 +501,10 @@ static void settle(struct sim *sim)
     sim->fail_in = 0;
     sim->backend_fails = false;
     while (sim->disk_full || !sim->serving || sim->calls != NULL || !engine_idle(sim->engine) ||
-           watching_behind(sim)) {
+           watching_behind(sim) || leasing_busy(sim)) {
         sim_check(sim, sim->now_ms < limit_ms, "something never ends: %s",
                   sim->calls != NULL ? door_inner(sim->calls)->row->method
-                                     : "a start, a write or a watch");
+                                     : "a start, a write, a watch or a renewal");
         step(sim);
     }
     check_state(sim);

@@ -1,0 +1,136 @@
+/*
+ * leasing.c - clients that renew leases: a renewal that is answered is one of a lease that lives,
+ * and the server does not end a lease before the time it gave a client (api.md 8).
+ */
+#include "tests/sim/sim.h"
+
+#define ARENA_BYTES (1 * MIB)
+#define LINGER_MS 100
+#define TROUBLE_MS 30000 /* renewals may time out so long after something was wrong */
+
+struct sim_keeper {
+    struct call call; /* first */
+    struct sim_keeper *next;
+    struct sim *sim;
+    bool ended;
+};
+
+void leasing_promised(struct sim *sim, int64_t id, int64_t ttl_s)
+{
+    if (id <= 0 || id >= SIM_LEASES)
+        return;
+    sim->lease_until_ms[id] = sim->now_ms + (uint64_t)ttl_s * 1000;
+    sim->lease_freed[id] = false;
+}
+
+void leasing_asked(struct sim *sim, int64_t id)
+{
+    if (id > 0 && id < SIM_LEASES)
+        sim->lease_freed[id] = true;
+}
+
+void leasing_check_revoke(struct sim *sim, int64_t id)
+{
+    if (id <= 0 || id >= SIM_LEASES || sim->lease_freed[id])
+        return;
+    sim_check(sim, sim->now_ms >= sim->lease_until_ms[id],
+              "lease %" PRId64 " is ended, a client was given it until %" PRIu64 " ms", id,
+              sim->lease_until_ms[id]);
+}
+
+static void keeper_free(struct sim *sim, void *arg)
+{
+    struct sim_keeper *keeper = arg, **at = &sim->keepers;
+
+    while (*at != keeper)
+        at = &(*at)->next;
+    *at = keeper->next;
+    arena_free(&keeper->call.arena);
+    free(keeper);
+}
+
+static void free_later(struct sim_keeper *keeper)
+{
+    keeper->ended = true;
+    sim_after(keeper->sim, LINGER_MS, keeper_free, keeper)->drop = keeper_free;
+}
+
+static void finish(struct call *call, enum err_code code, const char *text)
+{
+    struct sim_keeper *keeper = CONTAINER_OF(call, struct sim_keeper, call);
+    struct sim *sim = keeper->sim;
+
+    (void)text;
+    sim_trace(sim, "renewals end", (uint64_t)code, sim->now_ms);
+    sim_check(sim,
+              code == ERR_OK || sim->dying || sim->stopped ||
+                  sim->now_ms < sim->trouble_ms + TROUBLE_MS,
+              "a renewal fails: %s, though nothing was wrong", err_text(code));
+    free_later(keeper);
+}
+
+static void hang_up(struct sim *sim, void *arg)
+{
+    struct sim_keeper *keeper = arg;
+
+    (void)sim;
+    if (!keeper->ended)
+        keeper->call.message(&keeper->call, NULL);
+}
+
+static bool send(struct call *call, const ProtobufCMessage *response)
+{
+    struct sim_keeper *keeper = CONTAINER_OF(call, struct sim_keeper, call);
+    const Etcdserverpb__LeaseKeepAliveResponse *answer = (const void *)response;
+    struct sim *sim = keeper->sim;
+
+    world_advance(sim);
+    sim_trace(sim, "renewed", (uint64_t)answer->id, (uint64_t)answer->ttl);
+    sim_check(sim, (answer->ttl > 0) == model_has_lease(&sim->model, answer->id),
+              "the renewal of lease %" PRId64 " gives %" PRId64 " s, and it is %s", answer->id,
+              answer->ttl, model_has_lease(&sim->model, answer->id) ? "there" : "gone");
+    if (answer->ttl > 0 && answer->id < SIM_LEASES)
+        sim->lease_until_ms[answer->id] = sim->now_ms + (uint64_t)answer->ttl * 1000;
+    (void)sim_after(sim, sim_draw(sim, LINGER_MS), hang_up, keeper);
+    return true;
+}
+
+void leasing_renew(struct sim *sim)
+{
+    static const struct call_ops ops = {.send = send, .finish = finish};
+    Etcdserverpb__LeaseKeepAliveRequest request = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+    struct sim_keeper *keeper = xalloc(sizeof(*keeper));
+
+    keeper->sim = sim;
+    keeper->call.row = rpc_row(RPC_Lease_LeaseKeepAlive);
+    keeper->call.ops = &ops;
+    arena_init(&keeper->call.arena, ARENA_BYTES);
+    keeper->next = sim->keepers;
+    sim->keepers = keeper;
+    request.id = 1 + (int64_t)sim_draw(sim, SIM_LEASES - 1);
+    service_start(sim->service, &keeper->call);
+    if (!keeper->ended)
+        keeper->call.message(&keeper->call, &request.base);
+}
+
+/* Who renews what is over waits for its revoke, which alarm CORRUPT refuses for as long as it is.
+ */
+bool leasing_busy(const struct sim *sim)
+{
+    for (size_t i = 0; i < sim->model.alarm_count; i++)
+        if (sim->model.alarms[i].alarm == ETCDSERVERPB__ALARM_TYPE__CORRUPT)
+            return false;
+    for (const struct sim_keeper *keeper = sim->keepers; keeper != NULL; keeper = keeper->next)
+        if (!keeper->ended)
+            return true;
+    return false;
+}
+
+void leasing_cancel_all(struct sim *sim)
+{
+    for (struct sim_keeper *keeper = sim->keepers; keeper != NULL; keeper = keeper->next)
+        if (!keeper->ended) {
+            service_cancel(sim->service, &keeper->call);
+            free_later(keeper);
+        }
+}
