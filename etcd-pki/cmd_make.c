@@ -93,7 +93,7 @@ static int issue_sans(struct item *item, const struct role *role, const char *na
     return add_sans(&item->sans, &settings->san, "--san", err);
 }
 
-static int plan_issue(struct plan *plan, const struct settings *settings, struct err *err)
+int plan_issue(struct plan *plan, const struct settings *settings, struct err *err)
 {
     const char *role_name = settings->args.count > 0 ? settings->args.items[0] : NULL;
     const char *name = settings->args.count > 1 ? settings->args.items[1] : NULL;
@@ -104,7 +104,7 @@ static int plan_issue(struct plan *plan, const struct settings *settings, struct
 
     if (role == NULL || role_is_ca(role)) {
         err_set(err, ERR_USAGE,
-                "issue: %s%.60s%s; roles are server, peer, client, healthcheck-client, "
+                "%s%.60s%s; roles are server, peer, client, healthcheck-client, "
                 "apiserver-etcd-client and those of etcd-pki help%s",
                 role_name != NULL ? "\"" : "which role", role_name != NULL ? role_name : "?",
                 role_name == NULL ? ""
@@ -115,8 +115,7 @@ static int plan_issue(struct plan *plan, const struct settings *settings, struct
     }
     cn = settings->cn != NULL ? settings->cn : role->cn[0] != '\0' ? role->cn : name;
     if (cn == NULL) {
-        err_set(err, ERR_USAGE, "issue %s: needs a name: etcd-pki issue %s NAME", role_name,
-                role_name);
+        err_set(err, ERR_USAGE, "%s: needs a name: etcd-pki issue %s NAME", role_name, role_name);
         return -1;
     }
     if (name != NULL && role->sans == SANS_MEMBER &&

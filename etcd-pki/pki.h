@@ -98,6 +98,8 @@ struct item *plan_add(struct plan *plan, enum item_kind kind, const char *base, 
 /* The pair of a role; cn NULL: the role's own. */
 struct item *plan_add_role(struct plan *plan, const struct role *role, const char *base,
                            const char *issuer, const char *cn);
+/* The pair that `issue ROLE [NAME]` and its flags describe, also for a request. */
+int plan_issue(struct plan *plan, const struct settings *settings, struct err *err) MUST_CHECK;
 /* Lock the directory, judge, write, say what was done; the exit status. */
 int plan_carry_out(struct plan *plan);
 void plan_free(struct plan *plan);

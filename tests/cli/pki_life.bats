@@ -208,3 +208,114 @@ refused() { # STATUS TEXT ARGUMENTS...
         [ "$(stat -c %a d$mask/clients/root.key d$mask/clients/root.crt d$mask/.old/*/clients/root.key m$mask | xargs)" = "600 644 600 644" ]
     done
 }
+
+@test "revoke and crl: DER, version 2, numbered, sorted, replaced by rename" {
+    "$pki" init --key p256 --crl-sign -q
+    "$pki" issue client root --key p256 -q
+    "$pki" issue client other --key p256 -q
+    run "$pki" crl
+    [ "$status" -eq 0 ]
+    [[ $output == *"etcd/ca.crl written: 0 revoked"* ]]
+    ln pki/etcd/ca.crl first
+    run "$pki" revoke pki/clients/root.crt --reason keyCompromise
+    [ "$status" -eq 0 ]
+    run "$pki" revoke clients/root
+    [[ $output == *"was revoked before"*"1 revoked"* ]]
+    "$pki" revoke --serial 0a1b --pem list.pem -q
+    text() { openssl crl -inform DER -in "$1" -noout -text; }
+    text first | grep -q 'No Revoked Certificates'
+    [ "$(text pki/etcd/ca.crl | sed -n 2p)" = '        Version 2 (0x1)' ]
+    text pki/etcd/ca.crl | grep -A1 'CRL Number' | grep -q 4
+    text pki/etcd/ca.crl | grep -q 'Authority Key Identifier'
+    text pki/etcd/ca.crl | grep -q 'Key Compromise'
+    [ "$(text pki/etcd/ca.crl | grep 'Serial Number' | head -1)" = '    Serial Number: 0A1B' ]
+    run openssl verify -CAfile pki/etcd/ca.crt -CRLfile list.pem -crl_check pki/clients/root.crt
+    [[ $output == *"certificate revoked"* ]]
+    openssl verify -CAfile pki/etcd/ca.crt -CRLfile list.pem -crl_check pki/clients/other.crt
+    [ "$(stat -c %a pki/etcd/ca.crl)" = 644 ]
+}
+
+@test "revoke and crl: what they refuse" {
+    "$pki" init --key p256 -q
+    "$pki" issue client root --key p256 -q
+    "$pki" init --dir other --key p256 -q
+    "$pki" issue client x --dir other --key p256 -q
+    refused 2 "one certificate, or --serial" revoke
+    refused 2 "one certificate, or --serial" revoke pki/clients/root.crt --serial 1a
+    refused 2 "hexadecimal digits" revoke --serial 0x1a
+    refused 2 "hexadecimal digits" revoke --serial "$(printf 'a%.0s' {1..41})"
+    refused 2 "hexadecimal digits" revoke --serial 0
+    refused 2 "one of unspecified" revoke --serial 1a --reason boredom
+    refused 2 "not a length of time" crl --next-update never
+    refused 1 "has issued it" revoke other/clients/x.crt
+    refused 1 "nowhere.crt" revoke nowhere
+    refused 2 "is the CA itself" revoke pki/etcd/ca.crt
+    [ ! -e pki/etcd/ca.crl ]
+    run "$pki" crl
+    [[ $output == *"lacks the usage CRL Sign"* ]]
+    : > pki/etcd/ca.crl
+    refused 1 "cannot be gone on with" crl
+    [ ! -s pki/etcd/ca.crl ]
+}
+
+@test "csr and sign: the key stays, the role gives the usages" {
+    "$pki" init --key p256 -q
+    run "$pki" csr server m1 --ip 192.0.2.1 --key p256 --dir host
+    [ "$status" -eq 0 ]
+    [ "$(stat -c %a host/etcd/server.key host/etcd/server.csr | xargs)" = "600 600" ]
+    openssl req -in host/etcd/server.csr -noout -verify
+    openssl req -in host/etcd/server.csr -noout -text | grep -q 'IP Address:192.0.2.1'
+    ! openssl req -in host/etcd/server.csr -noout -text | grep -q 'Key Usage'
+    run "$pki" sign host/etcd/server.csr --role server
+    [ "$status" -eq 0 ]
+    fits host/etcd/server
+    openssl verify -x509_strict -CAfile pki/etcd/ca.crt -purpose sslclient -verify_ip 192.0.2.1 host/etcd/server.crt
+    refused 1 "exists already" sign host/etcd/server.csr --role server
+    refused 1 "exists already" csr server m1 --dir host
+    "$pki" sign host/etcd/server.csr --role server --force --san add:b.example,10.0.0.1 -q
+    openssl x509 -in host/etcd/server.crt -noout -ext subjectAltName | grep -q 'DNS:b.example, DNS:localhost, DNS:m1.*IP Address:10.0.0.1'
+    "$pki" sign host/etcd/server.csr --role client --san exact:a.example --out c.crt -q
+    [ "$(openssl x509 -in c.crt -noout -ext subjectAltName,extendedKeyUsage | grep -c 'TLS Web Server\|localhost')" -eq 0 ]
+}
+
+@test "sign: requests that are refused, and why" {
+    "$pki" init --key p256 -q
+    openssl ecparam -genkey -name prime256v1 -noout -out k.pem
+    req() { openssl req -new -key "${KEY:-k.pem}" -subj "${SUBJECT:-/CN=x}" -out r.csr "$@" 2> /dev/null; }
+    refused 2 "are needed" sign
+    refused 1 "nowhere.csr" sign nowhere.csr --role client
+    : > r.csr
+    refused 1 "is empty" sign r.csr --role client
+    head -c 3000 /dev/urandom > r.csr
+    refused 1 "r.csr" sign r.csr --role client
+    req
+    refused 2 "is no role" sign r.csr --role emperor
+    refused 2 "is a CA" sign r.csr --role etcd-ca
+    refused 2 "at least one alternative name" sign r.csr --role server
+    refused 2 "request, exact:LIST or add:LIST" sign r.csr --role client --san some
+    refused 2 "neither an address" sign r.csr --role client --san add:A_B
+    sed -i '3s/[A-Z]/a/3' r.csr
+    refused 1 "r.csr" sign r.csr --role client
+    req -addext basicConstraints=critical,CA:TRUE
+    refused 1 "asks to be a CA" sign r.csr --role client
+    req -addext subjectAltName=email:a@example.org
+    refused 1 "neither a DNS name nor an address" sign r.csr --role client
+    req -addext subjectAltName=DNS:UPPER_case
+    refused 1 "is not a DNS name" sign r.csr --role client
+    SUBJECT=/O=only req
+    refused 1 "has no common name" sign r.csr --role client
+    openssl genrsa -out weak.pem 1024 2> /dev/null
+    KEY=weak.pem req
+    refused 1 "RSA keys have 2048" sign r.csr --role client
+    openssl ecparam -genkey -name secp224r1 -noout -out p224.pem
+    KEY=p224.pem req
+    refused 1 "etcd cannot use" sign r.csr --role client
+    openssl req -x509 -key k.pem -subj /CN=x -out r.csr
+    refused 1 "certificate request" sign r.csr --role client
+    req
+    rm pki/etcd/ca.key
+    refused 1 "nothing can be signed here" sign r.csr --role client
+    mkdir r.crt
+    refused 1 "" sign r.csr --role client
+    [ "$(find . -name '*.crt' -type f | wc -l)" -eq 1 ]
+}
