@@ -41,4 +41,16 @@ void renewal_free(struct renewal *renewal);
 /* The CA of that name, or etcd's, with its key; borrowed. NULL: err says why. */
 const struct entry *scan_ca(const struct scan *scan, const char *name, struct err *err);
 
+/* ---- endpoints (cmd_probe.c) ---- */
+
+struct probe_target {  /* "https://HOST:PORT", also without scheme; the port is 2379 unless given */
+    const char *url;   /* borrowed */
+    char *host, *port; /* owned */
+};
+int probe_target_parse(const char *url, struct probe_target *target, struct err *err) MUST_CHECK;
+void probe_target_free(struct probe_target *target);
+/* A connected, blocking socket whose reads and writes end after the timeout. */
+int probe_dial(const struct probe_target *target, int64_t timeout_s, int *fd,
+               struct err *err) MUST_CHECK;
+
 #endif

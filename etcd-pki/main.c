@@ -83,6 +83,10 @@ static const struct verb {
     {"sign", NULL, V_SIGN, cmd_sign, "sign a request for a role",
      "REQUEST --role ROLE [--san request|exact:LIST|add:LIST] [--ca BASE] [--out FILE] [--force] "
      "[--validity TIME | --days N | --not-after TIME] [--backdate TIME] [--no-clamp]"},
+    {"probe", NULL, V_PROBE, cmd_probe, "what an endpoint serves, and whether it takes this client",
+     "[--cacert FILE] [--cert FILE --key FILE] [--expect FILE] [--peer] [--timeout TIME] [--dir "
+     "DIR] "
+     "URL..."},
     {"certificate-key", NULL, V_KEY, cmd_certificate_key,
      "print a random key of 64 hexadecimal digits", ""},
 };
@@ -107,7 +111,7 @@ static const struct flag {
     {"-h", FLAG_BOOL, V_ALL, AT(help)},
     {"--force", FLAG_BOOL, V_MAKE | V_SIGN, AT(force)},
     {"--dry-run", FLAG_BOOL, V_MAKE | V_RENEW | V_RENEW_CA, AT(dry_run)},
-    {"--key", FLAG_TEXT, V_MAKE | V_RENEW | V_CSR | V_ROTATE, AT(key)},
+    {"--key", FLAG_TEXT, V_MAKE | V_RENEW | V_CSR | V_ROTATE | V_PROBE, AT(key)},
     {"--validity", FLAG_TEXT, V_ENDS, AT(validity)},
     {"--ca-validity", FLAG_TEXT, V_CLUSTER | V_KUBEADM, AT(ca_validity)},
     {"--days", FLAG_TEXT, V_ENDS, AT(days)},
@@ -154,6 +158,11 @@ static const struct flag {
     {"--next-update", FLAG_TEXT, V_REVOKE | V_CRL, AT(next_update)},
     {"--pem", FLAG_TEXT, V_REVOKE | V_CRL, AT(pem)},
     {"--role", FLAG_TEXT, V_SIGN, AT(role)},
+    {"--cacert", FLAG_TEXT, V_PROBE | V_ROTATE, AT(cacert)},
+    {"--cert", FLAG_TEXT, V_PROBE, AT(cert)},
+    {"--expect", FLAG_TEXT, V_PROBE, AT(expect)},
+    {"--peer", FLAG_BOOL, V_PROBE, AT(peer)},
+    {"--timeout", FLAG_TEXT, V_PROBE | V_ROTATE, AT(timeout)},
     {"--for", FLAG_TEXT, V_FLAGS, AT(format)},
 };
 

@@ -202,6 +202,35 @@ void x509_info_free(struct x509_info *info);
 typedef void x509_san_fn(void *arg, char kind, const char *text);
 void x509_sans_each(const struct x509_cert *cert, x509_san_fn *each, void *arg);
 
+/* ---- looking at a live endpoint (x509_probe.c; reads and writes the socket, blocks) ---- */
+
+enum x509_step {                      /* how far it came */
+                 X509_STEP_HANDSHAKE, /* the handshake failed: `said` */
+                 X509_STEP_REFUSED,   /* after it, an alert or a close: `said`; alert 0: closed
+                                         without one */
+                 X509_STEP_ANSWERED,  /* data came */
+};
+struct x509_seen { /* everything owned; x509_seen_free() */
+    enum x509_step step;
+    int alert;    /* of the other side; 0: none */
+    char *said;   /* in words; "" when all went well */
+    char *answer; /* the HTTP answer as text, cut at 16 KiB; "" */
+    char *asks;   /* names of CAs the server asks for, "CN=a; CN=b" */
+    size_t asks_count;
+    bool asked; /* for a client certificate at all */
+    bool plain; /* the other side speaks no TLS */
+    char version[16], cipher[64];
+    struct x509_list chain; /* served, as sent */
+};
+/*
+ * TLS on a connected blocking socket (with its timeouts set) as Go's client does it, then one small
+ * HTTP/1.1 request for `path`, then a read: with TLS 1.3 that is where a refusal shows. Trusts
+ * whatever is served: the caller judges the chain. cert NULL: no client certificate.
+ */
+int x509_probe(int fd, const char *host, const char *path, const struct x509_list *cert,
+               const struct x509_key *key, struct x509_seen *seen, struct err *err) MUST_CHECK;
+void x509_seen_free(struct x509_seen *seen);
+
 void x509_time_text(int64_t unix_s, char text[32]);
 /* RFC 3339 in UTC ("2027-11-22T01:42:28Z"), or a date alone. */
 bool x509_time_parse(const char *text, int64_t *unix_s) MUST_CHECK;

@@ -1,0 +1,76 @@
+#!/bin/bash
+# pki_live_test.sh ETCD_PKI ETCD - probe, renew, revoke and rotate-ca against a running member: the
+# sentences of pki.md 4.6 and the exit statuses. ETCD is a real etcd, or etcd-server.
+set -u
+pki=$(realpath "$1") etcd=$(realpath "$2") failed=0
+work=$(mktemp -d) pid=
+cd "$work" || exit 1
+export ETCD_PKI_DIR=pki
+trap '[ -z "$pid" ] || kill -9 $pid 2> /dev/null; rm -rf "$work"' EXIT
+port=$((30100 + RANDOM % 2600)) url=https://127.0.0.1:$port peer=https://127.0.0.1:$((port + 1))
+start() { # CRL-FLAGS...
+    "$etcd" --name m1 --data-dir data --listen-client-urls $url --advertise-client-urls $url \
+        --listen-peer-urls $peer --initial-advertise-peer-urls $peer --initial-cluster m1=$peer \
+        --cert-file pki/etcd/server.crt --key-file pki/etcd/server.key --client-cert-auth \
+        --trusted-ca-file pki/etcd/ca.crt --peer-cert-file pki/etcd/peer.crt --peer-key-file pki/etcd/peer.key \
+        --peer-client-cert-auth --peer-trusted-ca-file pki/etcd/ca.crt --client-crl-file pki/etcd/ca.crl > log 2>&1 &
+    pid=$!
+    for _ in $(seq 200); do
+        "$pki" probe $url > /dev/null 2>&1 && return 0
+        sleep 0.05
+    done
+    tail -5 log
+    return 1
+}
+stop() { kill $pid; wait $pid 2> /dev/null; pid=; }
+says() { # NAME STATUS TEXT ARGUMENTS...
+    local name=$1 want=$2 text=$3 out status
+    shift 3
+    out=$("$pki" "$@" 2>&1)
+    status=$?
+    if [ $status -eq "$want" ] && [[ $out == *$text* ]]; then
+        echo "ok   $name"
+    else
+        failed=$((failed + 1))
+        echo "FAIL $name: status $status, wanted $want and: $text"
+        echo "$out"
+    fi
+}
+"$pki" init -q --key p256
+for role in server peer; do "$pki" issue $role m1 -q --key p256; done
+"$pki" issue healthcheck-client -q --key p256
+"$pki" issue client bad -q --key p256
+"$pki" init --dir other -q --key p256
+"$pki" issue client x --dir other -q --key p256
+"$pki" issue server half --out serveronly --key p256 -q
+openssl req -new -key pki/serveronly.key -subj /CN=x -out wrong.csr 2> /dev/null
+printf 'extendedKeyUsage=serverAuth\n' > ext
+openssl x509 -req -in wrong.csr -CA pki/etcd/ca.crt -CAkey pki/etcd/ca.key -days 1 -extfile ext -out wrong.crt 2> /dev/null
+"$pki" crl -q 2> /dev/null
+start || exit 1
+says "a good pair" 0 "accepted" probe $url
+says "the file that is served" 0 "same as      pki/etcd/server.crt                  yes" probe $url
+says "the peer port" 0 "accepted" probe $peer --peer
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    says "another CA's certificate, $i" 3 "refused: unknown_ca" probe $url --cert other/clients/x.crt --key other/clients/x.key
+    says "a wrong usage, $i" 3 "refused: bad_certificate" probe $url --cert wrong.crt --key pki/serveronly.key
+done
+mv pki/etcd/healthcheck-client.crt away
+says "no client certificate" 3 "refused: certificate_required" probe $url
+mv away pki/etcd/healthcheck-client.crt
+says "another file than served" 3 "no: the member serves another certificate" probe $url --expect pki/etcd/peer.crt
+says "a CA that has not issued it" 3 "not with the key of the one trusted" probe $url --cacert other/etcd/ca.crt
+says "nobody there" 1 "onnect" probe https://127.0.0.1:1
+says "no TLS asked for" 2 "no TLS behind http" probe http://127.0.0.1:1
+says "a client about to be revoked" 0 "accepted" probe $url --cert pki/clients/bad.crt --key pki/clients/bad.key
+"$pki" revoke clients/bad -q 2> /dev/null
+sleep 1.1 # a running member may look at the list once a second
+says "a revoked client" 3 "revoked" probe $url --cert pki/clients/bad.crt --key pki/clients/bad.key
+says "the others" 0 "accepted" probe $url
+"$pki" renew etcd-server -q
+sleep 1.1
+says "a renewed pair is served without a restart" 0 "yes" probe $url
+[ ! -e "$work/rotation" ] || true
+stop
+echo "$failed failed"
+[ "$failed" -eq 0 ]
