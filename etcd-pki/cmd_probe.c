@@ -201,8 +201,10 @@ static char *verdict_of(const struct probe *probe)
                                      : "");
         break;
     case 42:
-        text = xasprintf("refused: bad_certificate: its usage is %s, or an allow list has not its "
+    case 43: /* etcd-server's word for a wrong usage */
+        text = xasprintf("refused: %s: its usage is %s, or an allow list has not its "
                          "name; clientAuth is needed",
+                         probe->seen.alert == 42 ? "bad_certificate" : "unsupported_certificate",
                          info.extended_usage != NULL ? info.extended_usage : "?");
         break;
     case 44:

@@ -30,7 +30,7 @@ enum verb_bit {
     V_ROTATE = 65536,
     V_PROBE = 131072,
     V_MAKE = V_INIT | V_ISSUE | V_CLUSTER | V_KUBEADM,
-    V_ENDS = V_MAKE | V_RENEW | V_RENEW_CA | V_SIGN | V_ROTATE,
+    V_ENDS = V_MAKE | V_RENEW | V_RENEW_CA | V_SIGN,
     V_ALL = 262143,
 };
 
@@ -87,6 +87,10 @@ static const struct verb {
      "[--cacert FILE] [--cert FILE --key FILE] [--expect FILE] [--peer] [--timeout TIME] [--dir "
      "DIR] "
      "URL..."},
+    {"rotate-ca", NULL, V_ROTATE, cmd_rotate_ca, "a new CA, with overlap",
+     "prepare|status|switch|finish [--endpoints LIST] [--timeout TIME] [--ca BASE] [--key "
+     "ALGORITHM] "
+     "[--force] [--backup-dir DIR]"},
     {"certificate-key", NULL, V_KEY, cmd_certificate_key,
      "print a random key of 64 hexadecimal digits", ""},
 };
@@ -109,7 +113,7 @@ static const struct flag {
     {"-q", FLAG_BOOL, V_ALL, AT(quiet)},
     {"--help", FLAG_BOOL, V_ALL, AT(help)},
     {"-h", FLAG_BOOL, V_ALL, AT(help)},
-    {"--force", FLAG_BOOL, V_MAKE | V_SIGN, AT(force)},
+    {"--force", FLAG_BOOL, V_MAKE | V_SIGN | V_ROTATE, AT(force)},
     {"--dry-run", FLAG_BOOL, V_MAKE | V_RENEW | V_RENEW_CA, AT(dry_run)},
     {"--key", FLAG_TEXT, V_MAKE | V_RENEW | V_CSR | V_ROTATE | V_PROBE, AT(key)},
     {"--validity", FLAG_TEXT, V_ENDS, AT(validity)},
@@ -124,7 +128,7 @@ static const struct flag {
     {"--ip", FLAG_LIST, V_ISSUE | V_CSR, AT(ip)},
     {"--dns", FLAG_LIST, V_ISSUE | V_CSR, AT(dns)},
     {"--san", FLAG_LIST, V_ISSUE | V_CSR | V_SIGN, AT(san)},
-    {"--ca", FLAG_TEXT, V_ISSUE | V_REVOKE | V_CRL | V_SIGN, AT(ca)},
+    {"--ca", FLAG_TEXT, V_ISSUE | V_REVOKE | V_CRL | V_SIGN | V_ROTATE, AT(ca)},
     {"--out", FLAG_TEXT, V_ISSUE | V_REVOKE | V_CRL | V_SIGN | V_CSR, AT(out)},
     {"--no-client-auth", FLAG_BOOL, V_ISSUE, AT(no_client_auth)},
     {"--member", FLAG_MANY, V_CLUSTER, AT(member)},
@@ -152,17 +156,18 @@ static const struct flag {
     {"--root", FLAG_TEXT, V_VERIFY, AT(root)},
     {"--if-expiring", FLAG_TEXT, V_RENEW, AT(if_expiring)},
     {"--reuse-key", FLAG_BOOL, V_RENEW, AT(reuse_key)},
-    {"--backup-dir", FLAG_TEXT, V_RENEW | V_RENEW_CA, AT(backup_dir)},
+    {"--backup-dir", FLAG_TEXT, V_RENEW | V_RENEW_CA | V_ROTATE, AT(backup_dir)},
     {"--serial", FLAG_TEXT, V_REVOKE, AT(serial)},
     {"--reason", FLAG_TEXT, V_REVOKE, AT(reason)},
     {"--next-update", FLAG_TEXT, V_REVOKE | V_CRL, AT(next_update)},
     {"--pem", FLAG_TEXT, V_REVOKE | V_CRL, AT(pem)},
     {"--role", FLAG_TEXT, V_SIGN, AT(role)},
-    {"--cacert", FLAG_TEXT, V_PROBE | V_ROTATE, AT(cacert)},
+    {"--cacert", FLAG_TEXT, V_PROBE, AT(cacert)},
     {"--cert", FLAG_TEXT, V_PROBE, AT(cert)},
     {"--expect", FLAG_TEXT, V_PROBE, AT(expect)},
     {"--peer", FLAG_BOOL, V_PROBE, AT(peer)},
     {"--timeout", FLAG_TEXT, V_PROBE | V_ROTATE, AT(timeout)},
+    {"--endpoints", FLAG_TEXT, V_ROTATE, AT(endpoints)},
     {"--for", FLAG_TEXT, V_FLAGS, AT(format)},
 };
 

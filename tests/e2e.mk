@@ -29,7 +29,8 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 	tests/interop/datadir_interop "$$etcd" $(BIN) && \
 	tests/interop/snapshot_interop.sh "$$etcd" $(BIN)/etcd-snap && \
 	tests/interop/auth_interop.sh "$$etcd" $(BIN) && \
-	tests/cli/pki_test.sh $(BIN)/etcd-pki "$$etcd/etcd" "$$etcd/etcdctl"
+	tests/cli/pki_test.sh $(BIN)/etcd-pki "$$etcd/etcd" "$$etcd/etcdctl" && \
+	tests/cli/pki_live_test.sh $(BIN)/etcd-pki "$$etcd/etcd"
 
 # Three members as processes. With a real etcd also in mixed clusters: make check-cluster ETCD_BIN=...
 .PHONY: check-cluster

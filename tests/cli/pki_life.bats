@@ -319,3 +319,45 @@ refused() { # STATUS TEXT ARGUMENTS...
     refused 1 "" sign r.csr --role client
     [ "$(find . -name '*.crt' -type f | wc -l)" -eq 1 ]
 }
+
+@test "rotate-ca: files at each step, each run again, a member's copies follow" {
+    "$pki" cluster --member m1=192.0.2.1 --client root --key p256 -q
+    old=$(openssl x509 -in pki/ca/etcd/ca.crt -noout -fingerprint)
+    count() { grep -c BEGIN "$1"; }
+    refused 2 "one of prepare" rotate-ca
+    refused 2 "one of prepare" rotate-ca onwards
+    refused 1 "prepare first" rotate-ca switch --force
+    refused 1 "no rotation is under way" rotate-ca finish
+    refused 0 "no rotation under way" rotate-ca status
+    refused 0 "prepared:" rotate-ca prepare
+    cp pki/ca/etcd/ca-next.crt next.crt
+    refused 0 "prepared:" rotate-ca prepare
+    cmp next.crt pki/ca/etcd/ca-next.crt
+    [ "$(count pki/ca/etcd/ca.crt)" -eq 2 ] && cmp pki/ca/etcd/ca.crt pki/m1/etcd/ca.crt
+    [ "$(openssl x509 -in pki/m1/etcd/ca.crt -noout -fingerprint)" = "$old" ]
+    fits pki/ca/etcd/ca
+    refused 2 "give all members with --endpoints" rotate-ca switch
+    refused 1 "does not trust the next CA yet" rotate-ca switch --endpoints https://127.0.0.1:1
+    refused 0 "switched:" rotate-ca switch --force
+    refused 0 "switched:" rotate-ca switch --force
+    refused 1 "finish that first" rotate-ca prepare
+    fits pki/ca/etcd/ca
+    [ "$(count pki/m1/etcd/ca.crt)" -eq 2 ]
+    for base in pki/m1/etcd/{server,peer,healthcheck-client} pki/clients/root; do
+        fits $base
+        openssl verify -CAfile next.crt $base.crt
+    done
+    refused 0 "finished:" rotate-ca finish
+    cmp next.crt pki/ca/etcd/ca.crt && cmp next.crt pki/m1/etcd/ca.crt
+    [ "$(ls pki/ca/etcd | xargs)" = "ca.crt ca.key" ]
+    "$pki" check -q
+}
+
+@test "probe: what it refuses before it dials" {
+    refused 2 "which endpoint" probe
+    refused 2 "no TLS behind http" probe http://127.0.0.1:2379
+    refused 2 "write it as https" probe https://
+    refused 2 "go together" probe https://127.0.0.1:1 --cert x
+    refused 2 "not a length of time" probe https://127.0.0.1:1 --timeout never
+    refused 1 "connect to https://127.0.0.1:1" probe https://127.0.0.1:1
+}

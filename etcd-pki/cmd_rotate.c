@@ -1,0 +1,438 @@
+/*
+ * cmd_rotate.c - rotate-ca: a new CA beside the old one, in steps that may each be run again.
+ *
+ *     prepare   ca-next.*; ca.crt = current + next      then members read it (etcd: restart each)
+ *     switch    ca-prev.*; ca.* = next, ca.crt = next + current; leaves reissued; ca-next.* gone
+ *     finish    ca.crt = next; ca-prev.* gone           then members read it
+ *
+ * Where it stands is what the files show. Copies of ca.crt below the directory follow. The first
+ * certificate of ca.crt always belongs to ca.key: kubeadm reads no other.
+ */
+#include "common/base/file.h"
+#include "etcd-pki/life.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define ASKING_S 300 /* validity of the client certificate that asks */
+#define TIMEOUT_S 5
+
+struct rotation {
+    const struct settings *settings;
+    struct renewal renewal;
+    struct scan scan;
+    const struct entry *ca; /* the CA that is replaced; its first certificate is in use */
+    char *next_base, *prev_base;
+    const struct entry *next, *prev; /* NULL: not there */
+    int fd;
+};
+
+static void rotation_close(struct rotation *rotation)
+{
+    renewal_free(&rotation->renewal);
+    scan_free(&rotation->scan);
+    free(rotation->next_base);
+    free(rotation->prev_base);
+    file_close(&rotation->fd);
+}
+
+static int rotation_open(struct rotation *rotation, const struct settings *settings,
+                         struct err *err)
+{
+    *rotation = (struct rotation){.settings = settings, .fd = -1};
+    if (renewal_init(&rotation->renewal, settings, true, err) < 0)
+        return -1;
+    if (!file_exists(rotation->renewal.dir)) {
+        err_set(err, ERR_MISSING, "%s is not there; give --dir", rotation->renewal.dir);
+        return -1;
+    }
+    if (store_lock(rotation->renewal.dir, &rotation->fd, err) < 0 ||
+        scan_directory(rotation->renewal.dir, &rotation->scan, err) < 0)
+        return -1;
+    rotation->ca = scan_ca(&rotation->scan, settings->ca, err);
+    if (rotation->ca == NULL)
+        return -1;
+    if (!rotation->ca->key_fits) {
+        err_set(err, ERR_TLS, "%s: the key beside it belongs to another certificate",
+                rotation->ca->path);
+        return -1;
+    }
+    rotation->next_base = xasprintf("%s-next", rotation->ca->base);
+    rotation->prev_base = xasprintf("%s-prev", rotation->ca->base);
+    rotation->next = scan_named(&rotation->scan, rotation->next_base);
+    rotation->prev = scan_named(&rotation->scan, rotation->prev_base);
+    return 0;
+}
+
+static void say_done(const struct rotation *rotation, const char *text)
+{
+    if (!rotation->settings->quiet)
+        printf("%s\n", text);
+}
+
+/* ca.crt, and each copy of it, become `first` and `second` (NULL: `first` alone). */
+static int write_bundles(struct rotation *rotation, const struct x509_key *key,
+                         const struct x509_cert *first, const struct x509_cert *second,
+                         struct err *err)
+{
+    struct x509_cert *items[2] = {x509_cert_copy(first),
+                                  second != NULL ? x509_cert_copy(second) : NULL};
+    const struct x509_list certs = {items, second != NULL ? 2 : 1};
+    const struct x509_cert *was = rotation->ca->chain.items[0];
+    int rc = store_replace(rotation->renewal.dir, rotation->settings->backup_dir,
+                           rotation->ca->base, key, &certs, rotation->renewal.now_s, err);
+
+    for (size_t i = 0; rc == 0 && i < rotation->scan.count; i++) {
+        const struct entry *entry = &rotation->scan.items[i];
+        bool copy = entry != rotation->ca && entry != rotation->next && entry != rotation->prev &&
+                    entry->chain.count != 0 && entry->info.ca && !entry->key_there;
+
+        if (!copy || (!x509_certs_equal(entry->chain.items[0], was) &&
+                      !x509_certs_equal(entry->chain.items[0], first) &&
+                      (second == NULL || !x509_certs_equal(entry->chain.items[0], second))))
+            continue;
+        rc = store_replace(rotation->renewal.dir, rotation->settings->backup_dir, entry->base, NULL,
+                           &certs, rotation->renewal.now_s, err);
+        if (rc == 0 && !rotation->settings->quiet)
+            printf("%s.crt follows\n", entry->base);
+    }
+    x509_cert_free(items[0]);
+    x509_cert_free(items[1]);
+    return rc;
+}
+
+/* ---- prepare ---- */
+
+static int make_next(struct rotation *rotation, struct x509_cert **next, struct err *err)
+{
+    const struct renewal *renewal = &rotation->renewal;
+    enum x509_algorithm kind = renewal->kind;
+    struct x509_key *key;
+    struct x509_list certs = {next, 1};
+    int rc = -1;
+
+    if (!renewal->kind_given && !x509_algorithm_parse(rotation->ca->info.key, &kind))
+        kind = X509_RSA_2048;
+    key = x509_key_new(kind);
+    if (x509_cert_again(rotation->ca->chain.items[0], key, NULL, NULL, renewal->not_before_s,
+                        renewal->end_s, next, err) == 0) {
+        rc = store_replace(renewal->dir, NULL, rotation->next_base, key, &certs, renewal->now_s,
+                           err);
+        if (rc < 0) {
+            x509_cert_free(*next);
+            *next = NULL;
+        }
+    }
+    x509_key_free(key);
+    return rc;
+}
+
+static int prepare(struct rotation *rotation, struct err *err)
+{
+    struct x509_cert *next = NULL;
+    int rc;
+
+    if (rotation->prev != NULL) {
+        err_set(err, ERR_EXISTS, "%s.crt is there: a rotation is at its switch; finish that first",
+                rotation->prev_base);
+        return -1;
+    }
+    if (rotation->next != NULL && rotation->next->key_fits)
+        next = x509_cert_copy(rotation->next->chain.items[0]);
+    else if (make_next(rotation, &next, err) < 0)
+        return -1;
+    rc = write_bundles(rotation, NULL, rotation->ca->chain.items[0], next, err);
+    x509_cert_free(next);
+    if (rc == 0)
+        say_done(rotation,
+                 "prepared: CA files hold the current and the next CA. Bring them to every member "
+                 "and client; restart etcd members one by one (etcd-server reads them by itself). "
+                 "Then: etcd-pki rotate-ca status --endpoints LIST, and switch");
+    return rc;
+}
+
+/* ---- status ---- */
+
+/* A client certificate of that CA for a few minutes. */
+static int make_asking(const struct rotation *rotation, const struct entry *ca,
+                       struct x509_list *cert, struct x509_key **key, struct err *err)
+{
+    char *path = xasprintf("%s/%s.key", rotation->renewal.dir, ca->base);
+    struct x509_key *ca_key = NULL;
+    int rc = x509_key_read(path, &ca_key, err);
+
+    if (rc == 0) {
+        *key = x509_key_new(X509_ECDSA_P256);
+        cert->items = xalloc(sizeof *cert->items);
+        rc = x509_cert_new(&(struct x509_request){.cn = "etcd-pki rotate-ca",
+                                                  .usages = X509_CLIENT,
+                                                  .not_before_s = clock_s() - ASKING_S,
+                                                  .not_after_s = clock_s() + ASKING_S},
+                           *key, ca->chain.items[0], ca_key, &cert->items[0], err);
+        cert->count = rc == 0 ? 1 : 0;
+    }
+    x509_key_free(ca_key);
+    free(path);
+    return rc;
+}
+
+static bool endpoint_trusts(const char *url, int64_t timeout_s, const struct x509_list *cert,
+                            const struct x509_key *key, char **what)
+{
+    struct probe_target target;
+    struct x509_seen seen = {0};
+    struct err err = ERR_INIT;
+    bool trusts = false;
+    int fd = -1;
+
+    if (probe_target_parse(url, &target, &err) < 0) {
+        *what = xstrdup(err.text);
+        return false;
+    }
+    if (probe_dial(&target, timeout_s, &fd, &err) < 0 ||
+        x509_probe(fd, target.host, "/version", cert, key, &seen, &err) < 0) {
+        *what = xstrdup(err.text);
+    } else if (!seen.asked) {
+        *what = xstrdup("asks for no client certificate, so this cannot be told");
+    } else if (seen.step == X509_STEP_ANSWERED) {
+        trusts = true;
+        *what = xasprintf("yes (%zu CA names)", seen.asks_count);
+    } else {
+        *what = xasprintf("no: %s", seen.alert == 48 ? "unknown_ca: it has not read the new CA file"
+                                                     : seen.said);
+    }
+    x509_seen_free(&seen);
+    probe_target_free(&target);
+    file_close(&fd);
+    return trusts;
+}
+
+/* Does every endpoint trust the CA that comes? */
+static int ask_endpoints(const struct rotation *rotation, size_t *without, struct err *err)
+{
+    const struct entry *ca = rotation->next != NULL ? rotation->next : rotation->ca;
+    struct texts endpoints = {0};
+    struct x509_list cert = {0};
+    struct x509_key *key = NULL;
+    int64_t timeout_s = TIMEOUT_S;
+    int rc = -1;
+
+    *without = 0;
+    if (rotation->settings->timeout != NULL &&
+        parse_duration("--timeout", rotation->settings->timeout, &timeout_s, err) < 0)
+        return -1;
+    if (make_asking(rotation, ca, &cert, &key, err) < 0)
+        goto out;
+    (void)signal(SIGPIPE, SIG_IGN); /* a closed connection is an answer */
+    texts_add_list(&endpoints, rotation->settings->endpoints);
+    for (size_t i = 0; i < endpoints.count; i++) {
+        char *what;
+
+        *without += endpoint_trusts(endpoints.items[i], timeout_s, &cert, key, &what) ? 0 : 1;
+        if (!rotation->settings->quiet)
+            printf("%s  trusts %s CA: %s\n", endpoints.items[i],
+                   rotation->next != NULL ? "the next" : "the", what);
+        free(what);
+    }
+    rc = 0;
+out:
+    texts_free(&endpoints);
+    x509_list_free(&cert);
+    x509_key_free(key);
+    return rc;
+}
+
+static size_t leaves_of(const struct rotation *rotation, const struct x509_cert *ca)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < rotation->scan.count; i++) {
+        const struct entry *entry = &rotation->scan.items[i];
+
+        count +=
+            entry->chain.count != 0 && !entry->info.ca && x509_issued_by(entry->chain.items[0], ca)
+                ? 1
+                : 0;
+    }
+    return count;
+}
+
+static int status_of(struct rotation *rotation, int *status, struct err *err)
+{
+    size_t without = 0;
+
+    if (rotation->prev != NULL)
+        printf("switched: %s is the next CA; %zu certificates here are still of the previous one\n",
+               rotation->ca->base, leaves_of(rotation, rotation->prev->chain.items[0]));
+    else if (rotation->next != NULL)
+        printf("prepared: %s.crt is the next CA, until %s\n", rotation->next_base,
+               rotation->next->info.not_after);
+    else
+        printf("no rotation under way: %s until %s\n", rotation->ca->base,
+               rotation->ca->info.not_after);
+    if (rotation->settings->endpoints == NULL)
+        return 0;
+    if (ask_endpoints(rotation, &without, err) < 0)
+        return -1;
+    *status = without != 0 ? EXIT_FINDING : EXIT_DONE;
+    return 0;
+}
+
+/* ---- switch ---- */
+
+static int refuse_early(struct rotation *rotation, struct err *err)
+{
+    size_t without = 0;
+
+    if (rotation->settings->force)
+        return 0;
+    if (rotation->settings->endpoints == NULL) {
+        err_set(err, ERR_USAGE,
+                "rotate-ca switch: give all members with --endpoints, so that they can be asked "
+                "whether they trust the next CA (--force does without)");
+        return -1;
+    }
+    if (ask_endpoints(rotation, &without, err) < 0)
+        return -1;
+    if (without == 0)
+        return 0;
+    err_set(err, ERR_TLS,
+            "rotate-ca switch: %zu endpoint%s not trust the next CA yet; nothing was changed",
+            without, without == 1 ? " does" : "s do");
+    return -1;
+}
+
+static int exchange(struct rotation *rotation, struct err *err)
+{
+    const char *dir = rotation->renewal.dir;
+    char *next_key = xasprintf("%s/%s.key", dir, rotation->next_base);
+    char *ca_key = xasprintf("%s/%s.key", dir, rotation->ca->base);
+    const struct x509_cert *next = rotation->next->chain.items[0];
+    const struct x509_cert *current =
+        rotation->prev != NULL ? rotation->prev->chain.items[0] : rotation->ca->chain.items[0];
+    struct x509_key *key = NULL, *old_key = NULL;
+    struct x509_cert *kept = x509_cert_copy(current);
+    struct x509_list old = {&kept, 1};
+    int rc = -1;
+
+    if (!rotation->next->key_fits)
+        err_set(err, ERR_TLS, "%s: its key is missing or another certificate's; prepare again",
+                rotation->next->path);
+    else if (x509_key_read(next_key, &key, err) == 0 &&
+             (rotation->prev != NULL || (x509_key_read(ca_key, &old_key, err) == 0 &&
+                                         store_replace(dir, NULL, rotation->prev_base, old_key,
+                                                       &old, rotation->renewal.now_s, err) == 0)))
+        rc = write_bundles(rotation, key, next, current, err);
+    x509_cert_free(kept);
+    x509_key_free(key);
+    x509_key_free(old_key);
+    free(next_key);
+    free(ca_key);
+    return rc;
+}
+
+static void remove_pair(const struct rotation *rotation, const char *base)
+{
+    static const char *const extensions[] = {".key", ".crt"};
+
+    for (size_t i = 0; i < 2; i++) {
+        char *path = xasprintf("%s/%s%s", rotation->renewal.dir, base, extensions[i]);
+
+        (void)unlink(path);
+        free(path);
+    }
+}
+
+/* What the previous CA has signed, signed by the new one; the directory is looked at afresh. */
+static int reissue(struct rotation *rotation, struct err *err)
+{
+    struct renewal renewal;
+    struct scan scan;
+    const struct entry *prev;
+    int rc = renewal_init(&renewal, rotation->settings, false, err);
+
+    if (rc < 0)
+        return -1;
+    rc = scan_directory(renewal.dir, &scan, err);
+    prev = rc == 0 ? scan_named(&scan, rotation->prev_base) : NULL;
+    for (size_t i = 0; rc == 0 && prev != NULL && i < scan.count; i++)
+        if (scan.items[i].chain.count != 0 && !scan.items[i].info.ca &&
+            x509_issued_by(scan.items[i].chain.items[0], prev->chain.items[0]))
+            rc = renewal_add(&renewal, &scan.items[i], err);
+    if (rc == 0)
+        rc = renewal_write(&renewal, err);
+    scan_free(&scan);
+    renewal_free(&renewal);
+    return rc;
+}
+
+static int switch_over(struct rotation *rotation, struct err *err)
+{
+    if (rotation->next == NULL && rotation->prev == NULL) {
+        err_set(err, ERR_MISSING, "%s.crt is not there: prepare first", rotation->next_base);
+        return -1;
+    }
+    if (rotation->next != NULL && (refuse_early(rotation, err) < 0 || exchange(rotation, err) < 0))
+        return -1;
+    if (reissue(rotation, err) < 0)
+        return -1;
+    remove_pair(rotation, rotation->next_base);
+    say_done(rotation,
+             "switched: bring the new pairs to their hosts (no restart), write revocation lists "
+             "again (etcd-pki crl), reissue what was issued elsewhere. Then: etcd-pki rotate-ca "
+             "finish");
+    return 0;
+}
+
+/* ---- finish ---- */
+
+static int finish_rotation(struct rotation *rotation, struct err *err)
+{
+    size_t left;
+
+    if (rotation->prev == NULL) {
+        err_set(err, ERR_MISSING, "%s.crt is not there: %s", rotation->prev_base,
+                rotation->next != NULL ? "switch first" : "no rotation is under way");
+        return -1;
+    }
+    left = leaves_of(rotation, rotation->prev->chain.items[0]);
+    if (!rotation->settings->force && (left != 0 || rotation->next != NULL)) {
+        err_set(err, ERR_EXISTS,
+                "%zu certificate%s here are still of the previous CA; run switch again", left,
+                left != 1 ? "s" : "");
+        return -1;
+    }
+    if (write_bundles(rotation, NULL, rotation->ca->chain.items[0], NULL, err) < 0)
+        return -1;
+    remove_pair(rotation, rotation->prev_base);
+    say_done(rotation,
+             "finished: CA files hold the new CA alone. Bring them to every member and client; "
+             "restart etcd members one by one (etcd-server reads them by itself)");
+    return 0;
+}
+
+int cmd_rotate_ca(struct settings *settings)
+{
+    const char *step = settings->args.count == 1 ? settings->args.items[0] : "";
+    bool known = strcmp(step, "prepare") == 0 || strcmp(step, "switch") == 0 ||
+                 strcmp(step, "finish") == 0 || strcmp(step, "status") == 0;
+    struct rotation rotation = {.fd = -1};
+    struct err err = ERR_INIT;
+    int rc = -1, status = EXIT_DONE;
+
+    if (!known)
+        err_set(&err, ERR_USAGE, "rotate-ca: one of prepare, status, switch, finish");
+    else if (rotation_open(&rotation, settings, &err) < 0)
+        ;
+    else if (strcmp(step, "prepare") == 0)
+        rc = prepare(&rotation, &err);
+    else if (strcmp(step, "switch") == 0)
+        rc = switch_over(&rotation, &err);
+    else if (strcmp(step, "finish") == 0)
+        rc = finish_rotation(&rotation, &err);
+    else
+        rc = status_of(&rotation, &status, &err);
+    rotation_close(&rotation);
+    return rc < 0 ? say(&err) : status;
+}
