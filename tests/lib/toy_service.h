@@ -132,6 +132,8 @@ static inline struct kv_source *toy_source_new(struct toy *toy, size_t keys, siz
     return &source->source;
 }
 
+#define TOY_MAX 10000000UL /* keys, and bytes of a value: fuzzers ask for anything */
+
 static inline void toy_range(struct toy *toy, struct call *call)
 {
     Etcdserverpb__RangeRequest *request = (Etcdserverpb__RangeRequest *)(void *)call->request;
@@ -146,7 +148,8 @@ static inline void toy_range(struct toy *toy, struct call *call)
     if (request->key.len == 0)
         call->ops->finish(call, ERR_EMPTY_KEY, NULL);
     else if (sscanf(text, "n:%lu:%lu", &keys, &bytes) == 2)
-        call->ops->reply_range(call, &response.base, toy_source_new(toy, keys, bytes));
+        call->ops->reply_range(call, &response.base,
+                               toy_source_new(toy, MIN(keys, TOY_MAX), MIN(bytes, TOY_MAX)));
     else if (text[0] == 'g')
         call->ops->reply(call, &response.base);
     else
