@@ -12,6 +12,7 @@
 #include "etcd-server/host/force_new.h"
 #include "etcd-server/host/machine_cluster.h"
 #include "etcd-server/host/notify.h"
+#include "etcd-server/host/peer_gate.h"
 #include "etcd-server/server_internal.h"
 
 #include <errno.h>
@@ -603,6 +604,18 @@ static bool is_alone(const struct engine *engine)
     return conf->voter_count == 1 && conf->voters[0] == engine_member_id(engine);
 }
 
+/* A peer's certificate must fit the address that it calls from (pki.md 2.5), unless that is
+ * switched off. */
+static struct link_door peer_link_door(struct server *server)
+{
+    struct link_door door = http1_link_door(&server->peer_door);
+
+    if (server->peer_tls == NULL || server->config->peer_skip_client_san_verification)
+        return door;
+    server->peer_gate = peer_gate_new(server->loop, &door);
+    return peer_gate_door(server->peer_gate);
+}
+
 static int run(struct server *server, struct err *err)
 {
     server->tick_timer = loop_timer_new(server->loop, on_tick, server);
@@ -610,7 +623,7 @@ static int run(struct server *server, struct err *err)
     server->signals[0] = loop_signal_new(server->loop, SIGTERM, on_sigterm, server);
     server->signals[1] = loop_signal_new(server->loop, SIGINT, on_sigint, server);
     if (listen_all(server, &server->config->listen_peer_urls, "peer", server->peer_tls,
-                   http1_link_door(&server->peer_door), err) < 0)
+                   peer_link_door(server), err) < 0)
         return -1;
     loop_at_turn_end(server->loop, LOOP_PHASE_ENGINE, on_turn_end, server);
     server->next_tick_ms = loop_now_ms() + server->config->heartbeat_interval_ms;
@@ -660,6 +673,7 @@ static void take_apart(struct server *server)
     net_free(server->net); /* until here the loop had its hooks */
     if (server->machine != NULL)
         machine_set_cluster(server->machine, NULL);
+    peer_gate_free(server->peer_gate);
     machine_cluster_free(server->cluster);
     join_free(&server->joined);
     for (size_t i = 0; i < ARRAY_LEN(server->signals); i++)
