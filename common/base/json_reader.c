@@ -81,8 +81,8 @@ int json_enter(struct json_reader *reader, enum json_kind kind, struct err *err)
     if (json_peek(reader) != kind)
         return expected(reader, json_kind_name(kind), err);
     if (reader->depth >= JSON_DEPTH_MAX) {
-        err_set(err, ERR_NO_MEMORY, "JSON nested deeper than %lu levels at byte %zu",
-                JSON_DEPTH_MAX, (size_t)(reader->at - reader->start) + 1);
+        err_set(err, ERR_FORMAT, "JSON nested deeper than %lu levels at byte %zu", JSON_DEPTH_MAX,
+                (size_t)(reader->at - reader->start) + 1);
         return -1;
     }
     reader->depth++;

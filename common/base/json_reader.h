@@ -11,7 +11,7 @@
  *     for (bool more, first = true; json_next_name(&reader, &first, &name, &more, err) == 0 &&
  * more;) json_peek(&reader) ... json_take_string(), json_number(), json_skip() ...
  *
- * Functions that return int give -1 with ERR_FORMAT, or ERR_NO_MEMORY at the depth limit; texts
+ * Functions that return int give -1 with ERR_FORMAT, at the depth limit too; texts
  * name the byte (from 1) and what stands there. Pure; thread: any, one at a time.
  */
 #ifndef COMMON_BASE_JSON_READER_H

@@ -31,8 +31,8 @@ enum pbjson_style {
  * used      set to the bytes taken, blanks behind the value too, so that streams can go on there
  *           until nothing is left; may be NULL
  * message   from the arena; every string and byte field is a copy in the arena
- * errors    ERR_FORMAT (bad JSON, wrong type, range, unknown base64 ...: names the field),
- *           ERR_NO_MEMORY (arena maximum, JSON_DEPTH_MAX)
+ * errors    ERR_FORMAT (bad JSON, wrong type, range, unknown base64 ...: names the field; nested
+ *           deeper than JSON_DEPTH_MAX), ERR_NO_MEMORY (arena maximum)
  */
 int pbjson_parse(const ProtobufCMessageDescriptor *descriptor, struct slice text, size_t *used,
                  struct arena *arena, ProtobufCMessage **message, struct err *err) MUST_CHECK;

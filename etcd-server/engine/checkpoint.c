@@ -172,6 +172,8 @@ void engine_committed(struct engine *engine)
     must(engine->committing != NULL);
     batch_unref(engine->committing);
     engine->committing = NULL;
+    if (engine->failed)
+        return; /* nobody waits, and the host takes no more work */
     engine->committed_serial = engine->batch_serial - 1;
     renew_view(engine);
     while (engine->commit_waiters.first != NULL &&

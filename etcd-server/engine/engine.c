@@ -535,6 +535,8 @@ void engine_flush(struct engine *engine)
 
 bool engine_idle(const struct engine *engine)
 {
+    if (engine->disk_full)
+        return !engine->defragging; /* nothing arrives before there is room */
     return engine->log_requests == 0 && engine->committing == NULL && !engine->defragging &&
            !engine->commit_wanted;
 }

@@ -83,7 +83,9 @@ void engine_fail(
     struct engine *engine); /* the host is stopping: every waiting call gets ERR_STOPPED */
 /* Push everything applied to the backend and the commit index to the log, for an orderly stop. */
 void engine_flush(struct engine *engine);
-bool engine_idle(const struct engine *engine); /* nothing is on its way to disk */
+/* Nothing is on its way to disk that could arrive: on a full one, what was promised is in the log.
+ */
+bool engine_idle(const struct engine *engine);
 
 /* ---- from the service ---- */
 

@@ -514,6 +514,38 @@ static void test_flush_leaves_nothing_behind(void **state)
     assert_int_equal(stored_index(), engine_applied_index(lone.engine));
 }
 
+/* The last commit may be reported after the end has begun: the host has no writer any more. */
+static void test_commit_after_the_end(void **state)
+{
+    (void)state;
+    restart_with(few_snapshots);
+    pass(500);
+    lone.hold_commit = true;
+    put_versions(20);
+    pass(1000);
+    assert_non_null(lone.batch);
+    engine_fail(lone.engine);
+    lone.hold_commit = false;
+    lone_turn(&lone);
+    assert_null(lone.batch);
+    assert_int_equal(lone.snapshots, 0);
+}
+
+/* A server that is told to stop does not wait for room on the disk. */
+static void test_full_disk_does_not_hold_the_end(void **state)
+{
+    (void)state;
+    lone.hold_commit = true;
+    put_versions(3);
+    engine_flush(lone.engine);
+    assert_false(engine_idle(lone.engine));
+    engine_disk_full(lone.engine, true);
+    assert_true(engine_idle(lone.engine));
+    lone_crash(&lone);
+    lone_lead(&lone);
+    assert_int_equal(revision(), 4);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -536,6 +568,8 @@ int main(void)
         TEST(test_restart_replays_what_is_missing),
         TEST(test_unwritten_log_is_lost_unanswered),
         TEST(test_snapshot_after_its_commit),
+        TEST(test_commit_after_the_end),
+        TEST(test_full_disk_does_not_hold_the_end),
         TEST(test_flush_leaves_nothing_behind),
     };
 

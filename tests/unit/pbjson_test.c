@@ -232,7 +232,7 @@ static void limits_depth_and_memory(void **state)
     for (size_t i = 0; i < JSON_DEPTH_MAX / 3 + 1; i++)
         buf_append_text(&json, open);
     assert_null(through(TXN, buf_text(&json), &out, &err));
-    assert_int_equal(err.code, ERR_NO_MEMORY);
+    assert_int_equal(err.code, ERR_FORMAT);
     assert_non_null(strstr(err.text, "nested deeper than 200"));
 
     buf_reset(&json);
