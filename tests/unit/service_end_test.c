@@ -1,0 +1,145 @@
+/*
+ * service_end_test.c - the service goes while it still has something under way; the engine, which
+ * lives on, must not come back to it.
+ */
+#include "etcd-server/service/service.h"
+#include "tests/lib/lone.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define QUOTA_BYTES 1
+#define RECORDS_OF_A_SLICE 2000U /* HASH_SLICE_ENTRIES */
+
+static struct lone lone;
+static struct metrics metrics;
+static struct service *service;
+static unsigned answers;
+static enum err_code code;
+
+static void replied(struct call *call, const ProtobufCMessage *response)
+{
+    (void)call;
+    (void)response;
+    answers++;
+    code = ERR_OK;
+}
+
+static void finished(struct call *call, enum err_code refusal, const char *text)
+{
+    (void)call;
+    (void)text;
+    answers++;
+    code = refusal;
+}
+
+static const struct call_ops ops = {.reply = replied, .finish = finished};
+
+static void start(int64_t quota_bytes)
+{
+    struct service_config config = {.metrics = &metrics,
+                                    .max_txn_ops = 16,
+                                    .quota_bytes = quota_bytes,
+                                    .max_message_bytes = 2 * MIB,
+                                    .watch_notify_ms = 600000,
+                                    .election_ticks = 10,
+                                    .bcrypt_cost = 4,
+                                    .token_ttl_ms = 300000};
+
+    lone_init(&lone, NULL);
+    lone_lead(&lone);
+    config.engine = lone.engine;
+    service = service_new(&config);
+    answers = 0;
+}
+
+static void call_init(struct call *call, enum rpc_id id)
+{
+    *call = (struct call){.row = rpc_row(id), .ops = &ops};
+    arena_init(&call->arena, 1 * MIB);
+    call->request = arena_zalloc(&call->arena, call->row->request->sizeof_message);
+    assert_non_null(call->request);
+    protobuf_c_message_init(call->row->request, call->request);
+}
+
+/* It reads the store in slices: the store must be let go. */
+static void test_hash_under_way(void **state)
+{
+    struct call call;
+
+    (void)state;
+    start(-1);
+    for (unsigned i = 0; i < 2 * RECORDS_OF_A_SLICE; i++)
+        assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+    call_init(&call, RPC_Maintenance_HashKV);
+    service_start(service, &call);
+    lone_turn(&lone); /* but the service has no turn */
+    assert_int_equal(answers, 0);
+    service_cancel(service, &call);
+    service_free(service);
+    arena_free(&call.arena);
+    lone_fini(&lone);
+}
+
+/* The alarm is on its way into the log when the service goes; its end finds nobody. */
+static void test_alarm_under_way(void **state)
+{
+    struct call call;
+    Etcdserverpb__PutRequest *put;
+
+    (void)state;
+    start(QUOTA_BYTES);
+    lone.hold_log = true;
+    call_init(&call, RPC_KV_Put);
+    put = (void *)call.request;
+    put->key = (ProtobufCBinaryData){1, (uint8_t *)"a"};
+    service_start(service, &call);
+    assert_int_equal(answers, 1);
+    assert_int_equal(code, ERR_NO_SPACE);
+    lone_turn(&lone);
+    service_free(service);
+    lone.hold_log = false;
+    lone_turn(&lone);
+    assert_true(alarm_active(engine_alarms(lone.engine), ETCDSERVERPB__ALARM_TYPE__NOSPACE));
+    arena_free(&call.arena);
+    lone_fini(&lone);
+}
+
+/* One alarm for all that are refused meanwhile, and none while it stands. */
+static void test_quota_raises_one_alarm(void **state)
+{
+    (void)state;
+    start(QUOTA_BYTES);
+    for (unsigned i = 0; i < 3; i++) {
+        struct call call;
+        size_t entries = lone.entries;
+
+        call_init(&call, RPC_KV_Put);
+        ((Etcdserverpb__PutRequest *)(void *)call.request)->key =
+            (ProtobufCBinaryData){1, (uint8_t *)"a"};
+        lone.hold_log = i == 0;
+        service_start(service, &call);
+        lone_turn(&lone);
+        assert_int_equal(answers, i + 1);
+        assert_int_equal(code, ERR_NO_SPACE);
+        assert_int_equal(lone.entries - entries, i == 0 ? 1 : 0);
+        arena_free(&call.arena);
+    }
+    assert_int_equal(alarm_count(engine_alarms(lone.engine)), 1);
+    assert_int_equal(mvcc_revision(engine_mvcc(lone.engine)), 1);
+    service_free(service);
+    lone_fini(&lone);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hash_under_way),
+        cmocka_unit_test(test_alarm_under_way),
+        cmocka_unit_test(test_quota_raises_one_alarm),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
