@@ -231,6 +231,12 @@ static int start_cluster(struct server *server, struct err *err)
     if (machine_cluster_new(&cluster, &server->cluster, err) < 0)
         return -1;
     machine_set_cluster(server->machine, server->cluster);
+    if (member_count(engine_members(server->engine)) > 1 &&
+        (config->initial_corrupt_check || config->corrupt_check_time_ns > 0 ||
+         config->compact_hash_check_enabled))
+        log_warn("the corruption checks that were asked for are not made by this version: compare "
+                 "the members "
+                 "with etcd-ctl endpoint hashkv --cluster");
     for (size_t i = 0; i < server->joined.member_count; i++) {
         const struct member *member = &server->joined.members[i];
         struct peers_member remote = {.id = member->id,
