@@ -410,7 +410,6 @@ static void start(struct grpc_call *call)
 static void only_message(struct grpc_call *call, struct slice bytes)
 {
     struct slice frame;
-    size_t size = bytes.size;
     int found;
 
     if (call->call.request != NULL) {
@@ -433,10 +432,9 @@ static void only_message(struct grpc_call *call, struct slice bytes)
         grpc_refuse(call, GRPC_INTERNAL, "grpc: more than one message for a method that takes one");
         return;
     }
-    size = bytes.size;
     call->call.request = unpack(call, frame, &call->call.arena);
     if (call->call.request != NULL)
-        exchange_taken(call->exchange, size);
+        exchange_taken(call->exchange, bytes.size);
 }
 
 static void only_end(struct grpc_call *call)

@@ -516,8 +516,12 @@ void peer_receive_snapshot(struct peers *peers, struct exchange *exchange)
 
 void peer_snapshots_free(struct peers *peers)
 {
-    while (peers->receivings != NULL)
+    while (peers->receivings != NULL) {
+        must(peers->receivings->previous == NULL);
         receiving_free(peers->receivings);
-    while (peers->sendings != NULL)
+    }
+    while (peers->sendings != NULL) {
+        must(peers->sendings->previous == NULL);
         sending_free(peers->sendings);
+    }
 }

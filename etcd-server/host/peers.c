@@ -394,8 +394,10 @@ void peers_free(struct peers *peers)
         return;
     peers->stopped = true;
     free_links(peers);
-    while (peers->calls != NULL)
+    while (peers->calls != NULL) {
+        must(peers->calls->previous == NULL);
         call_free(peers->calls);
+    }
     worker_free(peers->resolver);
     worker_free(peers->pool);
     worker_free(peers->writer);

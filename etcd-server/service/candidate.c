@@ -241,10 +241,11 @@ static void look(struct candidate *candidate)
 {
     struct txn_memory *memory = txn_new(candidate);
     uint8_t *prefix, *past;
-    size_t size = candidate->name.size + 1;
+    size_t size;
 
-    if (memory == NULL)
+    if (memory == NULL) /* the candidate is gone */
         return;
+    size = candidate->name.size + 1;
     prefix = arena_alloc(&candidate->call->arena, size);
     past = arena_alloc(&candidate->call->arena, size);
     if (prefix == NULL || past == NULL) {

@@ -200,11 +200,12 @@ void election_leader(struct service *service, struct call *call)
     const V3electionpb__LeaderRequest *request =
         (const V3electionpb__LeaderRequest *)(const void *)call->request;
     size_t size = request->name.len + 1;
-    uint8_t *prefix = call_alloc(call, 2 * size), *past = prefix + size;
+    uint8_t *prefix = call_alloc(call, 2 * size), *past;
     struct election *election;
 
     if (prefix == NULL)
         return;
+    past = prefix + size;
     if (request->name.len != 0) {
         memcpy(prefix, request->name.data, request->name.len);
         memcpy(past, request->name.data, request->name.len);

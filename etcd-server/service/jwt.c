@@ -26,19 +26,19 @@ enum jwt_family { FAMILY_RS, FAMILY_PS, FAMILY_ES, FAMILY_HS };
 
 struct method {
     const char *name;
-    enum jwt_family family;
     const EVP_MD *(*hash)(void);
-    size_t part_bytes; /* ES: bytes of r, and of s */
+    enum jwt_family family;
     int bits;          /* ES: of the curve */
+    size_t part_bytes; /* ES: bytes of r, and of s */
 };
 
 static const struct method methods[] = {
-    {"RS256", FAMILY_RS, EVP_sha256, 0, 0},    {"RS384", FAMILY_RS, EVP_sha384, 0, 0},
-    {"RS512", FAMILY_RS, EVP_sha512, 0, 0},    {"PS256", FAMILY_PS, EVP_sha256, 0, 0},
-    {"PS384", FAMILY_PS, EVP_sha384, 0, 0},    {"PS512", FAMILY_PS, EVP_sha512, 0, 0},
-    {"ES256", FAMILY_ES, EVP_sha256, 32, 256}, {"ES384", FAMILY_ES, EVP_sha384, 48, 384},
-    {"ES512", FAMILY_ES, EVP_sha512, 66, 521}, {"HS256", FAMILY_HS, EVP_sha256, 0, 0},
-    {"HS384", FAMILY_HS, EVP_sha384, 0, 0},    {"HS512", FAMILY_HS, EVP_sha512, 0, 0},
+    {"RS256", EVP_sha256, FAMILY_RS, 0, 0},    {"RS384", EVP_sha384, FAMILY_RS, 0, 0},
+    {"RS512", EVP_sha512, FAMILY_RS, 0, 0},    {"PS256", EVP_sha256, FAMILY_PS, 0, 0},
+    {"PS384", EVP_sha384, FAMILY_PS, 0, 0},    {"PS512", EVP_sha512, FAMILY_PS, 0, 0},
+    {"ES256", EVP_sha256, FAMILY_ES, 256, 32}, {"ES384", EVP_sha384, FAMILY_ES, 384, 48},
+    {"ES512", EVP_sha512, FAMILY_ES, 521, 66}, {"HS256", EVP_sha256, FAMILY_HS, 0, 0},
+    {"HS384", EVP_sha384, FAMILY_HS, 0, 0},    {"HS512", EVP_sha512, FAMILY_HS, 0, 0},
 };
 
 struct remembered {
@@ -337,7 +337,7 @@ char *jwt_sign(const struct jwt *jwt, const char *username, uint64_t revision, i
     if (jwt_can_sign(jwt) &&
         append_json(&text, json_pack("{s:s,s:s}", "alg", jwt->method->name, "typ", "JWT")) &&
         buf_append_byte(&text, '.') &&
-        append_json(&text, json_pack("{s:I,s:I,s:s}", "exp", (json_int_t)(unix_s + jwt->ttl_s),
+        append_json(&text, json_pack("{s:I,s:I,s:s}", "exp", (json_int_t)unix_s + jwt->ttl_s,
                                      "revision", (json_int_t)revision, "username", username)) &&
         sign(jwt, buf_slice(&text), &signature) && buf_append_byte(&text, '.') &&
         append_base64(&text, buf_slice(&signature)))

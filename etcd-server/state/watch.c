@@ -285,8 +285,10 @@ void watch_stream_free(struct watch_stream *stream)
 {
     if (stream == NULL)
         return;
-    while (stream->first != NULL)
+    while (stream->first != NULL) {
+        must(stream->first->previous == NULL);
         watcher_free(stream->first);
+    }
     stream->hub->streams--;
     idmap_free(&stream->ids);
     free(stream);
