@@ -80,7 +80,7 @@ static bool put_entries(struct buf *out, const struct raft_message *message)
 static bool put_msgapp(struct buf *out, struct peer_stream_state *state,
                        const struct raft_message *message)
 {
-    must(state != NULL && message->type == RAFT_MSG_APP);
+    must(message->type == RAFT_MSG_APP);
     if (state->index == message->index && state->term == message->log_term &&
         message->log_term == message->term) {
         if (!put_entries(out, message))
