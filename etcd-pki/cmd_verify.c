@@ -44,6 +44,12 @@ static const struct {
     {"name", KIND_TEXT, AT(name)},
     {"config-file", KIND_TEXT, AT(config_file)},
     {"enable-grpc-gateway", KIND_BOOL, AT(gateway)},
+    {"listen-client-http-urls", KIND_TEXT, AT(http_urls)},
+    {"tls-min-version", KIND_TEXT, AT(tls_min)},
+    {"tls-max-version", KIND_TEXT, AT(tls_max)},
+    {"cipher-suites", KIND_TEXT, AT(suites)},
+    {"peer-skip-client-san-verification", KIND_BOOL, AT(skip_san)},
+    {"experimental-peer-skip-client-san-verification", KIND_BOOL, AT(skip_san_old)},
 };
 
 /* Go's flag package: one dash or two, "=" or the next word; a boolean needs "=". */
@@ -143,16 +149,31 @@ static void print_json(const struct verify *verify)
     json_decref(all);
 }
 
+/* "3.5.30", "v3.6", "3.6.14-rc.0" */
+static int take_version(const struct settings *settings, int *version, struct err *err)
+{
+    const char *text = settings->etcd_version;
+    int parts[3] = {0};
+
+    *version = 99999;
+    if (text == NULL)
+        return 0;
+    text += *text == 'v' ? 1 : 0;
+    if (sscanf(text, "%2d.%2d.%2d", &parts[0], &parts[1], &parts[2]) < 2 || parts[0] != 3) {
+        err_set(err, ERR_USAGE, "--etcd-version %.40s: write it as 3.5.30", settings->etcd_version);
+        return -1;
+    }
+    *version = parts[0] * 10000 + parts[1] * 100 + parts[2];
+    return 0;
+}
+
 static int prepare(struct verify *verify, const struct settings *settings, struct texts *kept,
                    struct err *err)
 {
     *verify =
         (struct verify){.settings = settings, .at_s = clock_s(), .warn_s = WARN_S, .gateway = true};
-    if (settings->at != NULL && !x509_time_parse(settings->at, &verify->at_s)) {
-        err_set(err, ERR_USAGE, "--at %.60s: write it as 2027-11-22T01:42:28Z or 2027-11-22",
-                settings->at);
+    if (take_at(settings, &verify->at_s, err) < 0)
         return -1;
-    }
     if (settings->warn != NULL &&
         parse_duration("--warn", settings->warn, &verify->warn_s, err) < 0)
         return -1;
@@ -162,8 +183,11 @@ static int prepare(struct verify *verify, const struct settings *settings, struc
                 settings->args.items[0]);
         return -1;
     }
-    if (settings->after.count != 0)
-        return take_etcd_flags(verify, &settings->after, err);
+    if (take_version(settings, &verify->version, err) < 0 || verify_input(settings, kept, err) < 0)
+        return -1;
+    if (kept->count != 0)
+        return take_etcd_flags(verify, kept, err);
+    verify->by_directory = true;
     take_directory(verify, reading_dir(settings), kept);
     return 0;
 }

@@ -58,7 +58,9 @@ static const struct verb {
     {"describe", NULL, V_DESCRIBE, cmd_describe, "describe directories, the same bytes each time",
      "[--normalise] [DIR...]"},
     {"verify", NULL, V_VERIFY, cmd_verify, "does this directory fit these etcd flags",
-     "[--dir DIR] [--at TIME] [--warn TIME] [--root PREFIX] [-o text|json] [-- etcd FLAG...]"},
+     "[--dir DIR] [--at TIME] [--warn TIME] [--root PREFIX] [--etcd-version VERSION] [-o "
+     "text|json] "
+     "[--manifest FILE | --config-file FILE | --env-file FILE | --pid NUMBER | -- etcd FLAG...]"},
     {"flags", NULL, V_FLAGS, cmd_flags, "print flags, environment or exports for a set",
      "[MEMBER] [--dir DIR] [--for etcd|env|systemd|etcdctl]"},
     {"check", NULL, V_CHECK, cmd_check, "what expires when",
@@ -168,6 +170,11 @@ static const struct flag {
     {"--peer", FLAG_BOOL, V_PROBE, AT(peer)},
     {"--timeout", FLAG_TEXT, V_PROBE | V_ROTATE, AT(timeout)},
     {"--endpoints", FLAG_TEXT, V_ROTATE, AT(endpoints)},
+    {"--etcd-version", FLAG_TEXT, V_VERIFY, AT(etcd_version)},
+    {"--manifest", FLAG_TEXT, V_VERIFY, AT(manifest)},
+    {"--config-file", FLAG_TEXT, V_VERIFY, AT(etcd_config)},
+    {"--env-file", FLAG_TEXT, V_VERIFY, AT(env_file)},
+    {"--pid", FLAG_TEXT, V_VERIFY, AT(pid)},
     {"--for", FLAG_TEXT, V_FLAGS, AT(format)},
 };
 

@@ -1,6 +1,6 @@
 /*
  * verify.c - see verify.h. Two sides, each a serving pair, maybe another for dialling, and a trust
- * file; then what only flags can get wrong.
+ * file; what only flags can get wrong is in verify_flags.c.
  */
 #include "etcd-pki/verify.h"
 
@@ -64,6 +64,22 @@ static char *rooted(const struct verify *verify, const char *path)
 
 /* ---- one pair: K1 to K3, C3 to C5 ---- */
 
+static void judge_owner(struct verify *verify, const struct pair *pair)
+{
+    const char *slash = strrchr(pair->key_path, '/');
+    char *parent = slash != NULL && slash != pair->key_path
+                       ? xstrndup(pair->key_path, (size_t)(slash - pair->key_path))
+                       : xstrdup(slash != NULL ? "/" : ".");
+    struct stat key, directory;
+
+    if (stat(pair->key_path, &key) == 0 && stat(parent, &directory) == 0 &&
+        key.st_uid != directory.st_uid)
+        verify_find(verify, "K3", false, pair->key_file, pair->key_flag,
+                    "chown the key to who runs etcd", "belongs to user %u, its directory to %u",
+                    (unsigned)key.st_uid, (unsigned)directory.st_uid);
+    free(parent);
+}
+
 static void judge_key(struct verify *verify, struct pair *pair)
 {
     struct err err = ERR_INIT;
@@ -84,6 +100,7 @@ static void judge_key(struct verify *verify, struct pair *pair)
         verify_find(verify, "K3", false, pair->key_file, pair->key_flag,
                     "chmod 600 it; the group or others can use the key", "has mode %04o",
                     info.st_mode & 07777);
+    judge_owner(verify, pair);
 }
 
 static void judge_dates(struct verify *verify, const char *file, const char *flag,
@@ -177,12 +194,14 @@ static void judge_trust(struct verify *verify, const struct side *side, struct x
     free(flag);
 }
 
+/* as_client too: what is signed by these CAs has to be taken as a client's as well. */
 static void judge_chain(struct verify *verify, const struct pair *pair,
-                        const struct x509_list *anchors, unsigned usage)
+                        const struct x509_list *anchors, unsigned usage, bool as_client)
 {
     struct err err = ERR_INIT;
 
-    if (x509_chain_check(&pair->chain, anchors, usage, &err) < 0)
+    if (x509_chain_check(&pair->chain, anchors, usage, &err) < 0 ||
+        (as_client && x509_chain_check(&pair->chain, anchors, X509_CLIENT, &err) < 0))
         verify_find(verify, "C1", true, pair->file, pair->flag,
                     "reissue it with the CA of the trust file, or add its CA and intermediates",
                     "%s", err.text);
@@ -225,16 +244,15 @@ static void judge_usages(struct verify *verify, const struct side *side, const s
                     dialling->info.extended_usage);
 }
 
-static void judge_crl(struct verify *verify, const struct side *side, const struct pair *pair)
+static void judge_crl(struct verify *verify, const struct side *side, const struct pair *pair,
+                      const struct x509_list *anchors)
 {
     char *path = rooted(verify, side->crl_file), *flag = xasprintf("--%s-crl-file", side->what);
     struct err err = ERR_INIT;
-    bool revoked;
+    bool revoked = false;
 
-    if (x509_revoked(path, pair->chain.items[0], &revoked, &err) < 0)
-        verify_find(verify, "R1", true, side->crl_file, flag,
-                    "give a revocation list; DER, version 2 is read by every etcd", "%s", err.text);
-    else if (revoked)
+    verify_crl(verify, path, side->crl_file, flag, anchors);
+    if (x509_revoked(path, pair->chain.items[0], &revoked, &err) == 0 && revoked)
         verify_find(verify, "R2", true, pair->file, pair->flag, "reissue it",
                     "%s (serial %s) is revoked by %s", pair->info.subject, pair->info.serial,
                     side->crl_file);
@@ -293,6 +311,87 @@ static void judge_initial_cluster(struct verify *verify, const struct pair *pair
     texts_free(&list);
 }
 
+struct names { /* of a certificate */
+    size_t dns, ips;
+};
+
+static void count_name(void *arg, char kind, const char *text)
+{
+    struct names *names = arg;
+
+    (void)text;
+    names->dns += kind == 'D' ? 1 : 0;
+    names->ips += kind == 'I' ? 1 : 0;
+}
+
+/* The source address of this member's calls has to fit its certificate (pki.md 2.5). */
+static void judge_source(struct verify *verify, const struct pair *pair)
+{
+    struct names names = {0};
+    char *host = verify->peer_urls != NULL ? url_host(verify->peer_urls) : NULL;
+
+    x509_sans_each(pair->chain.items[0], count_name, &names);
+    if (verify->skip_san || verify->skip_san_old || host == NULL)
+        ;
+    else if (names.ips != 0 && strncmp(host, "127.", 4) == 0 &&
+             !x509_fits_host(pair->chain.items[0], "127.0.0.1"))
+        verify_find(verify, "N3", false, pair->file, pair->flag,
+                    "reissue it with 127.0.0.1 among its addresses",
+                    "calls over loopback come from 127.0.0.1, which is none of %s; peers refuse "
+                    "them, unless a name of it resolves to that",
+                    pair->info.sans);
+    else if (names.ips == 0 && names.dns != 0)
+        verify_find(
+            verify, "N3", false, pair->file, pair->flag, "reissue it with the host's addresses",
+            "has names only (%s); etcd looks them up in DNS at every connection", pair->info.sans);
+    free(host);
+}
+
+static void judge_local(struct verify *verify, const struct pair *pair)
+{
+    struct texts urls = {0};
+
+    if (verify->listen_client_urls != NULL)
+        texts_add_list(&urls, verify->listen_client_urls);
+    for (size_t i = 0; i < urls.count; i++) {
+        char *host = url_host(urls.items[i]);
+
+        if (host != NULL && everywhere(host) && strncmp(urls.items[i], "https", 5) == 0 &&
+            !x509_fits_host(pair->chain.items[0], "127.0.0.1") &&
+            !x509_fits_host(pair->chain.items[0], "localhost"))
+            verify_find(verify, "N4", false, pair->file, pair->flag,
+                        "reissue it with localhost and 127.0.0.1",
+                        "etcd listens on loopback too, but the certificate is valid for %s only",
+                        pair->info.sans);
+        free(host);
+    }
+    texts_free(&urls);
+}
+
+/* Both ends apply the list, so this member's own certificate has to fit it. */
+static void judge_allowed(struct verify *verify, const struct pair *pair)
+{
+    struct texts cns = {0}, hosts = {0};
+    bool fits = false;
+
+    if (verify->peer_allowed_cn != NULL)
+        texts_add_list(&cns, verify->peer_allowed_cn);
+    if (verify->peer_allowed_hostname != NULL)
+        texts_add_list(&hosts, verify->peer_allowed_hostname);
+    for (size_t i = 0; i < cns.count; i++)
+        fits = fits || strcmp(cns.items[i], pair->info.cn) == 0;
+    for (size_t i = 0; i < hosts.count; i++)
+        fits = fits || x509_fits_host(pair->chain.items[0], hosts.items[i]);
+    if (cns.count + hosts.count != 0 && !fits)
+        verify_find(verify, "P1", true, pair->file,
+                    cns.count != 0 ? "--peer-cert-allowed-cn" : "--peer-cert-allowed-hostname",
+                    "put every member's own certificate on the list",
+                    "is %s with %s, which the list does not allow: both ends apply it",
+                    pair->info.subject, pair->info.sans);
+    texts_free(&cns);
+    texts_free(&hosts);
+}
+
 /* ---- the sides ---- */
 
 static void judge_names(struct verify *verify, const struct side *side, const struct pair *serving)
@@ -300,7 +399,13 @@ static void judge_names(struct verify *verify, const struct side *side, const st
     if (strcmp(side->what, "client") == 0) {
         judge_urls(verify, "N1", serving, verify->listen_client_urls, "--listen-client-urls");
         judge_urls(verify, "N1", serving, verify->advertise_client_urls, "--advertise-client-urls");
+        if (serving->read)
+            judge_local(verify, serving);
     } else {
+        if (serving->read) {
+            judge_source(verify, serving);
+            judge_allowed(verify, serving);
+        }
         judge_urls(verify, "N2", serving, verify->peer_urls, "--initial-advertise-peer-urls");
         judge_initial_cluster(verify, serving);
     }
@@ -330,14 +435,14 @@ static void judge_side(struct verify *verify, const struct side *side)
     if (side->ca_file != NULL)
         judge_trust(verify, side, &anchors);
     if (anchors.count != 0 && serving.read)
-        judge_chain(verify, &serving, &anchors, X509_SERVER);
+        judge_chain(verify, &serving, &anchors, X509_SERVER, side->demands);
     if (anchors.count != 0 && dialling->read && side->dials)
         if (dialling != &serving)
-            judge_chain(verify, dialling, &anchors, X509_CLIENT);
+            judge_chain(verify, dialling, &anchors, X509_CLIENT, false);
     judge_usages(verify, side, &serving, dialling);
     judge_names(verify, side, &serving);
     if (side->crl_file != NULL && serving.read)
-        judge_crl(verify, side, &serving);
+        judge_crl(verify, side, &serving, &anchors);
     drop_pair(&serving);
     drop_pair(&other);
     x509_list_free(&anchors);
@@ -347,53 +452,11 @@ static void judge_side(struct verify *verify, const struct side *side)
     free(dial_key_flag);
 }
 
-/* ---- flags alone: F1, T2, T3, P1, U4, R5 ---- */
-
-static bool has_https(const char *urls)
-{
-    return urls != NULL && strstr(urls, "https://") != NULL;
-}
-
-static void judge_flags(struct verify *verify)
-{
-    if ((verify->cert_file != NULL) != (verify->key_file != NULL) ||
-        (verify->peer_cert_file != NULL) != (verify->peer_key_file != NULL))
-        verify_find(verify, "F1", true, NULL, "--cert-file, --key-file", "give both",
-                    "a certificate without a key, or a key without a certificate");
-    if ((has_https(verify->listen_client_urls) || has_https(verify->advertise_client_urls)) &&
-        verify->cert_file == NULL && !verify->auto_tls)
-        verify_find(verify, "F1", true, NULL, "--cert-file", "give --cert-file and --key-file",
-                    "an https client URL without a certificate: the member does not start");
-    if ((has_https(verify->peer_urls) || has_https(verify->listen_peer_urls)) &&
-        verify->peer_cert_file == NULL && !verify->peer_auto_tls)
-        verify_find(verify, "F1", true, NULL, "--peer-cert-file",
-                    "give --peer-cert-file and --peer-key-file",
-                    "an https peer URL without a certificate: the member does not start");
-    if (verify->client_cert_auth && verify->ca_file == NULL)
-        verify_find(verify, "T2", true, NULL, "--client-cert-auth", "give --trusted-ca-file",
-                    "client certificates are judged by the system's CAs: nobody gets in");
-    if (verify->ca_file != NULL && !verify->client_cert_auth)
-        verify_find(verify, "T3", false, verify->ca_file, "--trusted-ca-file",
-                    "add --client-cert-auth, so that it says what it does",
-                    "client certificates are demanded although --client-cert-auth is not given");
-    if (verify->peer_allowed_cn != NULL && verify->peer_allowed_hostname != NULL)
-        verify_find(verify, "P1", true, NULL, "--peer-cert-allowed-cn", "give one of the two lists",
-                    "--peer-cert-allowed-cn and --peer-cert-allowed-hostname exclude each other");
-    if (verify->allowed_hostname != NULL && verify->gateway)
-        verify_find(verify, "U4", false, NULL, "--client-cert-allowed-hostname",
-                    "use --enable-grpc-gateway=false, or allow by other means",
-                    "etcd's gateway (HTTP and JSON) fails for everybody with this list");
-    if (verify->config_file != NULL && (verify->crl_file != NULL || verify->peer_crl_file != NULL))
-        verify_find(verify, "R5", true, verify->config_file, "--config-file",
-                    "drop --config-file: there is no key for revocation lists in it",
-                    "with --config-file the revocation list is ignored like all flags");
-}
-
 void verify_rules(struct verify *verify)
 {
     bool demands = verify->client_cert_auth || verify->ca_file != NULL;
 
-    judge_flags(verify);
+    verify_flags(verify);
     judge_side(verify, &(struct side){.what = "client",
                                       .prefix = "--",
                                       .cert_file = verify->cert_file,

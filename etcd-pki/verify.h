@@ -24,13 +24,22 @@ struct verify {
     const char *peer_client_cert_file, *peer_client_key_file;
     const char *listen_client_urls, *advertise_client_urls, *peer_urls, *listen_peer_urls;
     const char *initial_cluster, *name, *allowed_hostname, *peer_allowed_cn, *peer_allowed_hostname;
-    const char *config_file;
+    const char *config_file, *http_urls, *tls_min, *tls_max, *suites;
+    int version; /* of etcd: 30529 is 3.5.29; the newest unless said */
     bool client_cert_auth, peer_client_cert_auth, auto_tls, peer_auto_tls, gateway;
+    bool skip_san, skip_san_old; /* the flag of 3.6, of 3.5 */
+    bool by_directory;           /* no flags were given */
 };
 
 void verify_find(struct verify *verify, const char *id, bool error, const char *file,
                  const char *flag, const char *todo, const char *format, ...) PRINTF_LIKE(7, 8);
 void verify_rules(struct verify *verify);
+void verify_flags(struct verify *verify); /* verify_flags.c: what only flags can get wrong */
+/* verify_flags.c: a revocation list against the trust file and the version of etcd: R1, R3. */
+void verify_crl(struct verify *verify, const char *path, const char *file, const char *flag,
+                const struct x509_list *anchors);
+/* verify_input.c: etcd's flags out of a manifest, a configuration, an environment, a process. */
+int verify_input(const struct settings *settings, struct texts *words, struct err *err) MUST_CHECK;
 void verify_free(struct verify *verify);
 
 #endif

@@ -3,4 +3,5 @@
 .PHONY: check-pki
 check-pki: $(BIN)/etcd-pki
 	ETCD_PKI=$(abspath $(BIN)/etcd-pki) bats tests/cli/pki.bats tests/cli/pki_life.bats
+	tests/cli/pki/verify_cases.py $(BIN)/etcd-pki
 	tests/cli/pki_test.sh $(BIN)/etcd-pki

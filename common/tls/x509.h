@@ -171,6 +171,18 @@ int x509_crl_sign(struct x509_crl *crl, const struct x509_cert *ca_cert,
                   const struct x509_key *ca_key, int64_t now_s, int64_t next_s, struct buf *der,
                   struct buf *pem, struct err *err) MUST_CHECK;
 
+struct x509_crl_shape { /* of a file with revocation lists */
+    bool der;
+    bool leading_text;     /* PEM that does not begin with its block */
+    bool version2;         /* all of them */
+    size_t count;          /* lists */
+    int64_t next_update_s; /* of the first; 0: none */
+    bool signed_here;      /* the first is signed by one of the anchors */
+    bool signer_may;       /* ... and that has CRL Sign, or no Key Usage at all */
+};
+int x509_crl_look(const char *path, const struct x509_list *anchors, struct x509_crl_shape *shape,
+                  struct err *err) MUST_CHECK;
+
 /* A certificate in words; everything owned. */
 struct x509_info {
     char *subject; /* "O=x, CN=y" */

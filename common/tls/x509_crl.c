@@ -201,3 +201,41 @@ out:
     BIO_free(text);
     return rc;
 }
+
+int x509_crl_look(const char *path, const struct x509_list *anchors, struct x509_crl_shape *shape,
+                  struct err *err)
+{
+    STACK_OF(X509_CRL) * lists;
+    struct buf text;
+    const ASN1_TIME *next;
+    X509_CRL *first;
+
+    *shape = (struct x509_crl_shape){.version2 = true};
+    if (ossl_read_file(path, &text, err) < 0)
+        return -1;
+    if (ossl_crls(path, buf_slice(&text), &lists, err) < 0) {
+        buf_free(&text);
+        return -1;
+    }
+    shape->der = buf_slice(&text).data[0] == 0x30;
+    shape->leading_text = !shape->der && buf_slice(&text).data[0] != '-';
+    shape->count = (size_t)sk_X509_CRL_num(lists);
+    for (size_t i = 0; i < shape->count; i++)
+        shape->version2 =
+            shape->version2 && X509_CRL_get_version(sk_X509_CRL_value(lists, (int)i)) == 1;
+    first = sk_X509_CRL_value(lists, 0);
+    next = X509_CRL_get0_nextUpdate(first);
+    shape->next_update_s = next != NULL ? ossl_time_s(next) : 0;
+    for (size_t i = 0; i < anchors->count; i++) {
+        X509 *ca = anchors->items[i]->x509;
+
+        if (!shape->signed_here && X509_CRL_verify(first, X509_get0_pubkey(ca)) == 1) {
+            shape->signed_here = true;
+            shape->signer_may = (X509_get_key_usage(ca) & KU_CRL_SIGN) != 0;
+        }
+    }
+    ERR_clear_error();
+    sk_X509_CRL_pop_free(lists, X509_CRL_free);
+    buf_free(&text);
+    return 0;
+}

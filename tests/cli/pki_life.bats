@@ -361,3 +361,29 @@ refused() { # STATUS TEXT ARGUMENTS...
     refused 2 "not a length of time" probe https://127.0.0.1:1 --timeout never
     refused 1 "connect to https://127.0.0.1:1" probe https://127.0.0.1:1
 }
+
+@test "verify: etcd's flags from a manifest, a configuration, an environment, a process" {
+    "$pki" cluster --member m1=192.0.2.1 --key p256 -q
+    e=$PWD/pki/m1/etcd bad=https://192.0.2.9:2379
+    printf 'spec:\n  containers:\n  - command:\n    - etcd\n    - --cert-file=%s\n    - --key-file=%s\n    - --advertise-client-urls=%s\n' \
+        "$e/server.crt" "$e/server.key" $bad > etcd.yaml
+    refused 3 "N1  $e/server.crt" verify --manifest etcd.yaml
+    printf 'advertise-client-urls: %s\n# text\nclient-transport-security:\n  cert-file: "%s"\n  key-file: %s\npeer-transport-security:\n  cert-file: %s\n  key-file: %s\n  allowed-cn: other\n' \
+        $bad "$e/server.crt" "$e/server.key" "$e/peer.crt" "$e/peer.key" > etcd.conf
+    refused 3 "N1  $e/server.crt" verify --config-file etcd.conf
+    refused 3 "P1  $e/peer.crt" verify --config-file etcd.conf
+    printf 'export ETCD_CERT_FILE="%s"\nETCD_KEY_FILE=%s\nETCD_ADVERTISE_CLIENT_URLS=%s\n' "$e/server.crt" "$e/server.key" $bad > etcd.env
+    refused 3 "N1  $e/server.crt" verify --env-file etcd.env
+    bash -c 'sleep 20; :' etcd --cert-file=$e/server.crt --key-file=$e/peer.key &
+    pid=$!
+    for _ in $(seq 100); do grep -q cert-file /proc/$pid/cmdline && break; sleep 0.02; done
+    run "$pki" verify --pid $pid
+    kill $pid
+    [ "$status" -eq 2 ] # its first words are no flags: bash, -c
+    refused 1 "nowhere" verify --manifest nowhere
+    : > empty
+    refused 2 "none of etcd's flags" verify --env-file empty
+    refused 2 "the number of a process" verify --pid 1x
+    refused 2 "one of --manifest" verify --env-file etcd.env --manifest etcd.yaml
+    refused 2 "write it as 3.5.30" verify --etcd-version new
+}

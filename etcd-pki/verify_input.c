@@ -1,0 +1,162 @@
+/*
+ * verify_input.c - etcd's flags from where operators keep them: behind "--", in a static-pod
+ * manifest, in etcd's configuration file, in an environment file, in a running process.
+ */
+#include "common/base/file.h"
+#include "common/base/limits.h"
+#include "etcd-pki/verify.h"
+
+#include <ctype.h>
+#include <stdio.h>
+
+#define INPUT_MAX_BYTES (1UL << 20)
+
+static char *trimmed(const char *from, size_t bytes)
+{
+    while (bytes != 0 && (*from == ' ' || *from == '\t' || *from == '"' || *from == '\''))
+        from++, bytes--;
+    while (bytes != 0 && strchr(" \t\r\"'", from[bytes - 1]) != NULL)
+        bytes--;
+    return xstrndup(from, bytes);
+}
+
+/* "    - --cert-file=/etc/..." */
+static void manifest_line(const char *line, size_t bytes, struct texts *words)
+{
+    char *text = trimmed(line, bytes), *dash = text;
+
+    if (strncmp(dash, "- ", 2) == 0)
+        dash += 2 + strspn(dash + 2, " \"'");
+    if (strncmp(dash, "--", 2) == 0 && dash != text)
+        texts_add(words, dash);
+    free(text);
+}
+
+/* "ETCD_CERT_FILE=..." */
+static void environment_line(const char *line, size_t bytes, struct texts *words)
+{
+    char *text = trimmed(line, bytes), *at = text, *equals = strchr(text, '=');
+
+    if (strncmp(at, "export ", 7) == 0)
+        at += 7;
+    if (strncmp(at, "ETCD_", 5) == 0 && equals != NULL) {
+        char *value = trimmed(equals + 1, strlen(equals + 1)), *word;
+
+        *equals = '\0';
+        for (char *c = at; *c != '\0'; c++)
+            *c = *c == '_' ? '-' : (char)tolower((unsigned char)*c);
+        word = xasprintf("--%s=%s", at + 5, value);
+        texts_add(words, word);
+        free(word);
+        free(value);
+    }
+    free(text);
+}
+
+/* "key: value", in a section the flags of that side; what has another name there is mapped. */
+static void config_line(const char *line, size_t bytes, char **section, struct texts *words)
+{
+    bool inside = line[0] == ' ' || line[0] == '\t';
+    const char *colon = memchr(line, ':', bytes);
+    const char *prefix = "";
+    char *key, *value, *word;
+
+    if (colon == NULL || bytes == 0 || line[0] == '#')
+        return;
+    key = trimmed(line, (size_t)(colon - line));
+    value = trimmed(colon + 1, bytes - (size_t)(colon + 1 - line));
+    if (!inside) {
+        free(*section);
+        *section = xstrdup(key);
+    } else if (strcmp(*section, "peer-transport-security") == 0) {
+        prefix = strcmp(key, "allowed-cn") == 0 || strcmp(key, "allowed-hostname") == 0
+                     ? "peer-cert-"
+                     : "peer-";
+    } else if (strcmp(key, "allowed-hostname") == 0) {
+        prefix = "client-cert-";
+    }
+    if (value[0] != '\0' && strcmp(key, "client-crl-file") != 0) { /* it has no such key */
+        word = xasprintf("--%s%s=%s", prefix, key, value);
+        texts_add(words, word);
+        free(word);
+    }
+    free(key);
+    free(value);
+}
+
+enum form { FORM_MANIFEST, FORM_CONFIG, FORM_ENVIRONMENT, FORM_PROCESS };
+
+static int take_file(const char *path, enum form form, struct texts *words, struct err *err)
+{
+    struct buf text = BUF_INIT(INPUT_MAX_BYTES);
+    char *section = xstrdup("");
+    const char *at, *end;
+    size_t before = words->count;
+    int rc = file_read_all(path, &text, err);
+
+    at = rc == 0 ? (const char *)buf_slice(&text).data : NULL;
+    end = rc == 0 ? at + buf_slice(&text).size : NULL;
+    while (rc == 0 && at < end) {
+        const char *stop = memchr(at, form == FORM_PROCESS ? '\0' : '\n', (size_t)(end - at));
+        size_t bytes = (size_t)((stop != NULL ? stop : end) - at);
+        char *word;
+
+        switch (form) {
+        case FORM_MANIFEST:
+            manifest_line(at, bytes, words);
+            break;
+        case FORM_CONFIG:
+            config_line(at, bytes, &section, words);
+            break;
+        case FORM_ENVIRONMENT:
+            environment_line(at, bytes, words);
+            break;
+        case FORM_PROCESS:
+            word = xstrndup(at, bytes);
+            texts_add(words, word);
+            free(word);
+            break;
+        }
+        at += bytes + 1;
+    }
+    if (rc == 0 && words->count == before) {
+        err_set(err, ERR_USAGE, "verify: %.200s: none of etcd's flags in it", path);
+        rc = -1;
+    }
+    free(section);
+    buf_free(&text);
+    return rc;
+}
+
+int verify_input(const struct settings *settings, struct texts *words, struct err *err)
+{
+    int given = (settings->manifest != NULL) + (settings->etcd_config != NULL) +
+                (settings->env_file != NULL) + (settings->pid != NULL) +
+                (settings->after.count != 0);
+    char *path;
+    int rc;
+
+    if (given > 1) {
+        err_set(err, ERR_USAGE,
+                "verify: one of --manifest, --config-file, --env-file, --pid and -- etcd FLAG...");
+        return -1;
+    }
+    for (size_t i = 0; i < settings->after.count; i++)
+        texts_add(words, settings->after.items[i]);
+    if (settings->manifest != NULL)
+        return take_file(settings->manifest, FORM_MANIFEST, words, err);
+    if (settings->etcd_config != NULL)
+        return take_file(settings->etcd_config, FORM_CONFIG, words, err);
+    if (settings->env_file != NULL)
+        return take_file(settings->env_file, FORM_ENVIRONMENT, words, err);
+    if (settings->pid == NULL)
+        return 0;
+    if (settings->pid[strspn(settings->pid, "0123456789")] != '\0') {
+        err_set(err, ERR_USAGE, "--pid %.40s: the number of a process", settings->pid);
+        return -1;
+    }
+    path = xasprintf("/proc/%s/cmdline", settings->pid);
+    rc = take_file(path, FORM_PROCESS, words, err);
+    free(path);
+    return rc;
+}
