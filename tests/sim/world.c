@@ -520,6 +520,8 @@ static void stop_in_order(struct sim *sim)
     while (!engine_idle(sim->engine)) {
         sim_check(sim, sim->now_ms < limit_ms, "an orderly stop does not end");
         step(sim);
+        if (sim->engine == NULL) /* news of an earlier fault came first: it crashed */
+            return;
     }
     take_down(sim);
     sim->memfs.cut = false;

@@ -40,7 +40,7 @@ static int fault(void *arg, enum memfs_op op, const char *path)
 static int set_up(void **state)
 {
     struct fixture *f = xalloc(sizeof(*f));
-    struct wal_config wal = {.fs = &f->memfs.fs, .dir = "m/wal"};
+    struct wal_config wal = {.fs = &f->memfs.fs, .dir = "m/wal", .segment_bytes = 65536};
     struct wal_metadata metadata = {.node_id = 1, .cluster_id = 2};
 
     *f = (struct fixture){.err = ERR_INIT};
@@ -206,7 +206,7 @@ static void test_short_write_then_power_cut(void **state)
     struct fixture *f = *state;
 
     for (uint64_t seed = 0; seed < 80; seed++) {
-        struct wal_config wal = {.fs = &f->memfs.fs, .dir = "m/wal"};
+        struct wal_config wal = {.fs = &f->memfs.fs, .dir = "m/wal", .segment_bytes = 65536};
         struct wal_log log;
 
         add(f, 1, 700 + (size_t)seed * 97);
