@@ -132,7 +132,8 @@ static inline struct kv_source *toy_source_new(struct toy *toy, size_t keys, siz
     return &source->source;
 }
 
-#define TOY_MAX 10000000UL /* keys, and bytes of a value: fuzzers ask for anything */
+#define TOY_VALUE_MAX 1000000UL   /* fuzzers ask for anything: bytes of a value ... */
+#define TOY_ANSWER_MAX 40000000UL /* ... and of all of them */
 
 static inline void toy_range(struct toy *toy, struct call *call)
 {
@@ -147,10 +148,11 @@ static inline void toy_range(struct toy *toy, struct call *call)
     response.header = &header;
     if (request->key.len == 0)
         call->ops->finish(call, ERR_EMPTY_KEY, NULL);
-    else if (sscanf(text, "n:%lu:%lu", &keys, &bytes) == 2)
-        call->ops->reply_range(call, &response.base,
-                               toy_source_new(toy, MIN(keys, TOY_MAX), MIN(bytes, TOY_MAX)));
-    else if (text[0] == 'g')
+    else if (sscanf(text, "n:%lu:%lu", &keys, &bytes) == 2) {
+        bytes = MIN(bytes, TOY_VALUE_MAX);
+        keys = MIN(keys, TOY_ANSWER_MAX / (bytes + 100));
+        call->ops->reply_range(call, &response.base, toy_source_new(toy, keys, bytes));
+    } else if (text[0] == 'g')
         call->ops->reply(call, &response.base);
     else
         call->ops->finish(call, ERR_COMPACTED, NULL);
