@@ -99,7 +99,9 @@ static void add_missing(struct scan *scan, const char *dir)
         bool of_member = strncmp(role->file, "etcd/", 5) == 0;
         char *path = xasprintf("%s/%s.crt", dir, role->file);
 
-        if (role != role_at(ROLE_CLIENT) && ((of_member && member) || (!of_member && node)) &&
+        if (role != role_at(ROLE_CLIENT) &&
+            ((of_member && member && (node || role != role_at(ROLE_HEALTHCHECK))) ||
+             (!of_member && node)) &&
             scan_named(scan, role->file) == NULL &&
             !(node && !member && strcmp(role->name, "apiserver-etcd-client") == 0))
             scan_add(scan, role->file, path);

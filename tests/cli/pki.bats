@@ -270,3 +270,16 @@ setup() {
         done
     done
 }
+
+@test "the manual's examples run" {
+    page=$BATS_TEST_DIRNAME/../../man/etcd-pki.1
+    awk '/^\.Sh EXAMPLES/ { on = 1 } on && /^\.Ed/ { body = 0 } body { print } on && /^\.Bd/ { body = 1 }' "$page" |
+        sed 's/\\e$/\\/' | grep -v probe > examples # probe needs a member: pki_live_test.sh
+    [ "$(grep -c '^etcd-pki ' examples)" -ge 12 ]
+    mkdir bin
+    ln -s "$(realpath "$pki")" bin/etcd-pki
+    sed -i 's/^etcd-pki check --/etcd-pki issue peer cp-1\n&/' examples
+    PATH=$PWD/bin:$PATH run bash -e examples
+    echo "$output"
+    [ "$status" -eq 0 ]
+}
