@@ -5,13 +5,26 @@
 
 #include <stdio.h>
 
+/* A subcall's request lives until its answer; there is one at a time, however often it asks. */
+struct txn_memory {
+    Etcdserverpb__TxnRequest txn;
+    Etcdserverpb__Compare compare;
+    Etcdserverpb__Compare *compares[1];
+    Etcdserverpb__RequestOp ops[3];
+    Etcdserverpb__RequestOp *success[1], *failure[1];
+    Etcdserverpb__PutRequest put;
+    Etcdserverpb__RangeRequest range;
+};
+
 struct candidate {
     struct candidate *next, *previous; /* of all candidates of the service */
     struct service *service;
     struct call *call;
     void (*won)(struct call *call, const struct candidate_won *won);
     struct subcall subcall;
+    struct txn_memory memory;
     struct slice name, value, key; /* in the call's arena */
+    struct slice prefix, past;     /* NAME/ and its range end, there too */
     int64_t lease, create_revision;
     Etcdserverpb__ResponseHeader first, newest;
     bool overwrite;
@@ -89,17 +102,7 @@ static void leave(struct call *call)
     end(candidate);
 }
 
-/* ---- requests, in the subcall's own order of life: they must live until its answer ---- */
-
-struct txn_memory {
-    Etcdserverpb__TxnRequest txn;
-    Etcdserverpb__Compare compare;
-    Etcdserverpb__Compare *compares[1];
-    Etcdserverpb__RequestOp ops[3];
-    Etcdserverpb__RequestOp *success[1], *failure[1];
-    Etcdserverpb__PutRequest put;
-    Etcdserverpb__RangeRequest range;
-};
+/* ---- requests ---- */
 
 static ProtobufCBinaryData bytes_of(struct slice slice)
 {
@@ -108,12 +111,8 @@ static ProtobufCBinaryData bytes_of(struct slice slice)
 
 static struct txn_memory *txn_new(struct candidate *candidate)
 {
-    struct txn_memory *memory = arena_zalloc(&candidate->call->arena, sizeof(*memory));
+    struct txn_memory *memory = &candidate->memory;
 
-    if (memory == NULL) {
-        refuse(candidate, err_text(ERR_REQUEST_TOO_LARGE));
-        return NULL;
-    }
     etcdserverpb__txn_request__init(&memory->txn);
     etcdserverpb__compare__init(&memory->compare);
     etcdserverpb__put_request__init(&memory->put);
@@ -209,8 +208,6 @@ static void verify(struct candidate *candidate)
 {
     struct txn_memory *memory = txn_new(candidate);
 
-    if (memory == NULL)
-        return;
     memory->range.key = bytes_of(candidate->key);
     memory->ops[0].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
     memory->ops[0].request_range = &memory->range;
@@ -240,23 +237,9 @@ static void looked(void *arg, enum err_code code, const char *text, const Protob
 static void look(struct candidate *candidate)
 {
     struct txn_memory *memory = txn_new(candidate);
-    uint8_t *prefix, *past;
-    size_t size;
 
-    if (memory == NULL) /* the candidate is gone */
-        return;
-    size = candidate->name.size + 1;
-    prefix = arena_alloc(&candidate->call->arena, size);
-    past = arena_alloc(&candidate->call->arena, size);
-    if (prefix == NULL || past == NULL) {
-        refuse(candidate, err_text(ERR_REQUEST_TOO_LARGE));
-        return;
-    }
-    memcpy(prefix, candidate->key.data, size); /* NAME/ */
-    memcpy(past, prefix, size);
-    past[size - 1] = '/' + 1;
-    memory->range.key = (ProtobufCBinaryData){size, prefix};
-    memory->range.range_end = (ProtobufCBinaryData){size, past};
+    memory->range.key = bytes_of(candidate->prefix);
+    memory->range.range_end = bytes_of(candidate->past);
     memory->range.max_create_revision = candidate->create_revision - 1;
     memory->range.limit = 1;
     memory->range.keys_only = true;
@@ -285,8 +268,6 @@ static void overwrite(struct candidate *candidate)
 {
     struct txn_memory *memory = txn_new(candidate);
 
-    if (memory == NULL)
-        return;
     compare_create(memory, candidate->key, candidate->create_revision);
     put_op(memory, candidate);
     start_txn(candidate, memory, overwritten);
@@ -325,14 +306,27 @@ static void lined_up(void *arg, enum err_code code, const char *text,
         look(candidate);
 }
 
+/* False: the arena is full. */
+static bool make_keys(struct candidate *candidate)
+{
+    size_t size = candidate->name.size + 1;
+    uint8_t *past = arena_alloc(&candidate->call->arena, size);
+
+    candidate->key = candidate_key(&candidate->call->arena, candidate->name, candidate->lease);
+    if (past == NULL || candidate->key.size == 0)
+        return false;
+    memcpy(past, candidate->key.data, size);
+    past[size - 1] = '/' + 1;
+    candidate->prefix = slice_of(candidate->key.data, size); /* NAME/ */
+    candidate->past = slice_of(past, size);
+    return true;
+}
+
 static void line_up(struct candidate *candidate)
 {
     struct txn_memory *memory = txn_new(candidate);
 
-    if (memory == NULL)
-        return;
-    candidate->key = candidate_key(&candidate->call->arena, candidate->name, candidate->lease);
-    if (candidate->key.size == 0) {
+    if (!make_keys(candidate)) {
         refuse(candidate, err_text(ERR_REQUEST_TOO_LARGE));
         return;
     }
