@@ -470,6 +470,20 @@ int bolt_cursor_last(struct bolt_cursor *cursor, struct bolt_entry *entry, bool 
     return settle(cursor, entry, found, err);
 }
 
+int bolt_last(const struct bolt *bolt, struct slice name, struct bolt_entry *entry, bool *found,
+              struct err *err)
+{
+    struct bolt_bucket bucket;
+    struct bolt_cursor cursor;
+
+    if (bolt_bucket_find(bolt, name, &bucket, found, err) < 0)
+        return -1;
+    if (!*found)
+        return 0;
+    bolt_cursor_init(&cursor, &bucket);
+    return bolt_cursor_last(&cursor, entry, found, err);
+}
+
 int bolt_cursor_next(struct bolt_cursor *cursor, struct bolt_entry *entry, bool *found,
                      struct err *err)
 {

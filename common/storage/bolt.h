@@ -80,6 +80,9 @@ int bolt_bucket_open(const struct bolt *bolt, const struct bolt_entry *entry,
                      struct bolt_bucket *bucket, struct err *err) MUST_CHECK;
 int bolt_get(const struct bolt_bucket *bucket, struct slice key, struct slice *value, bool *found,
              struct err *err) MUST_CHECK;
+/* The greatest entry of the top-level bucket `name`; not found too when there is no such bucket. */
+int bolt_last(const struct bolt *bolt, struct slice name, struct bolt_entry *entry, bool *found,
+              struct err *err) MUST_CHECK;
 
 void bolt_cursor_init(struct bolt_cursor *cursor, const struct bolt_bucket *bucket);
 int bolt_cursor_first(struct bolt_cursor *cursor, struct bolt_entry *entry, bool *found,

@@ -71,20 +71,14 @@ static int status_bucket(const struct bolt *bolt, const struct bolt_entry *bucke
 static int status_revision(const struct bolt *bolt, struct snapshot_status *status, struct err *err)
 {
     struct bolt_bucket bucket;
-    struct bolt_cursor cursor;
     struct bolt_entry entry;
     struct slice version;
     bool found;
 
-    if (bolt_bucket_find(bolt, SLICE_LITERAL("key"), &bucket, &found, err) < 0)
+    if (bolt_last(bolt, SLICE_LITERAL("key"), &entry, &found, err) < 0)
         return -1;
-    if (found) {
-        bolt_cursor_init(&cursor, &bucket);
-        if (bolt_cursor_last(&cursor, &entry, &found, err) < 0)
-            return -1;
-        if (found && entry.key.size >= 8)
-            status->revision = big_endian(entry.key.data);
-    }
+    if (found && entry.key.size >= 8)
+        status->revision = big_endian(entry.key.data);
     if (bolt_bucket_find(bolt, SLICE_LITERAL("meta"), &bucket, &found, err) < 0)
         return -1;
     if (found && bolt_get(&bucket, SLICE_LITERAL("storageVersion"), &version, &found, err) < 0)

@@ -244,23 +244,16 @@ static void change_u64(struct changes *changes, const char *key, uint64_t number
 static int greatest_revision(const struct bolt *bolt, int64_t *revision, struct err *err)
 {
     struct snapshot_revision last = {0};
-    struct bolt_bucket bucket;
-    struct bolt_cursor cursor;
     struct bolt_entry entry;
     bool found;
 
-    if (bolt_bucket_find(bolt, SLICE_LITERAL("key"), &bucket, &found, err) < 0)
+    if (bolt_last(bolt, SLICE_LITERAL("key"), &entry, &found, err) < 0)
         return -1;
-    if (found) {
-        bolt_cursor_init(&cursor, &bucket);
-        if (bolt_cursor_last(&cursor, &entry, &found, err) < 0)
-            return -1;
-        if (found && !snapshot_revision_parse(entry.key, &last)) {
-            err_set(err, ERR_FORMAT,
-                    "bucket \"key\" ends with what is not a revision; this is "
-                    "not a database of etcd");
-            return -1;
-        }
+    if (found && !snapshot_revision_parse(entry.key, &last)) {
+        err_set(err, ERR_FORMAT,
+                "bucket \"key\" ends with what is not a revision; this is "
+                "not a database of etcd");
+        return -1;
     }
     *revision = last.main;
     return 0;
