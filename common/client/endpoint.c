@@ -102,6 +102,11 @@ int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint, struc
         tls = false;
     else
         scheme = false;
+    if (!scheme && whole.size != 0 && memmem(whole.data, whole.size, "://", 3) != NULL) {
+        err_set(err, ERR_USAGE, "endpoint \"%.*s\": the scheme must be http, https, unix or unixs",
+                shown, name);
+        return -1;
+    }
     while (rest.size > 0 && rest.data[rest.size - 1] == '/')
         rest.size--;
     if (!split_port(rest, &host, &port)) {

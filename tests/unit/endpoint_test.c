@@ -57,7 +57,8 @@ static void others_are_refused_by_name(void **state)
                  {"h:0", "\"0\" is not a port"},
                  {"h:65536", "\"65536\" is not a port"},
                  {"h:23x", "\"23x\" is not a port"},
-                 {"ftp://h:1", "[ADDRESS]:PORT"},
+                 {"ftp://h:1", "the scheme must be http, https"},
+                 {"ftp://h", "the scheme must be http, https"},
                  {"a b:1", "neither"},
                  {"u@h:1", "neither"},
                  {"unix://", "path of a unix socket"}};
