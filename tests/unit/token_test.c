@@ -193,8 +193,8 @@ static void forgeries_are_refused(void **state)
         /* alg none, and no signature */
         "eyJhbGciOiJub25lIn0.eyJ1c2VybmFtZSI6InJvb3QiLCJyZXZpc2lvbiI6M30.",
         /* a good token for another key */
-        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJleHAiOjk5OTk5OTk5OTksInJldmlzaW9uIjozLCJ1c2VybmFt"
-        "ZSI6InJvb3QifQ.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
+        ("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJleHAiOjk5OTk5OTk5OTksInJldmlzaW9uIjozLCJ1c2VybmFt"
+         "ZSI6InJvb3QifQ.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")};
     struct jwt *jwt = make("HS256", slice_text("k"), SLICE_EMPTY);
     struct jwt *longer = make("HS512", slice_text("k"), SLICE_EMPTY);
     struct jwt_claims claims;
