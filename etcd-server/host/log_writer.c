@@ -7,6 +7,8 @@
  * Nothing is reported before the sync that covers it; a run ends at WAL_BATCH_MAX_BYTES, so that
  * one burst does not hold back the first of its requests for long.
  */
+#include <errno.h>
+
 #include "common/base/plants.h"
 #include "etcd-server/host/log_writer.h"
 #include "common/storage/snapfile.h"
@@ -33,9 +35,15 @@ static int save_snapshot(const struct log_writer_config *config, struct wal *wal
         wal_snapshot_record(wal, &record, err) < 0)
         return -1;
     wal_release(wal, record.index);
-    if (wal_purge(wal, config->max_wals, err) < 0)
+    if (wal_purge(wal, config->max_wals, err) == 0 &&
+        snapfile_purge(config->fs, config->snap_dir, config->max_snapshots, err) == 0)
+        return 0;
+    /* The snapshot is saved: a full disk under the purge must not have it saved again, over a file
+     * that the log already needs. The next snapshot purges what this one left. */
+    if (err->sys != ENOSPC)
         return -1;
-    return snapfile_purge(config->fs, config->snap_dir, config->max_snapshots, err);
+    *err = ERR_INIT;
+    return 0;
 }
 
 /* Append the requests from `first` to before *end; *end is the first one not appended. */
