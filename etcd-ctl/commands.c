@@ -98,6 +98,12 @@ static const struct flag watch_flags[] = {
     {"prev-kv", 0, FLAG_BOOL, "", "print the key and value before"},
     {"progress-notify", 0, FLAG_BOOL, "", "print the revision now and then while nothing happens"},
 };
+static const struct flag lock_flags[] = {
+    {"ttl", 0, FLAG_INT, "10", "seconds after which the lock of a holder that is gone is free"},
+};
+static const struct flag elect_flags[] = {
+    {"listen", 'l', FLAG_BOOL, "", "print every leader instead"},
+};
 static const struct flag user_add_flags[] = {
     {"new-user-password", 0, FLAG_TEXT, "", "its password"},
     {"no-password", 0, FLAG_BOOL, "", "no password: only certificates"},
@@ -135,6 +141,8 @@ static const struct command commands[] = {
      true},
     {"defrag", "", "give free space of the database back to the file system", FLAGS(cluster_flags),
      cmd_defrag, false},
+    {"elect", "NAME [PROPOSAL]", "be a candidate, and lead until interrupted", FLAGS(elect_flags),
+     cmd_elect, false},
     {"endpoint hashkv", "", "hash of the keys and revisions of each endpoint", FLAGS(hashkv_flags),
      cmd_endpoint_hashkv, false},
     {"endpoint health", "", "does each endpoint answer?", FLAGS(cluster_flags), cmd_endpoint_health,
@@ -148,6 +156,8 @@ static const struct command commands[] = {
     {"lease revoke", "ID", "end a lease and delete its keys", NO_FLAGS, cmd_lease_revoke, false},
     {"lease timetolive", "ID", "print a lease", FLAGS(timetolive_flags), cmd_lease_timetolive,
      false},
+    {"lock", "NAME [COMMAND ARG...]", "hold a lock until interrupted, or while a command runs",
+     FLAGS(lock_flags), cmd_lock, false},
     {"member add", "NAME --peer-urls=URLS", "add a member", FLAGS(member_add_flags), cmd_member_add,
      false},
     {"member list", "", "print the members", NO_FLAGS, cmd_member_list, false},
