@@ -10,8 +10,7 @@
 
 #include "common/base/limits.h"
 #include "common/client/answer.h"
-#include "common/client/endpoint.h"
-#include "common/client/transport.h"
+#include "common/client/client_internal.h"
 #include "common/schema/pbjson.h"
 #include "common/schema/rpc.pb-c.h"
 
@@ -19,19 +18,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#define RETRY_PAUSE_MS 100
 #define LEADER_PROBE_MS 700 /* a Status that asks whether there is a leader */
-
-struct client {
-    struct client_options options; /* texts owned */
-    struct endpoint *endpoints;    /* owned */
-    size_t count;
-    size_t current; /* endpoint that worked last */
-    struct transport *transport;
-    char *token; /* owned, wiped; NULL = none */
-    bool login_done;
-    struct client_failure failure;
-};
 
 /* ---- making one ---- */
 
@@ -76,6 +63,10 @@ static int add_endpoint(struct client *client, struct slice text, struct err *er
     }
     if (endpoint_parse(text, tls, &endpoint, err) < 0)
         return -1;
+    if (options->server_name != NULL) {
+        free(endpoint.host);
+        endpoint.host = xstrdup(options->server_name);
+    }
     client->endpoints =
         xrealloc(client->endpoints, (client->count + 1) * sizeof(*client->endpoints));
     client->endpoints[client->count++] = endpoint;
@@ -100,6 +91,11 @@ static int add_list(struct client *client, const char *list, struct err *err)
     return 0;
 }
 
+static const char *flag_prefix(const struct client_options *options)
+{
+    return options->flag_prefix != NULL ? options->flag_prefix : "";
+}
+
 static int check_files(const struct client_options *options, struct client_failure *failure,
                        struct err *err)
 {
@@ -110,7 +106,8 @@ static int check_files(const struct client_options *options, struct client_failu
     failure->kind = CLIENT_FAILURE_SETUP;
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         if (files[i].value != NULL && files[i].value[0] == '\0') {
-            err_set(err, ERR_USAGE, "empty string is passed to --%s option", files[i].flag);
+            err_set(err, ERR_USAGE, "empty string is passed to --%s%s option", flag_prefix(options),
+                    files[i].flag);
             return -1;
         }
     }
@@ -118,8 +115,8 @@ static int check_files(const struct client_options *options, struct client_failu
         err_set(err, ERR_USAGE, "KeyFile and CertFile must both be present[key: %s, cert: %s]",
                 options->key != NULL ? options->key : "",
                 options->cert != NULL ? options->cert : "");
-        (void)snprintf(failure->hint, sizeof(failure->hint), "Give --%s too.",
-                       options->cert != NULL ? "key" : "cert");
+        (void)snprintf(failure->hint, sizeof(failure->hint), "Give --%s%s too.",
+                       flag_prefix(options), options->cert != NULL ? "key" : "cert");
         return -1;
     }
     return 0;
@@ -137,8 +134,11 @@ static int make(const struct client_options *options, struct client *client,
     client->options.cacert = copy(options->cacert);
     client->options.cert = copy(options->cert);
     client->options.key = copy(options->key);
+    client->options.server_name = copy(options->server_name);
     client->options.user = copy(options->user);
     client->options.password = copy(options->password);
+    client->options.token = NULL;
+    client->token = copy(options->token);
     if (options->dial_timeout_ms == 0)
         client->options.dial_timeout_ms = CLIENT_DIAL_TIMEOUT_MS_DEFAULT;
     if (options->patience_ms == 0)
@@ -147,7 +147,10 @@ static int make(const struct client_options *options, struct client *client,
                                            .cert = client->options.cert,
                                            .key = client->options.key,
                                            .skip_verify = options->skip_verify,
-                                           .dial_timeout_ms = client->options.dial_timeout_ms};
+                                           .dial_timeout_ms = client->options.dial_timeout_ms,
+                                           .keepalive_time_ms = options->keepalive_time_ms,
+                                           .keepalive_timeout_ms = options->keepalive_timeout_ms,
+                                           .trace = options->trace};
     return transport_new(&transport, &client->transport, failure, err);
 }
 
@@ -186,6 +189,7 @@ void client_free(struct client *client)
     free((char *)(uintptr_t)client->options.cacert);
     free((char *)(uintptr_t)client->options.cert);
     free((char *)(uintptr_t)client->options.key);
+    free((char *)(uintptr_t)client->options.server_name);
     free((char *)(uintptr_t)client->options.user);
     free_secret((char *)(uintptr_t)client->options.password);
     free_secret(client->token);
@@ -220,9 +224,9 @@ int client_clone(const struct client *client, size_t at, struct client **clone, 
     struct client_options options = client->options;
 
     options.endpoints = client_endpoint(client, at);
+    options.token = client->token;
     if (client_new(&options, clone, NULL, err) < 0)
         return -1;
-    (*clone)->token = copy(client->token);
     (*clone)->login_done = client->login_done;
     return 0;
 }
@@ -239,23 +243,7 @@ const struct client_failure *client_failure(const struct client *client)
 
 /* ---- one answer ---- */
 
-struct answer {
-    struct client *client;
-    const struct endpoint *endpoint;
-    const struct rpc_row *row;
-    struct buf body;
-    long status;
-    bool probe_leader; /* look for a leader while waiting */
-    int leaderless;    /* times that none was found */
-    /* streams only */
-    client_message_fn *each;
-    void *arg;
-    bool ended;  /* `each` said so */
-    bool failed; /* err is filled */
-    struct err *err;
-};
-
-static bool on_piece(void *arg, long status, struct slice piece)
+bool client_on_piece(void *arg, long status, struct slice piece)
 {
     struct answer *answer = arg;
 
@@ -288,7 +276,7 @@ static enum leader find_leader(struct client *client, const struct endpoint *end
                                 .body = SLICE_LITERAL("{}"),
                                 .token = client->token,
                                 .timeout_ms = LEADER_PROBE_MS,
-                                .chunk = on_piece,
+                                .chunk = client_on_piece,
                                 .arg = &answer};
     struct transport *transport = NULL;
     enum leader found = LEADER_UNKNOWN;
@@ -394,7 +382,7 @@ static enum transport_result attempt(struct client *client, size_t at, const str
                                 .body = body,
                                 .token = client->token,
                                 .timeout_ms = timeout_ms,
-                                .chunk = on_piece,
+                                .chunk = client_on_piece,
                                 .idle = on_idle,
                                 .arg = &answer};
     enum transport_result result =
@@ -416,7 +404,7 @@ static enum transport_result attempt(struct client *client, size_t at, const str
 static int call(struct client *client, size_t only, enum rpc_id id, struct slice body,
                 struct arena *arena, ProtobufCMessage **response, struct err *err);
 
-static int login(struct client *client, struct err *err)
+int client_login(struct client *client, struct err *err)
 {
     Etcdserverpb__AuthenticateRequest request;
     struct buf body = BUF_INIT(JSON_BODY_MAX_BYTES);
@@ -451,7 +439,7 @@ static int login(struct client *client, struct err *err)
     return rc;
 }
 
-static bool old_token(const struct client *client, const struct err *err)
+bool client_old_token(const struct client *client, const struct err *err)
 {
     return client->token != NULL && client->failure.kind == CLIENT_FAILURE_REFUSED &&
            (err->code == ERR_INVALID_AUTH_TOKEN || err->code == ERR_AUTH_OLD_REVISION);
@@ -474,7 +462,7 @@ static enum step next_step(const struct client *client, enum transport_result re
     case TRANSPORT_ANSWERED:
         if (client->failure.kind == CLIENT_FAILURE_NONE)
             return STEP_DONE;
-        if (old_token(client, err))
+        if (client_old_token(client, err))
             return STEP_LOGIN;
         return ask_another(client, err) ? STEP_NEXT : STEP_FAIL;
     case TRANSPORT_NOT_SENT:
@@ -488,7 +476,7 @@ static enum step next_step(const struct client *client, enum transport_result re
     return STEP_FAIL;
 }
 
-static void pause_ms(int64_t ms)
+void client_pause_ms(int64_t ms)
 {
     struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
 
@@ -534,7 +522,7 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
 
             if (step == STEP_LOGIN && !logged_in) {
                 logged_in = true;
-                if (login(client, err) < 0)
+                if (client_login(client, err) < 0)
                     return -1;
                 i--; /* the same endpoint once more */
                 continue;
@@ -549,10 +537,10 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
                 break;
         }
         again = again &&
-                transport_now_ms() - begin + RETRY_PAUSE_MS < client->options.patience_ms &&
-                (limit == 0 || transport_now_ms() - begin + RETRY_PAUSE_MS < limit);
+                transport_now_ms() - begin + CLIENT_RETRY_PAUSE_MS < client->options.patience_ms &&
+                (limit == 0 || transport_now_ms() - begin + CLIENT_RETRY_PAUSE_MS < limit);
         if (again)
-            pause_ms(RETRY_PAUSE_MS);
+            client_pause_ms(CLIENT_RETRY_PAUSE_MS);
     }
     *err = cause.err;
     client->failure = cause.failure;
@@ -570,7 +558,7 @@ int client_call_at(struct client *client, size_t at, enum rpc_id id,
 
     must(client->count > 0 && rpc_row(id)->path != NULL);
     must(request->descriptor == rpc_row(id)->request);
-    if (client->options.user != NULL && !client->login_done && login(client, err) < 0)
+    if (client->options.user != NULL && !client->login_done && client_login(client, err) < 0)
         return -1;
     if (pbjson_write(request, PBJSON_GATEWAY, &body)) {
         rc = call(client, at, id, buf_slice(&body), arena, response, err);
@@ -587,133 +575,4 @@ int client_call(struct client *client, enum rpc_id id, const ProtobufCMessage *r
                 struct arena *arena, ProtobufCMessage **response, struct err *err)
 {
     return client_call_at(client, SIZE_MAX, id, request, arena, response, err);
-}
-
-/* ---- streams ---- */
-
-/* One line of a stream, complete. */
-static bool take_line(struct answer *answer, struct slice line)
-{
-    struct slice text = answer_result(line);
-    ProtobufCMessage *message = NULL;
-    struct arena arena;
-    int rc = -1;
-
-    if (text.data == line.data && answer_is_stream_refusal(line)) {
-        answer_refusal(answer->endpoint->typed, answer->status, line, &answer->client->failure,
-                       answer->err);
-        answer->failed = true;
-        return false;
-    }
-    arena_init(&arena, CLIENT_LINE_MAX * 2);
-    answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
-    if (pbjson_parse(answer->row->response, text, NULL, &arena, &message, answer->err) == 0)
-        rc = answer->each(answer->arg, message, answer->err);
-    else
-        err_prefix(answer->err, "%s: the answer is not what %s answers", answer->endpoint->typed,
-                   answer->row->method);
-    arena_free(&arena);
-    answer->failed = rc < 0;
-    answer->ended = rc > 0;
-    return rc == 0;
-}
-
-static bool on_stream_piece(void *arg, long status, struct slice piece)
-{
-    struct answer *answer = arg;
-
-    if (!on_piece(arg, status, piece))
-        return false;
-    while (status == 200) {
-        struct slice rest = buf_slice(&answer->body);
-        const uint8_t *end = rest.size > 0 ? memchr(rest.data, '\n', rest.size) : NULL;
-
-        if (end == NULL)
-            break;
-        if (end != rest.data && !take_line(answer, slice_of(rest.data, (size_t)(end - rest.data))))
-            return false;
-        buf_consume(&answer->body, (size_t)(end - rest.data) + 1);
-    }
-    return true;
-}
-
-static int stream_at(struct client *client, size_t at, const struct rpc_row *row, struct slice body,
-                     client_message_fn *each, void *arg, enum transport_result *result,
-                     struct err *err)
-{
-    struct answer answer = {.client = client,
-                            .endpoint = &client->endpoints[at],
-                            .row = row,
-                            .body = BUF_INIT(CLIENT_LINE_MAX),
-                            .each = each,
-                            .arg = arg,
-                            .err = err};
-    struct exchange exchange = {.endpoint = answer.endpoint,
-                                .path = row->path,
-                                .body = body,
-                                .token = client->token,
-                                .timeout_ms = client->options.command_timeout_ms,
-                                .stream = true,
-                                .chunk = on_stream_piece,
-                                .arg = &answer};
-    int rc = -1;
-
-    *result = transport_exchange(client->transport, &exchange, &client->failure, err);
-    if (*result == TRANSPORT_ANSWERED && exchange.status != 200)
-        answer_refusal(answer.endpoint->typed, exchange.status, buf_slice(&answer.body),
-                       &client->failure, err);
-    else if (*result == TRANSPORT_ANSWERED) /* the last line may lack its line end */
-        rc = buf_used(&answer.body) == 0 || take_line(&answer, buf_slice(&answer.body)) ||
-                     answer.ended
-                 ? 0
-                 : -1;
-    else if (*result == TRANSPORT_STOPPED && answer.ended)
-        rc = 0;
-    if (rc == 0)
-        client->failure.kind = CLIENT_FAILURE_NONE;
-    buf_free(&answer.body);
-    return rc;
-}
-
-int client_stream(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
-                  client_message_fn *each, void *arg, struct err *err)
-{
-    int64_t begin = transport_now_ms();
-    struct buf body = BUF_INIT(CLIENT_LINE_MAX);
-    enum transport_result result = TRANSPORT_STOPPED;
-    bool logged_in = false;
-    int rc = -1;
-
-    must(client->count > 0 && rpc_row(id)->path != NULL && rpc_row(id)->kind != RPC_UNARY);
-    if (client->options.user != NULL && !client->login_done && login(client, err) < 0)
-        return -1;
-    if (!pbjson_write(request, PBJSON_GATEWAY, &body)) {
-        client->failure = (struct client_failure){.kind = CLIENT_FAILURE_LOCAL};
-        err_set(err, ERR_NO_MEMORY, "the request is larger than %lu bytes",
-                (unsigned long)CLIENT_LINE_MAX);
-        goto out;
-    }
-    for (size_t i = 0;; i++) {
-        rc = stream_at(client, (client->current + i) % client->count, rpc_row(id), buf_slice(&body),
-                       each, arg, &result, err);
-        if (rc == 0)
-            break;
-        if (old_token(client, err) && !logged_in) {
-            logged_in = true;
-            if (login(client, err) < 0)
-                break;
-            continue;
-        }
-        if (result != TRANSPORT_PASSING && result != TRANSPORT_NOT_SENT)
-            break;
-        if ((i + 1) % client->count != 0)
-            continue;
-        if (result != TRANSPORT_PASSING ||
-            transport_now_ms() - begin + RETRY_PAUSE_MS >= client->options.patience_ms)
-            break;
-        pause_ms(RETRY_PAUSE_MS);
-    }
-out:
-    buf_free(&body);
-    return rc;
 }

@@ -10,6 +10,7 @@
 #define COMMON_CLIENT_CLIENT_H
 
 #include "common/base/arena.h"
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/schema/rpc.h"
 
@@ -17,6 +18,12 @@
 #define CLIENT_DIAL_TIMEOUT_MS_DEFAULT 2000
 #define CLIENT_COMMAND_TIMEOUT_MS_DEFAULT 5000
 #define CLIENT_PATIENCE_MS_DEFAULT 1500
+
+#define CLIENT_KEEPALIVE_TIME_MS_DEFAULT 2000
+#define CLIENT_KEEPALIVE_TIMEOUT_MS_DEFAULT 6000
+
+/* One exchange: no bodies, no secrets. `status` is 0 when no answer came. */
+typedef void client_trace_fn(const char *url, long status, int64_t took_ms);
 
 struct client; /* endpoints, credentials and one kept-alive connection; ends in client_free() */
 
@@ -30,8 +37,14 @@ struct client_options {
     bool skip_verify;        /* take any server certificate */
     const char *user;        /* NULL = no authentication */
     const char *password;    /* NULL = "" */
+    const char *token;       /* a token that was got elsewhere; NULL = none */
+    const char *server_name; /* certificates are checked against it; NULL = the endpoint's host */
+    const char *flag_prefix; /* of cacert, cert and key in errors, static; NULL = "" */
     int64_t dial_timeout_ms; /* connection and handshake; 0 = default */
-    int64_t command_timeout_ms; /* one call with all its retries; 0 = no limit */
+    int64_t command_timeout_ms;   /* one call with all its retries; 0 = no limit */
+    int64_t keepalive_time_ms;    /* a silent connection is probed after so long; 0 = default */
+    int64_t keepalive_timeout_ms; /* and given up after so much longer; 0 = default */
+    client_trace_fn *trace;       /* told of each exchange; NULL = nobody */
     int64_t patience_ms; /* how long a known cause that may pass (refused, no leader) is waited out;
                             0 = default; never beyond the command timeout */
 };
@@ -105,6 +118,14 @@ typedef int client_message_fn(void *arg, const ProtobufCMessage *message, struct
  */
 int client_stream(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
                   client_message_fn *each, void *arg, struct err *err) MUST_CHECK;
+
+/*
+ * GET `path` ("/metrics") at endpoint `at`.
+ * body    the answer is appended to it, up to its maximum
+ * errors  as client_call(); any status but 200 is ERR_FORMAT
+ */
+int client_get(struct client *client, size_t at, const char *path, struct buf *body,
+               struct err *err) MUST_CHECK;
 
 /* Of the last call that returned -1; borrowed, overwritten by the next call. */
 const struct client_failure *client_failure(const struct client *client);

@@ -10,11 +10,16 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #define STREAM_READ_BYTES (256L * 1024)
-#define PROBE_TIMEOUT_MS 700L /* to find out what a port speaks */
+#define KEEPALIVE_PROBES 3
+#define KEEPALIVE_MAX_MS INT64_C(10000000) /* what the kernel takes: 32767 s, and some */
+#define PROBE_TIMEOUT_MS 700L              /* to find out what a port speaks */
 
 struct transport {
     CURL *easy;                       /* owned */
@@ -119,6 +124,34 @@ static size_t discard(char *data, size_t size, size_t count, void *arg)
     return size * count;
 }
 
+/*
+ * Probe a silent connection after keepalive_time, give it up keepalive_timeout later; also one that
+ * leaves what we send unanswered. Best effort: a unix socket has none of this and needs none.
+ */
+static int keep_alive(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+    const struct transport_options *options = &((struct transport *)arg)->options;
+    int64_t time_ms = options->keepalive_time_ms, timeout_ms = options->keepalive_timeout_ms;
+    int on = 1, probes = KEEPALIVE_PROBES, idle_s, between_s, unanswered_ms;
+
+    (void)purpose;
+    if (time_ms <= 0)
+        time_ms = CLIENT_KEEPALIVE_TIME_MS_DEFAULT;
+    if (timeout_ms <= 0)
+        timeout_ms = CLIENT_KEEPALIVE_TIMEOUT_MS_DEFAULT;
+    time_ms = MIN(time_ms, KEEPALIVE_MAX_MS);
+    timeout_ms = MIN(timeout_ms, KEEPALIVE_MAX_MS);
+    idle_s = (int)MAX(time_ms / 1000, 1);
+    between_s = (int)MAX(timeout_ms / KEEPALIVE_PROBES / 1000, 1);
+    unanswered_ms = (int)(time_ms + timeout_ms);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between_s, sizeof(between_s));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, sizeof(unanswered_ms));
+    return CURL_SOCKOPT_OK;
+}
+
 /* What every transfer has: the address, no proxy, no signals, our limits. */
 static void set_address(CURL *easy, const struct endpoint *endpoint, const char *url)
 {
@@ -193,7 +226,8 @@ static void set_up(struct transport *transport, const struct exchange *exchange,
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)options->dial_timeout_ms);
     if (!exchange->stream && exchange->timeout_ms > 0)
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)exchange->timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, keep_alive);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, transport);
     if (exchange->stream) /* a snapshot has a lot to read */
         curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, STREAM_READ_BYTES);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, verify ? 1L : 0L);
@@ -206,10 +240,14 @@ static void set_up(struct transport *transport, const struct exchange *exchange,
     }
     curl_easy_setopt(easy, CURLOPT_SSLCERT, options->cert);
     curl_easy_setopt(easy, CURLOPT_SSLKEY, options->key);
-    curl_easy_setopt(easy, CURLOPT_POST, 1L);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
-                     exchange->body.data != NULL ? (const char *)exchange->body.data : "");
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.size);
+    if (exchange->get) {
+        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    } else {
+        curl_easy_setopt(easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+                         exchange->body.data != NULL ? (const char *)exchange->body.data : "");
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.size);
+    }
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transport);
@@ -335,6 +373,8 @@ enum transport_result transport_exchange(struct transport *transport, struct exc
             transport->arrived = false; /* what came was not an answer of the server */
         result = failed(transport, code, failure, err);
     }
+    if (transport->options.trace != NULL)
+        transport->options.trace(url, exchange->status, transport_now_ms() - transport->started_ms);
     curl_slist_free_all(list);
     free(url);
     transport->exchange = NULL;

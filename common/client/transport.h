@@ -1,6 +1,6 @@
 /*
- * transport.h (edge) - one POST of JSON to one endpoint, over libcurl, and in words why it failed.
- * libcurl stays behind this header. Thread: one at a time.
+ * transport.h (edge) - one POST of JSON (or a GET) to one endpoint, over libcurl, and in words why
+ * it failed. libcurl stays behind this header. Thread: one at a time.
  */
 #ifndef COMMON_CLIENT_TRANSPORT_H
 #define COMMON_CLIENT_TRANSPORT_H
@@ -15,6 +15,8 @@ struct transport_options {
     const char *cacert, *cert, *key; /* PEM files, NULL = none; borrowed for the transport's life */
     bool skip_verify;
     int64_t dial_timeout_ms;
+    int64_t keepalive_time_ms, keepalive_timeout_ms; /* 0 = the client's defaults */
+    client_trace_fn *trace;                          /* NULL = nobody */
 };
 
 enum transport_result {
@@ -33,6 +35,7 @@ struct exchange {
     int64_t timeout_ms; /* until the whole answer, or in a stream its first bytes, are there; 0 =
                            none */
     bool stream;
+    bool get; /* GET, without a body */
     /* A piece of the body; false stops the transfer. */
     bool (*chunk)(void *arg, long status, struct slice piece);
     /* About once a second while nothing arrives; false stops. May be NULL. */

@@ -1,0 +1,50 @@
+/*
+ * client_internal.h - a client from the inside, for its own files: client.c (making, calls),
+ * client_stream.c, client_get.c. Thread: the client's.
+ */
+#ifndef COMMON_CLIENT_CLIENT_INTERNAL_H
+#define COMMON_CLIENT_CLIENT_INTERNAL_H
+
+#include "common/client/client.h"
+#include "common/client/endpoint.h"
+#include "common/client/transport.h"
+
+#define CLIENT_RETRY_PAUSE_MS 100
+
+struct client {
+    struct client_options options; /* texts owned */
+    struct endpoint *endpoints;    /* owned */
+    size_t count;
+    size_t current; /* endpoint that worked last */
+    struct transport *transport;
+    char *token; /* owned, wiped; NULL = none */
+    bool login_done;
+    struct client_failure failure;
+};
+
+/* What arrives of one answer; the `arg` of an exchange. */
+struct answer {
+    struct client *client;
+    const struct endpoint *endpoint;
+    const struct rpc_row *row;
+    struct buf body;
+    long status;
+    bool probe_leader; /* look for a leader while waiting */
+    int leaderless;    /* times that none was found */
+    /* streams only */
+    client_message_fn *each;
+    void *arg;
+    bool ended;  /* `each` said so */
+    bool failed; /* err is filled */
+    struct err *err;
+};
+
+/* For exchange.chunk, with a struct answer: keeps the body, up to its maximum. */
+bool client_on_piece(void *arg, long status, struct slice piece);
+/* Ask for a token. 0 also when authentication is off. */
+int client_login(struct client *client, struct err *err) MUST_CHECK;
+/* Was the last refusal about the token, so that a new one may help? */
+bool client_old_token(const struct client *client, const struct err *err);
+void client_pause_ms(int64_t ms);
+
+#endif
