@@ -10,19 +10,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define RETRY_PAUSE_MS 500
 #define QUOTED_MAX (8 * MIB) /* of an event's value in the command's environment */
-
-struct follow {
-    struct ctl *ctl;
-    const struct watch_order *order;
-    int64_t next; /* revision to go on from; 0 = from now */
-    bool created;
-    bool cancelled;
-};
 
 static pthread_mutex_t output_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -193,11 +183,19 @@ static const char *reason_of(const Etcdserverpb__WatchResponse *response)
                                               : "etcdserver: mvcc: the watch was ended";
 }
 
-static void take(struct follow *follow, const Etcdserverpb__WatchResponse *response)
+/* What watch_stream() hands on. */
+struct follow {
+    struct ctl *ctl;
+    const struct watch_order *order;
+};
+
+static int take(void *arg, const Etcdserverpb__WatchResponse *response, struct err *err)
 {
+    struct follow *follow = arg;
     struct ctl *ctl = follow->ctl;
     int64_t revision = response->header != NULL ? response->header->revision : 0;
 
+    (void)err;
     (void)pthread_mutex_lock(&output_lock);
     if (response->canceled)
         (void)fprintf(stderr, "watch was canceled (%s)\n", reason_of(response));
@@ -207,64 +205,15 @@ static void take(struct follow *follow, const Etcdserverpb__WatchResponse *respo
     ctl_flush(ctl);
     run_commands(ctl, follow->order, response);
     (void)pthread_mutex_unlock(&output_lock);
-}
-
-static int on_message(void *arg, const ProtobufCMessage *message, struct err *err)
-{
-    const Etcdserverpb__WatchResponse *response = (const void *)message;
-    struct follow *follow = arg;
-    int64_t revision = response->header != NULL ? response->header->revision : 0;
-
-    (void)err;
-    if (response->created && !response->canceled) {
-        follow->created = true;
-        if (follow->next == 0)
-            follow->next = revision + 1;
-        return 0;
-    }
-    take(follow, response);
-    if (response->canceled) {
-        follow->cancelled = true;
-        return 1;
-    }
-    if (response->n_events == 0)
-        follow->next = MAX(follow->next, revision + 1);
-    for (size_t i = 0; i < response->n_events; i++)
-        if (response->events[i]->kv != NULL)
-            follow->next = MAX(follow->next, response->events[i]->kv->mod_revision + 1);
     return 0;
-}
-
-/* A server that stops says UNAVAILABLE: the next one will know more. */
-static bool is_final(const struct client_failure *failure)
-{
-    return failure->kind == CLIENT_FAILURE_REFUSED && failure->grpc != GRPC_UNAVAILABLE;
 }
 
 int watch_follow(struct ctl *ctl, const struct watch_order *order)
 {
-    struct follow follow = {.ctl = ctl, .order = order, .next = order->revision};
-    Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
-    Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
+    struct follow follow = {.ctl = ctl, .order = order};
     struct err err = ERR_INIT;
 
-    request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
-    request.create_request = &create;
-    create.key = order->key;
-    create.range_end = order->range_end;
-    create.prev_kv = order->prev_kv;
-    create.progress_notify = order->progress_notify;
-    for (;;) {
-        create.start_revision = follow.next;
-        err = ERR_INIT;
-        if (client_stream(ctl->client, RPC_Watch_Watch, &request.base, on_message, &follow, &err) <
-                0 &&
-            (!follow.created || is_final(client_failure(ctl->client))))
-            return ctl_fail_err(ctl, CTL_FAILED, &err);
-        if (follow.cancelled)
-            return ctl_fail(CTL_CANCELLED, "watch is canceled by the server");
-        /* the server went away: go on from where this was, as soon as there is one again */
-        (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_PAUSE_MS * 1000000L},
-                        NULL); /* woken early: tried early */
-    }
+    if (watch_stream(ctl->client, order, take, &follow, &err) < 0)
+        return ctl_fail_err(ctl, CTL_FAILED, &err);
+    return ctl_fail(CTL_CANCELLED, "watch is canceled by the server");
 }

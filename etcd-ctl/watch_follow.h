@@ -6,13 +6,7 @@
 #define ETCD_CTL_WATCH_FOLLOW_H
 
 #include "etcd-ctl/ctl.h"
-
-struct watch_order {
-    ProtobufCBinaryData key, range_end; /* borrowed */
-    int64_t revision;                   /* first one wanted; 0 = from now */
-    bool prev_kv, progress_notify;
-    const char *const *command; /* NULL at its end; NULL = none; borrowed */
-};
+#include "etcd-ctl/watch_stream.h"
 
 /*
  * `ctl` belongs to this thread but for standard output, which is locked for each message. Returns

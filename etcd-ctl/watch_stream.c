@@ -1,0 +1,80 @@
+/* watch_stream.c - see watch_stream.h. */
+#include "etcd-ctl/watch_stream.h"
+
+#include <time.h>
+
+#define RETRY_PAUSE_MS 500
+
+struct stream {
+    watch_message_fn *each;
+    void *arg;
+    int64_t next; /* revision to go on from; 0 = from now */
+    bool created;
+    bool cancelled;
+    bool failed; /* `each` said so */
+};
+
+static int on_message(void *arg, const ProtobufCMessage *message, struct err *err)
+{
+    const Etcdserverpb__WatchResponse *response = (const void *)message;
+    struct stream *stream = arg;
+    int64_t revision = response->header != NULL ? response->header->revision : 0;
+
+    if (response->created && !response->canceled) {
+        stream->created = true;
+        if (stream->next == 0)
+            stream->next = revision + 1;
+        return 0;
+    }
+    if (stream->each(stream->arg, response, err) < 0) {
+        stream->failed = true;
+        return -1;
+    }
+    if (response->canceled) {
+        stream->cancelled = true;
+        return 1;
+    }
+    if (response->n_events == 0)
+        stream->next = MAX(stream->next, revision + 1);
+    for (size_t i = 0; i < response->n_events; i++)
+        if (response->events[i]->kv != NULL)
+            stream->next = MAX(stream->next, response->events[i]->kv->mod_revision + 1);
+    return 0;
+}
+
+/* A server that stops says UNAVAILABLE: the next one will know more. */
+static bool is_final(const struct client_failure *failure)
+{
+    return failure->kind == CLIENT_FAILURE_REFUSED && failure->grpc != GRPC_UNAVAILABLE;
+}
+
+int watch_stream(struct client *client, const struct watch_order *order, watch_message_fn *each,
+                 void *arg, struct err *err)
+{
+    struct stream stream = {.each = each, .arg = arg, .next = order->revision};
+    Etcdserverpb__WatchCreateRequest create = ETCDSERVERPB__WATCH_CREATE_REQUEST__INIT;
+    Etcdserverpb__WatchRequest request = ETCDSERVERPB__WATCH_REQUEST__INIT;
+
+    request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
+    request.create_request = &create;
+    create.key = order->key;
+    create.range_end = order->range_end;
+    create.prev_kv = order->prev_kv;
+    create.progress_notify = order->progress_notify;
+    for (;;) {
+        struct err cause = ERR_INIT;
+
+        create.start_revision = stream.next;
+        if (client_stream(client, RPC_Watch_Watch, &request.base, on_message, &stream, &cause) <
+                0 &&
+            (!stream.created || stream.failed || is_final(client_failure(client)))) {
+            *err = cause;
+            return -1;
+        }
+        if (stream.cancelled)
+            return 0;
+        /* the server went away: go on from where this was, as soon as there is one again */
+        (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_PAUSE_MS * 1000000L},
+                        NULL); /* woken early: tried early */
+    }
+}
