@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #define STREAM_READ_BYTES (256L * 1024)
 #define KEEPALIVE_PROBES 3
@@ -211,6 +212,15 @@ static struct curl_slist *headers(const char *token)
     return list;
 }
 
+/* A minimal system is without ca-certificates; curl would then blame the file, not the certificate.
+ */
+static bool system_has_cas(void)
+{
+    const char *bundle = curl_version_info(CURLVERSION_NOW)->cainfo;
+
+    return bundle == NULL || access(bundle, R_OK) == 0;
+}
+
 static void set_up(struct transport *transport, const struct exchange *exchange, const char *url,
                    struct curl_slist *list)
 {
@@ -237,6 +247,8 @@ static void set_up(struct transport *transport, const struct exchange *exchange,
     if (options->cacert != NULL) {
         curl_easy_setopt(easy, CURLOPT_CAINFO, options->cacert);
         curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* nobody but these */
+    } else if (!system_has_cas()) {
+        curl_easy_setopt(easy, CURLOPT_CAINFO, NULL); /* no list: no CA is known, told as such */
     }
     curl_easy_setopt(easy, CURLOPT_SSLCERT, options->cert);
     curl_easy_setopt(easy, CURLOPT_SSLKEY, options->key);
