@@ -31,7 +31,7 @@ FLAGS     = -std=c11 -D_GNU_SOURCE -DSUITE_VERSION='"$(VERSION)"' -I. -I$(B)/gen
             $(SAN:%=-fsanitize=%) $(if $(SAN),-fno-omit-frame-pointer -fno-sanitize-recover=all)
 LDFLAGS  += $(SAN:%=-fsanitize=%)
 LIBS_common      := -lprotobuf-c -ljansson -lyaml -lssl -lcrypto -lpthread
-LIBS_etcd-server := -levent_core -levent_pthreads -lnghttp2 -lz -lhttp_parser -llmdb -lcurl -lcrypt
+LIBS_etcd-server := -levent_core -levent_pthreads -lnghttp2 -lz -lhttp_parser -llmdb -lcrypt
 LIBS_etcd-ctl    := -lcurl
 LIBS_etcd-snap   := -lcurl
 LIBS_etcd-pki    := -lcurl

@@ -79,9 +79,7 @@ static int ask_members(struct server *server, const char *advertised, struct err
     const struct config *config = server->config;
     struct bootstrap expected = {0};
     struct join_config join_config = {.expected = &expected,
-                                      .cert_file = config->peer_cert_file,
-                                      .key_file = config->peer_key_file,
-                                      .ca_file = config->peer_trusted_ca_file,
+                                      .tls = server->peer_dial_tls,
                                       .timeout_ms = 1000 + config->election_timeout_ms};
     int rc = -1;
 

@@ -8,13 +8,13 @@
 
 #include "common/base/limits.h"
 #include "common/schema/bootstrap.h"
+#include "common/tls/tls.h"
 
 struct join_config {
     const struct bootstrap
-        *expected; /* from --initial-cluster: who should be there, and who we are */
-    /* for https peers; "" = none */
-    const char *cert_file, *key_file, *ca_file;
-    uint64_t timeout_ms; /* of each question */
+        *expected;           /* from --initial-cluster: who should be there, and who we are */
+    struct tls_context *tls; /* borrowed; for https peers, NULL = none */
+    uint64_t timeout_ms;     /* of each question */
 };
 
 struct join {
