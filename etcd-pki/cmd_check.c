@@ -50,8 +50,14 @@ static void verdict_set(struct verdict *verdict, enum state state, const char *c
 
 static void judge_key(const struct check *check, const struct entry *entry, struct verdict *verdict)
 {
-    char *backup = store_backup_of(check->scan.dir != NULL ? check->scan.dir : ".", entry->base);
+    char *backup = store_backup_of(check->scan.dir != NULL ? check->scan.dir : ".", entry->base,
+                                   check->scan.passphrase);
 
+    if (entry->key_error != NULL) {
+        verdict_set(verdict, STATE_ERROR, "key_unreadable", "%s", entry->key_error);
+        free(backup);
+        return;
+    }
     verdict_set(verdict, STATE_ERROR, "key_mismatch",
                 "the key beside it belongs to another certificate%s%s",
                 backup != NULL ? "; its other half is " : "", backup != NULL ? backup : "");
@@ -206,7 +212,10 @@ static void judge_all(struct check *check)
 
 static int check_prepare(struct check *check, const struct settings *settings, struct err *err)
 {
-    *check = (struct check){.settings = settings, .warn_s = WARN_S, .crit_s = CRIT_S};
+    *check = (struct check){.settings = settings,
+                            .warn_s = WARN_S,
+                            .crit_s = CRIT_S,
+                            .scan = {.passphrase = settings->passphrase}};
     if (take_at(settings, &check->at_s, err) < 0 ||
         (settings->warn != NULL &&
          parse_duration("--warn", settings->warn, &check->warn_s, err) < 0) ||

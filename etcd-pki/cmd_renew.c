@@ -21,21 +21,13 @@ void renewal_free(struct renewal *renewal)
         x509_list_free(&fresh->certs);
     }
     free(renewal->items);
-    for (size_t i = 0; i < renewal->ca_count; i++) {
-        free(renewal->cas[i].base);
-        x509_list_free(&renewal->cas[i].certs);
-        x509_key_free(renewal->cas[i].key);
-    }
-    free(renewal->cas);
+    ca_ring_free(&renewal->cas);
     *renewal = (struct renewal){0};
 }
 
-/* Each CA is read and checked once. */
 static const struct loaded_ca *ca_for(struct renewal *renewal, const struct entry *entry,
                                       struct err *err)
 {
-    struct loaded_ca ca = {0};
-
     if (entry->ca == NULL) {
         err_set(err, ERR_MISSING, "%s: its CA \"%s\" is not in %s, so it cannot be renewed here",
                 entry->path, entry->info.issuer, renewal->dir);
@@ -48,18 +40,8 @@ static const struct loaded_ca *ca_for(struct renewal *renewal, const struct entr
                 entry->path, entry->ca->name, entry->ca->base, entry->name);
         return NULL;
     }
-    for (size_t i = 0; i < renewal->ca_count; i++)
-        if (strcmp(renewal->cas[i].base, entry->ca->base) == 0)
-            return &renewal->cas[i];
-    if (store_load_ca(renewal->dir, entry->ca->base, renewal->now_s, &ca.certs, &ca.key, err) < 0) {
-        x509_list_free(&ca.certs);
-        x509_key_free(ca.key);
-        return NULL;
-    }
-    ca.base = xstrdup(entry->ca->base);
-    renewal->cas = xrealloc(renewal->cas, (renewal->ca_count + 1) * sizeof *renewal->cas);
-    renewal->cas[renewal->ca_count++] = ca;
-    return &renewal->cas[renewal->ca_count - 1];
+    return ca_ring_load(&renewal->cas, renewal->settings, renewal->dir, entry->ca->base,
+                        renewal->now_s, err);
 }
 
 /* The kind of the old key, unless --key says otherwise. */
@@ -183,8 +165,7 @@ int renewal_init(struct renewal *renewal, const struct settings *settings, bool 
 
 /* ---- renew ---- */
 
-/* What an earlier run that was killed has left is put right first. */
-static int heal_all(const char *dir, struct err *err)
+int renewal_heal(const struct settings *settings, const char *dir, struct err *err)
 {
     struct texts found = {0};
     int rc = scan_find(dir, ".crt", &found, err);
@@ -194,7 +175,7 @@ static int heal_all(const char *dir, struct err *err)
         char *base = xstrndup(found.items[i], strlen(found.items[i]) - 4);
         bool healed;
 
-        rc = store_heal(dir, base, &healed, err);
+        rc = store_heal(dir, base, settings->passphrase, &healed, err);
         if (rc == 0 && healed)
             (void)fprintf(
                 stderr, "etcd-pki: %s.crt: put in place what an interrupted run had left\n", base);
@@ -281,8 +262,8 @@ static int renew(struct renewal *renewal, const struct settings *settings, struc
         return -1;
     }
     if (store_lock(renewal->dir, &fd, err) == 0 &&
-        (settings->dry_run || heal_all(renewal->dir, err) == 0) &&
-        scan_directory(renewal->dir, &scan, err) == 0 &&
+        (settings->dry_run || renewal_heal(settings, renewal->dir, err) == 0) &&
+        scan_directory(renewal->dir, settings->passphrase, &scan, err) == 0 &&
         select_named(renewal, &scan, expiring_s, &skipped, err) == 0)
         rc = renewal_write(renewal, err);
     if (rc == 0 && !settings->quiet && skipped != 0)
@@ -335,7 +316,7 @@ static int again(struct renewal *renewal, const struct scan *scan, const struct 
     struct x509_info info = {0};
     int rc = -1;
 
-    if (x509_key_read(key_path, &key, err) < 0)
+    if (ca_key_read(key_path, renewal->settings->passphrase, &key, err) < 0)
         goto out;
     if (!x509_has_key(entry->chain.items[0], key)) {
         err_set(err, ERR_TLS, "%s belongs to another certificate than the CA beside it", key_path);
@@ -419,8 +400,8 @@ int cmd_renew_ca(struct settings *settings)
         err_set(&err, ERR_MISSING, "%s is not there; give --dir", renewal.dir);
         rc = -1;
     }
-    if (rc == 0 &&
-        (store_lock(renewal.dir, &fd, &err) < 0 || scan_directory(renewal.dir, &scan, &err) < 0))
+    if (rc == 0 && (store_lock(renewal.dir, &fd, &err) < 0 ||
+                    scan_directory(renewal.dir, settings->passphrase, &scan, &err) < 0))
         rc = -1;
     if (rc == 0) {
         ca = scan_ca(&scan, settings->args.count != 0 ? settings->args.items[0] : settings->ca,

@@ -71,10 +71,11 @@ static int open_listing(struct listing *listing, const struct settings *settings
         err_set(err, ERR_MISSING, "%s is not there; give --dir", dir);
         return -1;
     }
-    if (store_lock(dir, &listing->fd, err) < 0 || scan_directory(dir, &listing->scan, err) < 0 ||
+    if (store_lock(dir, &listing->fd, err) < 0 ||
+        scan_directory(dir, settings->passphrase, &listing->scan, err) < 0 ||
         find_ca(listing, revoked, file, err) < 0 ||
-        store_load_ca(dir, listing->ca->base, listing->now_s, &listing->certs, &listing->key, err) <
-            0)
+        store_load_ca(dir, listing->ca->base, settings->passphrase, listing->now_s, &listing->certs,
+                      &listing->key, err) < 0)
         return -1;
     listing->path = settings->out != NULL ? xstrdup(settings->out)
                                           : xasprintf("%s/%s.crl", dir, listing->ca->base);

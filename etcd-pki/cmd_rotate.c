@@ -48,14 +48,18 @@ static int rotation_open(struct rotation *rotation, const struct settings *setti
         return -1;
     }
     if (store_lock(rotation->renewal.dir, &rotation->fd, err) < 0 ||
-        scan_directory(rotation->renewal.dir, &rotation->scan, err) < 0)
+        renewal_heal(settings, rotation->renewal.dir, err) < 0 ||
+        scan_directory(rotation->renewal.dir, settings->passphrase, &rotation->scan, err) < 0)
         return -1;
     rotation->ca = scan_ca(&rotation->scan, settings->ca, err);
     if (rotation->ca == NULL)
         return -1;
     if (!rotation->ca->key_fits) {
-        err_set(err, ERR_TLS, "%s: the key beside it belongs to another certificate",
-                rotation->ca->path);
+        if (rotation->ca->key_error != NULL)
+            err_set(err, ERR_TLS, "%s", rotation->ca->key_error);
+        else
+            err_set(err, ERR_TLS, "%s: the key beside it belongs to another certificate",
+                    rotation->ca->path);
         return -1;
     }
     rotation->next_base = xasprintf("%s-next", rotation->ca->base);
@@ -114,7 +118,15 @@ static int make_next(struct rotation *rotation, struct x509_cert **next, struct 
 
     if (!renewal->kind_given && !x509_algorithm_parse(rotation->ca->info.key, &kind))
         kind = X509_RSA_2048;
+    if (rotation->ca->key_locked) { /* or the next one would lie open */
+        char *path = xasprintf("%s/%s.key", renewal->dir, rotation->ca->base);
+
+        (void)passphrase_missing(path, err);
+        free(path);
+        return -1;
+    }
     key = x509_key_new(kind);
+    x509_key_lock(key, rotation->settings->passphrase);
     if (x509_cert_again(rotation->ca->chain.items[0], key, NULL, NULL, renewal->not_before_s,
                         renewal->end_s, next, err) == 0) {
         rc = store_replace(renewal->dir, NULL, rotation->next_base, key, &certs, renewal->now_s,
@@ -160,7 +172,7 @@ static int make_asking(const struct rotation *rotation, const struct entry *ca,
 {
     char *path = xasprintf("%s/%s.key", rotation->renewal.dir, ca->base);
     struct x509_key *ca_key = NULL;
-    int rc = x509_key_read(path, &ca_key, err);
+    int rc = ca_key_read(path, rotation->settings->passphrase, &ca_key, err);
 
     if (rc == 0) {
         *key = x509_key_new(X509_ECDSA_P256);
@@ -319,10 +331,11 @@ static int exchange(struct rotation *rotation, struct err *err)
     if (!rotation->next->key_fits)
         err_set(err, ERR_TLS, "%s: its key is missing or another certificate's; prepare again",
                 rotation->next->path);
-    else if (x509_key_read(next_key, &key, err) == 0 &&
-             (rotation->prev != NULL || (x509_key_read(ca_key, &old_key, err) == 0 &&
-                                         store_replace(dir, NULL, rotation->prev_base, old_key,
-                                                       &old, rotation->renewal.now_s, err) == 0)))
+    else if (ca_key_read(next_key, rotation->settings->passphrase, &key, err) == 0 &&
+             (rotation->prev != NULL ||
+              (ca_key_read(ca_key, rotation->settings->passphrase, &old_key, err) == 0 &&
+               store_replace(dir, NULL, rotation->prev_base, old_key, &old, rotation->renewal.now_s,
+                             err) == 0)))
         rc = write_bundles(rotation, key, next, current, err);
     x509_cert_free(kept);
     x509_key_free(key);
@@ -354,7 +367,7 @@ static int reissue(struct rotation *rotation, struct err *err)
 
     if (rc < 0)
         return -1;
-    rc = scan_directory(renewal.dir, &scan, err);
+    rc = scan_directory(renewal.dir, rotation->settings->passphrase, &scan, err);
     prev = rc == 0 ? scan_named(&scan, rotation->prev_base) : NULL;
     for (size_t i = 0; rc == 0 && prev != NULL && i < scan.count; i++)
         if (scan.items[i].chain.count != 0 && !scan.items[i].info.ca &&

@@ -167,11 +167,13 @@ static json_t *describe_file(const char *root, const char *name, bool normalise)
     json_decref(fields);
     x509_info_free(&info);
     if (file_exists(key_path)) {
-        bool reads = x509_key_read(key_path, &key, &err) == 0;
+        bool locked, reads = x509_key_open(key_path, NULL, &key, &locked, &err) == 0 && key != NULL;
 
         must(json_object_set_new(json, "keyMode", mode_json(key_path)) == 0);
-        must(json_object_set_new(json, "keyMatches",
-                                 json_boolean(reads && x509_has_key(certs.items[0], key))) == 0);
+        must(json_object_set_new(
+                 json, "keyMatches",
+                 locked ? json_null() : json_boolean(reads && x509_has_key(certs.items[0], key))) ==
+             0);
     }
 out:
     x509_key_free(key);

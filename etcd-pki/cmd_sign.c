@@ -116,7 +116,8 @@ static int sign_with(const struct plan *plan, const struct role *role, const str
     struct x509_key *ca_key = NULL;
     struct x509_info info = {0};
     int64_t end_s = plan->leaf_end_s;
-    int rc = store_load_ca(plan->dir, issuer, plan->now_s, &ca, &ca_key, err);
+    int rc = store_load_ca(plan->dir, issuer, plan->settings->passphrase, plan->now_s, &ca, &ca_key,
+                           err);
 
     if (rc == 0) {
         x509_describe(ca.items[0], &info);

@@ -13,11 +13,6 @@ struct fresh { /* a certificate made again */
     struct x509_key *key;
     struct x509_list certs; /* then what followed it in the old file */
 };
-struct loaded_ca {
-    char *base;
-    struct x509_list certs;
-    struct x509_key *key;
-};
 struct renewal {
     const struct settings *settings;
     const char *dir;
@@ -26,8 +21,7 @@ struct renewal {
     bool kind_given, reuse_key;
     struct fresh *items;
     size_t count;
-    struct loaded_ca *cas; /* each checked once */
-    size_t ca_count;
+    struct ca_ring cas;
 };
 
 /* Dates and kind of key from the command line; ca: the defaults of a CA. */
@@ -37,6 +31,8 @@ int renewal_init(struct renewal *renewal, const struct settings *settings, bool 
 int renewal_add(struct renewal *renewal, const struct entry *entry, struct err *err) MUST_CHECK;
 int renewal_write(struct renewal *renewal, struct err *err) MUST_CHECK; /* and say so */
 void renewal_free(struct renewal *renewal);
+/* What an earlier run that was killed has left is put right; to be called under the lock. */
+int renewal_heal(const struct settings *settings, const char *dir, struct err *err) MUST_CHECK;
 
 /* The CA of that name, or etcd's, with its key; borrowed. NULL: err says why. */
 const struct entry *scan_ca(const struct scan *scan, const char *name, struct err *err);

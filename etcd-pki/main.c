@@ -31,6 +31,7 @@ enum verb_bit {
     V_PROBE = 131072,
     V_MAKE = V_INIT | V_ISSUE | V_CLUSTER | V_KUBEADM,
     V_ENDS = V_MAKE | V_RENEW | V_RENEW_CA | V_SIGN,
+    V_CA_KEY = V_ENDS | V_CHECK | V_REVOKE | V_CRL | V_ROTATE, /* open or make a CA's key */
     V_ALL = 262143,
 };
 
@@ -176,6 +177,8 @@ static const struct flag {
     {"--env-file", FLAG_TEXT, V_VERIFY, AT(env_file)},
     {"--pid", FLAG_TEXT, V_VERIFY, AT(pid)},
     {"--for", FLAG_TEXT, V_FLAGS, AT(format)},
+    {"--ca-passphrase-file", FLAG_TEXT, V_CA_KEY, AT(passphrase_file)},
+    {"--ca-passphrase-fd", FLAG_TEXT, V_CA_KEY, AT(passphrase_fd)},
 };
 
 static int print_help(const struct verb *verb)
@@ -186,6 +189,9 @@ static int print_help(const struct verb *verb)
             printf(
                 "MAKING: [--dir DIR] [--key ALGORITHM] [--validity TIME | --days N | --not-after "
                 "TIME] [--backdate TIME] [--no-clamp] [--force] [--dry-run] [-q]\n");
+        if ((verb->bit & V_CA_KEY) != 0)
+            printf("A CA key with a passphrase: [--ca-passphrase-file FILE | --ca-passphrase-fd "
+                   "NUMBER], or ETCD_PKI_CA_PASSPHRASE\n");
         return EXIT_DONE;
     }
     printf("usage: etcd-pki VERB [FLAG...]\n\n");
@@ -302,6 +308,9 @@ static void settings_free(struct settings *settings)
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         texts_free(lists[i]);
+    if (settings->passphrase != NULL)
+        wipe(settings->passphrase, strlen(settings->passphrase));
+    free(settings->passphrase);
 }
 
 static int run(const struct verb *verb, int argc, char **argv)
@@ -310,7 +319,8 @@ static int run(const struct verb *verb, int argc, char **argv)
     struct err err = ERR_INIT;
     int status;
 
-    if (parse_line(argc, argv, verb, &settings, &err) < 0)
+    if (parse_line(argc, argv, verb, &settings, &err) < 0 ||
+        (!settings.help && (verb->bit & V_CA_KEY) != 0 && passphrase_take(&settings, &err) < 0))
         status = say(&err);
     else
         status = settings.help ? print_help(verb) : verb->run(&settings);

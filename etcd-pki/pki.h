@@ -34,12 +34,14 @@ struct settings { /* the command line; texts borrowed from argv */
     const char *crit, *prometheus, *if_expiring, *backup_dir, *serial, *reason, *next_update, *pem;
     const char *role, *san_rule, *endpoints, *cacert, *cert, *timeout;
     const char *manifest, *etcd_config, *env_file, *pid, *etcd_version, *expect;
+    const char *passphrase_file, *passphrase_fd;
     struct texts org, ip, dns, san, member, client;
     struct texts server_sans, peer_sans, apiserver_sans;
     bool force, dry_run, quiet, help, crl_sign, no_client_auth, kubernetes, with_ca_key;
     bool external_etcd, no_clamp, normalise, nagios, reuse_key, peer, kubeadm_tables;
     struct texts args;  /* what is no flag */
     struct texts after; /* behind "--" */
+    char *passphrase;   /* of CA keys; owned, wiped; NULL: none was given */
 };
 typedef int command_fn(struct settings *settings);
 
@@ -61,6 +63,32 @@ bool role_is_ca(const struct role *role);
 const struct role *role_named(const char *name); /* NULL: none */
 /* The role whose default file is `base`, e.g. "etcd/server"; NULL: none. */
 const struct role *role_of_file(const char *base);
+
+/* ---- CAs that sign (store.c) ---- */
+
+struct loaded_ca {
+    char *base;
+    struct x509_list certs;
+    struct x509_key *key;
+};
+struct ca_ring { /* each is read, opened and checked once */
+    struct loaded_ca *items;
+    size_t count;
+};
+/* The CA `dir`/`base`, checked; borrowed from the ring until the next call. NULL: err says why. */
+const struct loaded_ca *ca_ring_load(struct ca_ring *ring, const struct settings *settings,
+                                     const char *dir, const char *base, int64_t now_s,
+                                     struct err *err);
+void ca_ring_free(struct ca_ring *ring);
+
+/* ---- the passphrase of CA keys (passphrase.c) ---- */
+
+/* From the flags, else the environment, into settings->passphrase. */
+int passphrase_take(struct settings *settings, struct err *err) MUST_CHECK;
+int passphrase_missing(const char *path, struct err *err); /* -1, and how to give one */
+/* A CA's key, which may be locked; it is written back the way it was. */
+int ca_key_read(const char *path, const char *passphrase, struct x509_key **key,
+                struct err *err) MUST_CHECK;
 
 /* ---- the plan ---- */
 
@@ -87,6 +115,7 @@ struct plan {
     bool key_given; /* --key: an existing key has to be of that kind */
     bool any_external;
     size_t differences;
+    struct ca_ring cas;
 };
 
 /* Dates and key kind of the command line; ERR_USAGE names the flag. ca_only: --validity is the CA's
@@ -111,9 +140,9 @@ int store_lock(const char *dir, int *fd, struct err *err) MUST_CHECK;
 /* Keep a copy of what will be replaced, in `backup` or DIR/.old/TIME; absent is fine. */
 int store_back_up(const char *dir, const char *backup, const char *base, const char *extension,
                   int64_t now_s, struct err *err) MUST_CHECK;
-/* The CA that signs, checked; both owned. */
-int store_load_ca(const char *dir, const char *base, int64_t now_s, struct x509_list *certs,
-                  struct x509_key **key, struct err *err) MUST_CHECK;
+/* The CA that signs, checked; both owned. passphrase: of its key; NULL: none. */
+int store_load_ca(const char *dir, const char *base, const char *passphrase, int64_t now_s,
+                  struct x509_list *certs, struct x509_key **key, struct err *err) MUST_CHECK;
 /*
  * Replace what is there, key first, then certificate, back to back, when both are complete on disk.
  * key NULL: the certificate alone. `certs` in this order. What was there is backed up.
@@ -122,12 +151,14 @@ int store_replace(const char *dir, const char *backup, const char *base, const s
                   const struct x509_list *certs, int64_t now_s, struct err *err) MUST_CHECK;
 /*
  * After a run that was killed: put the certificate in place that waits for a key which is there
- * already, and remove temporary files of the pair. *healed: something was put in place.
+ * already, and remove temporary files of the pair. *healed: something was put in place. A locked
+ * key without its passphrase leaves all as it is.
  */
-int store_heal(const char *dir, const char *base, bool *healed, struct err *err) MUST_CHECK;
+int store_heal(const char *dir, const char *base, const char *passphrase, bool *healed,
+               struct err *err) MUST_CHECK;
 void store_sweep(const char *dir); /* remove half-written copies in .old */
 /* Where in .old the certificate of this key is, or the key of this certificate; owned, or NULL. */
-char *store_backup_of(const char *dir, const char *base);
+char *store_backup_of(const char *dir, const char *base, const char *passphrase);
 
 /* ---- what is in a directory (scan.c) ---- */
 
@@ -139,19 +170,24 @@ struct entry {
     bool missing;
     struct x509_list chain;
     struct x509_info info;
-    bool kubeconfig, key_there, key_fits;
+    bool kubeconfig, key_there;
+    bool key_fits;   /* or it is locked and nobody gave the passphrase: then it counts as fitting */
+    bool key_locked; /* ... and that is so */
+    char *key_error; /* it cannot be read: why */
     const struct entry *ca; /* who issued it, if that is here; itself for a CA */
 };
 struct scan {
     const char *dir;
-    struct entry *items; /* sorted by base */
+    const char *passphrase; /* of CA keys; borrowed, or NULL */
+    struct entry *items;    /* sorted by base */
     size_t count;
 };
 /* Names below `root` that end in `extension`, in readdir's order; dot files are passed over. */
 int scan_find(const char *root, const char *extension, struct texts *found,
               struct err *err) MUST_CHECK;
 /* Every .crt below `dir`, and the issuers among them. */
-int scan_directory(const char *dir, struct scan *scan, struct err *err) MUST_CHECK;
+int scan_directory(const char *dir, const char *passphrase, struct scan *scan,
+                   struct err *err) MUST_CHECK;
 /* Add one file, a kubeconfig too; an absent one is added as missing. base NULL: `path` itself. */
 void scan_add(struct scan *scan, const char *base, const char *path);
 void scan_sort(struct scan *scan);                                   /* and find who issued what */

@@ -124,6 +124,7 @@ void plan_free(struct plan *plan)
         x509_sans_free(&item->sans);
     }
     free(plan->items);
+    ca_ring_free(&plan->cas);
     *plan = (struct plan){0};
 }
 
@@ -237,9 +238,11 @@ static void judge_pair(struct plan *plan, struct item *item)
     char *cert_path = path_of(plan, item->base, ".crt"),
          *key_path = path_of(plan, item->base, ".key");
     bool cert_there = file_exists(cert_path), key_there = file_exists(key_path);
+    const char *passphrase = plan->settings->passphrase;
     struct x509_list chain = {0};
     struct x509_key *key = NULL;
     struct err err = ERR_INIT;
+    bool locked = false;
 
     if (!cert_there && !key_there)
         goto out;
@@ -248,8 +251,14 @@ static void judge_pair(struct plan *plan, struct item *item)
     } else if (!key_there && !(item->ca && plan->any_external)) {
         differs(plan, item, "is there, but its key %s.key is missing", item->base);
     } else if (x509_list_read(cert_path, false, &chain, &err) < 0 ||
-               (key_there && x509_key_read(key_path, &key, &err) < 0)) {
+               (key_there && (item->ca ? x509_key_open(key_path, passphrase, &key, &locked, &err)
+                                       : x509_key_read(key_path, &key, &err)) < 0)) {
         differs(plan, item, "%s", err.text);
+    } else if (key_there && item->ca && passphrase != NULL && !locked) {
+        differs(plan, item,
+                "its key %s.key is not locked with a passphrase, but one was given; lock it: "
+                "openssl pkcs8 -topk8 -v2 aes-256-cbc -iter %d -in FILE -out FILE",
+                item->base, PASSPHRASE_ROUNDS);
     } else {
         item->external = !key_there;
         judge_content(plan, item, &chain, key);
@@ -378,17 +387,21 @@ out:
 
 static int make_pair(struct plan *plan, const struct item *item, struct err *err)
 {
-    struct x509_list ca = {0};
-    struct x509_key *ca_key = NULL, *key = NULL;
+    const struct loaded_ca *ca = NULL;
+    struct x509_key *key = NULL;
     struct x509_cert *cert = NULL, *ca_cert;
     struct x509_info info;
     int rc = -1;
 
-    if (item->issuer != NULL &&
-        store_load_ca(plan->dir, item->issuer, plan->now_s, &ca, &ca_key, err) < 0)
-        goto out;
-    ca_cert = item->issuer != NULL ? ca.items[0] : NULL;
+    if (item->issuer != NULL) {
+        ca = ca_ring_load(&plan->cas, plan->settings, plan->dir, item->issuer, plan->now_s, err);
+        if (ca == NULL)
+            return -1;
+    }
+    ca_cert = ca != NULL ? ca->certs.items[0] : NULL;
     key = x509_key_new(plan->algorithm);
+    if (item->ca)
+        x509_key_lock(key, plan->settings->passphrase);
     if (x509_cert_new(&(struct x509_request){.cn = item->cn,
                                              .orgs = (const char *const *)item->orgs.items,
                                              .org_count = item->orgs.count,
@@ -398,7 +411,7 @@ static int make_pair(struct plan *plan, const struct item *item, struct err *err
                                              .not_after_s = end_of(plan, item, ca_cert),
                                              .ca = item->ca,
                                              .crl_sign = item->crl_sign},
-                      key, ca_cert, ca_key != NULL ? ca_key : key, &cert, err) < 0) {
+                      key, ca_cert, ca != NULL ? ca->key : key, &cert, err) < 0) {
         err_prefix(err, "%s", item->base);
         goto out;
     }
@@ -413,8 +426,6 @@ static int make_pair(struct plan *plan, const struct item *item, struct err *err
 out:
     x509_cert_free(cert);
     x509_key_free(key);
-    x509_key_free(ca_key);
-    x509_list_free(&ca);
     return rc;
 }
 

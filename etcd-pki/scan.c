@@ -99,19 +99,25 @@ static int read_entry(struct entry *entry, struct err *err)
     return rc;
 }
 
-static void look_for_key(struct entry *entry)
+/* The passphrase is for CAs: etcd has to read the others' keys, and cannot ask for one. */
+static void look_for_key(const char *passphrase, struct entry *entry)
 {
     size_t bytes = strlen(entry->path);
     char *path;
     struct x509_key *key = NULL;
     struct err err = ERR_INIT;
+    bool locked = false;
 
     if (bytes < 4 || strcmp(entry->path + bytes - 4, ".crt") != 0)
         return;
     path = xasprintf("%.*s.key", (int)(bytes - 4), entry->path);
     entry->key_there = file_exists(path);
-    if (entry->key_there && x509_key_read(path, &key, &err) == 0)
-        entry->key_fits = x509_has_key(entry->chain.items[0], key);
+    if (entry->key_there && (entry->info.ca ? x509_key_open(path, passphrase, &key, &locked, &err)
+                                            : x509_key_read(path, &key, &err)) < 0)
+        entry->key_error = xstrdup(err.text);
+    entry->key_locked = locked && key == NULL && entry->key_error == NULL;
+    entry->key_fits =
+        entry->key_locked || (key != NULL && x509_has_key(entry->chain.items[0], key));
     x509_key_free(key);
     free(path);
 }
@@ -137,7 +143,7 @@ void scan_add(struct scan *scan, const char *base, const char *path)
         return;
     }
     x509_describe(entry->chain.items[0], &entry->info);
-    look_for_key(entry);
+    look_for_key(scan->passphrase, entry);
 }
 
 static int by_base(const void *a, const void *b)
@@ -176,12 +182,12 @@ void scan_sort(struct scan *scan)
         find_issuer(scan, &scan->items[i]);
 }
 
-int scan_directory(const char *dir, struct scan *scan, struct err *err)
+int scan_directory(const char *dir, const char *passphrase, struct scan *scan, struct err *err)
 {
     struct texts found = {0};
     int rc = scan_find(dir, ".crt", &found, err);
 
-    *scan = (struct scan){.dir = dir};
+    *scan = (struct scan){.dir = dir, .passphrase = passphrase};
     for (size_t i = 0; rc == 0 && i < found.count; i++) {
         char *path = xasprintf("%s/%s", dir, found.items[i]);
         char *base = xstrndup(found.items[i], strlen(found.items[i]) - 4);
@@ -222,6 +228,7 @@ void scan_free(struct scan *scan)
         free(entry->path);
         free(entry->name);
         free(entry->error);
+        free(entry->key_error);
         x509_list_free(&entry->chain);
         x509_info_free(&entry->info);
     }

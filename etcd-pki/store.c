@@ -78,8 +78,8 @@ int store_back_up(const char *dir, const char *backup, const char *base, const c
     return rc;
 }
 
-int store_load_ca(const char *dir, const char *base, int64_t now_s, struct x509_list *certs,
-                  struct x509_key **key, struct err *err)
+int store_load_ca(const char *dir, const char *base, const char *passphrase, int64_t now_s,
+                  struct x509_list *certs, struct x509_key **key, struct err *err)
 {
     char *cert_path = xasprintf("%s/%s.crt", dir, base),
          *key_path = xasprintf("%s/%s.key", dir, base);
@@ -92,11 +92,42 @@ int store_load_ca(const char *dir, const char *base, int64_t now_s, struct x509_
                 "%s is not there, so nothing can be signed here; sign where the CA's key is",
                 key_path);
     else if (x509_list_read(cert_path, true, certs, err) == 0 &&
-             x509_key_read(key_path, key, err) == 0)
+             ca_key_read(key_path, passphrase, key, err) == 0)
         rc = x509_ca_check(cert_path, certs->items[0], *key, now_s, err);
     free(cert_path);
     free(key_path);
     return rc;
+}
+
+const struct loaded_ca *ca_ring_load(struct ca_ring *ring, const struct settings *settings,
+                                     const char *dir, const char *base, int64_t now_s,
+                                     struct err *err)
+{
+    struct loaded_ca ca = {0};
+
+    for (size_t i = 0; i < ring->count; i++)
+        if (strcmp(ring->items[i].base, base) == 0)
+            return &ring->items[i];
+    if (store_load_ca(dir, base, settings->passphrase, now_s, &ca.certs, &ca.key, err) < 0) {
+        x509_list_free(&ca.certs);
+        x509_key_free(ca.key);
+        return NULL;
+    }
+    ca.base = xstrdup(base);
+    ring->items = xrealloc(ring->items, (ring->count + 1) * sizeof *ring->items);
+    ring->items[ring->count++] = ca;
+    return &ring->items[ring->count - 1];
+}
+
+void ca_ring_free(struct ca_ring *ring)
+{
+    for (size_t i = 0; i < ring->count; i++) {
+        free(ring->items[i].base);
+        x509_list_free(&ring->items[i].certs);
+        x509_key_free(ring->items[i].key);
+    }
+    free(ring->items);
+    *ring = (struct ca_ring){0};
 }
 
 static int refuse_link(const char *path, struct err *err)
@@ -149,13 +180,15 @@ out:
     return rc;
 }
 
-static bool pair_fits(const char *cert_path, const char *key_path)
+/* Of this certificate, this key? A locked key is opened with the passphrase, or fits nothing. */
+static bool pair_fits(const char *cert_path, const char *key_path, const char *passphrase)
 {
     struct x509_list certs = {0};
     struct x509_key *key = NULL;
     struct err err = ERR_INIT;
-    bool fits = x509_list_read(cert_path, false, &certs, &err) == 0 &&
-                x509_key_read(key_path, &key, &err) == 0 && x509_has_key(certs.items[0], key);
+    bool locked, fits = x509_list_read(cert_path, false, &certs, &err) == 0 &&
+                        x509_key_open(key_path, passphrase, &key, &locked, &err) == 0 &&
+                        key != NULL && x509_has_key(certs.items[0], key);
 
     x509_list_free(&certs);
     x509_key_free(key);
@@ -172,10 +205,24 @@ static bool is_temporary(const char *entry, const char *name, const char *extens
            strlen(entry) == 1 + bytes + 4 + TEMPORARY_TAIL;
 }
 
-static void take_waiting(const char *cert_path, const char *key_path, const char *temporary,
-                         bool *healed)
+/* Locked, and the passphrase does not open it (or there is none): nothing can be said. */
+static bool is_locked(const char *key_path, const char *passphrase)
 {
-    if (!*healed && !pair_fits(cert_path, key_path) && pair_fits(temporary, key_path))
+    struct x509_key *key = NULL;
+    struct err err = ERR_INIT;
+    bool locked = false;
+
+    (void)!x509_key_open(key_path, passphrase, &key, &locked, &err);
+    locked = locked && key == NULL;
+    x509_key_free(key);
+    return locked;
+}
+
+static void take_waiting(const char *cert_path, const char *key_path, const char *temporary,
+                         const char *passphrase, bool *healed)
+{
+    if (!*healed && !pair_fits(cert_path, key_path, passphrase) &&
+        pair_fits(temporary, key_path, passphrase))
         *healed = rename(temporary, cert_path) == 0;
 }
 
@@ -200,7 +247,8 @@ void store_sweep(const char *dir)
     free(old);
 }
 
-int store_heal(const char *dir, const char *base, bool *healed, struct err *err)
+int store_heal(const char *dir, const char *base, const char *passphrase, bool *healed,
+               struct err *err)
 {
     char *cert_path = xasprintf("%s/%s.crt", dir, base),
          *key_path = xasprintf("%s/%s.key", dir, base);
@@ -222,8 +270,10 @@ int store_heal(const char *dir, const char *base, bool *healed, struct err *err)
         }
     if (directory != NULL)
         (void)closedir(directory);
+    if (found.count == 0 || is_locked(key_path, passphrase))
+        texts_free(&found);
     for (size_t i = 0; i < found.count; i++)
-        take_waiting(cert_path, key_path, found.items[i], healed);
+        take_waiting(cert_path, key_path, found.items[i], passphrase, healed);
     for (size_t i = 0; i < found.count; i++)
         (void)unlink(found.items[i]);
     texts_free(&found);
@@ -237,7 +287,7 @@ int store_heal(const char *dir, const char *base, bool *healed, struct err *err)
     return 0;
 }
 
-char *store_backup_of(const char *dir, const char *base)
+char *store_backup_of(const char *dir, const char *base, const char *passphrase)
 {
     char *old = xasprintf("%s/.old", dir), *cert_path = xasprintf("%s/%s.crt", dir, base);
     char *key_path = xasprintf("%s/%s.key", dir, base), *best = NULL;
@@ -249,9 +299,10 @@ char *store_backup_of(const char *dir, const char *base)
         char *key = xasprintf("%s/%s/%s.key", old, entry->d_name, base);
         char *fits = NULL;
 
-        if (entry->d_name[0] != '.' && file_exists(key) && pair_fits(cert_path, key))
+        if (entry->d_name[0] != '.' && file_exists(key) && pair_fits(cert_path, key, passphrase))
             fits = xstrdup(key);
-        else if (entry->d_name[0] != '.' && file_exists(cert) && pair_fits(cert, key_path))
+        else if (entry->d_name[0] != '.' && file_exists(cert) &&
+                 pair_fits(cert, key_path, passphrase))
             fits = xstrdup(cert);
         if (fits != NULL && (best == NULL || strcmp(fits, best) > 0)) {
             free(best);

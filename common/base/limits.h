@@ -74,6 +74,9 @@
 #define PEM_BLOCKS_MAX 4096UL              /* blocks of one PEM file */
 #define CERT_SANS_MAX 100UL                /* alternative names put into one certificate */
 #define CERT_CN_MAX 64UL                   /* characters of a common name (RFC 5280 A.1) */
+#define PASSPHRASE_MAX_BYTES 1024UL        /* of a CA's key */
+#define PASSPHRASE_ROUNDS 600000           /* PBKDF2 with SHA-256: a tenth of a second, once */
+#define PASSPHRASE_ROUNDS_MAX 5000000L     /* asked for by a key file; more is an attack */
 
 /* authentication */
 #define TOKENS_MAX 100000UL          /* simple tokens kept; above it the least recently used goes */

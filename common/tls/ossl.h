@@ -45,6 +45,12 @@ int ossl_certs(const char *file, struct slice text, bool only_certs, STACK_OF(X5
                struct err *err) MUST_CHECK;
 /* The first private key of a PEM text: PKCS#1, SEC1 or PKCS#8, of a kind etcd can use. Owned. */
 int ossl_key(const char *file, struct slice text, EVP_PKEY **key, struct err *err) MUST_CHECK;
+/*
+ * The same where it may be locked with a passphrase: PKCS#8 with PBKDF2, or OpenSSL's older form.
+ * *locked: it is. Then, with passphrase NULL, 0 is returned and *key is NULL.
+ */
+int ossl_key_open(const char *file, struct slice text, const char *passphrase, EVP_PKEY **key,
+                  bool *locked, struct err *err) MUST_CHECK;
 /* Revocation lists: DER, or one or more PEM blocks. Owned: sk_X509_CRL_pop_free. */
 int ossl_crls(const char *file, struct slice text, STACK_OF(X509_CRL) * *crls,
               struct err *err) MUST_CHECK;

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs12.h> /* PKCS8_decrypt() */
 #include <stdio.h>
 #include <time.h>
 
@@ -70,7 +71,16 @@ void x509_key_free(struct x509_key *key)
     if (key == NULL)
         return;
     EVP_PKEY_free(key->pkey); /* OpenSSL clears private numbers */
+    x509_key_lock(key, NULL);
     free(key);
+}
+
+void x509_key_lock(struct x509_key *key, const char *passphrase)
+{
+    if (key->passphrase != NULL)
+        wipe(key->passphrase, strlen(key->passphrase));
+    free(key->passphrase);
+    key->passphrase = passphrase != NULL ? xstrdup(passphrase) : NULL;
 }
 
 int x509_key_read(const char *path, struct x509_key **key, struct err *err)
@@ -84,6 +94,28 @@ int x509_key_read(const char *path, struct x509_key **key, struct err *err)
     return 0;
 }
 
+int x509_key_open(const char *path, const char *passphrase, struct x509_key **key, bool *locked,
+                  struct err *err)
+{
+    struct buf text;
+    EVP_PKEY *pkey = NULL;
+    int rc;
+
+    *key = NULL;
+    *locked = false;
+    if (ossl_read_file(path, &text, err) < 0)
+        return -1;
+    rc = ossl_key_open(path, buf_slice(&text), passphrase, &pkey, locked, err);
+    ossl_wipe(&text);
+    if (rc == 0 && pkey != NULL) {
+        *key = xalloc(sizeof **key);
+        (*key)->pkey = pkey;
+        if (*locked)
+            x509_key_lock(*key, passphrase);
+    }
+    return rc;
+}
+
 static void take_bio(BIO *bio, struct buf *out)
 {
     char *data = NULL;
@@ -94,12 +126,28 @@ static void take_bio(BIO *bio, struct buf *out)
     BIO_free(bio);
 }
 
+static void write_locked(const struct x509_key *key, BIO *bio)
+{
+    PKCS8_PRIV_KEY_INFO *plain = EVP_PKEY2PKCS8(key->pkey);
+    X509_ALGOR *how =
+        PKCS5_pbe2_set_iv(EVP_aes_256_cbc(), PASSPHRASE_ROUNDS, NULL, 0, NULL, NID_hmacWithSHA256);
+    X509_SIG *locked;
+
+    must(plain != NULL && how != NULL);
+    locked = PKCS8_set0_pbe(key->passphrase, (int)strlen(key->passphrase), plain, how);
+    must(locked != NULL && PEM_write_bio_PKCS8(bio, locked) == 1);
+    X509_SIG_free(locked); /* and `how` with it */
+    PKCS8_PRIV_KEY_INFO_free(plain);
+}
+
 void x509_key_pem(const struct x509_key *key, struct buf *out)
 {
     BIO *bio = BIO_new(BIO_s_secmem());
 
     must(bio != NULL);
-    if (EVP_PKEY_is_a(key->pkey, "ED25519")) /* has no traditional form */
+    if (key->passphrase != NULL)
+        write_locked(key, bio);
+    else if (EVP_PKEY_is_a(key->pkey, "ED25519")) /* has no traditional form */
         must(PEM_write_bio_PKCS8PrivateKey(bio, key->pkey, NULL, NULL, 0, NULL, NULL) == 1);
     else
         must(PEM_write_bio_PrivateKey_traditional(bio, key->pkey, NULL, NULL, 0, NULL, NULL) == 1);

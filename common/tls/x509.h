@@ -32,7 +32,16 @@ struct x509_key; /* a private key; wiped when freed */
 struct x509_key *x509_key_new(enum x509_algorithm algorithm); /* owned */
 void x509_key_free(struct x509_key *key);                     /* NULL is fine */
 int x509_key_read(const char *path, struct x509_key **key, struct err *err) MUST_CHECK;
-/* PKCS#1 or SEC1 as kubeadm writes them; PKCS#8 for Ed25519. A secret: x509_wipe() it. */
+/*
+ * The same for a CA's key, which may be locked with a passphrase; such a key is written locked
+ * again. *locked: it is. Then, with passphrase NULL, 0 is returned and *key is NULL.
+ */
+int x509_key_open(const char *path, const char *passphrase, struct x509_key **key, bool *locked,
+                  struct err *err) MUST_CHECK;
+/* From now on it is written as PKCS#8, AES-256 and PBKDF2, locked with that; NULL: in plain. */
+void x509_key_lock(struct x509_key *key, const char *passphrase);
+/* PKCS#1 or SEC1 as kubeadm writes them; PKCS#8 for Ed25519, or locked. A secret: x509_wipe() it.
+ */
 void x509_key_pem(const struct x509_key *key, struct buf *out);
 void x509_key_public_pem(const struct x509_key *key, struct buf *out); /* "PUBLIC KEY" */
 /* "RSA-2048", "ECDSA-P256" ...; at most 31 characters into `text`, which is returned. */

@@ -6,7 +6,8 @@
 #include "common/tls/x509.h"
 
 struct x509_key {
-    EVP_PKEY *pkey; /* owned */
+    EVP_PKEY *pkey;   /* owned */
+    char *passphrase; /* owned: it is written locked; NULL: in plain */
 };
 
 struct x509_cert {

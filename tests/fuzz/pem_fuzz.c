@@ -1,6 +1,6 @@
 /*
- * pem_fuzz.c - any bytes as a certificate file, a trust file and a key file. What parses is
- * described, asked about hosts and judged as a chain.
+ * pem_fuzz.c - any bytes as a certificate file, a trust file and a key file, in plain or locked.
+ * What parses is described, asked about hosts and judged as a chain.
  */
 #include "common/base/limits.h"
 #include "common/tls/ossl.h"
@@ -13,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     struct slice text = slice_of(data, bytes);
     struct x509_list list;
     EVP_PKEY *key;
+    bool locked;
     struct err err = ERR_INIT;
 
     if (bytes > PEM_FILE_MAX_BYTES)
@@ -32,6 +33,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     if (x509_list_parse("fuzz", text, true, &list, &err) == 0)
         x509_list_free(&list);
     if (ossl_key("fuzz", text, &key, &err) == 0)
+        EVP_PKEY_free(key);
+    if (ossl_key_open("fuzz", text, NULL, &key, &locked, &err) == 0)
+        EVP_PKEY_free(key);
+    if (ossl_key_open("fuzz", text, "fuzz", &key, &locked, &err) == 0)
         EVP_PKEY_free(key);
     return 0;
 }
