@@ -40,3 +40,9 @@ check-cluster: $(BIN)/etcd-server
 .PHONY: check-election
 check-election: $(BIN)/etcd-server
 	tests/e2e/election_test $(BIN)/etcd-server
+
+# The two commands on a minimal Debian that has nothing of ours yet; takes root and debootstrap.
+LONG_CHECKS += check-fresh-machine
+.PHONY: check-fresh-machine
+check-fresh-machine:
+	tests/e2e/fresh_machine $(BUILD)/fresh-machine
