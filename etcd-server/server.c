@@ -210,6 +210,21 @@ static void start_service(struct server *server)
         server->engine, mode, mode == AUTOCOMPACT_PERIODIC ? retention / NS_PER_MS : retention);
 }
 
+/* Needs the links to the others. */
+static void start_corrupt_check(struct server *server)
+{
+    const struct config *config = server->config;
+    struct corrupt_check_config check = {
+        .engine = server->engine,
+        .service = server->service,
+        .initial = config->initial_corrupt_check,
+        .period_ms = (uint64_t)MAX(config->corrupt_check_time_ns, 0) / NS_PER_MS};
+
+    if (config->compact_hash_check_enabled)
+        check.compact_ms = (uint64_t)config->compact_hash_check_time_ns / NS_PER_MS;
+    server->corrupt_check = corrupt_check_new(&check);
+}
+
 /* ---- the other members ---- */
 
 static int start_cluster(struct server *server, struct err *err)
@@ -229,12 +244,6 @@ static int start_cluster(struct server *server, struct err *err)
     if (machine_cluster_new(&cluster, &server->cluster, err) < 0)
         return -1;
     machine_set_cluster(server->machine, server->cluster);
-    if (member_count(engine_members(server->engine)) > 1 &&
-        (config->initial_corrupt_check || config->corrupt_check_time_ns > 0 ||
-         config->compact_hash_check_enabled))
-        log_warn("the corruption checks that were asked for are not made by this version: compare "
-                 "the members "
-                 "with etcd-ctl endpoint hashkv --cluster");
     for (size_t i = 0; i < server->joined.member_count; i++) {
         const struct member *member = &server->joined.members[i];
         struct peers_member remote = {.id = member->id,
@@ -501,6 +510,22 @@ static void fail(struct server *server, const struct err *err)
     loop_stop(server->loop);
 }
 
+static bool may_serve(struct server *server)
+{
+    struct err err = ERR_INIT;
+
+    switch (corrupt_check_start(server->corrupt_check, &err)) {
+    case CORRUPT_START_PENDING:
+        return false;
+    case CORRUPT_START_GOOD:
+        return engine_ready(server->engine);
+    case CORRUPT_START_DIFFERS:
+        fail(server, &err);
+        return false;
+    }
+    return false;
+}
+
 static void on_turn_end(void *arg)
 {
     struct server *server = arg;
@@ -512,7 +537,7 @@ static void on_turn_end(void *arg)
     if (service_turn(server->service))
         wake_ms = loop_now_ms();
     loop_timer_set(server->wake_timer, wake_ms != UINT64_MAX ? MAX(wake_ms, 1) : 0);
-    if (!server->serving && !server->stopping && engine_ready(server->engine) &&
+    if (!server->serving && !server->stopping && may_serve(server) &&
         serve_clients(server, &err) < 0)
         fail(server, &err);
     if (server->drained && engine_idle(server->engine))
@@ -532,6 +557,7 @@ static void on_tick(void *arg)
     engine_tick(server->engine);
     service_tick(server->service);
     autocompact_tick(server->autocompact, now_ms);
+    corrupt_check_tick(server->corrupt_check);
     server->next_tick_ms += server->config->heartbeat_interval_ms;
     if (server->next_tick_ms <=
         now_ms) /* late: ticks that were missed are not made up for in a burst */
@@ -669,6 +695,7 @@ static void take_apart(struct server *server)
     server->stopping = true;
     if (server->engine != NULL)
         engine_fail(server->engine); /* whoever waits still gets an answer that nobody reads */
+    corrupt_check_free(server->corrupt_check);
     machine_cluster_stop(server->cluster);
     net_close(server->net); /* streams on the pool end */
     machine_end_threads(server->machine);
@@ -725,6 +752,7 @@ static int live(const struct config *config, int argc, const char *const *argv, 
         start_engine(server, err) < 0 || start_cluster(server, err) < 0)
         goto out;
     start_service(server);
+    start_corrupt_check(server);
     start_doors(server);
     server->net = net_new(server->loop);
     rc = run(server, err);

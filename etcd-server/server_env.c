@@ -1,5 +1,6 @@
 /* server_env.c - what the endpoints of operators and peers ask of the server. */
 #include "etcd-server/server_internal.h"
+#include "etcd-server/service/hashing.h"
 #include "etcd-server/service/lease_duty.h"
 
 #include <dirent.h>
@@ -205,27 +206,45 @@ static bool peer_downgrade(void *arg)
     return member_downgrade_target(engine_members(((struct server *)arg)->engine))[0] != '\0';
 }
 
-/* A peer asks rarely and waits: the hash is made in one go. */
-static void peer_hash(void *arg, struct peer_hash *query)
-{
-    struct server *server = arg;
-    struct mvcc_hash *hash = NULL;
-    enum err_code code = mvcc_hash_start(engine_mvcc(server->engine), query->revision, &hash);
-    struct mvcc_hash_result result = {0};
+struct peer_hash_run {
+    struct hash_query query;
+    struct peer_hash *asked;
+};
 
-    if (code == ERR_OK) {
-        while (!mvcc_hash_step(hash, SIZE_MAX))
-            ;
-        result = mvcc_hash_result(hash);
-        mvcc_hash_free(hash);
-    }
-    query->done(query, code, result.current_revision, result.hash, result.compact_revision);
+static void peer_hash_done(struct hash_query *query, enum err_code code,
+                           const struct mvcc_hash_result *result)
+{
+    struct peer_hash_run *run = CONTAINER_OF(query, struct peer_hash_run, query);
+    struct peer_hash *asked = run->asked;
+
+    asked->state = NULL;
+    free(run);
+    if (code != ERR_OK)
+        asked->done(asked, code, 0, 0, 0);
+    else
+        asked->done(asked, code, result->current_revision, result->hash, result->compact_revision);
 }
 
-static void peer_cancel_hash(void *arg, struct peer_hash *query)
+static void peer_hash(void *arg, struct peer_hash *asked)
 {
+    struct server *server = arg;
+    struct peer_hash_run *run = xalloc(sizeof(*run));
+
+    *run = (struct peer_hash_run){.query = {.revision = asked->revision, .done = peer_hash_done},
+                                  .asked = asked};
+    asked->state = run;
+    hashing_start(service_hashing(server->service), &run->query);
+}
+
+static void peer_cancel_hash(void *arg, struct peer_hash *asked)
+{
+    struct peer_hash_run *run = asked->state;
+
     (void)arg;
-    (void)query; /* it was answered at once */
+    if (run == NULL)
+        return;
+    hashing_cancel(&run->query);
+    free(run);
 }
 
 struct peer_lease_run {

@@ -20,6 +20,7 @@
 #include "etcd-server/host/net.h"
 #include "etcd-server/host/peers.h"
 #include "etcd-server/service/autocompact.h"
+#include "etcd-server/service/corrupt_check.h"
 #include "etcd-server/service/jwt.h"
 #include "etcd-server/service/service.h"
 
@@ -39,6 +40,7 @@ struct server {
     struct service *service;
     struct jwt *jwt; /* NULL: simple tokens */
     struct autocompact *autocompact;
+    struct corrupt_check *corrupt_check;
     struct metrics metrics;
 
     struct gateway *gateway;

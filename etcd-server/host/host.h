@@ -64,8 +64,11 @@ struct host_producer {
  * done() or ask_cancel(). `status` 0: no answer came; `body` is borrowed for the call.
  */
 struct host_question {
-    const char *path;  /* "/leases"; borrowed */
-    struct slice body; /* borrowed */
+    const char *path;         /* "/leases"; borrowed, as all that follow */
+    const char *method;       /* NULL: "POST" */
+    const char *content_type; /* NULL: "application/protobuf" */
+    const char *fields;       /* more lines, "Name: value\r\n"; NULL: none */
+    struct slice body;
     uint64_t timeout_ms;
     void (*done)(struct host_question *question, unsigned status, struct slice body);
     void *host; /* the host's own */
@@ -97,7 +100,7 @@ struct host_ops {
      */
     void (*send_snapshot)(struct host *host, const struct raft_message *message,
                           struct backend_read *read);
-    /* POST a question to `member`: done() comes later, exactly once unless cancelled. May be NULL.
+    /* Put a question to `member`: done() comes later, exactly once unless cancelled. May be NULL.
      */
     void (*ask_member)(struct host *host, uint64_t member, struct host_question *question);
     void (*ask_cancel)(struct host *host, struct host_question *question);

@@ -174,16 +174,18 @@ void machine_cluster_ask(struct machine_cluster *cluster, uint64_t member,
 {
     const struct member *target = member_find(engine_members(cluster->config.engine), member);
     struct asking *asking = xalloc(sizeof(*asking));
-    struct peers_request request = {.url = target != NULL && target->peer_url_count != 0
-                                               ? target->peer_urls[0]
-                                               : "http://127.0.0.1:0",
-                                    .method = "POST",
-                                    .path = question->path,
-                                    .content_type = "application/protobuf",
-                                    .body = question->body,
-                                    .timeout_ms = question->timeout_ms,
-                                    .arg = asking,
-                                    .done = asked};
+    struct peers_request request = {
+        .url = target != NULL && target->peer_url_count != 0 ? target->peer_urls[0]
+                                                             : "http://127.0.0.1:0",
+        .method = question->method != NULL ? question->method : "POST",
+        .path = question->path,
+        .content_type =
+            question->content_type != NULL ? question->content_type : "application/protobuf",
+        .fields = question->fields,
+        .body = question->body,
+        .timeout_ms = question->timeout_ms,
+        .arg = asking,
+        .done = asked};
 
     asking->question = question;
     question->host = asking;

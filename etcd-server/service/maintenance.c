@@ -6,8 +6,6 @@
 
 #include <stdio.h>
 
-#define HASH_SLICE_ENTRIES 2000 /* of HashKV per turn: about a millisecond */
-
 /* ---- Alarm ---- */
 
 void maintenance_alarm(struct service *service, struct call *call)
@@ -208,82 +206,51 @@ void maintenance_hash(struct service *service, struct call *call)
 
 /* ---- HashKV: in slices, a slice per turn ---- */
 
-struct hash_kv {
-    struct hash_kv *next;
+struct hash_call {
+    struct hash_query query;
+    struct service *service;
     struct call *call;
-    struct mvcc_hash *hash;
 };
+
+static void hashed(struct hash_query *query, enum err_code code,
+                   const struct mvcc_hash_result *result)
+{
+    struct hash_call *own = CONTAINER_OF(query, struct hash_call, query);
+    Etcdserverpb__HashKVResponse response = ETCDSERVERPB__HASH_KVRESPONSE__INIT;
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    struct call *call = own->call;
+
+    call->cancel = NULL;
+    if (code != ERR_OK) {
+        call_refuse(call, code);
+        return;
+    }
+    engine_fill_header(own->service->engine, &header);
+    header.revision = result->current_revision;
+    response.header = &header;
+    response.hash = result->hash;
+    response.compact_revision = result->compact_revision;
+    call->ops->reply(call, &response.base);
+}
 
 static void leave_hash_kv(struct call *call)
 {
-    ((struct hash_kv *)call->state)->call = NULL; /* freed at its next turn */
-}
-
-static void reply_hash_kv(struct service *service, struct call *call, const struct mvcc_hash *hash)
-{
-    struct mvcc_hash_result result = mvcc_hash_result(hash);
-    Etcdserverpb__HashKVResponse response = ETCDSERVERPB__HASH_KVRESPONSE__INIT;
-    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
-
-    engine_fill_header(service->engine, &header);
-    header.revision = result.current_revision;
-    response.header = &header;
-    response.hash = result.hash;
-    response.compact_revision = result.compact_revision;
-    call->ops->reply(call, &response.base);
+    hashing_cancel(&((struct hash_call *)call->state)->query);
 }
 
 void maintenance_hash_kv(struct service *service, struct call *call)
 {
     const Etcdserverpb__HashKVRequest *request =
         (const Etcdserverpb__HashKVRequest *)(const void *)call->request;
-    struct hash_kv *own;
-    struct mvcc_hash *hash = NULL;
-    enum err_code code = mvcc_hash_start(engine_mvcc(service->engine), request->revision, &hash);
+    struct hash_call *own = call_alloc(call, sizeof(*own));
 
-    if (code != ERR_OK) {
-        call_refuse(call, code);
-    } else if (mvcc_hash_step(hash, HASH_SLICE_ENTRIES)) {
-        reply_hash_kv(service, call, hash);
-        mvcc_hash_free(hash);
-    } else {
-        own = xalloc(sizeof(*own));
-        *own = (struct hash_kv){.next = service->hashes, .call = call, .hash = hash};
-        service->hashes = own;
-        call->state = own;
-        call->cancel = leave_hash_kv;
-    }
-}
-
-void maintenance_drop(struct service *service)
-{
-    while (service->hashes != NULL) {
-        struct hash_kv *own = service->hashes;
-
-        service->hashes = own->next;
-        mvcc_hash_free(own->hash);
-        free(own);
-    }
-}
-
-bool maintenance_turn(struct service *service)
-{
-    for (struct hash_kv **at = &service->hashes; *at != NULL;) {
-        struct hash_kv *own = *at;
-
-        if (own->call != NULL && !mvcc_hash_step(own->hash, HASH_SLICE_ENTRIES)) {
-            at = &own->next;
-            continue;
-        }
-        *at = own->next;
-        if (own->call != NULL) {
-            own->call->cancel = NULL;
-            reply_hash_kv(service, own->call, own->hash);
-        }
-        mvcc_hash_free(own->hash);
-        free(own);
-    }
-    return service->hashes != NULL;
+    if (own == NULL)
+        return;
+    *own = (struct hash_call){
+        .query = {.revision = request->revision, .done = hashed}, .service = service, .call = call};
+    call->state = own;
+    call->cancel = leave_hash_kv;
+    hashing_start(service->hashing, &own->query);
 }
 
 /* ---- MoveLeader, Downgrade ---- */

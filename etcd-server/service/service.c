@@ -86,6 +86,7 @@ struct service *service_new(const struct service_config *config)
     service->config = *config;
     service->engine = config->engine;
     service->leases = lease_duty_new(&leases);
+    service->hashing = hashing_new(engine_mvcc(config->engine));
     service->tokens = simple_tokens_new(config->token_ttl_ms);
     engine_watch_auth(config->engine, &watch);
     return service;
@@ -96,7 +97,7 @@ void service_free(struct service *service)
     if (service == NULL)
         return;
     engine_forget(service->engine, service->alarm_proposal);
-    maintenance_drop(service);
+    hashing_free(service->hashing);
     lease_duty_free(service->leases);
     simple_tokens_free(service->tokens);
     free(service);
@@ -105,6 +106,46 @@ void service_free(struct service *service)
 struct lease_duty *service_leases(struct service *service)
 {
     return service->leases;
+}
+
+struct hashing *service_hashing(struct service *service)
+{
+    return service->hashing;
+}
+
+/* What a member that differs from the others does not serve: it tells of itself, no more. */
+static const bool gives_data[RPC_COUNT] = {
+    [RPC_KV_Range] = true,
+    [RPC_KV_RangeStream] = true,
+    [RPC_KV_Put] = true,
+    [RPC_KV_DeleteRange] = true,
+    [RPC_KV_Txn] = true,
+    [RPC_KV_Compact] = true,
+    [RPC_Watch_Watch] = true,
+    [RPC_Lease_LeaseGrant] = true,
+    [RPC_Lease_LeaseRevoke] = true,
+    [RPC_Lease_LeaseKeepAlive] = true,
+    [RPC_Lease_LeaseTimeToLive] = true,
+    [RPC_Lease_LeaseLeases] = true,
+    [RPC_Lock_Lock] = true,
+    [RPC_Lock_Unlock] = true,
+    [RPC_Election_Campaign] = true,
+    [RPC_Election_Proclaim] = true,
+    [RPC_Election_Leader] = true,
+    [RPC_Election_Observe] = true,
+    [RPC_Election_Resign] = true,
+};
+
+static bool is_corrupt(struct service *service)
+{
+    return service->differs ||
+           alarm_names(engine_alarms(service->engine), engine_member_id(service->engine),
+                       ETCDSERVERPB__ALARM_TYPE__CORRUPT);
+}
+
+void service_set_differs(struct service *service, bool differs)
+{
+    service->differs = differs;
 }
 
 void service_start(struct service *service, struct call *call)
@@ -118,6 +159,8 @@ void service_start(struct service *service, struct call *call)
         call_refuse(call, ERR_UNIMPLEMENTED);
     else if (call->request == NULL && call->row->kind != RPC_BIDI)
         call_refuse(call, ERR_EMPTY_KEY);
+    else if (gives_data[call->row->id] && is_corrupt(service))
+        call_refuse(call, ERR_CORRUPT);
     else if ((code = authorise_start(service, call)) != ERR_OK)
         call_refuse(call, code);
     else
@@ -292,7 +335,7 @@ bool service_turn(struct service *service)
     service->deletes_seen = deletes;
     if (woken)
         candidates_wake(service);
-    return maintenance_turn(service) || woken || leases || watches;
+    return hashing_turn(service->hashing) || woken || leases || watches;
 }
 
 void service_tick(struct service *service)

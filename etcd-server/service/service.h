@@ -14,6 +14,7 @@
 
 #define SERVER_VERSION ETCD_LEVEL /* the API level we report (design.md) */
 
+struct hashing;
 struct lease_duty;
 struct jwt;
 
@@ -36,6 +37,14 @@ struct service *service_new(const struct service_config *config);
 void service_free(struct service *service); /* after every call has ended; NULL is fine */
 /* Who answers questions about leases, for other members' (lease_duty.h); borrowed. */
 struct lease_duty *service_leases(struct service *service);
+/* Who makes hashes of the store, for other members and checks (hashing.h); borrowed. */
+struct hashing *service_hashing(struct service *service);
+
+/*
+ * Does this member's store differ from what most others hold? While it does, calls about data are
+ * refused with ERR_CORRUPT, as they are while the alarm CORRUPT names this member.
+ */
+void service_set_differs(struct service *service, bool differs);
 
 /* After the events of one turn; true: call again though nothing happens. */
 bool service_turn(struct service *service);

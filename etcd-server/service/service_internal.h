@@ -2,6 +2,7 @@
 #ifndef ETCD_SERVER_SERVICE_SERVICE_INTERNAL_H
 #define ETCD_SERVER_SERVICE_SERVICE_INTERNAL_H
 
+#include "etcd-server/service/hashing.h"
 #include "etcd-server/service/jwt.h"
 #include "etcd-server/service/lease_duty.h"
 #include "etcd-server/service/service.h"
@@ -19,7 +20,8 @@ struct service {
     unsigned password_jobs;       /* on the pool */
     struct candidate *candidates; /* Lock and Campaign calls under way */
     uint64_t deletes_seen;        /* keys deleted when they were looked at last */
-    struct hash_kv *hashes;       /* being made, a slice per turn */
+    struct hashing *hashing;
+    bool differs; /* service_set_differs() */
     unsigned snapshot_streams;
     uint64_t alarm_proposal;    /* of NOSPACE, on its way into the log; 0 = none */
     struct watch_call *watches; /* open watch streams */
@@ -42,13 +44,9 @@ service_handler maintenance_alarm, maintenance_status, maintenance_defragment, m
     maintenance_hash_kv, maintenance_snapshot, maintenance_move_leader, maintenance_downgrade;
 service_handler health_check, health_list, health_watch, reflection_info;
 
-bool maintenance_turn(
-    struct service *service); /* one slice of each hash; true: there is more to do */
-
-bool watch_turn(struct service *service); /* as maintenance_turn(), of history */
+bool watch_turn(
+    struct service *service); /* one slice of history for each; true: there is more to do */
 void watch_tick(struct service *service);
-
-void maintenance_drop(struct service *service); /* hashes that nobody waits for any more */
 
 /* Refuse with the code's own text. */
 void call_refuse(struct call *call, enum err_code code);

@@ -95,6 +95,11 @@ bool alarm_active(const struct alarm_store *alarms, Etcdserverpb__AlarmType type
     return false;
 }
 
+bool alarm_names(const struct alarm_store *alarms, uint64_t member, Etcdserverpb__AlarmType type)
+{
+    return is_at(alarms, place(alarms, member, type), member, type);
+}
+
 size_t alarm_count(const struct alarm_store *alarms)
 {
     return alarms->count;

@@ -111,6 +111,11 @@ static const struct remembered_hash *find_remembered(const struct mvcc *mvcc, in
     return NULL;
 }
 
+int64_t mvcc_hash_remembered(const struct mvcc *mvcc)
+{
+    return mvcc->remembered_count != 0 ? mvcc->remembered[mvcc->remembered_count - 1].revision : -1;
+}
+
 enum err_code mvcc_hash_start(struct mvcc *mvcc, int64_t revision, struct mvcc_hash **hash)
 {
     const struct remembered_hash *remembered = find_remembered(mvcc, revision);

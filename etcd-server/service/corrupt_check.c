@@ -1,0 +1,476 @@
+/*
+ * corrupt_check.c - see corrupt_check.h. One round at a time:
+ *
+ *   IDLE -> HASHING (our own) -> ASKING (the others, all at once) -> judge -> IDLE
+ *
+ * A member that lags behind the revision is asked again until the round's time is up. Only hashes
+ * with the same compact revision can be compared; who answers with another one is passed over, as
+ * is who does not answer.
+ */
+#include "etcd-server/service/corrupt_check.h"
+#include "common/base/base.h"
+#include "common/schema/pbjson.h"
+#include "etcd-server/service/hashing.h"
+
+#include <stdio.h>
+
+#define START_TIMEOUT_MS 7000  /* as etcd's requests: 5 s and two elections */
+#define START_BEHIND_MS 1000   /* at start nobody waits longer for a member that lags behind */
+#define ROUND_TIMEOUT_MS 60000 /* a large store is hashed for seconds */
+#define ANSWER_BYTES_MAX (64UL * 1024)
+#define BODY_BYTES 48
+#define FIELD_BYTES 48
+#define TEXT_BYTES 160
+
+enum round_kind { ROUND_START, ROUND_WHOLE, ROUND_COMPACTED, ROUND_EXPLAIN };
+enum round_state { ROUND_IDLE, ROUND_HASHING, ROUND_ASKING };
+enum asked_state { ASKED_BEHIND, ASKED_WAITING, ASKED_ANSWERED, ASKED_PASSED_OVER };
+
+/* One other member in a round. */
+struct asked {
+    struct corrupt_check *check;
+    struct host_question question;
+    uint64_t member;
+    enum asked_state state;
+    int64_t compact_revision;
+    uint32_t hash;
+};
+
+struct corrupt_check {
+    struct corrupt_check_config config;
+    struct engine *engine;
+    enum round_state state;
+    enum round_kind kind;
+    struct hash_query query;
+    struct mvcc_hash_result own;
+    struct asked *asked; /* owned */
+    size_t asked_count;
+    char body[BODY_BYTES], fields[FIELD_BYTES]; /* of the questions */
+    uint64_t began_ms;
+    uint64_t next_whole_ms, next_compacted_ms;
+    int64_t compacted_done; /* revision of the last hash of a compaction that all agree on */
+    bool alarm_seen;        /* the alarm is up, and this member has compared itself */
+    enum corrupt_start start;
+    char start_text[ERR_TEXT_MAX];
+};
+
+static uint64_t now_ms(const struct corrupt_check *check)
+{
+    return host_now_ms(engine_host(check->engine));
+}
+
+static const char *name_of(const struct corrupt_check *check, uint64_t id)
+{
+    const struct member *member = member_find(engine_members(check->engine), id);
+
+    return member != NULL ? member->name : "";
+}
+
+/* ---- the end of a round ---- */
+
+static void alarmed(void *arg, const struct engine_result *result)
+{
+    (void)arg;
+    (void)result; /* if it failed, the next round finds the same */
+}
+
+static void raise_alarm(struct corrupt_check *check, uint64_t member)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
+    enum err_code refusal;
+
+    if (alarm_names(engine_alarms(check->engine), member, ETCDSERVERPB__ALARM_TYPE__CORRUPT))
+        return;
+    alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    alarm.memberid = member;
+    alarm.alarm = ETCDSERVERPB__ALARM_TYPE__CORRUPT;
+    request.alarm = &alarm;
+    if (engine_propose(check->engine, &request, NULL, alarmed, NULL, &refusal) == 0)
+        host_note(engine_host(check->engine), LOG_ERROR, "cannot raise the alarm CORRUPT",
+                  log_hex("member", member), log_str("error", err_text(refusal)));
+}
+
+static bool comparable(const struct corrupt_check *check, const struct asked *asked)
+{
+    return asked->state == ASKED_ANSWERED && asked->compact_revision == check->own.compact_revision;
+}
+
+/* How many members hold `hash`, this one included. */
+static size_t count_of(const struct corrupt_check *check, uint32_t hash)
+{
+    size_t count = check->own.hash == hash;
+
+    for (size_t i = 0; i < check->asked_count; i++)
+        count += comparable(check, &check->asked[i]) && check->asked[i].hash == hash;
+    return count;
+}
+
+/* The hash that most of all members hold. */
+static bool find_majority(const struct corrupt_check *check, uint32_t *hash)
+{
+    size_t quorum = (check->asked_count + 1) / 2 + 1;
+
+    *hash = check->own.hash;
+    for (size_t i = 0; count_of(check, *hash) < quorum; i++) {
+        if (i == check->asked_count)
+            return false;
+        if (comparable(check, &check->asked[i]))
+            *hash = check->asked[i].hash;
+    }
+    return true;
+}
+
+static void say_difference(const struct corrupt_check *check, const struct asked *other)
+{
+    host_note(engine_host(check->engine), LOG_ERROR,
+              "the stores of two members differ at the same revision",
+              log_i64("revision", check->own.hash_revision),
+              log_i64("compact-revision", check->own.compact_revision),
+              log_hex("member", engine_member_id(check->engine)), log_u64("hash", check->own.hash),
+              log_hex("other-member", other->member),
+              log_str("other-name", name_of(check, other->member)),
+              log_u64("other-hash", other->hash));
+}
+
+static const struct asked *first_different(const struct corrupt_check *check)
+{
+    for (size_t i = 0; i < check->asked_count; i++)
+        if (comparable(check, &check->asked[i]) && check->asked[i].hash != check->own.hash)
+            return &check->asked[i];
+    return NULL;
+}
+
+static void blame(struct corrupt_check *check, bool majority, uint32_t right)
+{
+    if (!majority) {
+        host_note(engine_host(check->engine), LOG_ERROR,
+                  "no hash is that of a majority: which member is wrong cannot be told; the alarm "
+                  "names none");
+        raise_alarm(check, 0);
+        return;
+    }
+    if (check->own.hash != right)
+        raise_alarm(check, engine_member_id(check->engine));
+    for (size_t i = 0; i < check->asked_count; i++)
+        if (comparable(check, &check->asked[i]) && check->asked[i].hash != right)
+            raise_alarm(check, check->asked[i].member);
+}
+
+static void judge_start(struct corrupt_check *check, const struct asked *other, bool right)
+{
+    struct err err = ERR_INIT;
+
+    check->start = CORRUPT_START_GOOD;
+    host_note(engine_host(check->engine), LOG_INFO,
+              "compared the store with the other members' before serving",
+              log_i64("revision", check->own.hash_revision),
+              log_u64("equal", count_of(check, check->own.hash) - 1),
+              log_u64("others", check->asked_count));
+    if (other == NULL || right)
+        return;
+    err_set(&err, ERR_DAMAGED,
+            "this member's store differs from that of others at revision %" PRId64
+            ": member %" PRIx64 " (this one) has hash %" PRIu32 ", member %" PRIx64
+            " (%s) has %" PRIu32 ", both compacted at %" PRId64
+            "; it does not serve what may be wrong: if the others agree among themselves (etcd-ctl "
+            "endpoint hashkv --cluster), remove this member, add it anew with an empty data "
+            "directory; --initial-corrupt-check=false starts it all the same",
+            check->own.hash_revision, engine_member_id(check->engine), check->own.hash,
+            other->member, name_of(check, other->member), other->hash, check->own.compact_revision);
+    check->start = CORRUPT_START_DIFFERS;
+    memcpy(check->start_text, err.text, sizeof(check->start_text));
+}
+
+/* After the alarm: is it this member? */
+static void judge_self(struct corrupt_check *check, bool majority, uint32_t right)
+{
+    bool named = alarm_names(engine_alarms(check->engine), engine_member_id(check->engine),
+                             ETCDSERVERPB__ALARM_TYPE__CORRUPT);
+    bool differs = majority && check->own.hash != right;
+
+    service_set_differs(check->config.service, differs);
+    if (differs || named)
+        host_note(engine_host(check->engine), LOG_ERROR,
+                  differs ? "this member's store is not what most others hold: it serves no data "
+                            "while the alarm CORRUPT is up; remove it from the cluster, then add "
+                            "it anew with an empty data directory"
+                          : "the alarm CORRUPT names this member: it serves no data; compare with "
+                            "etcd-ctl endpoint hashkv --cluster, then lift the alarm with etcd-ctl "
+                            "alarm disarm, or add this member anew with an empty data directory",
+                  log_hex("member", engine_member_id(check->engine)),
+                  log_i64("revision", check->own.hash_revision), log_u64("hash", check->own.hash),
+                  log_u64("hash-of-most", right));
+}
+
+static void end_round(struct corrupt_check *check)
+{
+    const struct asked *other = first_different(check);
+    uint32_t right_hash;
+    bool majority = find_majority(check, &right_hash), all = true;
+
+    check->state = ROUND_IDLE;
+    for (size_t i = 0; i < check->asked_count; i++) {
+        const struct asked *asked = &check->asked[i];
+
+        all = all && comparable(check, asked);
+        if (comparable(check, asked) && asked->hash != check->own.hash)
+            say_difference(check, asked);
+    }
+    switch (check->kind) {
+    case ROUND_START:
+        judge_start(check, other, majority && right_hash == check->own.hash);
+        break;
+    case ROUND_COMPACTED:
+        if (all || other != NULL)
+            check->compacted_done = check->own.hash_revision;
+        if (other != NULL)
+            blame(check, majority, right_hash);
+        break;
+    case ROUND_WHOLE:
+        if (other != NULL)
+            blame(check, majority, right_hash);
+        break;
+    case ROUND_EXPLAIN:
+        judge_self(check, majority, right_hash);
+        break;
+    }
+    free(check->asked);
+    check->asked = NULL;
+    check->asked_count = 0;
+}
+
+static void end_if_all_said(struct corrupt_check *check)
+{
+    for (size_t i = 0; i < check->asked_count; i++)
+        if (check->asked[i].state == ASKED_WAITING || check->asked[i].state == ASKED_BEHIND)
+            return;
+    end_round(check);
+}
+
+/* ---- the others ---- */
+
+static void pass_over(struct asked *asked, const char *why)
+{
+    asked->state = ASKED_PASSED_OVER;
+    host_note(engine_host(asked->check->engine), LOG_WARN,
+              "a member's store cannot be compared now", log_hex("member", asked->member),
+              log_str("name", name_of(asked->check, asked->member)),
+              log_i64("revision", asked->check->own.hash_revision), log_str("reason", why));
+}
+
+static void take_hash(struct asked *asked, struct slice body)
+{
+    const Etcdserverpb__HashKVResponse *response;
+    ProtobufCMessage *message = NULL;
+    struct arena arena;
+    struct err err = ERR_INIT;
+    char text[TEXT_BYTES];
+
+    arena_init(&arena, ANSWER_BYTES_MAX * 4);
+    if (body.size > ANSWER_BYTES_MAX || pbjson_parse(&etcdserverpb__hash_kvresponse__descriptor,
+                                                     body, NULL, &arena, &message, &err) < 0) {
+        pass_over(asked, "its answer is no hash");
+    } else {
+        response = (const Etcdserverpb__HashKVResponse *)(const void *)message;
+        asked->state = ASKED_ANSWERED;
+        asked->hash = response->hash;
+        asked->compact_revision = response->compact_revision;
+        if (!comparable(asked->check, asked)) {
+            (void)snprintf(text, sizeof(text),
+                           "its compact revision is %" PRId64 ", that of this member %" PRId64,
+                           asked->compact_revision, asked->check->own.compact_revision); /* fits */
+            pass_over(asked, text);
+        }
+    }
+    arena_free(&arena);
+}
+
+static void answered(struct host_question *question, unsigned status, struct slice body)
+{
+    struct asked *asked = CONTAINER_OF(question, struct asked, question);
+    char text[TEXT_BYTES];
+
+    if (status == 200) {
+        take_hash(asked, body);
+    } else if (status == 400 &&
+               memmem(body.data, body.size, "future revision", strlen("future revision")) != NULL) {
+        asked->state = ASKED_BEHIND; /* asked again at the next tick */
+    } else if (status == 0) {
+        pass_over(asked, "it does not answer");
+    } else {
+        (void)snprintf(text, sizeof(text), "it answers %u: %.*s", status,
+                       (int)MIN(body.size, TEXT_BYTES - 40), (const char *)body.data); /* cut */
+        text[strcspn(text, "\r\n")] = '\0';
+        pass_over(asked, text);
+    }
+    end_if_all_said(asked->check);
+}
+
+static void ask(struct asked *asked)
+{
+    struct corrupt_check *check = asked->check;
+    struct host *host = engine_host(check->engine);
+
+    asked->state = ASKED_WAITING;
+    asked->question = (struct host_question){
+        .path = "/members/hashkv",
+        .method = "GET",
+        .content_type = "application/json",
+        .fields = check->fields,
+        .body = slice_text(check->body),
+        .timeout_ms = check->kind == ROUND_START ? START_TIMEOUT_MS : ROUND_TIMEOUT_MS,
+        .done = answered};
+    host->ops->ask_member(host, asked->member, &asked->question);
+}
+
+static void ask_again(struct corrupt_check *check)
+{
+    uint64_t patience_ms = check->kind == ROUND_START ? START_BEHIND_MS : ROUND_TIMEOUT_MS;
+    bool over = now_ms(check) - check->began_ms > patience_ms;
+
+    for (size_t i = 0; i < check->asked_count; i++) {
+        if (check->asked[i].state != ASKED_BEHIND)
+            continue;
+        if (over)
+            pass_over(&check->asked[i], "it has not got this revision yet");
+        else
+            ask(&check->asked[i]);
+    }
+    end_if_all_said(check);
+}
+
+static void hashed(struct hash_query *query, enum err_code code,
+                   const struct mvcc_hash_result *result)
+{
+    struct corrupt_check *check = CONTAINER_OF(query, struct corrupt_check, query);
+
+    if (code != ERR_OK) { /* compacted meanwhile */
+        check->state = ROUND_IDLE;
+        return;
+    }
+    check->own = *result;
+    (void)snprintf(check->body, sizeof(check->body), "{\"revision\":%" PRId64 "}",
+                   result->hash_revision); /* fits, as the next */
+    (void)snprintf(check->fields, sizeof(check->fields), "X-Etcd-Cluster-ID: %" PRIx64 "\r\n",
+                   engine_cluster_id(check->engine));
+    check->state = ROUND_ASKING;
+    for (size_t i = 0; i < check->asked_count; i++)
+        ask(&check->asked[i]); /* answers come on later turns */
+}
+
+static void begin_round(struct corrupt_check *check, enum round_kind kind, int64_t revision)
+{
+    const struct member_store *members = engine_members(check->engine);
+    size_t count = member_count(members);
+
+    must(check->state == ROUND_IDLE);
+    check->kind = kind;
+    check->began_ms = now_ms(check);
+    check->asked = xalloc(MAX(count, 1) * sizeof(*check->asked));
+    check->asked_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t id = member_at(members, i)->id;
+
+        if (id != engine_member_id(check->engine))
+            check->asked[check->asked_count++] =
+                (struct asked){.check = check, .member = id, .state = ASKED_BEHIND};
+    }
+    check->state = ROUND_HASHING;
+    check->query = (struct hash_query){.revision = revision, .done = hashed};
+    hashing_start(service_hashing(check->config.service), &check->query);
+}
+
+/* ---- life ---- */
+
+struct corrupt_check *corrupt_check_new(const struct corrupt_check_config *config)
+{
+    struct corrupt_check *check = xalloc(sizeof(*check));
+    struct host *host = engine_host(config->engine);
+
+    *check = (struct corrupt_check){.config = *config,
+                                    .engine = config->engine,
+                                    .start = CORRUPT_START_GOOD,
+                                    .compacted_done = -1};
+    check->next_whole_ms = now_ms(check) + config->period_ms;
+    check->next_compacted_ms = now_ms(check) + config->compact_ms;
+    if (!config->initial || host->ops->ask_member == NULL ||
+        member_count(engine_members(config->engine)) < 2 ||
+        mvcc_revision(engine_mvcc(config->engine)) <= 1)
+        return check; /* nobody to ask, or nothing to compare */
+    check->start = CORRUPT_START_PENDING;
+    begin_round(check, ROUND_START, mvcc_revision(engine_mvcc(config->engine)));
+    return check;
+}
+
+static void stop_round(struct corrupt_check *check)
+{
+    struct host *host = engine_host(check->engine);
+
+    hashing_cancel(&check->query);
+    for (size_t i = 0; i < check->asked_count; i++)
+        if (check->state == ROUND_ASKING && check->asked[i].state == ASKED_WAITING)
+            host->ops->ask_cancel(host, &check->asked[i].question);
+    free(check->asked);
+    check->asked = NULL;
+    check->asked_count = 0;
+    check->state = ROUND_IDLE;
+}
+
+void corrupt_check_free(struct corrupt_check *check)
+{
+    if (check == NULL)
+        return;
+    stop_round(check);
+    free(check);
+}
+
+/* The alarm is up, whomever it names: find out whether it is this member. */
+static void note_alarm(struct corrupt_check *check)
+{
+    bool up = alarm_active(engine_alarms(check->engine), ETCDSERVERPB__ALARM_TYPE__CORRUPT);
+
+    if (up && !check->alarm_seen)
+        begin_round(check, ROUND_EXPLAIN, mvcc_revision(engine_mvcc(check->engine)));
+    if (!up && check->alarm_seen)
+        service_set_differs(check->config.service, false);
+    check->alarm_seen = up;
+}
+
+static bool is_due(const struct corrupt_check *check, uint64_t interval_ms, uint64_t *next_ms)
+{
+    if (interval_ms == 0 || now_ms(check) < *next_ms)
+        return false;
+    *next_ms = now_ms(check) + interval_ms;
+    return true;
+}
+
+void corrupt_check_tick(struct corrupt_check *check)
+{
+    int64_t newest = mvcc_hash_remembered(engine_mvcc(check->engine));
+    bool whole, compacted;
+
+    if (engine_host(check->engine)->ops->ask_member == NULL)
+        return;
+    if (check->state == ROUND_ASKING)
+        ask_again(check);
+    if (check->state != ROUND_IDLE)
+        return;
+    note_alarm(check);
+    whole = is_due(check, check->config.period_ms, &check->next_whole_ms);
+    compacted = is_due(check, check->config.compact_ms, &check->next_compacted_ms);
+    if (check->state != ROUND_IDLE || raft_role(engine_raft(check->engine)) != RAFT_LEADER ||
+        member_count(engine_members(check->engine)) < 2)
+        return;
+    if (whole)
+        begin_round(check, ROUND_WHOLE, mvcc_revision(engine_mvcc(check->engine)));
+    else if (compacted && newest > check->compacted_done)
+        begin_round(check, ROUND_COMPACTED, newest);
+}
+
+enum corrupt_start corrupt_check_start(const struct corrupt_check *check, struct err *err)
+{
+    if (check->start == CORRUPT_START_DIFFERS)
+        err_set(err, ERR_DAMAGED, "%s", check->start_text);
+    return check->start;
+}

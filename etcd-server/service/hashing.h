@@ -1,0 +1,32 @@
+/*
+ * hashing.h - hashes of the store (HashKV, formats.md 11.3), each made in slices: one slice per
+ * turn of the loop, so that a large store does not hold up its clients. Asked for by Maintenance,
+ * by other members and by the corruption check. Pure. Thread: core.
+ */
+#ifndef ETCD_SERVER_SERVICE_HASHING_H
+#define ETCD_SERVER_SERVICE_HASHING_H
+
+#include "etcd-server/state/mvcc.h"
+
+struct hashing;
+
+/* One hash; the asker owns it and fills in the first part. */
+struct hash_query {
+    int64_t revision; /* 0 = the current one */
+    /*
+     * Exactly once, in hashing_start() or later, unless hashing_cancel() came first. `result` is
+     * borrowed for the call; NULL on refusal: ERR_COMPACTED, ERR_FUTURE_REV. From here other
+     * hashes may be started and cancelled.
+     */
+    void (*done)(struct hash_query *query, enum err_code code,
+                 const struct mvcc_hash_result *result);
+    struct hash_run *run; /* the hashing's; NULL: none under way */
+};
+
+struct hashing *hashing_new(struct mvcc *mvcc); /* borrowed */
+void hashing_free(struct hashing *hashing);     /* what is under way is dropped; NULL is fine */
+bool hashing_turn(struct hashing *hashing);     /* a slice of each; true: there is more to do */
+void hashing_start(struct hashing *hashing, struct hash_query *query);
+void hashing_cancel(struct hash_query *query); /* fine when it is done */
+
+#endif
