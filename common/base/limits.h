@@ -64,7 +64,10 @@
 #define HTTP2_CONTINUATIONS_MAX 16UL        /* pieces of one head */
 #define HTTP2_PING_STRIKES 2                /* pings too early before the connection ends */
 #define GRPC_MESSAGE_MAX_BYTES 2147483647UL /* largest message sent (api.md 1) */
-#define GRPC_RANGE_WHOLE_BYTES (1UL * MIB)  /* a larger range is measured, then sent in pieces */
+#define GRPC_RANGE_WHOLE_BYTES (16UL * KIB) /* a larger range is measured, then pulled */
+#define GRPC_RANGE_GZIP_BYTES (1UL * MIB)   /* the same for a compressed call; above, it is plain */
+#define GRPC_RANGE_KEPT_BYTES (1UL * MIB)   /* of one range: where its key-values are ... */
+#define GRPC_RANGES_KEPT_BYTES (64UL * MIB) /* ... and of all; above, they are looked for again */
 #define GRPC_DEPTH_MAX 100UL                /* nesting of a message received */
 
 /* TLS and certificates */

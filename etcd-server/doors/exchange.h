@@ -12,7 +12,9 @@
  * there, gets the body in pieces through data() and ends its answer with trailers:
  *     exchange_begin(), exchange_send()..., exchange_trail()
  *     exchange_trail() alone: the trailers are the head, nothing else follows
- * Thread: core.
+ * and a long body may be pulled as the windows open, instead of being sent:
+ *     exchange_begin(), exchange_send()..., exchange_pull() -> pull() ..., pulled()
+ * exchange_trail() Thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_EXCHANGE_H
 #define ETCD_SERVER_DOORS_EXCHANGE_H
@@ -57,6 +59,7 @@ struct exchange_ops {
     /* of framings with streams only */
     void (*trail)(struct exchange *exchange, const struct exchange_head *head, const char *fields);
     void (*taken)(struct exchange *exchange, size_t bytes);
+    void (*pull)(struct exchange *exchange, uint64_t bytes, size_t held_bytes);
 };
 
 struct exchange {
@@ -85,6 +88,10 @@ struct exchange {
     /* A piece of the body, or (`ended`) its end; `bytes` dies with the call. HTTP/2, and where
      * http1_door.streams says so. */
     void (*data)(struct exchange *exchange, struct slice bytes, bool ended);
+    /* Asked for by exchange_pull(): write the next `bytes` of the body; all of it is written: end
+     * the answer. They may call nothing else of this file. */
+    void (*pull)(struct exchange *exchange, uint8_t *out, size_t bytes);
+    void (*pulled)(struct exchange *exchange);
 };
 
 static inline void exchange_answer(struct exchange *exchange, const struct exchange_head *head,
@@ -146,6 +153,15 @@ static inline void exchange_trail(struct exchange *exchange, const struct exchan
 static inline void exchange_taken(struct exchange *exchange, size_t bytes)
 {
     exchange->ops->taken(exchange, bytes);
+}
+
+/*
+ * Behind what was sent so far the body has `bytes` more, to be had from exchange->pull when they
+ * can be sent. `held_bytes`: memory that this holds until then; it counts as unread output.
+ */
+static inline void exchange_pull(struct exchange *exchange, uint64_t bytes, size_t held_bytes)
+{
+    exchange->ops->pull(exchange, bytes, held_bytes);
 }
 
 /* The value of a header, names compared without case; false when there is none. */

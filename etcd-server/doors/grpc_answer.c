@@ -200,15 +200,16 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
     struct grpc_call *call = of_call(base);
     struct slice key_value;
     struct buf *out;
-    size_t size, count = 0;
+    size_t size, most, count = 0;
 
     must(call->state == GRPC_WAITING && call->call.row->kind == RPC_UNARY);
     out = encode(call, response, &size);
     must(out != NULL); /* a header and a count */
+    most = call->gzip ? GRPC_RANGE_GZIP_BYTES : GRPC_RANGE_WHOLE_BYTES;
     while (source->next(source, &key_value)) {
         must(put_key_value(out, key_value));
         count++;
-        if (buf_used(out) > GRPC_RANGE_WHOLE_BYTES) {
+        if (buf_used(out) > most) {
             grpc_range_start(call, out, count, source);
             return;
         }
@@ -279,10 +280,6 @@ void grpc_drained(struct exchange *exchange)
 {
     struct grpc_call *call = exchange->state;
 
-    if (call->state == GRPC_RANGE) {
-        grpc_range_go_on(call);
-        return;
-    }
     if (!call->paused)
         return;
     call->paused = false;

@@ -9,7 +9,7 @@
 
 /*
  *   READING -> WAITING -> STREAM -> ENDED
- *                 `----> RANGE ----^
+ *                 `----> RANGE ----^      measured, then pulled by the framing (grpc_range.c)
  */
 enum grpc_state {
     GRPC_READING, /* the handler does not know of it yet */
@@ -46,6 +46,7 @@ struct grpc {
     struct grpc_call *ended; /* may still be on a handler's stack */
     struct grpc_call *spare;
     size_t spare_count;
+    size_t kept_bytes; /* slices that ranges keep */
 };
 
 extern const struct call_ops grpc_call_ops;
@@ -70,14 +71,13 @@ struct buf *grpc_fresh(struct buf *buf);
 
 /*
  * A range whose first `front_count` key-values are in `front`, behind room for a prefix and the
- * encoded head (its memory is taken); `source` is taken. Then: go on; drop what is left of it.
+ * encoded head (borrowed); `source` is taken.
  */
-void grpc_range_start(struct grpc_call *call, struct buf *front, size_t front_count,
+void grpc_range_start(struct grpc_call *call, const struct buf *front, size_t front_count,
                       struct kv_source *source);
-void grpc_range_go_on(struct grpc_call *call);
-void grpc_range_drop(struct grpc_call *call);
+void grpc_range_drop(struct grpc_call *call); /* what is left of it */
 
-/* The socket has drained: go on with a range, or resume the handler. */
+/* The socket has drained: resume the handler. */
 void grpc_drained(struct exchange *exchange);
 
 #endif

@@ -69,6 +69,8 @@ static struct http2_stream *stream_new(struct http2 *http2, int32_t id)
     stream->refused = 0;
     stream->wake_at_ms = 0;
     stream->untaken_bytes = 0;
+    stream->pull_left = 0;
+    stream->held_bytes = 0;
     stream->span_count = 0;
     stream->exchange = (struct exchange){.link = http2->link, .ops = &http2_exchange_ops};
     ring_add(&http2->all, &stream->all);
@@ -105,7 +107,7 @@ static void stream_close(struct http2_stream *stream)
         if (stream->exchange.gone != NULL)
             stream->exchange.gone(&stream->exchange);
     }
-    http2->unread_bytes -= buf_used(&stream->out);
+    http2->unread_bytes -= buf_used(&stream->out) + stream->held_bytes;
     http2->body_bytes -= buf_used(&stream->body) + stream->untaken_bytes;
     ring_remove(&stream->all);
     ring_remove(&stream->turn);

@@ -3,6 +3,7 @@
  *
  *   send() -> stream->out -> nghttp2 asks read_out() for as much as the windows allow
  *          -> http2_send_data() copies it behind its frame header into link->out
+ *   pull() -> http2_send_data() has the handler write it there: no copy on the way
  *
  * When link->out is high, read_out() holds the stream back: control frames and the heads of other
  * answers still pass.
@@ -94,8 +95,8 @@ static ssize_t read_out(nghttp2_session *session, int32_t id, uint8_t *room, siz
 {
     struct http2_stream *stream = source->ptr;
     struct http2 *http2 = arg;
-    size_t used = buf_used(&stream->out);
-    size_t size = MIN(used, length);
+    uint64_t used = buf_used(&stream->out) + stream->pull_left;
+    size_t size = (size_t)MIN(used, length);
 
     (void)room;
     if (used == 0 && !stream->out_ended) {
@@ -121,20 +122,50 @@ static ssize_t read_out(nghttp2_session *session, int32_t id, uint8_t *room, siz
     return (ssize_t)size;
 }
 
+static void release_held(struct http2_stream *stream)
+{
+    stream->http2->unread_bytes -= stream->held_bytes;
+    stream->held_bytes = 0;
+}
+
+/* The next `bytes` of what is pulled, into link->out. */
+static bool pull_out(struct http2_stream *stream, size_t bytes)
+{
+    struct exchange *exchange = &stream->exchange;
+    struct buf *out = &stream->http2->link->out;
+    uint64_t soon = MIN(stream->pull_left, HTTP_OUT_HIGH_BYTES); /* grow once, not frame by frame */
+    uint8_t *room = buf_reserve(out, MAX(bytes, soon));
+
+    must(bytes <= stream->pull_left && stream->state == HTTP2_BEGUN);
+    if (room == NULL)
+        return false;
+    exchange->pull(exchange, room, bytes);
+    buf_advance(out, bytes);
+    stream->pull_left -= bytes;
+    if (stream->pull_left == 0) {
+        release_held(stream);
+        exchange->pulled(exchange);
+    }
+    return true;
+}
+
 int http2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
                     size_t length, nghttp2_data_source *source, void *arg)
 {
     struct http2_stream *stream = source->ptr;
     struct http2 *http2 = arg;
     struct buf *out = &http2->link->out;
+    size_t sent = MIN(length, buf_used(&stream->out));
 
     (void)session;
-    must(frame->data.padlen == 0 && length <= buf_used(&stream->out));
+    must(frame->data.padlen == 0);
     if (!buf_append(out, head, FRAME_HEAD_BYTES) ||
-        !buf_append(out, buf_slice(&stream->out).data, length))
+        !buf_append(out, buf_slice(&stream->out).data, sent))
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    buf_consume(&stream->out, length);
-    http2->unread_bytes -= length;
+    buf_consume(&stream->out, sent);
+    http2->unread_bytes -= sent;
+    if (length != sent && !pull_out(stream, length - sent))
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
     return 0;
 }
 
@@ -173,6 +204,8 @@ static void submit(struct http2_stream *stream, struct nv_list *list, bool with_
 static void done(struct http2_stream *stream)
 {
     stream->state = HTTP2_DONE;
+    stream->pull_left = 0;
+    release_held(stream);
     stream->wake_at_ms = 0;
     ring_remove(&stream->turn);
     ring_remove(&stream->waiting);
@@ -231,6 +264,17 @@ static void op_send(struct exchange *exchange, struct slice bytes)
     if (bytes.size == 0 || exchange->method == METHOD_HEAD)
         return;
     keep_out(stream, bytes);
+    go_on(stream);
+}
+
+static void op_pull(struct exchange *exchange, uint64_t bytes, size_t held_bytes)
+{
+    struct http2_stream *stream = of_exchange(exchange);
+
+    must(stream->state == HTTP2_BEGUN && stream->pull_left == 0 && bytes != 0);
+    stream->pull_left = bytes;
+    stream->held_bytes = held_bytes;
+    stream->http2->unread_bytes += held_bytes;
     go_on(stream);
 }
 
@@ -338,4 +382,5 @@ const struct exchange_ops http2_exchange_ops = {
     .wake_at = op_wake_at,
     .trail = op_trail,
     .taken = op_taken,
+    .pull = op_pull,
 };

@@ -92,6 +92,8 @@ struct http2_stream {
     struct buf body;
     size_t untaken_bytes; /* given to data(), not yet used up */
     struct buf out;       /* of the answer, not yet framed */
+    uint64_t pull_left;   /* behind `out`: what exchange->pull still has to give */
+    size_t held_bytes;    /* memory that the pulling holds */
     struct buf trailers;  /* lines; empty: none */
 };
 
@@ -104,7 +106,7 @@ struct http2 {
     struct ring held;         /* have output that the link does not take now */
     struct ring waiting;      /* their handlers wait for drained() */
     struct ring timed;        /* have a wake_at_ms */
-    size_t unread_bytes;      /* of all `out` together */
+    size_t unread_bytes;      /* of all `out` together, and what is held to be pulled */
     size_t body_bytes;        /* of all bodies not yet used up */
     bool failed;              /* the session cannot go on; only closing is left */
     bool draining;

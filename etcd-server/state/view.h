@@ -3,8 +3,8 @@
  *
  * The core keeps one current view and replaces it when a batch has been committed. Whoever produces
  * a large answer over several turns of the loop (a range, a hash, a snapshot) takes a reference:
- * the view it holds goes on showing the store as it was. Reference counted on the core thread; the
- * read inside may be used by one pool job at a time while its owner waits for it.
+ * the view it holds goes on showing the store as it was. Reference counted and asked on the core
+ * thread; the read inside may be used by one pool job at a time while its owner waits for it.
  */
 #ifndef ETCD_SERVER_STATE_VIEW_H
 #define ETCD_SERVER_STATE_VIEW_H
@@ -20,6 +20,9 @@ struct view {
     struct backend_read *read;               /* owned */
     struct batch *batches[VIEW_BATCHES_MAX]; /* a reference each; oldest first */
     size_t batch_count;
+    struct revision last;        /* that view_get() found in `read` */
+    struct backend_cursor *near; /* owned; on `last`, when `placed`. NULL: none so far */
+    bool placed;
 };
 
 /* A view over `backend` as committed now and `batches` (references are taken by copy). One

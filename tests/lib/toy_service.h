@@ -3,8 +3,8 @@
  * pieces or never, depending on what is asked. Static functions: include it once per program.
  *
  *   KV.Put         revision + 1, at once (or when toy_release() is called, if `hold` is set)
- *   KV.Range       `key` says how: "n:KEYS:BYTES" a range of that many values, else refused with
- *                  ERR_COMPACTED; "" ERR_EMPTY_KEY
+ *   KV.Range       `key` says how: "n:KEYS:BYTES" a range of that many values (an odd number of
+ *                  them is lasting), else refused with ERR_COMPACTED; "" ERR_EMPTY_KEY
  *   Snapshot       three messages of 5 bytes; Watch: one message per message, stays open
  *   LeaseKeepAlive one message per message, then the end
  *   Lock           never
@@ -118,6 +118,7 @@ static inline struct kv_source *toy_source_new(struct toy *toy, size_t keys, siz
 
     source->source = (struct kv_source){
         .next = toy_next, .more = toy_more, .rewind = toy_rewind, .free = toy_source_free};
+    source->source.lasting = keys % 2 == 1;
     source->toy = toy;
     source->left = source->keys = keys;
     key_value.key.data = key;
