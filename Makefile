@@ -30,7 +30,7 @@ HARDEN   := -fstack-protector-strong -fno-strict-aliasing $(if $(SAN),,-D_FORTIF
 FLAGS     = -std=c11 -D_GNU_SOURCE -DSUITE_VERSION='"$(VERSION)"' -I. -I$(B)/gen $(OPT) $(WARN) $(HARDEN) $(CFLAGS) \
             $(SAN:%=-fsanitize=%) $(if $(SAN),-fno-omit-frame-pointer -fno-sanitize-recover=all)
 LDFLAGS  += $(SAN:%=-fsanitize=%)
-LIBS_common      := -lprotobuf-c -ljansson -lyaml -lssl -lcrypto -lpthread
+LIBS_common      := -lprotobuf-c -ljansson -lyaml -lssl -lcrypto -lresolv -lpthread
 LIBS_etcd-server := -levent_core -levent_pthreads -lnghttp2 -lz -lhttp_parser -llmdb -lcrypt
 LIBS_etcd-ctl    := -lcurl
 LIBS_etcd-snap   := -lcurl

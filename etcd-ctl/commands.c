@@ -19,9 +19,13 @@ static const struct flag globals[] = {
     {"password", 0, FLAG_TEXT, "", "password; then --user is the name alone"},
     {"command-timeout", 0, FLAG_DURATION, "5s", "time for one request"},
     {"dial-timeout", 0, FLAG_DURATION, "2s", "time for a connection to be made"},
-    {"keepalive-time", 0, FLAG_DURATION, "2s", "accepted; the kernel's keepalive is used"},
-    {"keepalive-timeout", 0, FLAG_DURATION, "6s", "accepted; the kernel's keepalive is used"},
-    {"debug", 0, FLAG_BOOL, "", "print the settings on standard error"},
+    {"keepalive-time", 0, FLAG_DURATION, "2s", "a silent connection is probed after so long"},
+    {"keepalive-timeout", 0, FLAG_DURATION, "6s", "and given up after so much longer"},
+    {"discovery-srv", 'd', FLAG_TEXT, "", "domain whose SRV records name the servers"},
+    {"discovery-srv-name", 0, FLAG_TEXT, "", "suffix of the service's name in DNS"},
+    {"insecure-discovery", 0, FLAG_BOOL, "true", "take endpoints without TLS from DNS, too"},
+    {"auth-jwt-token", 0, FLAG_TEXT, "", "a token to use instead of user and password"},
+    {"debug", 0, FLAG_BOOL, "", "print settings and requests on standard error"},
 };
 
 static const struct flag put_flags[] = {
@@ -104,6 +108,33 @@ static const struct flag lock_flags[] = {
 static const struct flag elect_flags[] = {
     {"listen", 'l', FLAG_BOOL, "", "print every leader instead"},
 };
+static const struct flag make_mirror_flags[] = {
+    {"prefix", 0, FLAG_TEXT, "", "only the keys that begin with this"},
+    {"dest-prefix", 0, FLAG_TEXT, "", "what their prefix becomes there"},
+    {"no-dest-prefix", 0, FLAG_BOOL, "", "their prefix is left out there"},
+    {"rev", 0, FLAG_INT, "0", "no copy: follow from this revision on"},
+    {"max-txn-ops", 0, FLAG_INT, "128", "most keys that are written in one step"},
+    {"dest-cacert", 0, FLAG_TEXT, "", "PEM file of the CAs of the destination's servers"},
+    {"dest-cert", 0, FLAG_TEXT, "", "PEM file of the client certificate for the destination"},
+    {"dest-key", 0, FLAG_TEXT, "", "PEM file of its private key"},
+    {"dest-insecure-transport", 0, FLAG_BOOL, "true",
+     "no TLS for a destination without scheme and certificates"},
+    {"dest-user", 0, FLAG_TEXT, "", "NAME:PASSWORD, or NAME and a prompt, for the destination"},
+    {"dest-password", 0, FLAG_TEXT, "", "password; then --dest-user is the name alone"},
+};
+static const struct flag check_perf_flags[] = {
+    {"load", 0, FLAG_TEXT, "s", "s (small), m (medium), l (large) or xl (xLarge)"},
+    {"prefix", 0, FLAG_TEXT, "/etcdctl-check-perf/", "where its keys are written, and deleted"},
+    {"auto-compact", 0, FLAG_BOOL, "", "compact when done"},
+    {"auto-defrag", 0, FLAG_BOOL, "", "defragment when done"},
+};
+static const struct flag check_datascale_flags[] = {
+    {"load", 0, FLAG_TEXT, "s", "s (small), m (medium), l (large) or xl (xLarge)"},
+    {"prefix", 0, FLAG_TEXT, "/etcdctl-check-datascale/",
+     "where its keys are written, and deleted"},
+    {"auto-compact", 0, FLAG_BOOL, "", "compact when done"},
+    {"auto-defrag", 0, FLAG_BOOL, "", "defragment when done"},
+};
 static const struct flag user_add_flags[] = {
     {"new-user-password", 0, FLAG_TEXT, "", "its password"},
     {"no-password", 0, FLAG_BOOL, "", "no password: only certificates"},
@@ -137,6 +168,10 @@ static const struct command commands[] = {
     {"auth disable", "", "switch authentication off", NO_FLAGS, cmd_auth_disable, false},
     {"auth enable", "", "switch authentication on", NO_FLAGS, cmd_auth_enable, false},
     {"auth status", "", "is authentication on?", NO_FLAGS, cmd_auth_status, false},
+    {"check datascale", "", "how much memory a server takes for many keys",
+     FLAGS(check_datascale_flags), cmd_check_datascale, false},
+    {"check perf", "", "does the cluster keep up with a load?", FLAGS(check_perf_flags),
+     cmd_check_perf, false},
     {"completion", "bash", "print a script for the shell's completion", NO_FLAGS, cmd_completion,
      true},
     {"defrag", "", "give free space of the database back to the file system", FLAGS(cluster_flags),
@@ -158,6 +193,8 @@ static const struct command commands[] = {
      false},
     {"lock", "NAME [COMMAND ARG...]", "hold a lock until interrupted, or while a command runs",
      FLAGS(lock_flags), cmd_lock, false},
+    {"make-mirror", "DESTINATION", "copy keys to another cluster, and follow their changes",
+     FLAGS(make_mirror_flags), cmd_make_mirror, false},
     {"member add", "NAME --peer-urls=URLS", "add a member", FLAGS(member_add_flags), cmd_member_add,
      false},
     {"member list", "", "print the members", NO_FLAGS, cmd_member_list, false},

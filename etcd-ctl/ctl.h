@@ -93,6 +93,7 @@ command_fn cmd_role_add, cmd_role_delete, cmd_role_get, cmd_role_list, cmd_role_
 command_fn cmd_snapshot_save, cmd_snapshot_status, cmd_snapshot_restore;
 command_fn cmd_watch;
 command_fn cmd_lock, cmd_elect;
+command_fn cmd_make_mirror, cmd_check_perf, cmd_check_datascale;
 command_fn cmd_version, cmd_completion;
 
 #endif

@@ -6,14 +6,12 @@
  */
 #include "common/base/limits.h"
 #include "common/schema/pbjson.h"
-#include "etcd-ctl/ctl.h"
-#include "etcd-ctl/password.h"
+#include "etcd-ctl/connect.h"
 
 #include <ctype.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <unistd.h>
 
 int ctl_fail(int code, const char *format, ...)
 {
@@ -98,85 +96,10 @@ void ctl_flush(struct ctl *ctl)
     exit(CTL_FAILED);
 }
 
-/* NULL when the flag was given neither as flag nor as variable: "" is something else. */
-static const char *given(const struct args *args, const char *name)
+static bool is_secret(const char *name)
 {
-    const struct flag_value *value = args_value(args, name);
-
-    return value->given || value->variable ? value->text : NULL;
-}
-
-/* --user NAME:PASSWORD, NAME with --password, or NAME and a prompt. Both owned by the caller. */
-static void read_user(const struct args *args, char **user, char **password)
-{
-    const char *text = given(args, "user"), *secret = given(args, "password"), *colon;
-
-    if (text == NULL || text[0] == '\0')
-        return;
-    colon = secret == NULL ? strchr(text, ':') : NULL;
-    *user = colon != NULL ? xstrndup(text, (size_t)(colon - text)) : xstrdup(text);
-    if (secret != NULL)
-        *password = xstrdup(secret);
-    else
-        *password = colon != NULL ? xstrdup(colon + 1) : password_ask("Password: ");
-}
-
-/* "/etc/etcd/server/crt" may have been meant as "/etc/etcd/server.crt". */
-static void suggest_sibling(const char *const files[3])
-{
-    for (size_t i = 0; i < 3; i++) {
-        char *guess = files[i] != NULL ? xstrdup(files[i]) : NULL;
-        char *slash = guess != NULL ? strrchr(guess, '/') : NULL;
-
-        if (slash != NULL && access(files[i], F_OK) != 0) {
-            *slash = '.';
-            if (access(guess, F_OK) == 0)
-                (void)fprintf(stderr, "Did you mean %s?\n", guess);
-        }
-        free(guess);
-    }
-}
-
-static int make_client(struct ctl *ctl, const struct args *args)
-{
-    int64_t command_ms = args_number(args, "command-timeout") / 1000000;
-    const struct flag_value *insecure = args_value(args, "insecure-transport");
-    struct client_options options = {
-        .endpoints = args_text(args, "endpoints"),
-        .cacert = given(args, "cacert"),
-        .cert = given(args, "cert"),
-        .key = given(args, "key"),
-        .tls = insecure->number == 0,
-        .skip_verify = args_bool(args, "insecure-skip-tls-verify"),
-        .dial_timeout_ms = MAX(args_number(args, "dial-timeout") / 1000000, 1),
-        .command_timeout_ms = MAX(command_ms, 1),
-        /* who says how long to wait means it, also for a server that is not there yet */
-        .patience_ms = args_value(args, "command-timeout")->given ? MAX(command_ms, 1) : 0,
-    };
-    const char *files[3] = {options.cacert, options.cert, options.key};
-    char *user = NULL, *password = NULL;
-    struct client_failure failure;
-    struct err err = ERR_INIT;
-    int code = CTL_OK;
-
-    read_user(args, &user, &password);
-    options.user = user;
-    options.password = password;
-    if (client_new(&options, &ctl->client, &failure, &err) < 0) {
-        if (failure.kind == CLIENT_FAILURE_ENDPOINT)
-            code = args_text(args, "endpoints")[0] == '\0' ? CTL_NO_CLIENT : CTL_FAILED;
-        else
-            code = CTL_BAD_ARGS;
-        (void)ctl_fail(code, "%s", err.text);
-        if (failure.hint[0] != '\0')
-            (void)fprintf(stderr, "%s\n", failure.hint);
-        suggest_sibling(files);
-    }
-    if (password != NULL)
-        wipe(password, strlen(password));
-    free(user);
-    free(password);
-    return code;
+    return strcmp(name, "password") == 0 || strcmp(name, "user") == 0 ||
+           strcmp(name, "auth-jwt-token") == 0;
 }
 
 /* --debug: every setting as its variable would spell it; secrets stay out. */
@@ -190,7 +113,7 @@ static void tell_settings(const struct args *args)
         (void)fputs("ETCDCTL_", stderr);
         for (const char *at = value->flag->name; *at != '\0'; at++)
             (void)fputc(*at == '-' ? '_' : toupper((unsigned char)*at), stderr);
-        if (strcmp(value->flag->name, "password") == 0 || strcmp(value->flag->name, "user") == 0)
+        if (is_secret(value->flag->name))
             (void)fprintf(stderr, "=%s\n", value->text[0] != '\0' ? "(given)" : "");
         else
             (void)fprintf(stderr, "=%s\n", value->text);
@@ -208,7 +131,7 @@ static int run(struct ctl *ctl, const struct args *args)
     if (!print_format_parse(args_text(args, "write-out"), &ctl->format))
         return ctl_fail(CTL_BAD_FORMAT, "unsupported output format");
     if (!args->command->offline) {
-        code = make_client(ctl, args);
+        code = connect_source(ctl, args);
         if (code != CTL_OK)
             return code;
     }

@@ -178,6 +178,8 @@
 #define CLIENT_FILE_MAX (1UL * MIB)     /* a certificate, key or CA file */
 #define STDIN_VALUE_MAX (512UL * MIB)   /* a value from standard input; servers take far less */
 
+#define MIRROR_TXN_OPS_MAX 10000U /* --max-txn-ops of make-mirror */
+
 /* logging */
 #define LOG_LINE_MAX 8192UL  /* bytes of one line: it is made on the stack */
 #define LOG_TEXT_MAX 2000UL  /* bytes of one text in it; six times that when all is escaped */
