@@ -2,6 +2,7 @@
 #include "etcd-server/server_internal.h"
 #include "etcd-server/service/hashing.h"
 #include "etcd-server/service/lease_duty.h"
+#include "etcd-server/service/subcall.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -304,6 +305,64 @@ static void peer_cancel_lease(void *arg, struct peer_lease *asked)
     free(run);
 }
 
+struct peer_promote_run {
+    struct subcall subcall;
+    struct server *server;
+    struct peer_promote *asked;
+    Etcdserverpb__MemberPromoteRequest request;
+};
+
+static void promote_run_free(struct peer_promote_run *run)
+{
+    subcall_fini(&run->subcall);
+    free(run);
+}
+
+static void free_later(void *arg)
+{
+    promote_run_free(arg);
+}
+
+static void peer_promoted(void *arg, enum err_code code, const char *text,
+                          const ProtobufCMessage *response)
+{
+    struct peer_promote_run *run = arg;
+    struct peer_promote *asked = run->asked;
+
+    (void)response; /* the door lists the members */
+    asked->state = NULL;
+    asked->done(asked, code, text);
+    loop_post(run->server->loop, free_later, run); /* the handler still stands on its call */
+}
+
+/* As a call of the client who asked the follower, with his rights. */
+static void peer_promote(void *arg, struct peer_promote *asked)
+{
+    struct server *server = arg;
+    struct peer_promote_run *run = xalloc(sizeof(*run));
+    struct call parent = {.token = asked->token, .from_peer = true};
+
+    run->server = server;
+    run->asked = asked;
+    etcdserverpb__member_promote_request__init(&run->request);
+    run->request.id = asked->id;
+    asked->state = run;
+    subcall_start(server->service, &run->subcall, &parent, RPC_Cluster_MemberPromote,
+                  &run->request.base, peer_promoted, run);
+}
+
+static void peer_cancel_promote(void *arg, struct peer_promote *asked)
+{
+    struct peer_promote_run *run = asked->state;
+
+    (void)arg;
+    if (run == NULL)
+        return;
+    asked->state = NULL;
+    subcall_cancel(run->server->service, &run->subcall);
+    promote_run_free(run);
+}
+
 struct peer_env server_peer_env(struct server *server)
 {
     return (struct peer_env){.arg = server,
@@ -314,6 +373,8 @@ struct peer_env server_peer_env(struct server *server)
                              .cancel_hash = peer_cancel_hash,
                              .lease = peer_lease,
                              .cancel_lease = peer_cancel_lease,
+                             .promote = peer_promote,
+                             .cancel_promote = peer_cancel_promote,
                              .raft = &server->raft_handler,
                              .ops = server->ops};
 }

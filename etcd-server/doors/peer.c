@@ -1,6 +1,7 @@
 /* peer.c - see peer.h. Ids and hashes are bare JSON numbers here, unlike at the gateway. */
 #include "etcd-server/doors/peer.h"
 
+#include "common/base/limits.h"
 #include "common/schema/lease.pb-c.h"
 #include "common/schema/pbjson.h"
 #include "common/schema/rpc.pb-c.h"
@@ -117,11 +118,51 @@ static bool parse_id(struct slice text, uint64_t *id)
     return true;
 }
 
+/* ---- promotion ---- */
+
+struct promote_run {
+    struct peer_promote query;
+    struct peer_door *door;
+    struct exchange *exchange;
+    char *token; /* owned */
+};
+
+static void promote_free(struct promote_run *run)
+{
+    free(run->token);
+    free(run);
+}
+
+static void promote_done(struct peer_promote *query, enum err_code code, const char *text)
+{
+    struct promote_run *run = CONTAINER_OF(query, struct promote_run, query);
+    struct peer_door *door = run->door;
+    struct exchange *exchange = run->exchange;
+
+    if (code == ERR_OK)
+        start_members(door, exchange);
+    else if (code == ERR_MEMBER_NOT_FOUND)
+        text_with_cluster(door, exchange, 404, "membership: ID not found");
+    else if (code == ERR_MEMBER_NOT_LEARNER)
+        text_with_cluster(door, exchange, 412, "membership: can only promote a learner member");
+    else
+        text_with_cluster(door, exchange, code == ERR_LEARNER_NOT_READY ? 412 : 500, text);
+    promote_free(run);
+}
+
+static void promote_gone(struct exchange *exchange)
+{
+    struct promote_run *run = exchange->state;
+
+    run->door->env.cancel_promote(run->door->env.arg, &run->query);
+    promote_free(run);
+}
+
 static void start_promote(struct peer_door *door, struct exchange *exchange, struct slice name)
 {
-    const struct peer_member *members = NULL, *found = NULL;
-    size_t count = door->env.members(door->env.arg, &members);
+    struct promote_run *run;
     char text[FIELD_BYTES + 64];
+    struct slice token;
     uint64_t id = 0;
 
     if (!parse_id(name, &id)) {
@@ -130,17 +171,15 @@ static void start_promote(struct peer_door *door, struct exchange *exchange, str
         text_with_cluster(door, exchange, 404, text);
         return;
     }
-    for (size_t i = 0; i < count; i++)
-        if (members[i].id == id)
-            found = &members[i];
-    if (found == NULL)
-        text_with_cluster(door, exchange, 404, "membership: ID not found");
-    else if (!found->is_learner)
-        text_with_cluster(door, exchange, 412, "membership: can only promote a learner member");
-    else
-        text_with_cluster(door, exchange, 412,
-                          "membership: can only promote a learner member which is in sync with "
-                          "leader");
+    run = xalloc(sizeof(*run));
+    *run = (struct promote_run){
+        .query = {.id = id, .done = promote_done}, .door = door, .exchange = exchange};
+    if (exchange_field(exchange, "authorization", &token) && token.size != 0)
+        run->query.token = run->token =
+            xasprintf("%.*s", (int)MIN(token.size, TOKEN_BYTES_MAX), (const char *)token.data);
+    exchange->state = run;
+    exchange->gone = promote_gone;
+    door->env.promote(door->env.arg, &run->query);
 }
 
 /* ---- hashkv ---- */

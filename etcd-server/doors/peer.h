@@ -56,6 +56,16 @@ struct peer_lease {
                  const struct peer_lease_facts *facts);
 };
 
+/* A promotion that a follower sends to its leader. Its memory is the door's. */
+struct peer_promote {
+    uint64_t id;       /* of the learner */
+    const char *token; /* of the caller; NULL = none; borrowed until done() */
+    void *state;       /* the environment's */
+    /* To be called exactly once, at once or later, unless cancel_promote() came first; `text` says
+     * why it was refused. */
+    void (*done)(struct peer_promote *query, enum err_code code, const char *text);
+};
+
 /* Filled in by main. */
 struct peer_env {
     void *arg;
@@ -67,6 +77,8 @@ struct peer_env {
     void (*cancel_hash)(void *arg, struct peer_hash *query);
     void (*lease)(void *arg, struct peer_lease *query);
     void (*cancel_lease)(void *arg, struct peer_lease *query);
+    void (*promote)(void *arg, struct peer_promote *query);
+    void (*cancel_promote)(void *arg, struct peer_promote *query);
     struct ops *ops;                     /* for /version; borrowed */
     const struct exchange_handler *raft; /* takes /raft and below; NULL: there is no transport */
 };

@@ -123,6 +123,11 @@ static void reply_changed(struct service *service, struct call *call, uint64_t m
     }
 }
 
+void cluster_reply_changed(struct service *service, struct call *call)
+{
+    reply_changed(service, call, 0);
+}
+
 static void changed(void *arg, const struct engine_result *result)
 {
     struct change_wait *wait = arg;
@@ -346,10 +351,13 @@ void cluster_member_promote(struct service *service, struct call *call)
         code = ERR_MEMBER_NOT_FOUND;
     else if (!member->learner)
         code = ERR_MEMBER_NOT_LEARNER;
-    else if (raft_role(raft) != RAFT_LEADER)
-        code = ERR_NOT_LEADER; /* only the leader knows how far the learner is */
-    else if (!raft_peer(raft, request->id, &learner) ||
-             learner.match * 10 < raft_last_index(raft) * 9)
+    else if (raft_role(raft) != RAFT_LEADER && call->from_peer)
+        code = ERR_NOT_LEADER; /* whoever asked finds the new one */
+    else if (raft_role(raft) != RAFT_LEADER) {
+        promote_by_leader(service, call, request->id); /* only it knows how far the learner is */
+        return;
+    } else if (!raft_peer(raft, request->id, &learner) ||
+               learner.match * 10 < raft_last_index(raft) * 9)
         code = ERR_LEARNER_NOT_READY; /* below 90 % of the leader's log (raft.md 9.6) */
     else
         code = may_add_voter(service);

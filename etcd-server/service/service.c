@@ -342,5 +342,6 @@ void service_tick(struct service *service)
 {
     lease_duty_tick(service->leases);
     watch_tick(service);
+    promote_tick(service);
     simple_tokens_expire(service->tokens, host_now_ms(engine_host(service->engine)));
 }

@@ -21,7 +21,8 @@ struct service {
     struct candidate *candidates; /* Lock and Campaign calls under way */
     uint64_t deletes_seen;        /* keys deleted when they were looked at last */
     struct hashing *hashing;
-    bool differs; /* service_set_differs() */
+    struct promotion *promotions; /* that the leader is asked for */
+    bool differs;                 /* service_set_differs() */
     unsigned snapshot_streams;
     uint64_t alarm_proposal;    /* of NOSPACE, on its way into the log; 0 = none */
     struct watch_call *watches; /* open watch streams */
@@ -47,6 +48,12 @@ service_handler health_check, health_list, health_watch, reflection_info;
 bool watch_turn(
     struct service *service); /* one slice of history for each; true: there is more to do */
 void watch_tick(struct service *service);
+
+/* promote.c: let the leader promote `member`, then answer the call. */
+void promote_by_leader(struct service *service, struct call *call, uint64_t member);
+void promote_tick(struct service *service);
+/* Answer a MemberPromote that is done. */
+void cluster_reply_changed(struct service *service, struct call *call);
 
 /* Refuse with the code's own text. */
 void call_refuse(struct call *call, enum err_code code);

@@ -18,6 +18,7 @@ static struct {
     struct client *client;
     struct peer_door *peer;
     struct toy_link link;
+    unsigned promotions_cancelled;
     struct peer_hash *held; /* hash asked for, not answered */
     size_t hashes_cancelled;
     unsigned leases_cancelled;
@@ -90,6 +91,28 @@ static void get_lease(void *arg, struct peer_lease *query)
                     NULL);
 }
 
+static void promote(void *arg, struct peer_promote *query)
+{
+    (void)arg;
+    if (query->token != NULL)
+        query->done(query, ERR_PERMISSION_DENIED, query->token);
+    else if (query->id == 7)
+        query->done(query, ERR_LEARNER_NOT_READY, err_text(ERR_LEARNER_NOT_READY));
+    else if (query->id == members[0].id)
+        query->done(query, ERR_MEMBER_NOT_LEARNER, err_text(ERR_MEMBER_NOT_LEARNER));
+    else if (query->id == 8)
+        query->done(query, ERR_OK, NULL);
+    else if (query->id != 9) /* no answer yet */
+        query->done(query, ERR_MEMBER_NOT_FOUND, err_text(ERR_MEMBER_NOT_FOUND));
+}
+
+static void cancel_promote(void *arg, struct peer_promote *query)
+{
+    (void)arg;
+    assert_int_equal(query->id, 9);
+    fix.promotions_cancelled++;
+}
+
 static void cancel_lease(void *arg, struct peer_lease *query)
 {
     (void)arg;
@@ -107,7 +130,9 @@ static int set_up(void **state)
                             .hash = get_hash,
                             .cancel_hash = cancel_hash,
                             .lease = get_lease,
-                            .cancel_lease = cancel_lease};
+                            .cancel_lease = cancel_lease,
+                            .promote = promote,
+                            .cancel_promote = cancel_promote};
 
     (void)state;
     memset(&fix, 0, sizeof(fix));
@@ -345,6 +370,16 @@ static void peer_port(void **state)
     is(ask_with("POST", "/members/promote/99999999999999999999", "\r\n"), 404,
        "member 99999999999999999999 not found in cluster\n");
     is(get("/members/promote/1"), 405, "Method Not Allowed\n");
+    is(ask_with("POST", "/members/promote/7", "\r\n"), 412,
+       "etcdserver: can only promote a learner member which is in sync with leader\n");
+    is(ask_with("POST", "/members/promote/10601487386321235570", "\r\n"), 412,
+       "membership: can only promote a learner member\n");
+    is(ask_with("POST", "/members/promote/7", "Authorization: abc.1\r\n\r\n"), 500, "abc.1\n");
+    assert_non_null(strstr(ask_with("POST", "/members/promote/8", "\r\n"), "\r\n\r\n[{\"id\":"));
+    assert_string_equal(ask_with("POST", "/members/promote/9", "\r\n"), "");
+    assert_int_equal(fix.promotions_cancelled, 0);
+    use_peer();
+    assert_int_equal(fix.promotions_cancelled, 1);
     is(get("/downgrade/enabled"), 200, "false");
     is(get("/raft"), 405, "Method Not Allowed\n");
     is(get("/leases"), 405, "Method Not Allowed\n");
