@@ -1,224 +1,287 @@
 /*
  * raftmsg.c - see raftmsg.h.
  *
- * Each message has three functions: x_bytes() (how long), put_x() (write into room of that length)
- * and x_decode(). Encoding sizes first, so that nested lengths need no second buffer; a mismatch
- * between the two is a bug of ours and stops (must). "Starred" fields of formats.md 8.1 are put
- * without looking at their value.
+ * Each message is a table of its fields, in the order in which etcd writes them; one sizer, one
+ * writer and one reader walk the tables. Sizes come first, so that nested lengths need no second
+ * buffer; a mismatch between sizer and writer is a bug of ours and stops (must). "Starred" fields
+ * of formats.md 8.1 (U64, FLAG, ENUM, ONE, SNAPSHOT) are put without looking at their value.
  */
 #include "common/schema/raftmsg.h"
 #include "common/schema/pbwire.h"
 
-/* One byte of tag and a varint. */
-static size_t u64_bytes(uint64_t number)
-{
-    return 1 + pb_varint_bytes(number);
-}
+#include <stddef.h>
 
-static size_t optional_bytes(struct slice data)
-{
-    return data.size != 0 ? pb_bytes_field_bytes(data.size) : 0;
-}
+enum kind {
+    U64,      /* uint64_t */
+    U64_SET,  /* uint64_t, left out while it is 0 */
+    FLAG,     /* bool */
+    ENUM,     /* an enum from 0 to .last */
+    BYTES,    /* struct slice, left out while it is empty */
+    IDS,      /* uint64_t[RAFT_MEMBERS_MAX], ascending; as many as the size_t at .count says */
+    ONE,      /* a message of type .of; one that comes in pieces is merged */
+    LIST,     /* an array of RAFT_MEMBERS_MAX of them; .count as above */
+    ENTRIES,  /* a pointer to as many as .count says, from the arena */
+    SNAPSHOT, /* a pointer to one, from the arena; NULL is put as an empty one */
+};
 
-static uint8_t *put_optional(uint8_t *at, unsigned field, struct slice data)
-{
-    return data.size != 0 ? pb_put_bytes(at, field, data) : at;
-}
+struct field {
+    uint8_t number; /* below 16: the tag is one byte */
+    enum kind kind;
+    size_t at, count; /* offsets into the struct */
+    unsigned last;
+    const struct message_type *of;
+};
 
-/* ---- decoding helpers ---- */
+struct message_type {
+    const char *name;
+    size_t size; /* of the struct */
+    const struct field *fields;
+    size_t field_count;
+};
 
-static int get_u64(const struct pb_reader *reader, const struct pb_field *field, uint64_t *number,
-                   struct err *err)
-{
-    if (pb_expect(reader, field, PB_VARINT, err) < 0)
-        return -1;
-    *number = field->value;
-    return 0;
-}
-
-static int get_bool(const struct pb_reader *reader, const struct pb_field *field, bool *flag,
-                    struct err *err)
-{
-    if (pb_expect(reader, field, PB_VARINT, err) < 0)
-        return -1;
-    *flag = field->value != 0;
-    return 0;
-}
-
-static int get_bytes(const struct pb_reader *reader, const struct pb_field *field,
-                     struct slice *bytes, struct err *err)
-{
-    if (pb_expect(reader, field, PB_BYTES, err) < 0)
-        return -1;
-    *bytes = field->bytes;
-    return 0;
-}
-
-/* An enum from 0 to `last`. */
-static int get_enum(const struct pb_reader *reader, const struct pb_field *field, unsigned last,
-                    unsigned *value, struct err *err)
-{
-    if (pb_expect(reader, field, PB_VARINT, err) < 0)
-        return -1;
-    if (field->value > last) {
-        err_set(err, ERR_FORMAT, "%s: field %" PRIu32 " is %" PRIu64 ", known are 0 to %u",
-                reader->message, field->number, field->value, last);
-        return -1;
+#define MESSAGE(called, type, table)                                                               \
+    {                                                                                              \
+        .name = (called), .size = sizeof(struct type), .fields = (table),                          \
+        .field_count = ARRAY_LEN(table),                                                           \
     }
-    *value = (unsigned)field->value;
-    return 0;
-}
+#define AT(type, member) .at = offsetof(struct type, member)
+#define COUNT(type, member) .count = offsetof(struct type, member)
 
-/* ---- Entry ---- */
+/* ---- the tables ---- */
 
-size_t raft_entry_encoded_bytes(const struct raft_entry *entry)
+static const struct field entry_fields[] = {
+    {1, ENUM, AT(raft_entry, type), .last = RAFT_ENTRY_CONF_CHANGE_V2},
+    {2, U64, AT(raft_entry, term)},
+    {3, U64, AT(raft_entry, index)},
+    {4, BYTES, AT(raft_entry, data)},
+};
+static const struct message_type entry_type = MESSAGE("raftpb.Entry", raft_entry, entry_fields);
+
+static const struct field hard_state_fields[] = {
+    {1, U64, AT(raft_hard_state, term)},
+    {2, U64, AT(raft_hard_state, vote)},
+    {3, U64, AT(raft_hard_state, commit)},
+};
+static const struct message_type hard_state_type =
+    MESSAGE("raftpb.HardState", raft_hard_state, hard_state_fields);
+
+static const struct field conf_state_fields[] = {
+    {1, IDS, AT(raft_conf_state, voters), COUNT(raft_conf_state, voter_count)},
+    {2, IDS, AT(raft_conf_state, learners), COUNT(raft_conf_state, learner_count)},
+    {3, IDS, AT(raft_conf_state, voters_outgoing), COUNT(raft_conf_state, voter_outgoing_count)},
+    {4, IDS, AT(raft_conf_state, learners_next), COUNT(raft_conf_state, learner_next_count)},
+    {5, FLAG, AT(raft_conf_state, auto_leave)},
+};
+static const struct message_type conf_state_type =
+    MESSAGE("raftpb.ConfState", raft_conf_state, conf_state_fields);
+
+static const struct field snapshot_meta_fields[] = {
+    {1, ONE, AT(raft_snapshot_meta, conf_state), .of = &conf_state_type},
+    {2, U64, AT(raft_snapshot_meta, index)},
+    {3, U64, AT(raft_snapshot_meta, term)},
+};
+static const struct message_type snapshot_meta_type =
+    MESSAGE("raftpb.SnapshotMetadata", raft_snapshot_meta, snapshot_meta_fields);
+
+static const struct field snapshot_fields[] = {
+    {1, BYTES, AT(raft_snapshot, data)},
+    {2, ONE, AT(raft_snapshot, meta), .of = &snapshot_meta_type},
+};
+static const struct message_type snapshot_type =
+    MESSAGE("raftpb.Snapshot", raft_snapshot, snapshot_fields);
+
+static const struct field conf_change_fields[] = {
+    {1, U64, AT(raft_conf_change, id)},
+    {2, ENUM, AT(raft_conf_change, type), .last = RAFT_CONF_ADD_LEARNER},
+    {3, U64, AT(raft_conf_change, node_id)},
+    {4, BYTES, AT(raft_conf_change, context)},
+};
+static const struct message_type conf_change_type =
+    MESSAGE("raftpb.ConfChange", raft_conf_change, conf_change_fields);
+
+static const struct field conf_single_fields[] = {
+    {1, ENUM, AT(raft_conf_change_single, type), .last = RAFT_CONF_ADD_LEARNER},
+    {2, U64, AT(raft_conf_change_single, node_id)},
+};
+static const struct message_type conf_single_type =
+    MESSAGE("raftpb.ConfChangeSingle", raft_conf_change_single, conf_single_fields);
+
+static const struct field conf_change_v2_fields[] = {
+    {1, ENUM, AT(raft_conf_change_v2, transition), .last = RAFT_CONF_JOINT_EXPLICIT},
+    {2, LIST, AT(raft_conf_change_v2, changes), COUNT(raft_conf_change_v2, change_count),
+     .of = &conf_single_type},
+    {3, BYTES, AT(raft_conf_change_v2, context)},
+};
+static const struct message_type conf_change_v2_type =
+    MESSAGE("raftpb.ConfChangeV2", raft_conf_change_v2, conf_change_v2_fields);
+
+/* 3.5 writes field 9 always, and knows no field 13. */
+static const struct field message_fields[] = {
+    {1, ENUM, AT(raft_message, type), .last = RAFT_MSG_PRE_VOTE_RESP},
+    {2, U64, AT(raft_message, to)},
+    {3, U64, AT(raft_message, from)},
+    {4, U64, AT(raft_message, term)},
+    {5, U64, AT(raft_message, log_term)},
+    {6, U64, AT(raft_message, index)},
+    {7, ENTRIES, AT(raft_message, entries), COUNT(raft_message, entry_count), .of = &entry_type},
+    {8, U64, AT(raft_message, commit)},
+    {9, SNAPSHOT, AT(raft_message, snapshot), .of = &snapshot_type},
+    {10, FLAG, AT(raft_message, reject)},
+    {11, U64, AT(raft_message, reject_hint)},
+    {12, BYTES, AT(raft_message, context)},
+    {13, U64_SET, AT(raft_message, vote)},
+};
+static const struct message_type message_type =
+    MESSAGE("raftpb.Message", raft_message, message_fields);
+
+/* ---- what a field holds ---- */
+
+static const struct raft_snapshot no_snapshot;
+
+static const void *inside(const void *message, size_t offset)
 {
-    return u64_bytes(entry->type) + u64_bytes(entry->term) + u64_bytes(entry->index) +
-           optional_bytes(entry->data);
+    return (const char *)message + offset;
 }
 
-static uint8_t *put_entry(uint8_t *at, const struct raft_entry *entry)
+static uint64_t number_in(const struct field *field, const void *message)
 {
-    at = pb_put_u64(at, 1, entry->type);
-    at = pb_put_u64(at, 2, entry->term);
-    at = pb_put_u64(at, 3, entry->index);
-    return put_optional(at, 4, entry->data);
+    const void *at = inside(message, field->at);
+
+    if (field->kind == FLAG)
+        return *(const bool *)at ? 1 : 0;
+    return field->kind == ENUM ? *(const unsigned *)at : *(const uint64_t *)at;
 }
 
-/* Put the message into `out` after sizing it. */
-#define ENCODE(out, bytes, put_expression)                                                         \
-    size_t encoded = (bytes);                                                                      \
-    uint8_t *room = buf_reserve((out), encoded);                                                   \
-    if (room == NULL)                                                                              \
-        return false;                                                                              \
-    uint8_t *end = (put_expression);                                                               \
-    must(end == room + encoded);                                                                   \
-    buf_advance((out), encoded);                                                                   \
-    return true
-
-bool raft_entry_encode(const struct raft_entry *entry, struct buf *out)
+/* How many numbers or messages a field is put as, and the first of them. */
+static size_t parts_in(const struct field *field, const void *message, const void **first)
 {
-    ENCODE(out, raft_entry_encoded_bytes(entry), put_entry(room, entry));
+    const void *at = inside(message, field->at);
+
+    *first = at;
+    switch (field->kind) {
+    case ENTRIES:
+        *first = *(const void *const *)at;
+        return *(const size_t *)inside(message, field->count);
+    case SNAPSHOT:
+        *first = *(const void *const *)at;
+        if (*first == NULL)
+            *first = &no_snapshot;
+        return 1;
+    case IDS:
+    case LIST:
+        return *(const size_t *)inside(message, field->count);
+    case BYTES:
+        return ((const struct slice *)at)->size != 0;
+    case U64_SET:
+        return *(const uint64_t *)at != 0;
+    case U64:
+    case FLAG:
+    case ENUM:
+    case ONE:
+        break;
+    }
+    return 1;
 }
 
-int raft_entry_decode(struct slice bytes, struct raft_entry *entry, struct err *err)
-{
-    struct pb_reader reader = pb_reader_of(bytes, "raftpb.Entry");
-    struct pb_field field;
-    unsigned type = 0;
-    int more = 0, rc = 0;
+/* ---- encoding ---- */
 
-    *entry = (struct raft_entry){0};
-    while (rc == 0 && (more = pb_next(&reader, &field, err)) > 0)
-        switch (field.number) {
-        case 1:
-            rc = get_enum(&reader, &field, RAFT_ENTRY_CONF_CHANGE_V2, &type, err);
-            break;
-        case 2:
-            rc = get_u64(&reader, &field, &entry->term, err);
-            break;
-        case 3:
-            rc = get_u64(&reader, &field, &entry->index, err);
-            break;
-        case 4:
-            rc = get_bytes(&reader, &field, &entry->data, err);
-            break;
-        }
-    entry->type = (enum raft_entry_type)type;
-    return more < 0 ? -1 : rc;
-}
-
-/* ---- HardState ---- */
-
-static size_t hard_state_bytes(const struct raft_hard_state *state)
-{
-    return u64_bytes(state->term) + u64_bytes(state->vote) + u64_bytes(state->commit);
-}
-
-static uint8_t *put_hard_state(uint8_t *at, const struct raft_hard_state *state)
-{
-    at = pb_put_u64(at, 1, state->term);
-    at = pb_put_u64(at, 2, state->vote);
-    return pb_put_u64(at, 3, state->commit);
-}
-
-bool raft_hard_state_encode(const struct raft_hard_state *state, struct buf *out)
-{
-    ENCODE(out, hard_state_bytes(state), put_hard_state(room, state));
-}
-
-int raft_hard_state_decode(struct slice bytes, struct raft_hard_state *state, struct err *err)
-{
-    struct pb_reader reader = pb_reader_of(bytes, "raftpb.HardState");
-    struct pb_field field;
-    int more = 0, rc = 0;
-
-    *state = (struct raft_hard_state){0};
-    while (rc == 0 && (more = pb_next(&reader, &field, err)) > 0)
-        switch (field.number) {
-        case 1:
-            rc = get_u64(&reader, &field, &state->term, err);
-            break;
-        case 2:
-            rc = get_u64(&reader, &field, &state->vote, err);
-            break;
-        case 3:
-            rc = get_u64(&reader, &field, &state->commit, err);
-            break;
-        }
-    return more < 0 ? -1 : rc;
-}
-
-/* ---- ConfState ---- */
-
-static size_t ids_bytes(const uint64_t *ids, size_t count)
+static size_t bytes_of(const struct message_type *type, const void *message)
 {
     size_t bytes = 0;
 
-    for (size_t at = 0; at < count; at++)
-        bytes += u64_bytes(ids[at]);
+    for (const struct field *field = type->fields; field < type->fields + type->field_count;
+         field++) {
+        const void *first;
+        size_t parts = parts_in(field, message, &first);
+
+        for (size_t part = 0; part < parts; part++)
+            if (field->of != NULL)
+                bytes += pb_bytes_field_bytes(
+                    bytes_of(field->of, inside(first, part * field->of->size)));
+            else if (field->kind == BYTES)
+                bytes += pb_bytes_field_bytes(((const struct slice *)first)->size);
+            else if (field->kind == IDS)
+                bytes += 1 + pb_varint_bytes(((const uint64_t *)first)[part]);
+            else
+                bytes += 1 + pb_varint_bytes(number_in(field, message));
+    }
     return bytes;
 }
 
-static uint8_t *put_ids(uint8_t *at, unsigned field, const uint64_t *ids, size_t count)
+/* Into room for bytes_of() it; returns the end. */
+static uint8_t *put(uint8_t *at, const struct message_type *type, const void *message)
 {
-    for (size_t id = 0; id < count; id++)
-        at = pb_put_u64(at, field, ids[id]);
+    for (const struct field *field = type->fields; field < type->fields + type->field_count;
+         field++) {
+        const void *first;
+        size_t parts = parts_in(field, message, &first);
+
+        for (size_t part = 0; part < parts; part++)
+            if (field->of != NULL) {
+                const void *nested = inside(first, part * field->of->size);
+
+                at = pb_put_header(at, field->number, bytes_of(field->of, nested));
+                at = put(at, field->of, nested);
+            } else if (field->kind == BYTES)
+                at = pb_put_bytes(at, field->number, *(const struct slice *)first);
+            else if (field->kind == IDS)
+                at = pb_put_u64(at, field->number, ((const uint64_t *)first)[part]);
+            else
+                at = pb_put_u64(at, field->number, number_in(field, message));
+    }
     return at;
 }
 
-static size_t conf_state_bytes(const struct raft_conf_state *state)
+static bool encode(const struct message_type *type, const void *message, struct buf *out)
 {
-    return ids_bytes(state->voters, state->voter_count) +
-           ids_bytes(state->learners, state->learner_count) +
-           ids_bytes(state->voters_outgoing, state->voter_outgoing_count) +
-           ids_bytes(state->learners_next, state->learner_next_count) + u64_bytes(0);
+    size_t bytes = bytes_of(type, message);
+    uint8_t *room = buf_reserve(out, bytes);
+
+    if (room == NULL)
+        return false;
+    must(put(room, type, message) == room + bytes);
+    buf_advance(out, bytes);
+    return true;
 }
 
-static uint8_t *put_conf_state(uint8_t *at, const struct raft_conf_state *state)
+/* ---- decoding ---- */
+
+static int decode(const struct message_type *type, struct slice bytes, struct arena *arena,
+                  void *message, struct err *err);
+
+static int too_many(const struct message_type *type, const char *what, struct err *err)
 {
-    at = put_ids(at, 1, state->voters, state->voter_count);
-    at = put_ids(at, 2, state->learners, state->learner_count);
-    at = put_ids(at, 3, state->voters_outgoing, state->voter_outgoing_count);
-    at = put_ids(at, 4, state->learners_next, state->learner_next_count);
-    return pb_put_u64(at, 5, state->auto_leave ? 1 : 0);
+    err_set(err, ERR_FORMAT, "%s: more than %lu %s", type->name, RAFT_MEMBERS_MAX, what);
+    return -1;
 }
 
-bool raft_conf_state_encode(const struct raft_conf_state *state, struct buf *out)
+static int out_of_arena(const struct message_type *type, const struct arena *arena, struct err *err)
 {
-    ENCODE(out, conf_state_bytes(state), put_conf_state(room, state));
+    err_set(err, ERR_NO_MEMORY, "%s: decoded it needs more than the %zu bytes allowed", type->name,
+            arena->max);
+    return -1;
+}
+
+static int get_enum(const struct pb_reader *reader, const struct field *field,
+                    const struct pb_field *seen, unsigned *value, struct err *err)
+{
+    if (seen->value > field->last) {
+        err_set(err, ERR_FORMAT, "%s: field %" PRIu32 " is %" PRIu64 ", known are 0 to %u",
+                reader->message, seen->number, seen->value, field->last);
+        return -1;
+    }
+    *value = (unsigned)seen->value;
+    return 0;
 }
 
 /* Keep the list ascending, whatever order the sender used. */
-static int add_id(uint64_t *ids, size_t *count, uint64_t id, struct err *err)
+static int add_id(const struct message_type *type, uint64_t *ids, size_t *count, uint64_t id,
+                  struct err *err)
 {
     size_t at;
 
-    if (*count == RAFT_MEMBERS_MAX) {
-        err_set(err, ERR_FORMAT, "raftpb.ConfState: more than %lu members in one list",
-                RAFT_MEMBERS_MAX);
-        return -1;
-    }
+    if (*count == RAFT_MEMBERS_MAX)
+        return too_many(type, "members in one list", err);
     for (at = *count; at > 0 && ids[at - 1] > id; at--)
         ids[at] = ids[at - 1];
     ids[at] = id;
@@ -227,417 +290,159 @@ static int add_id(uint64_t *ids, size_t *count, uint64_t id, struct err *err)
 }
 
 /* One id, or a packed list of them. */
-static int get_ids(const struct pb_reader *reader, const struct pb_field *field, uint64_t *ids,
-                   size_t *count, struct err *err)
+static int get_ids(const struct message_type *type, const struct pb_reader *reader,
+                   const struct pb_field *seen, uint64_t *ids, size_t *count, struct err *err)
 {
     const uint8_t *at, *end;
     uint64_t id;
 
-    if (field->wire != PB_BYTES)
-        return pb_expect(reader, field, PB_VARINT, err) < 0 ? -1
-                                                            : add_id(ids, count, field->value, err);
-    at = field->bytes.data;
-    end = at + field->bytes.size;
+    if (seen->wire != PB_BYTES)
+        return pb_expect(reader, seen, PB_VARINT, err) < 0
+                   ? -1
+                   : add_id(type, ids, count, seen->value, err);
+    at = seen->bytes.data;
+    end = at + seen->bytes.size;
     while (at != end) {
         if (!pb_get_varint(&at, end, &id)) {
             err_set(err, ERR_FORMAT, "%s: the packed list in field %" PRIu32 " is cut short",
-                    reader->message, field->number);
+                    reader->message, seen->number);
             return -1;
         }
-        if (add_id(ids, count, id, err) < 0)
+        if (add_id(type, ids, count, id, err) < 0)
             return -1;
     }
     return 0;
 }
 
-/* Adds to `state`: a message may come in pieces that are to be merged. */
-static int merge_conf_state(struct slice bytes, struct raft_conf_state *state, struct err *err)
-{
-    struct pb_reader reader = pb_reader_of(bytes, "raftpb.ConfState");
-    struct pb_field field;
-    int more = 0, rc = 0;
-
-    while (rc == 0 && (more = pb_next(&reader, &field, err)) > 0)
-        switch (field.number) {
-        case 1:
-            rc = get_ids(&reader, &field, state->voters, &state->voter_count, err);
-            break;
-        case 2:
-            rc = get_ids(&reader, &field, state->learners, &state->learner_count, err);
-            break;
-        case 3:
-            rc =
-                get_ids(&reader, &field, state->voters_outgoing, &state->voter_outgoing_count, err);
-            break;
-        case 4:
-            rc = get_ids(&reader, &field, state->learners_next, &state->learner_next_count, err);
-            break;
-        case 5:
-            rc = get_bool(&reader, &field, &state->auto_leave, err);
-            break;
-        }
-    return more < 0 ? -1 : rc;
-}
-
-int raft_conf_state_decode(struct slice bytes, struct raft_conf_state *state, struct err *err)
-{
-    *state = (struct raft_conf_state){0};
-    return merge_conf_state(bytes, state, err);
-}
-
-/* ---- Snapshot, SnapshotMetadata ---- */
-
-static size_t snapshot_meta_bytes(const struct raft_snapshot_meta *meta)
-{
-    return pb_bytes_field_bytes(conf_state_bytes(&meta->conf_state)) + u64_bytes(meta->index) +
-           u64_bytes(meta->term);
-}
-
-static uint8_t *put_snapshot_meta(uint8_t *at, const struct raft_snapshot_meta *meta)
-{
-    at = pb_put_header(at, 1, conf_state_bytes(&meta->conf_state));
-    at = put_conf_state(at, &meta->conf_state);
-    at = pb_put_u64(at, 2, meta->index);
-    return pb_put_u64(at, 3, meta->term);
-}
-
-static size_t snapshot_bytes(const struct raft_snapshot *snapshot)
-{
-    return optional_bytes(snapshot->data) +
-           pb_bytes_field_bytes(snapshot_meta_bytes(&snapshot->meta));
-}
-
-static uint8_t *put_snapshot(uint8_t *at, const struct raft_snapshot *snapshot)
-{
-    at = put_optional(at, 1, snapshot->data);
-    at = pb_put_header(at, 2, snapshot_meta_bytes(&snapshot->meta));
-    return put_snapshot_meta(at, &snapshot->meta);
-}
-
-bool raft_snapshot_encode(const struct raft_snapshot *snapshot, struct buf *out)
-{
-    ENCODE(out, snapshot_bytes(snapshot), put_snapshot(room, snapshot));
-}
-
-static int merge_snapshot_meta(struct slice bytes, struct raft_snapshot_meta *meta, struct err *err)
-{
-    struct pb_reader reader = pb_reader_of(bytes, "raftpb.SnapshotMetadata");
-    struct pb_field field;
-    struct slice conf;
-    int more = 0, rc = 0;
-
-    while (rc == 0 && (more = pb_next(&reader, &field, err)) > 0)
-        switch (field.number) {
-        case 1:
-            rc = get_bytes(&reader, &field, &conf, err);
-            if (rc == 0)
-                rc = merge_conf_state(conf, &meta->conf_state, err);
-            break;
-        case 2:
-            rc = get_u64(&reader, &field, &meta->index, err);
-            break;
-        case 3:
-            rc = get_u64(&reader, &field, &meta->term, err);
-            break;
-        }
-    return more < 0 ? -1 : rc;
-}
-
-int raft_snapshot_decode(struct slice bytes, struct raft_snapshot *snapshot, struct err *err)
-{
-    struct pb_reader reader = pb_reader_of(bytes, "raftpb.Snapshot");
-    struct pb_field field;
-    struct slice meta;
-    int more = 0, rc = 0;
-
-    *snapshot = (struct raft_snapshot){0};
-    while (rc == 0 && (more = pb_next(&reader, &field, err)) > 0)
-        switch (field.number) {
-        case 1:
-            rc = get_bytes(&reader, &field, &snapshot->data, err);
-            break;
-        case 2:
-            rc = get_bytes(&reader, &field, &meta, err);
-            if (rc == 0)
-                rc = merge_snapshot_meta(meta, &snapshot->meta, err);
-            break;
-        }
-    return more < 0 ? -1 : rc;
-}
-
-/* ---- ConfChange, ConfChangeV2 ---- */
-
-bool raft_conf_change_encode(const struct raft_conf_change *change, struct buf *out)
-{
-    ENCODE(out,
-           u64_bytes(change->id) + u64_bytes(change->type) + u64_bytes(change->node_id) +
-               optional_bytes(change->context),
-           put_optional(pb_put_u64(pb_put_u64(pb_put_u64(room, 1, change->id), 2, change->type), 3,
-                                   change->node_id),
-                        4, change->context));
-}
-
-int raft_conf_change_decode(struct slice bytes, struct raft_conf_change *change, struct err *err)
-{
-    struct pb_reader reader = pb_reader_of(bytes, "raftpb.ConfChange");
-    struct pb_field field;
-    unsigned type = 0;
-    int more = 0, rc = 0;
-
-    *change = (struct raft_conf_change){0};
-    while (rc == 0 && (more = pb_next(&reader, &field, err)) > 0)
-        switch (field.number) {
-        case 1:
-            rc = get_u64(&reader, &field, &change->id, err);
-            break;
-        case 2:
-            rc = get_enum(&reader, &field, RAFT_CONF_ADD_LEARNER, &type, err);
-            break;
-        case 3:
-            rc = get_u64(&reader, &field, &change->node_id, err);
-            break;
-        case 4:
-            rc = get_bytes(&reader, &field, &change->context, err);
-            break;
-        }
-    change->type = (enum raft_conf_change_type)type;
-    return more < 0 ? -1 : rc;
-}
-
-static size_t conf_single_bytes(const struct raft_conf_change_single *single)
-{
-    return u64_bytes(single->type) + u64_bytes(single->node_id);
-}
-
-static size_t conf_change_v2_bytes(const struct raft_conf_change_v2 *change)
-{
-    size_t bytes = u64_bytes(change->transition) + optional_bytes(change->context);
-
-    for (size_t at = 0; at < change->change_count; at++)
-        bytes += pb_bytes_field_bytes(conf_single_bytes(&change->changes[at]));
-    return bytes;
-}
-
-static uint8_t *put_conf_change_v2(uint8_t *at, const struct raft_conf_change_v2 *change)
-{
-    at = pb_put_u64(at, 1, change->transition);
-    for (size_t single = 0; single < change->change_count; single++) {
-        at = pb_put_header(at, 2, conf_single_bytes(&change->changes[single]));
-        at = pb_put_u64(at, 1, change->changes[single].type);
-        at = pb_put_u64(at, 2, change->changes[single].node_id);
-    }
-    return put_optional(at, 3, change->context);
-}
-
-bool raft_conf_change_v2_encode(const struct raft_conf_change_v2 *change, struct buf *out)
-{
-    ENCODE(out, conf_change_v2_bytes(change), put_conf_change_v2(room, change));
-}
-
-static int conf_single_decode(struct slice bytes, struct raft_conf_change_single *single,
-                              struct err *err)
-{
-    struct pb_reader reader = pb_reader_of(bytes, "raftpb.ConfChangeSingle");
-    struct pb_field field;
-    unsigned type = 0;
-    int more = 0, rc = 0;
-
-    *single = (struct raft_conf_change_single){0};
-    while (rc == 0 && (more = pb_next(&reader, &field, err)) > 0)
-        switch (field.number) {
-        case 1:
-            rc = get_enum(&reader, &field, RAFT_CONF_ADD_LEARNER, &type, err);
-            break;
-        case 2:
-            rc = get_u64(&reader, &field, &single->node_id, err);
-            break;
-        }
-    single->type = (enum raft_conf_change_type)type;
-    return more < 0 ? -1 : rc;
-}
-
-int raft_conf_change_v2_decode(struct slice bytes, struct raft_conf_change_v2 *change,
-                               struct err *err)
-{
-    struct pb_reader reader = pb_reader_of(bytes, "raftpb.ConfChangeV2");
-    struct pb_field field;
-    struct slice single;
-    unsigned transition = 0;
-    int more = 0, rc = 0;
-
-    *change = (struct raft_conf_change_v2){0};
-    while (rc == 0 && (more = pb_next(&reader, &field, err)) > 0)
-        switch (field.number) {
-        case 1:
-            rc = get_enum(&reader, &field, RAFT_CONF_JOINT_EXPLICIT, &transition, err);
-            break;
-        case 2:
-            if (change->change_count == ARRAY_LEN(change->changes)) {
-                err_set(err, ERR_FORMAT, "raftpb.ConfChangeV2: more than %lu changes",
-                        RAFT_MEMBERS_MAX);
-                return -1;
-            }
-            rc = get_bytes(&reader, &field, &single, err);
-            if (rc == 0)
-                rc = conf_single_decode(single, &change->changes[change->change_count++], err);
-            break;
-        case 3:
-            rc = get_bytes(&reader, &field, &change->context, err);
-            break;
-        }
-    change->transition = (enum raft_conf_transition)transition;
-    return more < 0 ? -1 : rc;
-}
-
-/* ---- Message ---- */
-
-/* 3.5 writes field 9 always, and knows no field 13: it is left out while it is 0. */
-static const struct raft_snapshot no_snapshot;
-
-static size_t message_bytes(const struct raft_message *message)
-{
-    const struct raft_snapshot *snapshot =
-        message->snapshot != NULL ? message->snapshot : &no_snapshot;
-    size_t bytes = u64_bytes(message->type) + u64_bytes(message->to) + u64_bytes(message->from) +
-                   u64_bytes(message->term) + u64_bytes(message->log_term) +
-                   u64_bytes(message->index) + u64_bytes(message->commit) +
-                   pb_bytes_field_bytes(snapshot_bytes(snapshot)) + u64_bytes(0) +
-                   u64_bytes(message->reject_hint) + optional_bytes(message->context) +
-                   (message->vote != 0 ? u64_bytes(message->vote) : 0);
-
-    for (size_t at = 0; at < message->entry_count; at++)
-        bytes += pb_bytes_field_bytes(raft_entry_encoded_bytes(&message->entries[at]));
-    return bytes;
-}
-
-static uint8_t *put_message(uint8_t *at, const struct raft_message *message)
-{
-    const struct raft_snapshot *snapshot =
-        message->snapshot != NULL ? message->snapshot : &no_snapshot;
-
-    at = pb_put_u64(at, 1, message->type);
-    at = pb_put_u64(at, 2, message->to);
-    at = pb_put_u64(at, 3, message->from);
-    at = pb_put_u64(at, 4, message->term);
-    at = pb_put_u64(at, 5, message->log_term);
-    at = pb_put_u64(at, 6, message->index);
-    for (size_t entry = 0; entry < message->entry_count; entry++) {
-        at = pb_put_header(at, 7, raft_entry_encoded_bytes(&message->entries[entry]));
-        at = put_entry(at, &message->entries[entry]);
-    }
-    at = pb_put_u64(at, 8, message->commit);
-    at = pb_put_header(at, 9, snapshot_bytes(snapshot));
-    at = put_snapshot(at, snapshot);
-    at = pb_put_u64(at, 10, message->reject ? 1 : 0);
-    at = pb_put_u64(at, 11, message->reject_hint);
-    at = put_optional(at, 12, message->context);
-    return message->vote != 0 ? pb_put_u64(at, 13, message->vote) : at;
-}
-
-bool raft_message_encode(const struct raft_message *message, struct buf *out)
-{
-    ENCODE(out, message_bytes(message), put_message(room, message));
-}
-
-static int out_of_arena(const struct arena *arena, struct err *err)
-{
-    err_set(err, ERR_NO_MEMORY, "raftpb.Message: decoded it needs more than the %zu bytes allowed",
-            arena->max);
-    return -1;
-}
-
-/* Field 7 is counted before its list is made. */
-static int count_entries(struct slice bytes, size_t *count, struct err *err)
-{
-    struct pb_reader reader = pb_reader_of(bytes, "raftpb.Message");
-    struct pb_field field;
-    int more;
-
-    *count = 0;
-    while ((more = pb_next(&reader, &field, err)) > 0)
-        *count += field.number == 7;
-    return more;
-}
-
 /* A snapshot with index 0 stands for none (formats.md 8.1). */
-static int get_snapshot(const struct pb_reader *reader, const struct pb_field *field,
-                        struct arena *arena, struct raft_message *message, struct err *err)
+static int get_snapshot(const struct message_type *type, struct slice bytes, struct arena *arena,
+                        struct raft_snapshot **kept, struct err *err)
 {
-    struct raft_snapshot snapshot;
-    struct slice bytes;
+    struct raft_snapshot snapshot = {0};
 
-    if (get_bytes(reader, field, &bytes, err) < 0 ||
-        raft_snapshot_decode(bytes, &snapshot, err) < 0)
+    if (decode(&snapshot_type, bytes, NULL, &snapshot, err) < 0)
         return -1;
     if (snapshot.meta.index == 0)
         return 0;
-    message->snapshot = arena_copy(arena, &snapshot, sizeof(snapshot));
-    return message->snapshot == NULL ? out_of_arena(arena, err) : 0;
+    *kept = arena_copy(arena, &snapshot, sizeof(snapshot));
+    return *kept == NULL ? out_of_arena(type, arena, err) : 0;
 }
 
-static int get_message_field(const struct pb_reader *reader, const struct pb_field *field,
-                             struct arena *arena, struct raft_message *message, struct err *err)
+/* The list of a field of kind ENTRIES, for as many as the bytes hold; its count stays 0. */
+static int make_entries(const struct message_type *type, const struct field *field,
+                        struct slice bytes, struct arena *arena, struct raft_entry **entries,
+                        struct err *err)
 {
-    struct slice entry;
-    unsigned type;
+    struct pb_reader reader = pb_reader_of(bytes, type->name);
+    struct pb_field seen;
+    size_t count = 0;
+    int more;
 
-    switch (field->number) {
-    case 1:
-        if (get_enum(reader, field, RAFT_MSG_PRE_VOTE_RESP, &type, err) < 0)
-            return -1;
-        message->type = (enum raft_message_type)type;
+    while ((more = pb_next(&reader, &seen, err)) > 0)
+        count += seen.number == field->number;
+    if (more < 0 || count == 0)
+        return more;
+    if (count <= arena->max / sizeof(**entries))
+        *entries = arena_alloc(arena, count * sizeof(**entries));
+    return *entries == NULL ? out_of_arena(type, arena, err) : 0;
+}
+
+static int get(const struct message_type *type, const struct field *field,
+               const struct pb_reader *reader, const struct pb_field *seen, struct arena *arena,
+               void *message, struct err *err)
+{
+    void *at = (char *)message + field->at;
+    size_t *count = (size_t *)((char *)message + field->count); /* where the kind has one */
+    bool numeric =
+        field->kind == U64 || field->kind == U64_SET || field->kind == FLAG || field->kind == ENUM;
+
+    if (field->kind != IDS && pb_expect(reader, seen, numeric ? PB_VARINT : PB_BYTES, err) < 0)
+        return -1;
+    switch (field->kind) {
+    case U64:
+    case U64_SET:
+        *(uint64_t *)at = seen->value;
         return 0;
-    case 2:
-        return get_u64(reader, field, &message->to, err);
-    case 3:
-        return get_u64(reader, field, &message->from, err);
-    case 4:
-        return get_u64(reader, field, &message->term, err);
-    case 5:
-        return get_u64(reader, field, &message->log_term, err);
-    case 6:
-        return get_u64(reader, field, &message->index, err);
-    case 7:
-        if (get_bytes(reader, field, &entry, err) < 0)
-            return -1;
-        return raft_entry_decode(entry, &message->entries[message->entry_count++], err);
-    case 8:
-        return get_u64(reader, field, &message->commit, err);
-    case 9:
-        return get_snapshot(reader, field, arena, message, err);
-    case 10:
-        return get_bool(reader, field, &message->reject, err);
-    case 11:
-        return get_u64(reader, field, &message->reject_hint, err);
-    case 12:
-        return get_bytes(reader, field, &message->context, err);
-    case 13:
-        return get_u64(reader, field, &message->vote, err);
-    default:
+    case FLAG:
+        *(bool *)at = seen->value != 0;
         return 0;
+    case ENUM:
+        return get_enum(reader, field, seen, at, err);
+    case BYTES:
+        *(struct slice *)at = seen->bytes;
+        return 0;
+    case IDS:
+        return get_ids(type, reader, seen, at, count, err);
+    case ONE:
+        return decode(field->of, seen->bytes, arena, at, err);
+    case LIST:
+        if (*count == RAFT_MEMBERS_MAX)
+            return too_many(type, "changes", err);
+        return decode(field->of, seen->bytes, arena, (char *)at + field->of->size * (*count)++,
+                      err);
+    case ENTRIES: /* there is room: make_entries() */
+        at = *(struct raft_entry **)at + (*count)++;
+        memset(at, 0, sizeof(struct raft_entry));
+        return decode(field->of, seen->bytes, arena, at, err);
+    case SNAPSHOT:
+        return get_snapshot(type, seen->bytes, arena, at, err);
     }
+    return 0;
+}
+
+/* Adds to `message`, which the caller has cleared: what comes in pieces is merged. */
+static int decode(const struct message_type *type, struct slice bytes, struct arena *arena,
+                  void *message, struct err *err)
+{
+    struct pb_reader reader = pb_reader_of(bytes, type->name);
+    struct pb_field seen;
+    int more;
+
+    for (const struct field *field = type->fields; field < type->fields + type->field_count;
+         field++)
+        if (field->kind == ENTRIES &&
+            make_entries(type, field, bytes, arena,
+                         (struct raft_entry **)((char *)message + field->at), err) < 0)
+            return -1;
+    while ((more = pb_next(&reader, &seen, err)) > 0) {
+        if (seen.number == 0 || seen.number > type->field_count) /* tables have no gaps */
+            continue;
+        if (get(type, &type->fields[seen.number - 1], &reader, &seen, arena, message, err) < 0)
+            return -1;
+    }
+    return more;
+}
+
+/* ---- the messages by name ---- */
+
+#define CODEC(name)                                                                                \
+    bool raft_##name##_encode(const struct raft_##name *name, struct buf *out)                     \
+    {                                                                                              \
+        return encode(&name##_type, name, out);                                                    \
+    }
+#define CODEC_BOTH(name)                                                                           \
+    CODEC(name)                                                                                    \
+    int raft_##name##_decode(struct slice bytes, struct raft_##name *name, struct err *err)        \
+    {                                                                                              \
+        *name = (struct raft_##name){0};                                                           \
+        return decode(&name##_type, bytes, NULL, name, err);                                       \
+    }
+CODEC_BOTH(entry)
+CODEC_BOTH(hard_state)
+CODEC_BOTH(conf_state)
+CODEC_BOTH(snapshot)
+CODEC_BOTH(conf_change)
+CODEC_BOTH(conf_change_v2)
+CODEC(message)
+
+size_t raft_entry_encoded_bytes(const struct raft_entry *entry)
+{
+    return bytes_of(&entry_type, entry);
 }
 
 int raft_message_decode(struct slice bytes, struct arena *arena, struct raft_message *message,
                         struct err *err)
 {
-    struct pb_reader reader = pb_reader_of(bytes, "raftpb.Message");
-    struct pb_field field;
-    size_t entries;
-    int more;
-
     *message = (struct raft_message){0};
-    if (count_entries(bytes, &entries, err) < 0)
-        return -1;
-    if (entries != 0) {
-        message->entries = entries <= arena->max / sizeof(*message->entries)
-                               ? arena_alloc(arena, entries * sizeof(*message->entries))
-                               : NULL;
-        if (message->entries == NULL)
-            return out_of_arena(arena, err);
-    }
-    while ((more = pb_next(&reader, &field, err)) > 0)
-        if (get_message_field(&reader, &field, arena, message, err) < 0)
-            return -1;
-    return more;
+    return decode(&message_type, bytes, arena, message, err);
 }
