@@ -324,7 +324,7 @@ static void start_doors(struct server *server)
     open_port(server, &server->metrics_door, server->metrics_client, false, &server->metrics_http2,
               &server->metrics_port);
     http1_door_init(&server->peer_door, peer_door_handler(server->peer));
-    server->peer_door.streams = peers_streams_body; /* a database may be of any size */
+    server->peer_door.handler.streams = peers_streams_body; /* a database may be of any size */
 }
 
 /* ---- TLS ---- */

@@ -277,7 +277,30 @@ static void start(void *arg, struct exchange *exchange)
     buf_free(&decoded);
 }
 
+/* Of a path as it is in the table: any other spelling is collected whole, and works as well. */
+static bool streams(void *arg, const struct exchange *exchange)
+{
+    const struct client *client = arg;
+
+    return client->gateway != NULL && exchange->body_bytes == 0 && gateway_streams(exchange);
+}
+
+/*
+ * Browsers let any page open a WebSocket to us, so the origin is checked here (api.md 12.6 leaves
+ * it to the browser, which does not).
+ */
+static bool upgrades(void *arg, const struct exchange *exchange)
+{
+    const struct client *client = arg;
+    struct slice origin;
+
+    return client->gateway != NULL && gateway_serves(exchange->path) &&
+           host_allowed(client, exchange) &&
+           (!exchange_field(exchange, "origin", &origin) || cors_fields(client, exchange) != NULL);
+}
+
 struct exchange_handler client_handler(struct client *client)
 {
-    return (struct exchange_handler){.arg = client, .start = start};
+    return (struct exchange_handler){
+        .arg = client, .start = start, .streams = streams, .upgrades = upgrades};
 }

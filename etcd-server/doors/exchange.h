@@ -8,8 +8,9 @@
  * After answer, end, abort or gone() the exchange belongs to the framing again and must not be
  * touched.
  *
- * HTTP/2 can do more: a handler that asked for it (http2.h: gRPC) is started when the head is
- * there, gets the body in pieces through data() and ends its answer with trailers:
+ * A handler that asked for it (gRPC, or exchange_handler.streams) is started when the head is
+ * there, gets the body in pieces through data(), and may answer before that has ended. In HTTP/2 it
+ * can end its answer with trailers:
  *     exchange_begin(), exchange_send()..., exchange_trail()
  *     exchange_trail() alone: the trailers are the head, nothing else follows
  * and a long body may be pulled as the windows open, instead of being sent:
@@ -56,9 +57,9 @@ struct exchange_ops {
     bool (*full)(struct exchange *exchange);
     void (*again)(struct exchange *exchange);
     void (*wake_at)(struct exchange *exchange, uint64_t at_ms);
-    /* of framings with streams only */
-    void (*trail)(struct exchange *exchange, const struct exchange_head *head, const char *fields);
     void (*taken)(struct exchange *exchange, size_t bytes);
+    /* of HTTP/2 only */
+    void (*trail)(struct exchange *exchange, const struct exchange_head *head, const char *fields);
     void (*pull)(struct exchange *exchange, uint64_t bytes, size_t held_bytes);
 };
 
@@ -72,6 +73,7 @@ struct exchange {
     size_t field_count;
     struct slice body;
     uint64_t body_bytes; /* how long the body is, as far as it is known */
+    bool in_pieces;      /* the body comes through data(): exchange_handler.streams said so */
     bool body_too_large; /* longer than JSON_BODY_MAX_BYTES: `body` is empty, the connection ends */
 
     struct link *link; /* facts of the connection; borrowed */
@@ -85,8 +87,8 @@ struct exchange {
     void (*wake)(struct exchange *exchange);    /* exchange_wake_at() */
     void (*stop)(struct exchange *exchange);    /* the server stops: end a stream soon */
     void (*gone)(struct exchange *exchange);    /* the client went: drop `state`, do not answer */
-    /* A piece of the body, or (`ended`) its end; `bytes` dies with the call. HTTP/2, and where
-     * http1_door.streams says so. */
+    /* A piece of the body, or (`ended`) its end; `bytes` dies with the call. gRPC, and where
+     * exchange_handler.streams says so. */
     void (*data)(struct exchange *exchange, struct slice bytes, bool ended);
     /* Asked for by exchange_pull(): write the next `bytes` of the body; all of it is written: end
      * the answer. They may call nothing else of this file. */
@@ -181,6 +183,18 @@ bool exchange_next_parameter(struct slice *query, struct slice *name, struct sli
 struct exchange_handler {
     void *arg;
     void (*start)(void *arg, struct exchange *exchange);
+    /*
+     * NULL, or: does the handler take the body of this request (its head is there) piece by piece?
+     * Then it is started at once and exchange->data() is called, without a limit to the whole; it
+     * says exchange_taken(). In HTTP/1 an end of the answer before the body's ends the connection.
+     */
+    bool (*streams)(void *arg, const struct exchange *exchange);
+    /*
+     * NULL, or: may this GET become a WebSocket (RFC 6455)? Then it is started as a POST whose
+     * body, in pieces, is what the client's messages hold, with a line end behind each; every
+     * exchange_send() that ends in a line end is a message of ours, and so is a whole answer.
+     */
+    bool (*upgrades)(void *arg, const struct exchange *exchange);
 };
 
 #endif

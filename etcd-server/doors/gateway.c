@@ -2,6 +2,8 @@
  * gateway.c - see gateway.h: routing, metadata, the way of a request to its handler.
  *
  *   exchange -> row of the path -> headers -> JSON -> call -> config.start()
+ *   BIDI: JSON, JSON, ... whole or as they come -> call.message(), one per turn, each in memory of
+ *   its own
  *   ... and its other ends: the client went, its deadline passed, the server stops.
  *
  * A call that has ended may still be on its handler's stack (it answered from within start()), so
@@ -16,6 +18,7 @@
 
 #define SPARE_CALLS_MAX 256            /* ended calls kept with their memory */
 #define SPARE_ARENA_BYTES (64UL * KIB) /* more than that is given back */
+#define KEEP_IN_BYTES (16UL * KIB)     /* the same */
 #define TIMEOUT_DIGITS_MAX 8           /* gRPC over HTTP/2: TimeoutValue */
 #define DEADLINE_FAR_MS (1ULL << 50)   /* beyond any clock */
 
@@ -35,6 +38,8 @@ static void free_calls(struct gateway_call *call)
     for (; call != NULL; call = next) {
         next = call->next;
         arena_free(&call->call.arena);
+        arena_free(&call->message_arena);
+        buf_free(&call->in);
         free(call);
     }
 }
@@ -51,6 +56,13 @@ void gateway_free(struct gateway *gateway)
 
 /* ---- calls ---- */
 
+static void empty_arena(struct arena *arena)
+{
+    arena_reset(arena);
+    if (arena->used > SPARE_ARENA_BYTES)
+        arena_free(arena);
+}
+
 static void recycle(struct gateway *gateway)
 {
     struct gateway_call *call = gateway->ended, *next;
@@ -63,9 +75,11 @@ static void recycle(struct gateway *gateway)
             free_calls(call);
             continue;
         }
-        arena_reset(&call->call.arena);
-        if (call->call.arena.used > SPARE_ARENA_BYTES)
-            arena_free(&call->call.arena);
+        empty_arena(&call->call.arena);
+        empty_arena(&call->message_arena);
+        buf_reset(&call->in);
+        if (call->in.capacity > KEEP_IN_BYTES)
+            buf_free(&call->in);
         call->next = gateway->spare;
         gateway->spare = call;
         gateway->spare_count++;
@@ -76,20 +90,24 @@ static struct gateway_call *call_new(struct gateway *gateway, const struct rpc_r
                                      struct exchange *exchange)
 {
     struct gateway_call *call;
-    struct arena arena;
 
     recycle(gateway);
     call = gateway->spare;
     if (call != NULL) {
+        struct gateway_call kept = *call;
+
         gateway->spare = call->next;
         gateway->spare_count--;
-        arena = call->call.arena;
-        *call = (struct gateway_call){.call = {.arena = arena}};
+        *call = (struct gateway_call){
+            .call.arena = kept.call.arena, .message_arena = kept.message_arena, .in = kept.in};
     } else {
         call = xalloc(sizeof(*call));
         arena_init(&call->call.arena, CALL_ARENA_MAX_BYTES);
+        arena_init(&call->message_arena, CALL_ARENA_MAX_BYTES);
+        buf_init(&call->in, BUF_UNLIMITED); /* HTTP_BODY_OPEN_MAX_BYTES or a stream's window more */
     }
     call->call.arena.allocator.allocator_data = &call->call.arena;
+    call->message_arena.allocator.allocator_data = &call->message_arena;
     call->call.row = row;
     call->call.ops = &gateway_call_ops;
     call->call.through_gateway = true;
@@ -122,9 +140,9 @@ static void cancel(struct gateway_call *call)
         if (call->source != NULL)
             call->source->free(call->source);
         call->source = NULL;
-        return;
+    } else if (call->state != GATEWAY_READING) {
+        gateway->config.cancel(gateway->config.service, &call->call);
     }
-    gateway->config.cancel(gateway->config.service, &call->call);
 }
 
 static void on_gone(struct exchange *exchange)
@@ -149,7 +167,8 @@ static void on_stop(struct exchange *exchange)
 {
     struct gateway_call *call = exchange->state;
 
-    if (call->call.row->kind == RPC_UNARY || call->state == GATEWAY_RANGE)
+    if (call->state == GATEWAY_RANGE ||
+        (call->call.row->kind == RPC_UNARY && call->state != GATEWAY_READING))
         return; /* these end by themselves */
     cancel(call);
     gateway_refuse(call, GRPC_UNAVAILABLE, err_text(ERR_STOPPED));
@@ -272,13 +291,13 @@ static bool too_large(struct gateway_call *call, uint64_t bytes)
     return true;
 }
 
-/* The next message of `text`; NULL and refused when it is malformed or too large. */
-static ProtobufCMessage *take_message(struct gateway_call *call, struct slice text, size_t *used)
+/* The first message, of `text`; NULL and refused when it is malformed or too large. */
+static ProtobufCMessage *take_message(struct gateway_call *call, struct slice text)
 {
     ProtobufCMessage *message = NULL;
     struct err err = ERR_INIT;
 
-    if (pbjson_parse(call->call.row->request, text, used, &call->call.arena, &message, &err) < 0) {
+    if (pbjson_parse(call->call.row->request, text, NULL, &call->call.arena, &message, &err) < 0) {
         if (err.code == ERR_NO_MEMORY)
             gateway_refuse(call, GRPC_RESOURCE_EXHAUSTED, err.text);
         else
@@ -292,67 +311,131 @@ static ProtobufCMessage *take_message(struct gateway_call *call, struct slice te
     return message;
 }
 
-static struct slice skip_blanks(struct slice text)
+/* Nothing that was sent waits here any longer: the client may send more. */
+static void take_pieces(struct gateway_call *call)
 {
-    while (text.size != 0 && (text.data[0] == ' ' || text.data[0] == '\t' || text.data[0] == '\n' ||
-                              text.data[0] == '\r'))
-        text = slice_of(text.data + 1, text.size - 1);
-    return text;
+    size_t bytes = call->untaken_bytes;
+
+    call->untaken_bytes = 0;
+    if (bytes != 0)
+        exchange_taken(call->exchange, bytes);
 }
 
-/* BIDI: hand the next message of the body on, or the end of them; one per turn. */
+/*
+ * The next value of `in`, which stays there; at the client's end what is left, be it blank. False:
+ * it is not there yet.
+ */
+static bool next_value(struct gateway_call *call, struct slice *value)
+{
+    struct slice in = buf_slice(&call->in);
+    size_t bytes = in.size;
+
+    if (!json_split_next(&call->split, in, &bytes) && !call->end_seen)
+        return false;
+    *value = json_skip_blanks(slice_of(in.data, bytes));
+    return true;
+}
+
+static void drop_value(struct gateway_call *call, struct slice value)
+{
+    if (buf_used(&call->in) != 0)
+        buf_consume(&call->in, (size_t)(value.data + value.size - buf_slice(&call->in).data));
+}
+
+/* A value that is not whole is longer than any message can be. */
+static bool endless(const struct gateway_call *call)
+{
+    return buf_used(&call->in) > JSON_BODY_MAX_BYTES;
+}
+
+/* BIDI: hand the next message on, or the end of them; one per turn. */
 static void on_turn(struct exchange *exchange)
 {
     struct gateway_call *call = exchange->state;
     ProtobufCMessage *message = NULL;
     struct err err = ERR_INIT;
-    size_t used = 0;
+    struct slice value;
 
-    if (call->end_told || call->paused || call->call.message == NULL)
+    if (call->state == GATEWAY_READING || call->end_told || call->paused ||
+        call->call.message == NULL)
         return; /* paused: resumed by drained */
-    call->rest = skip_blanks(call->rest);
-    if (call->rest.size != 0 && pbjson_parse(call->call.row->request, call->rest, &used,
-                                             &call->call.arena, &message, &err) < 0)
+    if (!next_value(call, &value)) {
+        if (endless(call)) {
+            cancel(call);
+            must(too_large(call, buf_used(&call->in)));
+        } else {
+            take_pieces(call);
+        }
+        return;
+    }
+    arena_reset(&call->message_arena);
+    if (value.size != 0 && pbjson_parse(call->call.row->request, value, NULL, &call->message_arena,
+                                        &message, &err) < 0)
         message = NULL; /* what is no message behind the first one is the client's end */
-    if (used != 0)
-        call->rest = slice_of(call->rest.data + used, call->rest.size - used);
+    drop_value(call, value);
     call->end_told = message == NULL;
     if (message != NULL) {
         if (call->gateway->config.metrics != NULL)
             call->gateway->config.metrics->rpcs[call->call.row->id].received++;
         exchange_again(exchange);
+    } else {
+        take_pieces(call);
     }
     call->call.message(&call->call, message); /* may end the call */
 }
 
-static void start_bidi(struct gateway_call *call, struct slice body)
+/* Hand the call to its handler as soon as its first message is there. */
+static void start_with_first(struct gateway_call *call)
 {
     struct gateway *gateway = call->gateway;
-    size_t used = 0;
+    bool bidi = call->call.row->kind == RPC_BIDI;
+    struct slice value;
 
-    body = skip_blanks(body);
-    if (body.size != 0) {
-        call->call.request = take_message(call, body, &used);
+    if (!next_value(call, &value)) {
+        if (endless(call))
+            must(too_large(call, buf_used(&call->in)));
+        else
+            take_pieces(call);
+        return;
+    }
+    if (value.size != 0 || !bidi) {
+        call->call.request = take_message(call, value);
         if (call->call.request == NULL)
             return;
-        body = slice_of(body.data + used, body.size - used);
     }
-    if (body.size != 0) {
-        const void *copy = arena_copy(&call->call.arena, body.data, body.size);
-
-        must(copy != NULL || body.size > CALL_ARENA_MAX_BYTES / 2);
-        call->rest = slice_of(copy, copy != NULL ? body.size : 0);
+    drop_value(call, value);
+    call->state = GATEWAY_WAITING;
+    if (bidi) {
+        call->exchange->turn = on_turn;
+        exchange_again(call->exchange);
+    } else {
+        take_pieces(call); /* what follows is not looked at */
     }
-    call->exchange->turn = on_turn;
-    exchange_again(call->exchange);
     gateway->config.start(gateway->config.service, &call->call);
+}
+
+static void on_data(struct exchange *exchange, struct slice bytes, bool ended)
+{
+    struct gateway_call *call = exchange->state;
+
+    call->untaken_bytes += bytes.size;
+    call->end_seen = call->end_seen || ended;
+    if (call->state != GATEWAY_READING && (call->call.row->kind != RPC_BIDI || call->end_told)) {
+        take_pieces(call);
+        return;
+    }
+    buf_append_slice(&call->in, bytes);
+    if (call->state == GATEWAY_READING)
+        start_with_first(call);
+    else
+        exchange_again(exchange);
 }
 
 static void start_call(struct gateway *gateway, const struct rpc_row *row,
                        struct exchange *exchange)
 {
     struct gateway_call *call = call_new(gateway, row, exchange);
-    struct slice body = exchange->body, version = SLICE_EMPTY;
+    struct slice version = SLICE_EMPTY;
 
     exchange->gone = on_gone;
     exchange->stop = on_stop;
@@ -365,15 +448,19 @@ static void start_call(struct gateway *gateway, const struct rpc_row *row,
     }
     if (exchange->body_too_large) {
         must(too_large(call, MAX(exchange->body_bytes, gateway->config.max_message_bytes + 1)));
-        return;
-    }
-    if (row->kind == RPC_BIDI) {
-        start_bidi(call, body);
-        return;
-    }
-    call->call.request = take_message(call, body, NULL);
-    if (call->call.request != NULL)
+    } else if (exchange->in_pieces) {
+        exchange->data = on_data;
+    } else if (row->kind == RPC_BIDI) {
+        buf_append_slice(&call->in, exchange->body);
+        call->end_seen = true;
+        start_with_first(call);
+    } else {
+        call->call.request = take_message(call, exchange->body);
+        if (call->call.request == NULL)
+            return;
+        call->state = GATEWAY_WAITING;
         gateway->config.start(gateway->config.service, &call->call);
+    }
 }
 
 /* ---- routing (api.md 12.5) ---- */
@@ -386,19 +473,32 @@ bool gateway_serves(struct slice path)
     return slice_starts_with(path, prefix_v3) || slice_starts_with(path, prefix_beta);
 }
 
-void gateway_start(struct gateway *gateway, struct exchange *exchange, struct slice path)
+/* The row of a path, of its older spelling too; NULL: there is none. */
+static const struct rpc_row *find_row(struct slice path)
 {
     char v3[128]; /* longer than any path of the table */
-    const struct rpc_row *row;
     int length;
 
-    if (slice_starts_with(path, prefix_beta)) {
-        length = snprintf(v3, sizeof(v3), "/v3/%.*s", (int)MIN(path.size - prefix_beta.size, 200),
-                          (const char *)path.data + prefix_beta.size);
-        path =
-            length > 0 && (size_t)length < sizeof(v3) ? slice_of(v3, (size_t)length) : SLICE_EMPTY;
-    }
-    row = rpc_find_by_path(path);
+    if (!slice_starts_with(path, prefix_beta))
+        return rpc_find_by_path(path);
+    length = snprintf(v3, sizeof(v3), "/v3/%.*s", (int)MIN(path.size - prefix_beta.size, 200),
+                      (const char *)path.data + prefix_beta.size);
+    if (length <= 0 || (size_t)length >= sizeof(v3))
+        return NULL;
+    return rpc_find_by_path(slice_of(v3, (size_t)length));
+}
+
+bool gateway_streams(const struct exchange *exchange)
+{
+    const struct rpc_row *row = exchange->method == METHOD_POST ? find_row(exchange->path) : NULL;
+
+    return row != NULL && row->kind == RPC_BIDI;
+}
+
+void gateway_start(struct gateway *gateway, struct exchange *exchange, struct slice path)
+{
+    const struct rpc_row *row = find_row(path);
+
     if (row == NULL)
         gateway_refuse_exchange(gateway, exchange, GRPC_NOT_FOUND, "Not Found");
     else if (exchange->method != METHOD_POST)

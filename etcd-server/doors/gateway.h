@@ -29,6 +29,11 @@ void gateway_free(struct gateway *gateway); /* after its last exchange; NULL is 
 
 /* Does the gateway answer this path: "/v3/..." or "/v3beta/..."? */
 bool gateway_serves(struct slice path);
+/*
+ * Does it take the body of this request piece by piece (exchange_handler.streams)? Those of
+ * client streams: their messages are answered as they come. `path` as sent.
+ */
+bool gateway_streams(const struct exchange *exchange);
 /* Take an exchange of such a path, percent-decoded already. */
 void gateway_start(struct gateway *gateway, struct exchange *exchange, struct slice path);
 

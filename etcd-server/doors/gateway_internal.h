@@ -2,9 +2,15 @@
 #ifndef ETCD_SERVER_DOORS_GATEWAY_INTERNAL_H
 #define ETCD_SERVER_DOORS_GATEWAY_INTERNAL_H
 
+#include "common/base/json_split.h"
 #include "etcd-server/doors/gateway.h"
 
+/*
+ *   READING -> WAITING -> STREAM -> ENDED
+ *                 `----> RANGE ----^
+ */
 enum gateway_state {
+    GATEWAY_READING, /* the handler does not know of it yet */
     GATEWAY_WAITING, /* the handler has the call, nothing was answered */
     GATEWAY_STREAM,  /* messages were sent, the handler has the call */
     GATEWAY_RANGE,   /* the call has ended, `source` is being written */
@@ -18,12 +24,16 @@ struct gateway_call {
     struct gateway_call *next; /* in `ended` or `spare` */
     struct exchange *exchange; /* borrowed; NULL when ended */
     enum gateway_state state;
-    bool counted;             /* metrics know that it began */
-    bool paused;              /* send() said so; resume is owed */
-    bool range_first;         /* no key-value was written yet */
-    struct kv_source *source; /* owned while GATEWAY_RANGE */
-    struct slice rest;        /* BIDI: JSON values not handed on; in the arena */
-    bool end_told;            /* BIDI: message(NULL) was called */
+    bool counted;               /* metrics know that it began */
+    bool paused;                /* send() said so; resume is owed */
+    bool range_first;           /* no key-value was written yet */
+    struct kv_source *source;   /* owned while GATEWAY_RANGE */
+    struct buf in;              /* JSON values that are not whole yet, or wait for their turn */
+    struct json_split split;    /* of `in` */
+    size_t untaken_bytes;       /* of pieces: to be told to the framing */
+    struct arena message_arena; /* BIDI: of the message being handled */
+    bool end_seen;              /* the client sends no more */
+    bool end_told;              /* BIDI: message(NULL) was called */
 };
 
 struct gateway {

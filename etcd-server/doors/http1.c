@@ -4,66 +4,24 @@
  *
  *   IDLE -> HEAD -> BODY -> BUSY -> IDLE      the parser is paused while BUSY
  *                             `-> BEGUN -> IDLE      answer in pieces
- *                 `-> TAKING <-> HELD -> BUSY        body in pieces (http1_door.streams)
+ *                 `-> TAKING <-> HELD -> BUSY        body in pieces (exchange_handler.streams)
+ *                       `-> DUPLEX <-> DUPLEX_HELD -> BEGUN      answered before its end
+ *                 `-> UPGRADED                       WebSocket
  *   any -> OVER                               nothing is read any more; closes when sent
  *
  * Header text is collected in `head` and remembered as spans (the text may move), turned into
  * slices when the head is complete. A body that arrives whole in one piece is borrowed, else
  * collected in `body`.
  */
-#include "etcd-server/doors/http1.h"
+#include "etcd-server/doors/http1_internal.h"
 
 #include "common/base/limits.h"
 
-#include <http_parser.h>
 #include <stdio.h>
 #include <time.h>
 
 #define KEEP_HEAD_BYTES (4 * KIB)  /* memory an idle connection may keep */
 #define KEEP_BODY_BYTES (16 * KIB) /* the same; small bodies come again and again */
-
-enum http1_state {
-    HTTP1_IDLE,
-    HTTP1_HEAD,
-    HTTP1_BODY,
-    HTTP1_TAKING, /* the handler is started and gets the body as it comes */
-    HTTP1_HELD,   /* ... and has enough of it for now */
-    HTTP1_BUSY,
-    HTTP1_BEGUN,
-    HTTP1_OVER
-};
-
-struct span {
-    uint32_t name_at, name_size, value_at, value_size; /* in `head` */
-};
-
-struct http1 {
-    struct http1_door *door; /* borrowed */
-    struct link *link;       /* borrowed */
-    enum http1_state state;
-    http_parser parser;
-    struct exchange exchange;
-    uint32_t target_size; /* the request target is at the front of `head` */
-    bool in_value;        /* the last header callback was a value */
-    bool complete;        /* message_complete was seen */
-    bool keep_alive;      /* of the request in work */
-    bool draining;        /* no further request */
-    bool client_ended;
-    bool chunked; /* the answer begun */
-    bool wants_turn;
-    bool streams;                  /* the head is there, start the handler now */
-    size_t open_bytes;             /* of a body in pieces: given and not yet used up */
-    unsigned refused;              /* status that a callback refused with; 0 = none */
-    const char *cause;             /* why, when it is 400 */
-    uint64_t wake_at_ms;           /* the handler's */
-    uint64_t grace_until_ms;       /* after the client's end; 0 = none */
-    struct buf head;               /* target and headers of the request */
-    struct span *spans;            /* owned, span_capacity */
-    struct exchange_field *fields; /* owned, span_capacity */
-    uint32_t span_count, span_capacity;
-    struct slice borrowed; /* the body when it came in one piece; dies with input() */
-    struct buf body;
-};
 
 static struct http1 *of_link(struct link *link)
 {
@@ -167,7 +125,7 @@ static void put_head(struct http1 *http1, const struct exchange_head *head)
         put_text(http1, "Connection: keep-alive\r\n");
 }
 
-static void set_phase(struct http1 *http1, enum link_phase phase)
+void http1_set_phase(struct http1 *http1, enum link_phase phase)
 {
     http1->link->phase = phase;
     http1->link->phase_ms = http1->link->clock->now_ms;
@@ -180,11 +138,11 @@ static void set_wake(struct http1 *http1)
     http1->link->wake_ms = a == 0 ? b : b == 0 ? a : MIN(a, b);
 }
 
-static void over(struct http1 *http1)
+void http1_over(struct http1 *http1)
 {
     http1->state = HTTP1_OVER;
     http1->link->close = true;
-    set_phase(http1, LINK_BUSY);
+    http1_set_phase(http1, LINK_BUSY);
     http1->link->changed(http1->link);
 }
 
@@ -205,11 +163,11 @@ static void finished(struct http1 *http1)
     http1->link->drained_wanted = false;
     set_wake(http1);
     if (http1->link->out.overflow || !http1->keep_alive || http1->client_ended) {
-        over(http1);
+        http1_over(http1);
         return;
     }
     http1->state = HTTP1_IDLE;
-    set_phase(http1, LINK_IDLE);
+    http1_set_phase(http1, LINK_IDLE);
     http1->link->changed(http1->link);
 }
 
@@ -237,14 +195,25 @@ static void op_begin(struct exchange *exchange, const struct exchange_head *head
 {
     struct http1 *http1 = of_exchange(exchange);
 
-    must(http1->state == HTTP1_BUSY);
+    must(http1->state == HTTP1_BUSY || http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD);
     http1->chunked = http1->parser.http_minor != 0;
     if (!http1->chunked)
         http1->keep_alive = false;
     put_head(http1, head);
     put_text(http1, http1->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
-    http1->state = HTTP1_BEGUN;
+    if (http1->state == HTTP1_TAKING) {
+        http1->state = HTTP1_DUPLEX;
+        http1_set_phase(http1, LINK_OPEN); /* the rest of the body may take as long as it likes */
+    } else {
+        http1->state = http1->state == HTTP1_HELD ? HTTP1_DUPLEX_HELD : HTTP1_BEGUN;
+    }
     http1->link->changed(http1->link);
+}
+
+static bool begun(const struct http1 *http1)
+{
+    return http1->state == HTTP1_BEGUN || http1->state == HTTP1_DUPLEX ||
+           http1->state == HTTP1_DUPLEX_HELD;
 }
 
 static void op_send(struct exchange *exchange, struct slice bytes)
@@ -252,7 +221,7 @@ static void op_send(struct exchange *exchange, struct slice bytes)
     struct http1 *http1 = of_exchange(exchange);
     struct buf *out = &http1->link->out;
 
-    must(http1->state == HTTP1_BEGUN);
+    must(begun(http1));
     if (bytes.size == 0 || exchange->method == METHOD_HEAD)
         return;
     if (http1->chunked)
@@ -267,7 +236,9 @@ static void op_end(struct exchange *exchange)
 {
     struct http1 *http1 = of_exchange(exchange);
 
-    must(http1->state == HTTP1_BEGUN);
+    must(begun(http1));
+    if (http1->state != HTTP1_BEGUN)
+        http1->keep_alive = false; /* the rest of the body is not wanted */
     if (http1->chunked && exchange->method != METHOD_HEAD)
         put_text(http1, "0\r\n\r\n");
     finished(http1);
@@ -281,7 +252,7 @@ static void op_abort(struct exchange *exchange)
     finished(http1);
 }
 
-static bool op_full(struct exchange *exchange)
+bool http1_full(struct exchange *exchange)
 {
     struct http1 *http1 = of_exchange(exchange);
 
@@ -292,7 +263,7 @@ static bool op_full(struct exchange *exchange)
     return true;
 }
 
-static void op_again(struct exchange *exchange)
+void http1_again_later(struct exchange *exchange)
 {
     struct http1 *http1 = of_exchange(exchange);
 
@@ -301,7 +272,7 @@ static void op_again(struct exchange *exchange)
     http1->link->changed(http1->link);
 }
 
-static void op_wake_at(struct exchange *exchange, uint64_t at_ms)
+void http1_wake_at(struct exchange *exchange, uint64_t at_ms)
 {
     struct http1 *http1 = of_exchange(exchange);
 
@@ -316,10 +287,15 @@ static void op_taken(struct exchange *exchange, size_t bytes)
 
     must(bytes <= http1->open_bytes);
     http1->open_bytes -= bytes;
-    if (http1->state != HTTP1_HELD || http1->open_bytes > HTTP_OUT_HIGH_BYTES)
+    if (http1->open_bytes > HTTP_OUT_HIGH_BYTES)
         return;
-    http1->state = HTTP1_TAKING;
-    set_phase(http1, LINK_BODY);
+    if (http1->state == HTTP1_HELD) {
+        http1->state = HTTP1_TAKING;
+        http1_set_phase(http1, LINK_BODY);
+    } else if (http1->state == HTTP1_DUPLEX_HELD) {
+        http1->state = HTTP1_DUPLEX;
+        http1_set_phase(http1, LINK_OPEN);
+    }
     http1->link->changed(http1->link);
 }
 
@@ -330,9 +306,9 @@ static const struct exchange_ops exchange_ops = {
     .send = op_send,
     .end = op_end,
     .abort = op_abort,
-    .full = op_full,
-    .again = op_again,
-    .wake_at = op_wake_at,
+    .full = http1_full,
+    .again = http1_again_later,
+    .wake_at = http1_wake_at,
 };
 
 /* Refuse bytes that are no request: answer and close. */
@@ -347,7 +323,7 @@ static void refuse(struct http1 *http1, unsigned status, const char *cause)
                "Content-Length: %zu\r\n\r\n%u %s: %s\n",
                status, reason, 3 + 1 + strlen(reason) + 2 + strlen(cause) + 1, status, reason,
                cause);
-    over(http1);
+    http1_over(http1);
 }
 
 /* ---- requests ---- */
@@ -370,7 +346,7 @@ static int on_begin(http_parser *parser)
     http1->complete = false;
     http1->refused = 0;
     http1->state = HTTP1_HEAD;
-    set_phase(http1, LINK_HEADER);
+    http1_set_phase(http1, LINK_HEADER);
     return 0;
 }
 
@@ -536,22 +512,26 @@ static int on_head(http_parser *parser)
         return -1;
     }
     http1->exchange.body_bytes = has_length ? parser->content_length : 0;
-    parser->upgrade = 0; /* upgrades are ignored, CONNECT is a method like others */
+    http1->upgrade = parser->upgrade != 0 && http1_wants_upgrade(http1);
+    if (http1->upgrade)
+        return 2;        /* no body: what follows are frames */
+    parser->upgrade = 0; /* others are ignored, CONNECT is a method like others */
     http1->keep_alive = http_should_keep_alive(parser) != 0 && !http1->draining;
-    http1->streams = http1->door->streams != NULL &&
-                     http1->door->streams(http1->door->handler.arg, &http1->exchange);
+    http1->streams = http1->door->handler.streams != NULL &&
+                     http1->door->handler.streams(http1->door->handler.arg, &http1->exchange);
+    if (!http1->streams && has_length && parser->content_length > JSON_BODY_MAX_BYTES) {
+        http1->refused = 413;
+        return -1;
+    }
+    if (expects && parser->http_minor != 0 &&
+        (http1->exchange.body_bytes != 0 || (parser->flags & F_CHUNKED) != 0))
+        put_text(http1, "HTTP/1.1 100 Continue\r\n\r\n");
     if (http1->streams) {
         http_parser_pause(parser, 1); /* the handler may end it all: not from in here */
         return 0;
     }
-    if (has_length && parser->content_length > JSON_BODY_MAX_BYTES) {
-        http1->refused = 413;
-        return -1;
-    }
-    if (expects && parser->http_minor != 0 && http1->exchange.body_bytes != 0)
-        put_text(http1, "HTTP/1.1 100 Continue\r\n\r\n");
     http1->state = HTTP1_BODY;
-    set_phase(http1, LINK_BODY);
+    http1_set_phase(http1, LINK_BODY);
     return 0;
 }
 
@@ -563,17 +543,27 @@ static bool keep_body(struct http1 *http1)
     return true;
 }
 
+static bool takes(const struct http1 *http1)
+{
+    return http1->state == HTTP1_TAKING || http1->state == HTTP1_DUPLEX;
+}
+
+static bool held(const struct http1 *http1)
+{
+    return http1->state == HTTP1_HELD || http1->state == HTTP1_DUPLEX_HELD;
+}
+
 static int on_body(http_parser *parser, const char *at, size_t size)
 {
     struct http1 *http1 = of_parser(parser);
 
     http1->link->phase_ms = http1->link->clock->now_ms;
-    if (http1->state == HTTP1_TAKING) {
+    if (takes(http1)) {
         http1->open_bytes += size;
         http1->exchange.data(&http1->exchange, slice_of(at, size), false);
-        if (http1->state == HTTP1_TAKING && http1->open_bytes > HTTP_BODY_OPEN_MAX_BYTES) {
-            http1->state = HTTP1_HELD;
-            set_phase(http1, LINK_BUSY);
+        if (takes(http1) && http1->open_bytes > HTTP_BODY_OPEN_MAX_BYTES) {
+            http1->state = http1->state == HTTP1_TAKING ? HTTP1_HELD : HTTP1_DUPLEX_HELD;
+            http1_set_phase(http1, LINK_BUSY);
             http_parser_pause(parser, 1);
         }
         return 0;
@@ -620,7 +610,7 @@ static void start(struct http1 *http1, bool too_large)
         exchange->body_bytes = exchange->body.size;
     }
     http1->state = HTTP1_BUSY;
-    set_phase(http1, LINK_BUSY);
+    http1_set_phase(http1, LINK_BUSY);
     http1->door->handler.start(http1->door->handler.arg, exchange);
     exchange->body = SLICE_EMPTY;
     http1->borrowed = SLICE_EMPTY;
@@ -632,8 +622,9 @@ static void start_streaming(struct http1 *http1)
     http1->streams = false;
     http1->open_bytes = 0;
     http1->exchange.body = SLICE_EMPTY;
+    http1->exchange.in_pieces = true;
     http1->state = HTTP1_TAKING;
-    set_phase(http1, LINK_BODY);
+    http1_set_phase(http1, LINK_BODY);
     http1->door->handler.start(http1->door->handler.arg, &http1->exchange);
 }
 
@@ -645,11 +636,13 @@ static void paused(struct http1 *http1)
         start_streaming(http1);
     } else if (http1->complete) {
         http1->complete = false;
-        if (http1->state == HTTP1_BODY) {
+        if (http1->upgrade) {
+            http1_upgrade(http1);
+        } else if (http1->state == HTTP1_BODY) {
             start(http1, false);
-        } else if (http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD) {
-            http1->state = HTTP1_BUSY;
-            set_phase(http1, LINK_BUSY);
+        } else if (takes(http1) || held(http1)) {
+            http1->state = begun(http1) ? HTTP1_BEGUN : HTTP1_BUSY;
+            http1_set_phase(http1, LINK_BUSY);
             http1->exchange.data(&http1->exchange, SLICE_EMPTY, true);
         }
     }
@@ -659,9 +652,13 @@ static void parse_failed(struct http1 *http1, enum http_errno error)
 {
     if (http1->state == HTTP1_OVER) /* answered before the body's end, which is broken */
         return;
-    if (http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD) {
+    if (takes(http1) || held(http1)) {
         if (http1->exchange.gone != NULL)
             http1->exchange.gone(&http1->exchange);
+        if (begun(http1)) { /* too late to say why */
+            http1_over(http1);
+            return;
+        }
         http1->state = HTTP1_BUSY;
     }
     if (http1->refused == 413)
@@ -677,7 +674,7 @@ static void parse_failed(struct http1 *http1, enum http_errno error)
 static bool reads(const struct http1 *http1)
 {
     return http1->state == HTTP1_IDLE || http1->state == HTTP1_HEAD || http1->state == HTTP1_BODY ||
-           http1->state == HTTP1_TAKING;
+           takes(http1);
 }
 
 static size_t http1_input(struct link *link, struct slice bytes)
@@ -686,6 +683,8 @@ static size_t http1_input(struct link *link, struct slice bytes)
     size_t taken = 0;
     enum http_errno error;
 
+    if (http1->state == HTTP1_UPGRADED)
+        return http1_upgraded_input(http1, bytes);
     for (unsigned requests = 0;
          taken < bytes.size && reads(http1) && requests < HTTP_PIPELINE_MAX;) {
         taken += http_parser_execute(&http1->parser, &settings, (const char *)bytes.data + taken,
@@ -698,6 +697,9 @@ static size_t http1_input(struct link *link, struct slice bytes)
             parse_failed(http1, error);
         }
     }
+    if (http1->state == HTTP1_UPGRADED) /* the client need not wait for our hand */
+        return taken +
+               http1_upgraded_input(http1, slice_of(bytes.data + taken, bytes.size - taken));
     if (!keep_body(http1)) {
         http1->refused = 413;
         parse_failed(http1, HPE_CB_body);
@@ -721,13 +723,13 @@ static void http1_open(void *arg, struct link *link)
     http_parser_init(&http1->parser, HTTP_REQUEST);
     http1->parser.data = http1;
     http1->keep_alive = true;
-    set_phase(http1, LINK_IDLE);
+    http1_set_phase(http1, LINK_IDLE);
 }
 
 static bool busy(const struct http1 *http1)
 {
-    return http1->state == HTTP1_BUSY || http1->state == HTTP1_BEGUN ||
-           http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD;
+    return http1->state == HTTP1_BUSY || http1->state == HTTP1_UPGRADED || begun(http1) ||
+           takes(http1) || held(http1);
 }
 
 static void http1_again(struct link *link)
@@ -747,6 +749,8 @@ static void http1_drained(struct link *link)
 
     if (busy(http1) && http1->exchange.drained != NULL)
         http1->exchange.drained(&http1->exchange);
+    if (http1->state == HTTP1_UPGRADED)
+        http1_upgraded_drained(http1);
 }
 
 /* The client does not wait any longer: the handler is told, the connection ends. */
@@ -754,7 +758,7 @@ static void give_up(struct http1 *http1)
 {
     if (busy(http1) && http1->exchange.gone != NULL)
         http1->exchange.gone(&http1->exchange);
-    over(http1);
+    http1_over(http1);
 }
 
 static void http1_wake(struct link *link)
@@ -795,7 +799,7 @@ static void http1_drain(struct link *link)
     http1->draining = true;
     http1->keep_alive = false;
     if (http1->state == HTTP1_IDLE)
-        over(http1);
+        http1_over(http1);
     else if (busy(http1) && http1->exchange.stop != NULL)
         http1->exchange.stop(&http1->exchange);
 }

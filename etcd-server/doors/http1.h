@@ -5,7 +5,8 @@
  * are answered in order. Knows keep-alive, chunked bodies both ways, Expect: 100-continue, HEAD,
  * HTTP/1.0; refuses what is malformed (400), headers above HTTP_HEADER_MAX_BYTES or
  * HTTP_HEADERS_MAX (431), and hands bodies above JSON_BODY_MAX_BYTES to the handler as too large.
- * Upgrades are ignored. Pure; thread: core.
+ * Upgrades to WebSocket are made where exchange_handler.upgrades says so, others ignored. Pure;
+ * thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_HTTP1_H
 #define ETCD_SERVER_DOORS_HTTP1_H
@@ -17,12 +18,6 @@
 /* What all connections of a listener share. Fields are private. */
 struct http1_door {
     struct exchange_handler handler;
-    /*
-     * NULL, or: does the handler take the body of this request (its head is there) piece by piece?
-     * Then it is started at once and exchange->data() is called, without a limit to the whole; it
-     * says exchange_taken(). An answer before the body's end ends the connection.
-     */
-    bool (*streams)(void *arg, const struct exchange *exchange);
     int64_t date_s;
     char date[48]; /* "Date: Sun, 22 Nov 2026 03:36:46 GMT\r\n" */
 };

@@ -64,7 +64,8 @@ static struct http2_stream *stream_new(struct http2 *http2, int32_t id)
     ring_init(&stream->timed);
     stream->state = HTTP2_HEAD;
     stream->id = id;
-    stream->grpc = stream->client_ended = stream->deferred = stream->out_ended = false;
+    stream->grpc = stream->pieces = stream->client_ended = stream->deferred = stream->out_ended =
+        false;
     stream->too_large = false;
     stream->refused = 0;
     stream->wake_at_ms = 0;
@@ -212,10 +213,18 @@ static void start(struct http2_stream *stream)
     exchange->body = SLICE_EMPTY;
 }
 
+static void start_in_pieces(struct http2_stream *stream, const struct exchange_handler *handler)
+{
+    stream->pieces = stream->exchange.in_pieces = true;
+    stream->state = HTTP2_BUSY;
+    handler->start(handler->arg, &stream->exchange);
+}
+
 static void head_complete(struct http2_stream *stream)
 {
     struct http2 *http2 = stream->http2;
     const struct exchange_handler *grpc = &http2->door->config.grpc;
+    const struct exchange_handler *http = &http2->door->config.http;
 
     take_head(stream);
     if (stream->refused != 0) {
@@ -223,8 +232,9 @@ static void head_complete(struct http2_stream *stream)
     } else if (http2->unread_bytes > HTTP2_UNREAD_MAX_BYTES) {
         reset_stream(stream, NGHTTP2_ENHANCE_YOUR_CALM); /* let it read what it asked for first */
     } else if (stream->grpc && grpc->start != NULL) {
-        stream->state = HTTP2_BUSY;
-        grpc->start(grpc->arg, &stream->exchange);
+        start_in_pieces(stream, grpc);
+    } else if (http->streams != NULL && http->streams(http->arg, &stream->exchange)) {
+        start_in_pieces(stream, http);
     } else {
         stream->state = HTTP2_BODY;
     }
@@ -331,7 +341,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
     (void)arg;
     if (nghttp2_session_consume_connection(session, size) != 0)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if (stream != NULL && stream->grpc && busy(stream)) {
+    if (stream != NULL && stream->pieces && busy(stream)) {
         give(stream, slice_of(data, size));
         return 0;
     }

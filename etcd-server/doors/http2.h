@@ -2,10 +2,10 @@
  * http2.h - HTTP/2 framing: a link's bytes to exchanges, many at a time, and their answers back.
  *
  * Streams whose content-type begins with application/grpc go to the gRPC handler, as their head is
- * there; all others are collected whole and go to the HTTP handler, as in http1.h. Flow control
- * holds both sides back; whoever floods (resets, pings, settings, continuations, empty frames) or
- * reads nothing meets the limits of limits.h and a GOAWAY. Output is made at the end of a turn for
- * all streams together. nghttp2 stays in http2.c. Pure; thread: core.
+ * there; all others to the HTTP handler, collected whole unless it takes pieces, as in http1.h.
+ * Flow control holds both sides back; whoever floods (resets, pings, settings, continuations, empty
+ * frames) or reads nothing meets the limits of limits.h and a GOAWAY. Output is made at the end of
+ * a turn for all streams together. nghttp2 stays in http2.c. Pure; thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_HTTP2_H
 #define ETCD_SERVER_DOORS_HTTP2_H

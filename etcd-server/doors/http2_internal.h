@@ -56,7 +56,7 @@ static inline void ring_move(struct ring *from, struct ring *to)
 
 /*
  *   HEAD -> BODY -> BUSY -> BEGUN -> DONE
- *     `------------^  `--------------^        gRPC has no BODY; a whole answer no BEGUN
+ *     `------------^  `--------------^        no BODY in pieces; a whole answer no BEGUN
  *   any -> DONE       refused, or reset
  */
 enum http2_state {
@@ -79,6 +79,7 @@ struct http2_stream {
     enum http2_state state;
     int32_t id;
     bool grpc;
+    bool pieces;       /* the handler takes the body as it comes */
     bool client_ended; /* the request is complete */
     bool deferred;     /* nghttp2 waits for output of this stream */
     bool out_ended;    /* `out` will not grow any more */

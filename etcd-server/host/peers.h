@@ -69,11 +69,11 @@ void peers_free(struct peers *peers);
 void peers_stop(struct peers *peers);
 
 /*
- * Takes /raft and below. The peer port's struct http1_door needs `streams` = peers_streams_body, or
+ * Takes /raft and below. The peer port's exchange_handler needs `streams` = peers_streams_body, or
  * snapshots are refused; peer_gate.h checks the callers' certificates.
  */
 struct exchange_handler peers_handler(struct peers *peers);
-/* For struct http1_door.streams: may this request's body come piece by piece? (snapshots) */
+/* For exchange_handler.streams: may this request's body come piece by piece? (snapshots) */
 bool peers_streams_body(void *arg, const struct exchange *exchange);
 
 struct peers_member {

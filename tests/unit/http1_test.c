@@ -486,7 +486,7 @@ static void open_pieces(struct toy_link *toy, struct piecewise *pieces)
     struct exchange_handler handler = {.arg = pieces, .start = piece_start};
 
     toy_link_open(toy, handler);
-    toy->http1.streams = piece_wanted;
+    toy->http1.handler.streams = piece_wanted;
 }
 
 static void a_body_in_pieces_has_no_limit_but_is_held_back(void **state)

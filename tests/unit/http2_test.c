@@ -126,6 +126,31 @@ static void gateway_and_ops(void **state)
     has(large, ":status: 429\n");
 }
 
+static void gateway_bodies(void **state)
+{
+    struct h2_call *call = h2_ask(&fix.h2, "POST", "/v3/watch", "application/json", NULL, NULL,
+                                  SLICE_LITERAL("{\"create_request\":{}}{"), false);
+
+    (void)state;
+    h2_run(&fix.h2);
+    has(call, ":status: 200\n"); /* though the body goes on */
+    assert_string_equal(buf_text(&call->body), "{\"result\":{\"created\":true}}\n");
+    buf_reset(&call->body);
+    h2_more(&fix.h2, call, SLICE_LITERAL("}\n{}"), true);
+    h2_run_in_pieces(&fix.h2, 1);
+    assert_string_equal(buf_text(&call->body), "{\"result\":{\"created\":true}}\n"
+                                               "{\"result\":{\"created\":true}}\n");
+    assert_true(fix.toy.ended && !call->closed && fix.toy.cancelled == 0);
+    (void)nghttp2_submit_rst_stream(fix.h2.session, 0, call->id, NGHTTP2_CANCEL);
+    h2_run(&fix.h2);
+    assert_int_equal(fix.toy.cancelled, 1);
+    call = h2_ask(&fix.h2, "POST", "/v3/watch", "application/json", NULL, NULL,
+                  SLICE_LITERAL("nonsense "), false);
+    h2_run(&fix.h2);
+    has(call, ":status: 400\n");
+    assert_true(call->closed);
+}
+
 static void unary(void **state)
 {
     struct h2_call *call = grpc(KV "Put", put_ab);
@@ -611,6 +636,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(http1_on_the_same_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gateway_and_ops, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gateway_bodies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(unary, set_up, tear_down),
         cmocka_unit_test_setup_teardown(byte_by_byte, set_up, tear_down),
         cmocka_unit_test_setup_teardown(statuses, set_up, tear_down),

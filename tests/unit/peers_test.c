@@ -176,7 +176,7 @@ static void listen_at(struct node *at)
     struct err err = ERR_INIT;
 
     http1_door_init(&at->http1, handler);
-    at->http1.streams = peers_streams_body;
+    at->http1.handler.streams = peers_streams_body;
     if (at->server != NULL) {
         at->inner = config.door;
         at->gate = peer_gate_new(fix.loop, &at->inner);

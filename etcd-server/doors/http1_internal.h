@@ -1,0 +1,79 @@
+/*
+ * http1_internal.h - what http1.c (requests, answers) and http1_upgrade.c (WebSocket) share.
+ * http-parser is known here and nowhere else.
+ */
+#ifndef ETCD_SERVER_DOORS_HTTP1_INTERNAL_H
+#define ETCD_SERVER_DOORS_HTTP1_INTERNAL_H
+
+#include "etcd-server/doors/http1.h"
+#include "etcd-server/doors/websocket.h"
+
+#include <http_parser.h>
+
+enum http1_state {
+    HTTP1_IDLE,
+    HTTP1_HEAD,
+    HTTP1_BODY,
+    HTTP1_TAKING, /* the handler is started and gets the body as it comes */
+    HTTP1_HELD,   /* ... and has enough of it for now */
+    HTTP1_BUSY,
+    HTTP1_BEGUN,
+    HTTP1_DUPLEX,      /* TAKING and BEGUN at once */
+    HTTP1_DUPLEX_HELD, /* HELD and BEGUN at once */
+    HTTP1_UPGRADED,    /* the connection speaks WebSocket (http1_upgrade.c) */
+    HTTP1_OVER
+};
+
+struct span {
+    uint32_t name_at, name_size, value_at, value_size; /* in `head` */
+};
+
+struct http1 {
+    struct http1_door *door; /* borrowed */
+    struct link *link;       /* borrowed */
+    enum http1_state state;
+    http_parser parser;
+    struct exchange exchange;
+    uint32_t target_size; /* the request target is at the front of `head` */
+    bool in_value;        /* the last header callback was a value */
+    bool complete;        /* message_complete was seen */
+    bool keep_alive;      /* of the request in work */
+    bool draining;        /* no further request */
+    bool client_ended;
+    bool chunked; /* the answer begun */
+    bool wants_turn;
+    bool streams;                   /* the head is there, start the handler now */
+    bool upgrade;                   /* the request asks for WebSocket, and may have it */
+    bool in_message;                /* WebSocket: a message of ours is begun */
+    struct websocket_reader frames; /* WebSocket: what comes */
+    size_t open_bytes;              /* of a body in pieces: given and not yet used up */
+    unsigned refused;               /* status that a callback refused with; 0 = none */
+    const char *cause;              /* why, when it is 400 */
+    uint64_t wake_at_ms;            /* the handler's */
+    uint64_t grace_until_ms;        /* after the client's end; 0 = none */
+    struct buf head;                /* target and headers of the request */
+    struct span *spans;             /* owned, span_capacity */
+    struct exchange_field *fields;  /* owned, span_capacity */
+    uint32_t span_count, span_capacity;
+    struct slice borrowed; /* the body when it came in one piece; dies with input() */
+    struct buf body;
+};
+
+/* Nothing is read any more; the connection closes when `out` is sent. */
+void http1_over(struct http1 *http1);
+void http1_set_phase(struct http1 *http1, enum link_phase phase);
+/* Ops of an exchange that are the same with and without WebSocket. */
+bool http1_full(struct exchange *exchange);
+void http1_again_later(struct exchange *exchange);
+void http1_wake_at(struct exchange *exchange, uint64_t at_ms);
+
+/* Does this request, whose head is there, ask for WebSocket where it can be had? */
+bool http1_wants_upgrade(const struct http1 *http1);
+/* The request is complete: shake hands and start the handler, or refuse. */
+void http1_upgrade(struct http1 *http1);
+/* What comes on an upgraded connection; as link_door.input. */
+size_t http1_upgraded_input(struct http1 *http1, struct slice bytes);
+/* There is room in link->out again: what was held back may come. */
+void http1_upgraded_drained(struct http1 *http1);
+
+#endif
