@@ -1,6 +1,7 @@
 /* cmd_member.c - member list, add, remove, update, promote; move-leader. */
 #include "common/schema/pbjson.h"
 #include "etcd-ctl/ctl.h"
+#include "etcd-ctl/new_member.h"
 
 #include <stdio.h>
 
@@ -206,6 +207,21 @@ static void show_added(struct ctl *ctl, const char *name,
     buf_append_text(out, "\"\nETCD_INITIAL_CLUSTER_STATE=\"existing\"\n");
 }
 
+/* Before it happens. Who is there is asked without agreement: no list, no notes. */
+static void say_what_will_be(struct ctl *ctl, const char *name,
+                             const Etcdserverpb__MemberAddRequest *add)
+{
+    Etcdserverpb__MemberListRequest request;
+    ProtobufCMessage *response = NULL;
+    struct err ignored = ERR_INIT; /* the call that matters says it */
+
+    etcdserverpb__member_list_request__init(&request);
+    if (client_call(ctl->client, RPC_Cluster_MemberList, &request.base, &ctl->arena, &response,
+                    &ignored) == 0)
+        new_member_notes(name, add->peerurls, add->n_peerurls, add->islearner,
+                         (const Etcdserverpb__MemberListResponse *)response);
+}
+
 int cmd_member_add(struct ctl *ctl, const struct args *args)
 {
     Etcdserverpb__MemberAddRequest request;
@@ -223,6 +239,7 @@ int cmd_member_add(struct ctl *ctl, const struct args *args)
     if (code != CTL_OK)
         return code;
     request.islearner = args_bool(args, "learner");
+    say_what_will_be(ctl, args->words[0], &request);
     code = ctl_call(ctl, RPC_Cluster_MemberAdd, &request.base, &response, CTL_FAILED);
     if (code != CTL_OK)
         return code;

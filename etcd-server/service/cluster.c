@@ -4,6 +4,8 @@
 #include "common/schema/ids.h"
 #include "etcd-server/service/service_internal.h"
 
+#include <stdio.h>
+
 /* ---- answers ---- */
 
 static Etcdserverpb__Member *member_message(const struct member *member, struct arena *arena)
@@ -174,6 +176,17 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* Why the URLs are refused: in etcd's words, and when there are too many with that behind them. */
+static void refuse_urls(struct call *call, enum err_code code, size_t count)
+{
+    char text[128];
+
+    (void)snprintf(text, sizeof(text), "%s: %zu URLs; a member has at most %d", err_text(code),
+                   count, MEMBER_URLS_MAX); /* fits */
+    call->ops->finish(call, code,
+                      code == ERR_MEMBER_BAD_URLS && count > MEMBER_URLS_MAX ? text : NULL);
+}
+
 /* Canonical and sorted (formats.md 10.1); at least one. */
 static enum err_code take_urls(struct member *member, char *const *urls, size_t count)
 {
@@ -297,7 +310,7 @@ void cluster_member_add(struct service *service, struct call *call)
         propose(service, call, request->islearner ? RAFT_CONF_ADD_LEARNER : RAFT_CONF_ADD_NODE,
                 &member, false);
     } else {
-        call_refuse(call, code);
+        refuse_urls(call, code, request->n_peerurls);
     }
     member_fini(&member);
 }
@@ -334,7 +347,7 @@ void cluster_member_update(struct service *service, struct call *call)
     if (code == ERR_OK)
         propose(service, call, RAFT_CONF_UPDATE_NODE, &member, false);
     else
-        call_refuse(call, code);
+        refuse_urls(call, code, request->n_peerurls);
     member_fini(&member);
 }
 

@@ -253,6 +253,23 @@ bats_require_minimum_version 1.5.0
     fails 4 "unsupported output format" "" -- ctl get k -w xml
 }
 
+# The server refuses the list in the end, so nothing is changed.
+@test "member add: what will happen is said before it happens" {
+    local urls
+    urls=http://name.invalid:1,http://127.0.0.1:$PORT,https://127.0.0.1:1,$(printf 'http://10.0.0.1:%s,' {1..70})http://10.0.0.1:99/path
+    run --separate-stderr "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" member add n2 --peer-urls="$urls"
+    [ "$status" -eq 1 ]
+    [[ $stderr == *"note: http://name.invalid:1: name.invalid does not resolve here"* ]]
+    [[ $stderr == *"note: something listens at http://127.0.0.1:$PORT already"* ]]
+    [[ $stderr == *"note: https://127.0.0.1:1 means TLS, the members there are (http://"*") have none"* ]]
+    [[ $stderr == *"note: n2 counts at once: 2 of 2 voters must run, so nothing can be written or read until it runs at"* ]]
+    [[ $stderr == *"note: without that risk: etcd-ctl member add n2 --learner "* ]]
+    [[ $stderr == *"etcdserver: given member URLs are invalid"* ]]
+    [[ $ETCD_SERVER != *etcd-server || $stderr == *"invalid: 74 URLs; a member has at most 64"* ]]
+    run --separate-stderr "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" member add n2 --learner --peer-urls="$urls"
+    [[ $stderr != *"counts at once"* ]]
+}
+
 @test "watch: history, a command for each event, what ends it" {
     ctl put w/a 1
     rev=$(ctl get w/a -w json | sed 's/.*"mod_revision":\([0-9]*\).*/\1/')
