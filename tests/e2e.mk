@@ -30,7 +30,8 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 	tests/interop/snapshot_interop.sh "$$etcd" $(BIN)/etcd-snap && \
 	tests/interop/auth_interop.sh "$$etcd" $(BIN) && \
 	tests/cli/pki_test.sh $(BIN)/etcd-pki "$$etcd/etcd" "$$etcd/etcdctl" && \
-	tests/cli/pki_live_test.sh $(BIN)/etcd-pki "$$etcd/etcd"
+	tests/cli/pki_live_test.sh $(BIN)/etcd-pki "$$etcd/etcd" && \
+	tests/e2e/pki_cluster_test $(BIN) "$$etcd/etcd"
 
 # Three members as processes. With a real etcd also in mixed clusters: make check-cluster ETCD_BIN=...
 .PHONY: check-cluster

@@ -1,7 +1,12 @@
-# pki.mk - etcd-pki as its users run it: its commands, and kubeadm's set compared and used.
-# PKI_ETCD and PKI_ETCDCTL, when given, are a real etcd and etcdctl that run on the set.
-.PHONY: check-pki
-check-pki: $(BIN)/etcd-pki
+# pki.mk - etcd-pki as its users run it: its commands, kubeadm's set compared and used, live members.
+# What needs a real etcd is in check-interop.
+.PHONY: check-pki check-pki-cluster
+check-pki: $(PROGRAMS:%=$(BIN)/%)
 	ETCD_PKI=$(abspath $(BIN)/etcd-pki) bats tests/cli/pki.bats tests/cli/pki_life.bats tests/cli/pki_passphrase.bats
 	tests/cli/pki/verify_cases.py $(BIN)/etcd-pki
-	tests/cli/pki_test.sh $(BIN)/etcd-pki
+	tests/cli/pki_test.sh $(BIN)/etcd-pki $(BIN)/etcd-server $(BIN)/etcd-ctl
+	tests/cli/pki_live_test.sh $(BIN)/etcd-pki $(BIN)/etcd-server
+
+# Three members with mutual TLS: who is refused and why, files replaced in a loop, the CA replaced under load.
+check-pki-cluster: $(PROGRAMS:%=$(BIN)/%)
+	tests/e2e/pki_cluster_test $(BIN)

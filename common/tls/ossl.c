@@ -10,7 +10,6 @@
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/pkcs12.h> /* PKCS8_decrypt() */
 #include <stdio.h>
 #include <time.h>
 
@@ -91,7 +90,7 @@ static bool looks_like_der(struct slice text)
     return text.size > 2 && text.data[0] == 0x30 && text.data[1] >= 0x80;
 }
 
-static void nothing_found(const char *file, struct slice text, const char *what, struct err *err)
+void ossl_nothing_found(const char *file, struct slice text, const char *what, struct err *err)
 {
     if (text.size == 0)
         err_set(err, ERR_TLS, "%s: is empty; it should hold %s", file, what);
@@ -149,182 +148,10 @@ int ossl_certs(const char *file, struct slice text, bool only_certs, STACK_OF(X5
             *certs = reader.certs;
             return 0;
         }
-        nothing_found(file, text, "a certificate", err);
+        ossl_nothing_found(file, text, "a certificate", err);
     }
     sk_X509_pop_free(reader.certs, X509_free);
     return -1;
-}
-
-struct key_reader {
-    const char *file;
-    const char *passphrase; /* NULL: none */
-    EVP_PKEY *key;
-    bool may_be_locked, locked;
-};
-
-/* How often does PBKDF2 go round? The file says so, and may ask for a year of work. */
-static bool bounded_work(const X509_SIG *locked)
-{
-    const X509_ALGOR *how;
-    const ASN1_OBJECT *object;
-    const void *parameters;
-    int type;
-    bool good = false;
-    PBE2PARAM *pbe;
-    PBKDF2PARAM *kdf;
-
-    X509_SIG_get0(locked, &how, NULL);
-    X509_ALGOR_get0(&object, &type, &parameters, how);
-    if (OBJ_obj2nid(object) != NID_pbes2 || type != V_ASN1_SEQUENCE)
-        return false;
-    pbe = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBE2PARAM), how->parameter);
-    if (pbe == NULL)
-        return false;
-    X509_ALGOR_get0(&object, &type, &parameters, pbe->keyfunc);
-    if (OBJ_obj2nid(object) == NID_id_pbkdf2 && type == V_ASN1_SEQUENCE) {
-        kdf = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBKDF2PARAM), pbe->keyfunc->parameter);
-        good = kdf != NULL && ASN1_INTEGER_get(kdf->iter) > 0 &&
-               ASN1_INTEGER_get(kdf->iter) <= PASSPHRASE_ROUNDS_MAX;
-        PBKDF2PARAM_free(kdf);
-    }
-    PBE2PARAM_free(pbe);
-    return good;
-}
-
-static void wrong_passphrase(const struct key_reader *reader, struct err *err)
-{
-    ERR_clear_error();
-    err_set(err, ERR_TLS,
-            "%s: the passphrase does not open this key (or the file is damaged); give the one it "
-            "was locked with",
-            reader->file);
-}
-
-/* "ENCRYPTED PRIVATE KEY" */
-static int unlock_pkcs8(struct key_reader *reader, struct slice der, struct err *err)
-{
-    const unsigned char *at = der.data;
-    X509_SIG *locked = d2i_X509_SIG(NULL, &at, (long)der.size);
-    PKCS8_PRIV_KEY_INFO *plain = NULL;
-    int rc = -1;
-
-    if (locked == NULL || !bounded_work(locked)) {
-        ERR_clear_error();
-        err_set(err, ERR_TLS,
-                "%s: encrypted in a way that is not read here; lock it again: openssl pkcs8 -topk8 "
-                "-v2 aes-256-cbc -iter %d -in FILE -out FILE",
-                reader->file, PASSPHRASE_ROUNDS);
-    } else {
-        plain = PKCS8_decrypt(locked, reader->passphrase, (int)strlen(reader->passphrase));
-        reader->key = plain != NULL ? EVP_PKCS82PKEY(plain) : NULL;
-        if (reader->key == NULL)
-            wrong_passphrase(reader, err);
-        else
-            rc = 0;
-    }
-    PKCS8_PRIV_KEY_INFO_free(plain);
-    X509_SIG_free(locked);
-    return rc;
-}
-
-static int take_key(void *arg, const struct pem_block *block, struct err *err)
-{
-    struct key_reader *reader = arg;
-    const unsigned char *at = block->der.data;
-    size_t label_bytes = strlen(block->label);
-    char reason[128];
-
-    if (reader->key != NULL || label_bytes < 11 ||
-        strcmp(block->label + label_bytes - 11, "PRIVATE KEY") != 0)
-        return 0;
-    if (reader->locked)
-        return 0;
-    reader->locked = block->encrypted || strncmp(block->label, "ENCRYPTED", 9) == 0;
-    if (reader->locked && reader->may_be_locked)
-        return reader->passphrase != NULL && !block->encrypted
-                   ? unlock_pkcs8(reader, block->der, err)
-                   : 0;
-    if (reader->locked) {
-        err_set(err, ERR_TLS,
-                "%s: the private key is encrypted; etcd cannot ask for a passphrase: store it in "
-                "plain, mode 0600 (openssl pkey -in FILE -out FILE)",
-                reader->file);
-        return -1;
-    }
-    reader->key = d2i_AutoPrivateKey(NULL, &at, (long)block->der.size);
-    if (reader->key == NULL) {
-        err_set(err, ERR_TLS, "%s: failed to parse private key: block %u: %s", reader->file,
-                block->number, ossl_reason(reason, sizeof reason));
-        return -1;
-    }
-    return 0;
-}
-
-/* "Proc-Type: 4,ENCRYPTED": the one round of MD5 that OpenSSL's older form has. */
-static int unlock_traditional(struct key_reader *reader, struct slice text, struct err *err)
-{
-    BIO *bio = BIO_new_mem_buf(text.data, (int)text.size);
-    union {
-        const char *borrowed;
-        void *given;
-    } passphrase = {.borrowed = reader->passphrase}; /* OpenSSL's default callback copies it */
-
-    must(bio != NULL);
-    reader->key = PEM_read_bio_PrivateKey(bio, NULL, NULL, passphrase.given);
-    BIO_free(bio);
-    if (reader->key != NULL)
-        return 0;
-    wrong_passphrase(reader, err);
-    return -1;
-}
-
-static int read_key(struct key_reader *reader, struct slice text, struct err *err)
-{
-    char kind[OSSL_TIME_TEXT];
-
-    if (pem_walk(reader->file, text, take_key, reader, err) < 0)
-        return -1;
-    if (reader->locked && reader->passphrase == NULL)
-        return 0;
-    if (reader->locked && reader->key == NULL && unlock_traditional(reader, text, err) < 0)
-        return -1;
-    if (reader->key == NULL) {
-        nothing_found(reader->file, text, "a private key", err);
-        return -1;
-    }
-    if (ossl_key_usable(reader->key))
-        return 0;
-    err_set(err, ERR_TLS,
-            "%s: a %s key cannot be used for TLS here; use RSA, P-256, P-384, P-521 or Ed25519",
-            reader->file, ossl_key_kind(reader->key, kind));
-    return -1;
-}
-
-int ossl_key(const char *file, struct slice text, EVP_PKEY **key, struct err *err)
-{
-    struct key_reader reader = {.file = file};
-
-    if (read_key(&reader, text, err) < 0) {
-        EVP_PKEY_free(reader.key);
-        return -1;
-    }
-    *key = reader.key;
-    return 0;
-}
-
-int ossl_key_open(const char *file, struct slice text, const char *passphrase, EVP_PKEY **key,
-                  bool *locked, struct err *err)
-{
-    struct key_reader reader = {.file = file, .passphrase = passphrase, .may_be_locked = true};
-    int rc = read_key(&reader, text, err);
-
-    *locked = reader.locked;
-    *key = NULL;
-    if (rc < 0)
-        EVP_PKEY_free(reader.key);
-    else
-        *key = reader.key;
-    return rc;
 }
 
 struct crls_reader {
@@ -371,8 +198,8 @@ int ossl_crls(const char *file, struct slice text, STACK_OF(X509_CRL) * *crls, s
         return 0;
     }
     if (rc >= 0)
-        nothing_found(file, text, "a revocation list (an empty list is a list without entries)",
-                      err);
+        ossl_nothing_found(file, text,
+                           "a revocation list (an empty list is a list without entries)", err);
     sk_X509_CRL_pop_free(reader.crls, X509_CRL_free);
     return -1;
 }
@@ -386,18 +213,6 @@ int ossl_certs_file(const char *path, bool only_certs, STACK_OF(X509) * *certs, 
         return -1;
     rc = ossl_certs(path, buf_slice(&text), only_certs, certs, err);
     ossl_wipe(&text); /* a certificate file may hold the key too */
-    return rc;
-}
-
-int ossl_key_file(const char *path, EVP_PKEY **key, struct err *err)
-{
-    struct buf text;
-    int rc;
-
-    if (ossl_read_file(path, &text, err) < 0)
-        return -1;
-    rc = ossl_key(path, buf_slice(&text), key, err);
-    ossl_wipe(&text);
     return rc;
 }
 
@@ -679,4 +494,40 @@ bool ossl_names_equal(const X509_NAME *a, const X509_NAME *b)
     return X509_NAME_get0_der(a, &a_der, &a_bytes) == 1 &&
            X509_NAME_get0_der(b, &b_der, &b_bytes) == 1 &&
            slice_equal(slice_of(a_der, a_bytes), slice_of(b_der, b_bytes));
+}
+
+/* ---- issuers ---- */
+
+/*
+ * OpenSSL takes the first authority of the name, unless an identifier in the certificate says
+ * otherwise; certificates by hand have none. Go tries all of that name, which matters while a
+ * bundle holds the old and the new one (pki.md 2.6).
+ */
+static int find_issuer(X509 **issuer, X509_STORE_CTX *store, X509 *cert)
+{
+    const STACK_OF(X509_OBJECT) *objects =
+        X509_STORE_get0_objects(X509_STORE_CTX_get0_store(store));
+    const X509_VERIFY_PARAM *rules = X509_STORE_CTX_get0_param(store);
+    bool valid = false;
+
+    *issuer = NULL;
+    (void)ERR_set_mark();
+    for (int i = 0; !valid && i < sk_X509_OBJECT_num(objects); i++) {
+        X509 *one = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+
+        if (one == NULL ||
+            X509_NAME_cmp(X509_get_subject_name(one), X509_get_issuer_name(cert)) != 0 ||
+            X509_get0_pubkey(one) == NULL || X509_verify(cert, X509_get0_pubkey(one)) != 1)
+            continue;
+        valid = X509_cmp_timeframe(rules, X509_get0_notBefore(one), X509_get0_notAfter(one)) == 0;
+        if (valid || *issuer == NULL)
+            *issuer = one;
+    }
+    (void)ERR_pop_to_mark();
+    return *issuer != NULL ? X509_up_ref(*issuer) : 0;
+}
+
+void ossl_try_all_issuers(X509_STORE *trust)
+{
+    X509_STORE_set_get_issuer(trust, find_issuer);
 }

@@ -60,6 +60,15 @@ int ossl_certs_file(const char *path, bool only_certs, STACK_OF(X509) * *certs,
 int ossl_key_file(const char *path, EVP_PKEY **key, struct err *err) MUST_CHECK;
 int ossl_crls_file(const char *path, STACK_OF(X509_CRL) * *crls, struct err *err) MUST_CHECK;
 
+/* Say that `file` holds nothing of `what` ("a certificate"): empty, DER, or other blocks. */
+void ossl_nothing_found(const char *file, struct slice text, const char *what, struct err *err);
+
+/*
+ * Judge with every anchor of the issuer's name, as Go does, not with the first one only. For
+ * stores whose anchors are all loaded.
+ */
+void ossl_try_all_issuers(X509_STORE *trust);
+
 /* Words. What is returned is owned; control characters and quotes come as \xHH. */
 char *ossl_name(const X509_NAME *name);                   /* "O=x, CN=y"; "(empty)" */
 char *ossl_cn(const X509_NAME *name);                     /* the last CN, "" when none */

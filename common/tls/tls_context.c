@@ -225,6 +225,7 @@ static int load_anchors(struct tls_set *set, struct err *err)
     }
     if (ossl_certs_file(set->config->ca_file, true, &set->anchors, err) < 0)
         return -1;
+    ossl_try_all_issuers(store);
     for (int i = 0; i < sk_X509_num(set->anchors); i++) {
         X509 *anchor = sk_X509_value(set->anchors, i);
 

@@ -393,6 +393,7 @@ int x509_chain_check(const struct x509_list *chain, const struct x509_list *anch
     int rc = -1;
 
     must(trust != NULL && store != NULL && chain->count != 0);
+    ossl_try_all_issuers(trust);
     for (size_t i = 0; i < anchors->count; i++)
         must(X509_STORE_add_cert(trust, anchors->items[i]->x509) == 1);
     must(X509_STORE_CTX_init(store, trust, chain->items[0]->x509, between) == 1);

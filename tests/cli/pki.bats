@@ -242,6 +242,23 @@ setup() {
     [ "$(jq -c '[.ok, .errors]' <<< "$output")" = "[false,2]" ]
 }
 
+@test "verify tries every CA of the issuer's name, as Go does" {
+    for ca in a b; do # by hand: nothing in the certificate says which key its CA has
+        "$pki" init --dir $ca --key p256 -q
+        openssl req -new -newkey rsa:2048 -nodes -keyout $ca.key -subj /CN=root -out $ca.csr 2> /dev/null
+        openssl x509 -req -in $ca.csr -CA $ca/etcd/ca.crt -CAkey $ca/etcd/ca.key -CAcreateserial -out $ca.crt -days 365 2> /dev/null
+    done
+    cat a/etcd/ca.crt b/etcd/ca.crt > ab.crt
+    cat b/etcd/ca.crt a/etcd/ca.crt > ba.crt
+    for both in ab ba; do
+        for leaf in a b; do
+            "$pki" verify -q -- etcd --cert-file $leaf.crt --key-file $leaf.key --client-cert-auth --trusted-ca-file $both.crt
+        done
+    done
+    run "$pki" verify -- etcd --cert-file a.crt --key-file a.key --client-cert-auth --trusted-ca-file b/etcd/ca.crt
+    [[ $output == *"C1  a.crt"*"not with the key of the one trusted"* ]]
+}
+
 @test "certificate-key and dry runs" {
     run "$pki" certs certificate-key
     [[ $output =~ ^[0-9a-f]{64}$ ]]
