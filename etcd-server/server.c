@@ -152,6 +152,7 @@ static int start_engine(struct server *server, struct err *err)
         .max_request_bytes = config->max_request_bytes,
         .quota_bytes = config->quota_backend_bytes,
         .snapshot_count = config->snapshot_count,
+        .catchup_entries = MAX(config->snapshot_catchup_entries, 1),
         .batch_interval_ms = (uint64_t)config->backend_batch_interval_ns / NS_PER_MS,
         .batch_limit = (uint64_t)config->backend_batch_limit,
         .compaction_batch = (uint64_t)config->compaction_batch_limit,

@@ -37,8 +37,9 @@ struct engine_config {
     unsigned election_ticks;
     unsigned tick_ms;
     uint64_t max_request_bytes;
-    int64_t quota_bytes;     /* negative = none */
-    uint64_t snapshot_count; /* applied entries between snapshots */
+    int64_t quota_bytes;      /* negative = none */
+    uint64_t snapshot_count;  /* applied entries between snapshots */
+    uint64_t catchup_entries; /* kept in memory for slow followers; 0: SNAPSHOT_CATCHUP_ENTRIES */
     uint64_t batch_interval_ms, batch_limit;
     uint64_t compaction_batch, compaction_sleep_ms;
     bool lease_checkpoint_persist;  /* store what checkpoints say */
