@@ -2,7 +2,7 @@
 #   make check-e2e                       about a minute
 #   make SAN=address,undefined check-e2e the same with the sanitizers in all programs
 #   make crash ROUNDS=200                kill -9 under load; nothing acknowledged may be lost
-SHIMS := $(B)/tests/e2e/lost_writes.so $(B)/tests/e2e/broken_sync.so
+SHIMS := $(addprefix $(B)/tests/e2e/,lost_writes.so broken_sync.so stalled_sync.so)
 $(SHIMS): $(B)/%.so: %.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(WARN) -Wno-missing-prototypes -O2 -fPIC -shared -o $@ $< -ldl -lpthread

@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,19 +16,36 @@ import time
 
 sys.dont_write_bytecode = True
 WAIT_S = float(os.environ.get("WAIT_S", "30"))
+handed_out = set()  # ports, in this process
 
 
 def b64(data):
     return base64.b64encode(data if isinstance(data, bytes) else data.encode()).decode()
 
 
+def lowest_given_away():
+    """The first port that the kernel gives to outgoing connections."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+            return int(file.read().split()[0])
+    except (OSError, ValueError):
+        return 32768
+
+
 def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    """Ports below those that the kernel gives away: a server that is started again finds its own free."""
+    high = max(lowest_given_away(), 22000)
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(20000, high)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in handed_out:
+            handed_out.add(port)
+            ports.append(port)
     return ports
 
 
@@ -52,17 +70,28 @@ class Server:
         self.port, self.peer_port = free_ports(2)
         self.args, self.env, self.wrap = list(args), dict(env or {}), list(wrap)
         self.scheme = "https" if tls else "http"
+        self.peer_scheme = "http"
+        self.peer_url = None  # what the others are told, when it is not where the member listens
+        self.context = None  # of TLS, for requests
         self.process = None
 
     @property
     def url(self):
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
+    @property
+    def peer_listen_url(self):
+        return f"{self.peer_scheme}://127.0.0.1:{self.peer_port}"
+
+    @property
+    def advertised_peer_url(self):
+        return self.peer_url or self.peer_listen_url
+
     def command(self):
-        peer = f"http://127.0.0.1:{self.peer_port}"
+        peer = self.advertised_peer_url
         given = [arg.split("=")[0] for arg in self.args]
         flags = {"--name": self.name, "--data-dir": self.dir, "--listen-client-urls": self.url,
-                 "--advertise-client-urls": self.url, "--listen-peer-urls": peer,
+                 "--advertise-client-urls": self.url, "--listen-peer-urls": self.peer_listen_url,
                  "--initial-advertise-peer-urls": peer, "--initial-cluster": f"{self.name}={peer}"}
         return [*self.wrap, self.program, *(f"{k}={v}" for k, v in flags.items() if k not in given), *self.args]
 
@@ -93,6 +122,8 @@ class Server:
             return log.read()
 
     def connect(self, timeout=WAIT_S):
+        if self.context is not None:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=self.context)
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
     def post(self, path, body, link=None, timeout=WAIT_S):
@@ -132,6 +163,9 @@ class Server:
     def resident_kib(self):
         with open(f"/proc/{self.process.pid}/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
 
     def kill(self):
         if self.process is not None and self.process.poll() is None:

@@ -1,0 +1,17 @@
+# cluster.mk - three members as real processes: leaders that go, bad links, and how fast they are.
+#   make failover ROUNDS=50                fifty kills of the leader and fifty disks that stop
+#   make bench-cluster ETCD_BIN=<folder>   with mTLS, beside a real etcd
+.PHONY: check-failover failover
+check-failover: $(BIN)/etcd-server $(B)/tests/e2e/stalled_sync.so
+	tests/e2e/failover_test $(BIN)/etcd-server 3 $(if $(SAN),,$(B)/tests/e2e/stalled_sync.so)
+failover: $(BIN)/etcd-server $(B)/tests/e2e/stalled_sync.so
+	tests/e2e/failover_test $(BIN)/etcd-server $(ROUNDS) $(B)/tests/e2e/stalled_sync.so
+
+# wrk has no client certificates, so the load comes from a program of ours.
+TLS_LOAD := $(B)/tests/bench/tls_load
+$(TLS_LOAD): $(B)/obj/tests/bench/tls_load.o $(LIB_COMMON)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_common)
+.PHONY: bench-cluster
+bench-cluster: $(BIN)/etcd-server $(BIN)/etcd-pki $(TLS_LOAD)
+	@tests/bench/cluster_bench $(BIN) $(TLS_LOAD) "$$(tests/interop/find-etcd $(BUILD)/peer-etcd '$(ETCD_BIN)')"

@@ -1,0 +1,201 @@
+"""cluster.py - members as real processes on loopback, and what the tests of clusters ask them.
+
+With `links` every connection between two members goes through a proxy in here that can cut or slow
+each direction of each pair by itself.
+"""
+import asyncio
+import http.client
+import json
+import os
+import re
+import signal
+import threading
+import time
+
+from suite import Server, WAIT_S, free_ports, wait_for
+
+ELECTION_S = 1.0  # the default --election-timeout
+
+
+def status(member, timeout=5):
+    return member.post("/v3/maintenance/status", {}, timeout=timeout)[1]
+
+
+class Cluster:
+    def __init__(self, root, programs, args=(), links=None, prepare=None, names="m"):
+        self.root, self.links = root, links
+        self.members = [Server(program, root, f"{names}{i}") for i, program in enumerate(programs)]
+        for member in self.members:
+            if prepare is not None:
+                prepare(member)
+            if links is not None:
+                links.put_before(member)
+        self.args = list(args)
+        self.set_initial(self.members)
+
+    def set_initial(self, members, state=()):
+        initial = ",".join(f"{m.name}={m.advertised_peer_url}" for m in members)
+        for member in members:
+            own = getattr(member, "own_args", [])
+            member.args = [f"--initial-cluster={initial}", *state, *self.args, *own]
+
+    def start(self):
+        for member in self.members:
+            member.launch()
+        self.wait_ready()
+        return self
+
+    def wait_ready(self):
+        for member in self.members:
+            wait_for(f"{member.name} to get ready, see {member.log}", member.ready)
+
+    def leader_now(self, among=None):
+        """(member, term) of the one that says it leads, of the highest term; None."""
+        found = None
+        for member in among or self.members:
+            if not member.alive():
+                continue
+            try:
+                facts = status(member, 1)
+                term = int(facts.get("raftTerm", 0))
+                if facts.get("leader") and facts["leader"] == facts["header"]["member_id"] and (found is None or term > found[1]):
+                    found = member, term
+            except (OSError, http.client.HTTPException, KeyError, TypeError, ValueError):
+                continue
+        return found
+
+    def leader(self, among=None):
+        """The member that leads, as soon as one does."""
+        return wait_for("a leader", lambda: self.leader_now(among))[0]
+
+    def follower(self):
+        leader = self.leader()
+        return next(member for member in self.members if member is not leader)
+
+    def others(self, *those):
+        return [member for member in self.members if member not in those]
+
+    def new_leader_s(self, survivors, term):
+        """Seconds until one of the survivors leads a term after this one."""
+        began = time.monotonic()
+
+        def found():
+            now = self.leader_now(survivors)
+            return now is not None and now[1] > term
+        wait_for("a new leader", found)
+        return time.monotonic() - began
+
+    def hashes_at(self, revision):
+        return {member.hash_kv(revision)[0] for member in self.members}
+
+    def wait_equal(self):
+        """Until all have the newest revision; then HashKV has to be the same everywhere: at once, and then for good."""
+        revision = max(member.revision() for member in self.members)  # linearizable: nothing acknowledged is newer
+
+        def reached():
+            return all(int(status(member)["header"]["revision"]) >= revision for member in self.members)
+        wait_for(f"revision {revision} on every member", reached)
+        found = {member.name: member.hash_kv(revision)[0] for member in self.members}
+        assert len(set(found.values())) == 1, f"HashKV at revision {revision} differs: {found}"
+        return revision
+
+    def move_leader(self, target):
+        """Make it the leader; asked again while elections get between."""
+        identity = status(target)["header"]["member_id"]
+
+        def moved():
+            now = self.leader_now()
+            if now is None:
+                return False
+            if now[0] is target:
+                return True
+            try:
+                now[0].post("/v3/maintenance/transfer-leadership", {"targetID": identity}, timeout=5)
+            except (OSError, http.client.HTTPException):
+                pass
+            return False
+        wait_for(f"{target.name} to lead", moved)
+
+    def stop(self):
+        for member in self.members:
+            if member.alive():
+                member.process.send_signal(signal.SIGCONT)
+                member.kill()
+        if self.links is not None:
+            self.links.stop()
+
+
+class Links:
+    """Proxies before the peer ports. What a direction holds back comes when it is healed, as TCP does it."""
+
+    def __init__(self):
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.ids = {}  # "%x" of a member -> its name, learnt from X-Server-From and told by identify()
+        self.cut_pairs, self.delays = set(), {}
+
+    def put_before(self, member):
+        port = free_ports(1)[0]
+        member.peer_url = f"http://127.0.0.1:{port}"
+        asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(lambda r, w: self.serve(member, r, w), "127.0.0.1", port), self.loop).result(WAIT_S)
+
+    def identify(self, members):
+        for member in members:
+            self.ids[f"{int(status(member)['header']['member_id']):x}"] = member.name
+
+    def cut(self, source, targets, both=True):
+        for target in targets:
+            self.cut_pairs.add((source.name, target.name))
+            if both:
+                self.cut_pairs.add((target.name, source.name))
+
+    def slow(self, members, seconds):
+        for source in members:
+            for target in members:
+                self.delays[source.name, target.name] = seconds
+
+    def heal(self):
+        self.cut_pairs.clear()
+        self.delays.clear()
+
+    def stop(self):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+
+    def is_cut(self, source, target):
+        source, target = self.ids.get(source, source), self.ids.get(target, target)
+        if source is None or target is None:  # a small request that does not say whose it is
+            return any((source or target) in pair for pair in self.cut_pairs)
+        return (source, target) in self.cut_pairs
+
+    async def pump(self, names, reader, writer, first=b""):
+        source, target = names
+        try:
+            data = first or await reader.read(65536)
+            while data:
+                while self.is_cut(source, target):
+                    await asyncio.sleep(0.01)
+                delay = self.delays.get((self.ids.get(source, source), self.ids.get(target, target)))
+                if delay:
+                    await asyncio.sleep(delay)
+                writer.write(data)
+                await writer.drain()
+                data = await reader.read(65536)
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    async def serve(self, member, reader, writer):
+        head = await reader.read(65536)
+        told = re.search(rb"(?i)x-server-from: *([0-9a-f]+)", head)
+        source = told.group(1).decode().lower() if told else None
+        try:
+            back, out = await asyncio.open_connection("127.0.0.1", member.peer_port)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(self.pump((source, member.name), reader, out, head),
+                             self.pump((member.name, source), back, writer))
