@@ -22,6 +22,7 @@
 #define NS_PER_MS 1000000
 #define LOCK_RETRY_MS 100
 #define LOCK_NOTICE_MS 5000
+#define HANDED_OVER_LINGER_MS 200
 
 /* ---- files ---- */
 
@@ -541,7 +542,7 @@ static void on_turn_end(void *arg)
     if (!server->serving && !server->stopping && may_serve(server) &&
         serve_clients(server, &err) < 0)
         fail(server, &err);
-    if (server->drained && engine_idle(server->engine))
+    if (server->drained && engine_idle(server->engine) && loop_now_ms() >= server->linger_until_ms)
         loop_stop(server->loop);
 }
 
@@ -574,14 +575,17 @@ static void on_drained(void *arg)
     engine_flush(server->engine);
 }
 
+/* What the others send here until they have heard of the new leader is passed on to it. */
 static void handed_over(void *arg, const struct engine_result *result)
 {
-    (void)arg;
+    struct server *server = arg;
+
     (void)result; /* if it failed, the others elect a leader by themselves */
+    server->linger_until_ms = loop_now_ms() + HANDED_OVER_LINGER_MS;
 }
 
 /* A leader that goes gives the lead away first: to the voter whose link has been up longest
- * (raft.md 8.9). */
+ * (raft.md 8.9). It waits for that, but not longer than a follower waits for a leader. */
 static void hand_over(struct server *server)
 {
     const struct member_store *members = engine_members(server->engine);
@@ -598,8 +602,10 @@ static void hand_over(struct server *server)
             best_ms = connected_ms;
         }
     }
-    if (best != 0 && engine_transfer(server->engine, best, handed_over, NULL, &refusal) != 0)
-        log_info("handing the lead over", log_hex("to", best));
+    if (best == 0 || engine_transfer(server->engine, best, handed_over, server, &refusal) == 0)
+        return;
+    log_info("handing the lead over", log_hex("to", best));
+    server->linger_until_ms = loop_now_ms() + server->config->election_timeout_ms;
 }
 
 static void stop(struct server *server, int number)

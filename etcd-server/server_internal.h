@@ -66,6 +66,7 @@ struct server {
     bool stopping;
     bool again;         /* begin anew with what is on disk */
     bool drained;       /* every connection is gone */
+    uint64_t linger_until_ms; /* stopping: what others still send here is passed on until then */
     struct err failure; /* why the loop ended, when nobody asked for it */
 
     struct peer_member *peer_members; /* owned; what peer_env gave last */

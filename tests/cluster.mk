@@ -15,3 +15,10 @@ $(TLS_LOAD): $(B)/obj/tests/bench/tls_load.o $(LIB_COMMON)
 .PHONY: bench-cluster
 bench-cluster: $(BIN)/etcd-server $(BIN)/etcd-pki $(TLS_LOAD)
 	@tests/bench/cluster_bench $(BIN) $(TLS_LOAD) "$$(tests/interop/find-etcd $(BUILD)/peer-etcd '$(ETCD_BIN)')"
+
+# Cut and slow links, members that are stopped for a while; what operators do while clients go on.
+.PHONY: check-partition check-upkeep
+check-partition: $(BIN)/etcd-server
+	tests/e2e/partition_test $(BIN)/etcd-server
+check-upkeep: $(BIN)/etcd-server $(BIN)/etcd-snap
+	tests/e2e/upkeep_test $(BIN)

@@ -140,6 +140,7 @@
 #define RAFT_MEMBERS_MAX 64UL      /* voters and learners */
 #define APPLY_LAG_MAX 5000UL       /* committed - applied; above it proposals are refused */
 #define PENDING_CALLS_MAX 200000UL /* calls that wait for the log or a read index */
+#define HELD_PROPOSALS_MAX_BYTES (16UL * MIB) /* of other members, while no leader takes them */
 
 /* peers (raft.md 3 to 7) */
 #define PEER_ITEM_MAX_BYTES (512UL * MIB) /* one message of a stream, as etcd reads them */

@@ -148,6 +148,7 @@ int engine_new(const struct engine_config *config, struct engine **out, struct e
         BUF_INIT(BUF_UNLIMITED); /* bounded by max_request_bytes, checked before packing */
     arena_init(&engine->entry_arena, CALL_ARENA_MAX_BYTES);
     checkpoint_open(engine);
+    others_open(engine);
     if (restore_state(engine, err) < 0) {
         engine_free(engine);
         return -1;

@@ -92,7 +92,9 @@ struct engine {
     struct waiter *free_waiters;   /* reused */
     struct request_ids ids;
     uint64_t next_read_id;
-    size_t unsent; /* proposals that wait for a leader */
+    size_t unsent;                          /* proposals that wait for a leader */
+    struct held_proposal *held, **held_end; /* owned list: of others, that wait for one, too */
+    size_t held_bytes;
     struct waiter_queue transfers;
     struct outgoing_snapshot *outgoing; /* owned list: they wait for their batch to be committed */
     bool installing; /* a snapshot of the leader is on its way to disk: begin anew after it */
@@ -122,6 +124,8 @@ void waiters_fail_all(struct engine *engine, enum err_code code);
 
 /* others.c: the other members */
 struct outgoing_snapshot;
+struct held_proposal;
+void others_open(struct engine *engine);
 void others_send(struct engine *engine, const struct raft_effects *effects);
 void others_sealed(struct engine *engine); /* the open batch was sealed: take what is asked for */
 void others_committed(

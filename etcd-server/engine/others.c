@@ -13,6 +13,7 @@
 
 #define READ_RESEND_MS 500   /* raft.md 8.8: a read index question may be lost */
 #define REMOVED_STOP_MS 1000 /* raft.md 9.2: the news still goes out */
+#define HELD_MS 3000         /* proposals of others that nobody can take now are lost after that */
 
 struct outgoing_snapshot {
     struct outgoing_snapshot *next;
@@ -36,12 +37,86 @@ void others_step(struct engine *engine, const struct raft_event *event)
     engine->host->ops->stop(engine->host, &err);
 }
 
+/* ---- proposals of others without a leader ---- */
+
+/*
+ * They reach a leader that is handing over, or that leads no more, and its successor is known in a
+ * moment: without this the one who sent them would wait for its time-out.
+ */
+struct held_proposal {
+    struct held_proposal *next;
+    uint64_t deadline_ms;
+    enum raft_entry_type type;
+    size_t bytes;
+    uint8_t data[];
+};
+
+void others_open(struct engine *engine)
+{
+    engine->held_end = &engine->held;
+}
+
+static void hold(struct engine *engine, const struct raft_message *message)
+{
+    for (size_t i = 0; i < message->entry_count; i++) {
+        const struct raft_entry *entry = &message->entries[i];
+        size_t bytes = entry->data.size;
+        struct held_proposal *held;
+
+        if (engine->held_bytes + sizeof(*held) + bytes > HELD_PROPOSALS_MAX_BYTES)
+            return; /* lost, as messages may be */
+        held = xalloc(sizeof(*held) + bytes);
+        held->deadline_ms = host_now_ms(engine->host) + HELD_MS;
+        held->type = entry->type;
+        held->bytes = bytes;
+        if (bytes != 0)
+            memcpy(held->data, entry->data.data, bytes);
+        engine->held_bytes += bytes + sizeof(*held);
+        *engine->held_end = held;
+        engine->held_end = &held->next;
+    }
+}
+
+static void drop_first_held(struct engine *engine)
+{
+    struct held_proposal *held = engine->held;
+
+    engine->held = held->next;
+    if (engine->held == NULL)
+        engine->held_end = &engine->held;
+    engine->held_bytes -= held->bytes + sizeof(*held);
+    free(held);
+}
+
+static void send_held(struct engine *engine, uint64_t now_ms)
+{
+    while (engine->held != NULL) {
+        struct raft_event event = {.type = RAFT_EVENT_PROPOSE,
+                                   .entry_type = engine->held->type,
+                                   .data = slice_of(engine->held->data, engine->held->bytes)};
+
+        if (engine->held->deadline_ms > now_ms && raft_step(engine->raft, &event) != ERR_OK)
+            return; /* nobody yet */
+        drop_first_held(engine);
+    }
+}
+
+/* ---- what comes in ---- */
+
 void engine_message(struct engine *engine, const struct raft_message *message)
 {
     struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = message};
+    enum err_code code;
 
-    if (!engine->failed)
+    if (engine->failed)
+        return;
+    if (message->type != RAFT_MSG_PROP) {
         others_step(engine, &event);
+        return;
+    }
+    code = raft_step(engine->raft, &event);
+    if (code == ERR_NO_LEADER || code == ERR_LEADER_CHANGED) /* what others want is not lost */
+        hold(engine, message);
 }
 
 void engine_unreachable(struct engine *engine, uint64_t member)
@@ -61,7 +136,7 @@ void engine_snapshot_sent(struct engine *engine, uint64_t member, uint64_t index
         others_step(engine, &event);
 }
 
-/* ---- proposals without a leader ---- */
+/* ---- own proposals without a leader ---- */
 
 enum err_code others_propose(struct engine *engine, enum raft_entry_type type, struct slice data,
                              bool *unsent)
@@ -189,6 +264,8 @@ void others_committed(struct engine *engine)
 
 void others_drop(struct engine *engine)
 {
+    while (engine->held != NULL)
+        drop_first_held(engine);
     while (engine->outgoing != NULL) {
         struct outgoing_snapshot *outgoing = engine->outgoing;
 
@@ -257,6 +334,8 @@ void others_turn(struct engine *engine, uint64_t now_ms)
 {
     if (engine->unsent != 0 && raft_leader(engine->raft) != 0)
         send_kept(engine);
+    if (engine->held != NULL)
+        send_held(engine, now_ms);
     if (engine->transfers.first != NULL)
         finish_transfers(engine);
     stop_when_removed(engine, now_ms);

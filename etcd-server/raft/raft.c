@@ -188,6 +188,8 @@ static enum err_code step_message(struct raft *raft, const struct raft_message *
         return ERR_OK;
     }
     code = take_message(raft, message);
+    if (message->type == RAFT_MSG_PROP)
+        return code; /* the caller may keep it for the next leader */
     /* A refusal is for the caller; another member learns it by its own time-out. */
     return code == ERR_DAMAGED || code == ERR_FORMAT ? code : ERR_OK;
 }

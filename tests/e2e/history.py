@@ -34,8 +34,8 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.number, self.prefix = number, prefix
         self.members, self.keys, self.timeout, self.pause_s = members, keys, timeout, pause_s
-        self.operations, self.ended, self.errors = [], False, []
-        self.acknowledged = 0
+        self.operations, self.ended, self.errors = [], False, []  # errors: (what, seconds since the last success)
+        self.acknowledged, self.last_success, self.longest_wait = 0, time.monotonic(), 0
         self.dice = random.Random(number)
 
     def one(self, member, link):
@@ -56,6 +56,8 @@ class Client(threading.Thread):
         operation.revision = int(answer["header"]["revision"])
         operation.end = end
         self.acknowledged += operation.kind == "put"
+        self.longest_wait = max(self.longest_wait, end - self.last_success)
+        self.last_success = end
 
     def run(self):
         link, at = None, self.number
@@ -65,14 +67,15 @@ class Client(threading.Thread):
                 if link is None:
                     link = member.connect(self.timeout)
                 self.one(member, link)
-                if self.dice.random() < 0.05:  # see the other members too
-                    raise ValueError()
                 time.sleep(self.pause_s)
-            except (OSError, http.client.HTTPException, ValueError, KeyError):
-                if link is not None:
-                    link.close()
-                link, at = None, at + 1
-                time.sleep(0.002)
+            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+                self.errors.append((f"{member.name}: {error!r}", time.monotonic() - self.last_success))
+            else:
+                if self.dice.random() < 0.95:
+                    continue
+            if link is not None:  # another member's turn
+                link.close()
+            link, at = None, at + 1
 
 
 class History:
@@ -88,6 +91,14 @@ class History:
 
     def acknowledged(self):
         return sum(client.acknowledged for client in self.clients)
+
+    def errors(self):
+        """What members could not answer; the client went on with the next member."""
+        return [error for client in self.clients for error in client.errors]
+
+    def longest_wait(self):
+        """Seconds that a client was without a success."""
+        return max(client.longest_wait for client in self.clients)
 
     def stop(self):
         for client in self.clients:
