@@ -3,6 +3,8 @@
 #include "common/base/crc32c.h"
 #include "common/schema/pbwire.h"
 
+#define FIELD_INSTALLED 15 /* of walpb.Snapshot; ours */
+
 #define PADDING_MARK 0x80U
 
 struct wal_frame_length wal_frame_length(const uint8_t bytes[WAL_LENGTH_BYTES])
@@ -90,9 +92,9 @@ bool wal_metadata_encode(const struct wal_metadata *metadata, struct buf *out)
     return buf_append(out, bytes, (size_t)(end - bytes));
 }
 
-/* Two numbers, fields 1 and 2; `conf_state` takes field 3. */
+/* Two numbers, fields 1 and 2; `conf_state` takes field 3. What is NULL is passed over. */
 static int decode_pair(struct pb_reader *reader, uint64_t *one, uint64_t *two,
-                       struct raft_conf_state *conf_state, struct err *err)
+                       struct raft_conf_state *conf_state, bool *installed, struct err *err)
 {
     struct pb_field field;
     int more = 0, rc = 0;
@@ -114,6 +116,12 @@ static int decode_pair(struct pb_reader *reader, uint64_t *one, uint64_t *two,
             if (rc == 0)
                 rc = raft_conf_state_decode(field.bytes, conf_state, err);
             break;
+        case FIELD_INSTALLED:
+            if (installed == NULL)
+                break;
+            rc = pb_expect(reader, &field, PB_VARINT, err);
+            *installed = field.value != 0;
+            break;
         }
     return more < 0 ? -1 : rc;
 }
@@ -123,7 +131,7 @@ int wal_metadata_decode(struct slice bytes, struct wal_metadata *metadata, struc
     struct pb_reader reader = pb_reader_of(bytes, "walpb.Metadata");
 
     *metadata = (struct wal_metadata){0};
-    return decode_pair(&reader, &metadata->node_id, &metadata->cluster_id, NULL, err);
+    return decode_pair(&reader, &metadata->node_id, &metadata->cluster_id, NULL, NULL, err);
 }
 
 bool wal_snapshot_encode(const struct wal_snapshot *snapshot, struct buf *out)
@@ -131,6 +139,7 @@ bool wal_snapshot_encode(const struct wal_snapshot *snapshot, struct buf *out)
     uint8_t bytes[2 * (1 + PB_VARINT_MAX) + 1 + PB_VARINT_MAX];
     uint8_t *end = pb_put_u64(pb_put_u64(bytes, 1, snapshot->index), 2, snapshot->term);
     struct buf conf = BUF_INIT(BUF_UNLIMITED);
+    uint8_t installed[1 + PB_VARINT_MAX];
     bool fits;
 
     if (snapshot->conf_state == NULL)
@@ -140,6 +149,9 @@ bool wal_snapshot_encode(const struct wal_snapshot *snapshot, struct buf *out)
     fits = fits && buf_append(out, bytes, (size_t)(end - bytes)) &&
            buf_append_slice(out, buf_slice(&conf));
     buf_free(&conf);
+    if (snapshot->installed)
+        fits = fits && buf_append(out, installed,
+                                  (size_t)(pb_put_u64(installed, FIELD_INSTALLED, 1) - installed));
     return fits;
 }
 
@@ -151,5 +163,6 @@ int wal_snapshot_decode(struct slice bytes, struct wal_snapshot *snapshot,
     *snapshot = (struct wal_snapshot){.conf_state = conf_state};
     if (conf_state != NULL)
         *conf_state = (struct raft_conf_state){0};
-    return decode_pair(&reader, &snapshot->index, &snapshot->term, conf_state, err);
+    return decode_pair(&reader, &snapshot->index, &snapshot->term, conf_state, &snapshot->installed,
+                       err);
 }

@@ -32,6 +32,8 @@ struct wal_snapshot {
     uint64_t index;
     uint64_t term;
     const struct raft_conf_state *conf_state; /* NULL = left out (index 0); borrowed */
+    bool installed; /* it came from the leader and took the place of the log: what stands behind it
+                       in earlier records is void. Field 15, which etcd passes over */
 };
 
 #define WAL_LENGTH_BYTES 8U

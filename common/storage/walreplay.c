@@ -162,8 +162,11 @@ static int take_entry(struct replay *replay, struct slice data, struct err *err)
 
     if (raft_entry_decode(data, &entry, &cause) < 0)
         return wal_damaged(&replay->reader, err, "%s", cause.text);
-    if (entry.index <= replay->start.index)
+    if (entry.index <=
+        replay->start.index) { /* the snapshot has it; what was behind it then, not */
+        log->entry_count = 0;
         return 0;
+    }
     place = entry.index - replay->start.index - 1;
     if (place > log->entry_count)
         return wal_damaged(&replay->reader, err,
@@ -197,6 +200,11 @@ static int take_snapshot(struct replay *replay, struct slice data, struct err *e
 
     if (wal_snapshot_decode(data, &snapshot, NULL, &cause) < 0)
         return wal_damaged(&replay->reader, err, "%s", cause.text);
+    if (snapshot.installed) { /* the log began anew behind it */
+        uint64_t kept = snapshot.index - MIN(snapshot.index, replay->start.index);
+
+        replay->log->entry_count = MIN(replay->log->entry_count, kept);
+    }
     if (snapshot.index != replay->start.index)
         return 0;
     if (snapshot.term != replay->start.term)

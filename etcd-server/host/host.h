@@ -23,7 +23,8 @@ struct host_task {
  */
 struct log_write {
     struct host_task task;
-    uint64_t persist_id; /* comes back in engine_log_written(); 0 for a snapshot */
+    uint64_t persist_id; /* comes back in engine_log_written(); 0 for a snapshot of our own; that
+                            of a leader has one: it takes the place of the log */
     bool has_state;
     bool must_sync; /* false: may wait for the next sync */
     struct raft_hard_state state;

@@ -28,7 +28,8 @@ static int save_snapshot(const struct log_writer_config *config, struct wal *wal
 {
     struct wal_snapshot record = {.index = request->snapshot->meta.index,
                                   .term = request->snapshot->meta.term,
-                                  .conf_state = &request->snapshot->meta.conf_state};
+                                  .conf_state = &request->snapshot->meta.conf_state,
+                                  .installed = request->persist_id != 0};
 
     if (snapfile_save(config->fs, config->snap_dir, request->snapshot, err) < 0 ||
         wal_append(wal, &request->state, NULL, 0, err) < 0 ||

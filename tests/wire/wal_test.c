@@ -276,7 +276,7 @@ static void a_full_segment_is_cut_and_released(void **state)
     assert_int_equal(err.code, ERR_EXISTS);
     for (uint64_t index = 1; index <= 100; index++)
         append(wal, index, 1, 1000);
-    ok(wal_snapshot_record(wal, &(struct wal_snapshot){90, 1, &conf}, &err), &err);
+    ok(wal_snapshot_record(wal, &(struct wal_snapshot){90, 1, &conf, false}, &err), &err);
     ok(wal_names_list(&memfs.fs, DIR, &names, &err), &err);
     assert_true(names.count > 10);
     assert_int_equal(names.items[1].index, 9); /* eight entries of 1000 bytes, then the cut */
@@ -300,6 +300,44 @@ static void a_full_segment_is_cut_and_released(void **state)
     assert_int_equal(wal_read(&memfs.fs, DIR, START, &log, &err), -1);
     assert_int_equal(err.code, ERR_MISSING);
     wal_log_free(&log);
+    memfs_fini(&memfs);
+}
+
+/* Entries behind a snapshot come back from the dead when only those before it are looked at. */
+static void what_was_overridden_stays_away(void **state)
+{
+    struct memfs memfs;
+    struct err err = ERR_INIT;
+    struct wal_config config = {.fs = &memfs.fs, .dir = DIR};
+    struct wal_metadata metadata = {1, 2};
+    struct raft_conf_state conf = {.voters = {1}, .voter_count = 1};
+    struct wal_log log = {0};
+    struct wal *wal = NULL;
+
+    (void)state;
+    memfs_init(&memfs);
+    ok(wal_create(&config, &metadata, &wal, &err), &err);
+    for (uint64_t index = 1; index <= 10; index++)
+        append(wal, index, 1, 10);
+    append(wal, 5, 2, 20); /* ends 6 to 10, and is in the snapshot itself */
+    ok(wal_snapshot_record(wal, &(struct wal_snapshot){5, 2, &conf, false}, &err), &err);
+    ok(wal_read(&memfs.fs, DIR, (struct wal_position){5, 2}, &log, &err), &err);
+    assert_int_equal(log.entry_count, 0);
+    wal_log_free(&log);
+    for (uint64_t index = 6; index <= 12; index++)
+        append(wal, index, 2, 10);
+    /* The leader's: our entries from somewhere before it on were others. */
+    ok(wal_snapshot_record(wal, &(struct wal_snapshot){8, 3, &conf, true}, &err), &err);
+    ok(wal_read(&memfs.fs, DIR, (struct wal_position){8, 3}, &log, &err), &err);
+    assert_int_equal(log.entry_count, 0);
+    wal_log_free(&log);
+    append(wal, 9, 3, 10);
+    wal_close(wal);
+    ok(wal_open(&config, (struct wal_position){8, 3}, &log, &wal, &err), &err);
+    assert_int_equal(log.entry_count, 1);
+    assert_int_equal(log.entries[0].term, 3);
+    wal_log_free(&log);
+    wal_close(wal);
     memfs_fini(&memfs);
 }
 
@@ -424,6 +462,7 @@ int main(void)
         cmocka_unit_test(damaged_logs_end_as_with_etcd),
         cmocka_unit_test(a_full_segment_is_cut_and_released),
         cmocka_unit_test(later_entries_override_earlier_ones),
+        cmocka_unit_test(what_was_overridden_stays_away),
         cmocka_unit_test(only_promises_need_a_sync),
         cmocka_unit_test(a_full_disk_takes_the_append_back),
         cmocka_unit_test(old_bytes_behind_the_end_are_cleared),
