@@ -105,8 +105,13 @@ struct log_write *snapshot_take(struct engine *engine)
     return request;
 }
 
+/* Its log record must not take back a term or a vote that went to the log since it was taken. */
 static void save_snapshot(struct engine *engine)
 {
+    struct raft_hard_state now = raft_hard_state(engine->raft);
+
+    engine->snapshot_request->state.term = now.term;
+    engine->snapshot_request->state.vote = now.vote;
     engine->snapshot_state = SNAPSHOT_SAVING;
     engine->log_requests++;
     engine->host->ops->log_write(engine->host, engine->snapshot_request);

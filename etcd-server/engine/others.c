@@ -18,6 +18,7 @@
 struct outgoing_snapshot {
     struct outgoing_snapshot *next;
     uint64_t member;
+    uint64_t term;           /* in which it was asked for: only who leads it may send it */
     uint64_t serial;         /* of the batch that must be in the backend; 0 = not taken yet */
     struct log_write *taken; /* owned: its snapshot, as for a file */
 };
@@ -183,6 +184,7 @@ static void want_snapshot(struct engine *engine, uint64_t member)
 
     outgoing->next = engine->outgoing;
     outgoing->member = member;
+    outgoing->term = raft_term(engine->raft);
     engine->outgoing = outgoing;
     engine->commit_wanted = true;
 }
@@ -235,6 +237,8 @@ static void send_outgoing(struct engine *engine, const struct outgoing_snapshot 
     struct backend_read *read = NULL;
     struct err err = ERR_INIT;
 
+    if (raft_role(engine->raft) != RAFT_LEADER || raft_term(engine->raft) != outgoing->term)
+        return; /* whoever takes it would take this member for the leader */
     message.snapshot = outgoing->taken->snapshot;
     if (engine->host->ops->send_snapshot == NULL ||
         backend_read_begin(engine->backend, &read, &err) < 0) {
