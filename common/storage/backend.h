@@ -72,6 +72,10 @@ struct backend *backend_new_mem_with(const struct backend_mem_options *options);
  */
 struct backend *backend_mem_clone(struct backend *backend,
                                   const struct backend_mem_options *options);
+/* A backend of what `read` (of one in memory) sees, in O(1): as if it had been sent to another
+ * member. The read stays the caller's. */
+struct backend *backend_mem_of_read(struct backend_read *read,
+                                    const struct backend_mem_options *options);
 void backend_close(struct backend *backend); /* every read must have ended; NULL is fine */
 
 /*

@@ -515,3 +515,14 @@ struct backend *backend_mem_clone(struct backend *backend,
     mem->file_bytes = backend_size(backend);
     return clone;
 }
+
+struct backend *backend_mem_of_read(struct backend_read *read,
+                                    const struct backend_mem_options *options)
+{
+    struct backend *copy = backend_new_mem_with(options);
+    struct mem *mem = CONTAINER_OF(copy, struct mem, backend);
+
+    mem->committed = state_ref(&CONTAINER_OF(read, struct mem_read, read)->state);
+    mem->file_bytes = MAX(mem->committed.bytes, mem->file_bytes);
+    return copy;
+}

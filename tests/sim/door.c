@@ -20,9 +20,11 @@ struct sim_call {
     struct call call; /* first */
     struct sim_call *next;
     struct sim *sim;
+    struct node *node; /* whom it asks */
     bool ended;
-    unsigned serial;        /* of a put; 0 = none */
-    uint64_t acknowledged;  /* when it began */
+    unsigned serial;       /* of a put; 0 = none */
+    uint64_t acknowledged; /* when it began */
+    uint64_t began_ms;
     struct kv_source *slow; /* a range that is still being read */
     struct buf expected, got;
     struct buf blob; /* of a snapshot */
@@ -69,7 +71,7 @@ static void end(struct sim_call *own)
 
     sim_check(own->sim, !own->ended, "%s was answered twice", own->call.row->method);
     own->ended = true;
-    event = sim_after(own->sim, RESUME_MS, free_later, own);
+    event = sim_after(own->sim, own->node, RESUME_MS, free_later, own);
     event->drop = free_later;
 }
 
@@ -81,19 +83,19 @@ static void check_header(struct sim_call *own, const Etcdserverpb__ResponseHeade
     struct sim *sim = own->sim;
 
     sim_check(sim, header != NULL, "%s: an answer without a header", own->call.row->method);
-    sim_check(sim, header->raft_term >= sim->term_seen,
+    sim_check(sim, header->raft_term >= own->node->term_seen,
               "%s: term %" PRIu64 " after %" PRIu64 " was seen", own->call.row->method,
-              header->raft_term, sim->term_seen);
-    sim->term_seen = header->raft_term;
+              header->raft_term, own->node->term_seen);
+    own->node->term_seen = header->raft_term;
     if (!current)
         return;
-    sim_check(sim, header->revision >= sim->revision_seen,
+    sim_check(sim, header->revision >= own->node->revision_seen,
               "%s: revision %" PRId64 " after %" PRId64 " was seen", own->call.row->method,
-              header->revision, sim->revision_seen);
-    sim_check(sim, header->revision == sim->model.revision,
+              header->revision, own->node->revision_seen);
+    sim_check(sim, header->revision == own->node->model.revision,
               "%s: revision %" PRId64 ", expected %" PRId64, own->call.row->method,
-              header->revision, sim->model.revision);
-    sim->revision_seen = header->revision;
+              header->revision, own->node->model.revision);
+    own->node->revision_seen = header->revision;
 }
 
 static void compare(struct sim_call *own, const char *what)
@@ -143,21 +145,17 @@ static struct slice packed(const ProtobufCMessage *message)
 static bool is_mine(struct sim_call *own)
 {
     struct sim *sim = own->sim;
-    uint64_t index = engine_applied_index(sim->engine);
-    const struct raft_entry *entry = index != 0 ? &sim->log[index - 1] : NULL;
-    Etcdserverpb__InternalRaftRequest *request;
+    uint64_t index = engine_applied_index(own->node->engine);
+    const struct record *record =
+        index != 0 && index <= sim->committed_count ? sim->committed[index - 1] : NULL;
     const ProtobufCMessage *part;
     bool mine = false;
 
-    if (entry == NULL)
+    if (record == NULL)
         return false;
     if (own->call.row->service[0] == 'C') /* Cluster */
-        return entry->type == RAFT_ENTRY_CONF_CHANGE;
-    if (entry->type != RAFT_ENTRY_NORMAL || entry->data.size == 0)
-        return false;
-    request = etcdserverpb__internal_raft_request__unpack(NULL, entry->data.size, entry->data.data);
-    must(request != NULL);
-    part = part_of(request, own->call.row->id);
+        return record->entry.type == RAFT_ENTRY_CONF_CHANGE;
+    part = record->request != NULL ? part_of(record->request, own->call.row->id) : NULL;
     if (part != NULL) {
         struct slice theirs = packed(part), ours = packed(own->call.request);
 
@@ -165,7 +163,6 @@ static bool is_mine(struct sim_call *own)
         free((void *)(uintptr_t)theirs.data);
         free((void *)(uintptr_t)ours.data);
     }
-    etcdserverpb__internal_raft_request__free_unpacked(request, NULL);
     return mine;
 }
 
@@ -173,13 +170,13 @@ static bool is_mine(struct sim_call *own)
 static void check_written(struct sim_call *own)
 {
     struct sim *sim = own->sim;
-    uint64_t index = engine_applied_index(sim->engine);
+    uint64_t index = engine_applied_index(own->node->engine);
 
     sim_check(sim, is_mine(own), "%s is acknowledged, but entry %" PRIu64 " is another's",
               own->call.row->method, index);
-    sim_check(sim, sim->model.code == ERR_OK, "%s is acknowledged, but must be refused: %s",
-              own->call.row->method, err_text(sim->model.code));
-    world_check_durable(sim, index);
+    sim_check(sim, own->node->model.code == ERR_OK, "%s is acknowledged, but must be refused: %s",
+              own->call.row->method, err_text(own->node->model.code));
+    node_check_durable(own->node, index);
     sim->acknowledged = MAX(sim->acknowledged, index);
 }
 
@@ -206,6 +203,7 @@ static enum refusal kind_of(enum err_code code)
     case ERR_TIMEOUT:
     case ERR_CALL_DEADLINE:
     case ERR_STOPPED:
+    case ERR_LEADER_CHANGED:
         return REFUSAL_UNKNOWN;
     default:
         return REFUSAL_APPLIED;
@@ -214,12 +212,10 @@ static enum refusal kind_of(enum err_code code)
 
 static enum err_code expected_read(struct sim_call *own)
 {
-    struct sim *sim = own->sim;
-
     if (own->call.row->id == RPC_KV_Range)
-        return model_range(&sim->model, (const void *)own->call.request, &own->expected);
+        return model_range(&own->node->model, (const void *)own->call.request, &own->expected);
     if (own->call.row->id == RPC_KV_Txn)
-        return model_read_txn(&sim->model, (const void *)own->call.request, &own->expected);
+        return model_read_txn(&own->node->model, (const void *)own->call.request, &own->expected);
     return ERR_OK;
 }
 
@@ -236,7 +232,8 @@ static void check_refusal(struct sim_call *own, enum err_code code)
     case REFUSAL_UNKNOWN:
         sim->unknown++;
         sim_check(sim,
-                  (code == ERR_STOPPED && sim->dying) ||
+                  (code == ERR_STOPPED && own->node->dying) ||
+                      (sim->options.members > 1 && !sim->quiet) ||
                       sim->now_ms < sim->trouble_ms + TROUBLE_MS ||
                       own->call.row->service[0] == 'C',
                   "%s: %s, though nothing was wrong", own->call.row->method, err_text(code));
@@ -244,12 +241,13 @@ static void check_refusal(struct sim_call *own, enum err_code code)
     case REFUSAL_APPLIED:
         break;
     }
-    if (id == RPC_Maintenance_HashKV || own->call.row->service[0] == 'C')
+    if (id == RPC_Maintenance_HashKV || id == RPC_Maintenance_MoveLeader ||
+        own->call.row->service[0] == 'C')
         return; /* decided by the state of the moment; the answers are checked */
-    world_advance(sim);
+    node_advance(own->node);
     if (is_mine(own)) {
-        sim_check(sim, sim->model.code == code, "%s is refused: %s, expected: %s",
-                  own->call.row->method, err_text(code), err_text(sim->model.code));
+        sim_check(sim, own->node->model.code == code, "%s is refused: %s, expected: %s",
+                  own->call.row->method, err_text(code), err_text(own->node->model.code));
         return;
     }
     if (code == ERR_NO_SPACE && sim->options.quota_bytes > 0) {
@@ -306,7 +304,7 @@ static void reply_kv(struct sim_call *own, const ProtobufCMessage *response)
                   err_text(code));
     } else {
         check_written(own);
-        buf_append_slice(&own->expected, buf_slice(&sim->model.answer));
+        buf_append_slice(&own->expected, buf_slice(&own->node->model.answer));
     }
     compare(own, "the answer");
 }
@@ -317,11 +315,11 @@ static void reply_hash_kv(struct sim_call *own, const Etcdserverpb__HashKVRespon
     struct sim *sim = own->sim;
     int64_t revision = request->revision > 0 ? request->revision : response->header->revision;
 
-    sim_check(sim, response->compact_revision <= sim->model.compacted,
+    sim_check(sim, response->compact_revision <= own->node->model.compacted,
               "HashKV: compacted at %" PRId64 ", expected at most %" PRId64,
-              response->compact_revision, sim->model.compacted);
+              response->compact_revision, own->node->model.compacted);
     /* With nothing kept, what a compaction has not yet deleted counts (formats.md 11.3). */
-    if (!model_keeps_at(&sim->model, revision))
+    if (!model_keeps_at(&own->node->model, revision))
         return;
     for (size_t i = 0; i < sim->hash_count; i++) {
         const struct sim_hash *known = &sim->hashes[i];
@@ -341,8 +339,9 @@ static void reply_hash_kv(struct sim_call *own, const Etcdserverpb__HashKVRespon
 
 static void reply_members(struct sim_call *own, size_t count)
 {
-    sim_check(own->sim, count == own->sim->model.member_count, "%s lists %zu members, expected %zu",
-              own->call.row->method, count, own->sim->model.member_count);
+    sim_check(own->sim, count == own->node->model.member_count,
+              "%s lists %zu members, expected %zu", own->call.row->method, count,
+              own->node->model.member_count);
 }
 
 /* A physical compaction is answered long after its entry: its header is that of then. */
@@ -351,15 +350,73 @@ static void reply_compact(struct sim_call *own, const Etcdserverpb__CompactionRe
     const Etcdserverpb__CompactionRequest *request = (const void *)own->call.request;
     struct sim *sim = own->sim;
 
-    sim_check(sim, sim->model.compacted >= request->revision,
+    sim_check(sim, own->node->model.compacted >= request->revision,
               "a compaction at %" PRId64 " is acknowledged, compacted at %" PRId64,
-              request->revision, sim->model.compacted);
+              request->revision, own->node->model.compacted);
     if (request->physical) {
-        world_check_durable(sim, engine_applied_index(sim->engine));
+        node_check_durable(own->node, engine_applied_index(own->node->engine));
         return;
     }
     check_written(own);
     check_header(own, response->header, true);
+}
+
+static bool range_is_serializable(const Etcdserverpb__RangeRequest *range)
+{
+    return range->serializable;
+}
+
+/* A txn that only reads, all of it from this member's own state. */
+static bool txn_is_serializable(const Etcdserverpb__TxnRequest *txn)
+{
+    for (size_t i = 0; i < txn->n_success; i++)
+        if (txn->success[i]->request_case != ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE ||
+            !range_is_serializable(txn->success[i]->request_range))
+            return false;
+    for (size_t i = 0; i < txn->n_failure; i++)
+        if (txn->failure[i]->request_case != ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE ||
+            !range_is_serializable(txn->failure[i]->request_range))
+            return false;
+    return true;
+}
+
+/* Must it see all that was acknowledged before it began? */
+static bool is_linearizable(const struct sim_call *own)
+{
+    const void *request = own->call.request;
+
+    if (own->sim->options.members == 1)
+        return true; /* there is nobody that could know more */
+    switch ((int)own->call.row->id) {
+    case RPC_KV_Range:
+        return !range_is_serializable(request);
+    case RPC_KV_Txn:
+        return !txn_is_serializable(request);
+    case RPC_Cluster_MemberList:
+        return ((const Etcdserverpb__MemberListRequest *)request)->linearizable;
+    case RPC_KV_Put:
+    case RPC_KV_DeleteRange:
+    case RPC_KV_Compact:
+    case RPC_Lease_LeaseGrant:
+    case RPC_Lease_LeaseRevoke:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void check_sees_all(struct sim_call *own)
+{
+    struct sim *sim = own->sim;
+    uint64_t applied = engine_applied_index(own->node->engine);
+
+    if (!is_linearizable(own))
+        return;
+    sim_check(sim, applied >= own->acknowledged,
+              "%s at member %u sees entry %" PRIu64 ", but %" PRIu64
+              " was acknowledged before it began",
+              own->call.row->method, own->node->number, applied, own->acknowledged);
+    sim->acknowledged = MAX(sim->acknowledged, applied); /* whoever reads later sees that much */
 }
 
 struct headed {
@@ -373,13 +430,11 @@ static void reply(struct call *call, const ProtobufCMessage *response)
     struct sim *sim = own->sim;
     const struct headed *headed = (const void *)response;
 
-    world_advance(sim);
-    sim_trace(sim, call->row->method, sim->model.index, sim->now_ms);
+    node_advance(own->node);
+    sim_trace(sim, call->row->method, own->node->model.index, sim->now_ms);
     sim_check(sim, response->descriptor == call->row->response, "%s answers with a %s",
               call->row->method, response->descriptor->name);
-    sim_check(sim, engine_applied_index(sim->engine) >= own->acknowledged,
-              "%s does not see entry %" PRIu64 ", acknowledged before it began", call->row->method,
-              own->acknowledged);
+    check_sees_all(own);
     switch ((int)call->row->id) {
     case RPC_KV_Put:
     case RPC_KV_DeleteRange:
@@ -391,9 +446,9 @@ static void reply(struct call *call, const ProtobufCMessage *response)
         reply_compact(own, (const void *)response);
         break;
     case RPC_Lease_LeaseGrant:
-        leasing_promised(sim,
-                         ((const Etcdserverpb__LeaseGrantResponse *)(const void *)response)->id,
-                         ((const Etcdserverpb__LeaseGrantResponse *)(const void *)response)->ttl);
+        leasing_promised(
+            sim, ((const Etcdserverpb__LeaseGrantResponse *)(const void *)response)->id,
+            ((const Etcdserverpb__LeaseGrantResponse *)(const void *)response)->ttl, own->began_ms);
         check_written(own);
         check_header(own, headed->header, true);
         break;
@@ -466,7 +521,7 @@ static void read_on(struct sim *sim, void *arg)
         }
         take_key_value(own, encoded);
     }
-    sim_after(sim, sim_draw(sim, 100), read_on, own)->drop = free_later;
+    sim_after(sim, own->node, sim_draw(sim, 100), read_on, own)->drop = free_later;
 }
 
 static void reply_range(struct call *call, const ProtobufCMessage *head, struct kv_source *source)
@@ -478,11 +533,9 @@ static void reply_range(struct call *call, const ProtobufCMessage *head, struct 
     struct slice encoded;
     enum err_code code;
 
-    world_advance(sim);
-    sim_trace(sim, "Range", sim->model.index, sim->now_ms);
-    sim_check(sim, engine_applied_index(sim->engine) >= own->acknowledged,
-              "Range does not see entry %" PRIu64 ", acknowledged before it began",
-              own->acknowledged);
+    node_advance(own->node);
+    sim_trace(sim, "Range", own->node->model.index, sim->now_ms);
+    check_sees_all(own);
     check_header(own, response->header, true);
     code = expected_read(own);
     sim_check(sim, code == ERR_OK, "a Range is answered that must be refused: %s", err_text(code));
@@ -490,7 +543,7 @@ static void reply_range(struct call *call, const ProtobufCMessage *head, struct 
     own->slow_count = response->count;
     own->slow_revision = response->header->revision;
     if (slow) { /* the client reads as it likes; what it gets is what was at the start */
-        sim_after(sim, sim_draw(sim, 100), read_on, own)->drop = free_later;
+        sim_after(sim, own->node, sim_draw(sim, 100), read_on, own)->drop = free_later;
         return;
     }
     while (source->next(source, &encoded))
@@ -518,19 +571,20 @@ static bool send_message(struct call *call, const ProtobufCMessage *message)
     own->remaining_bytes = response->remaining_bytes;
     if (!sim_chance(own->sim, 200))
         return true;
-    (void)sim_after(own->sim, sim_draw(own->sim, RESUME_MS), resume, own);
+    (void)sim_after(own->sim, own->node, sim_draw(own->sim, RESUME_MS), resume, own);
     return false;
 }
 
 /* ---- life ---- */
 
-struct sim_call *door_call(struct sim *sim, enum rpc_id id)
+struct sim_call *door_call(struct node *node, enum rpc_id id)
 {
     static const struct call_ops ops = {
         .reply = reply, .reply_range = reply_range, .send = send_message, .finish = finish};
     struct sim_call *own = xalloc(sizeof(*own));
 
-    own->sim = sim;
+    own->sim = node->sim;
+    own->node = node;
     own->call.row = rpc_row(id);
     own->call.ops = &ops;
     arena_init(&own->call.arena, ARENA_BYTES);
@@ -538,46 +592,49 @@ struct sim_call *door_call(struct sim *sim, enum rpc_id id)
     own->call.request = arena_zalloc(&own->call.arena, own->call.row->request->sizeof_message);
     must(own->call.request != NULL);
     protobuf_c_message_init(own->call.row->request, own->call.request);
-    own->next = sim->calls;
-    sim->calls = own;
+    own->next = node->sim->calls;
+    node->sim->calls = own;
     return own;
 }
 
-void door_start(struct sim *sim, struct sim_call *call)
+void door_start(struct sim_call *call)
 {
+    struct sim *sim = call->sim;
+
     call->acknowledged = sim->acknowledged;
+    call->began_ms = sim->now_ms;
     if (call->call.row->id == RPC_KV_Put)
         call->serial = sim->serial;
     if (call->call.row->id == RPC_Lease_LeaseRevoke)
         leasing_asked(sim, ((Etcdserverpb__LeaseRevokeRequest *)(void *)call->call.request)->id);
     sim->started++;
-    sim_trace(sim, call->call.row->method, sim->started, sim->now_ms);
-    service_start(sim->service, &call->call);
+    sim_trace(sim, call->call.row->method, sim->started, call->node->number);
+    service_start(call->node->service, &call->call);
 }
 
-void door_cancel_some(struct sim *sim)
+void door_cancel_some(struct node *node)
 {
+    struct sim *sim = node->sim;
     struct sim_call *call = sim->calls;
 
-    if (sim->engine == NULL)
-        return;
-    while (call != NULL && (call->ended || call->slow != NULL || sim_chance(sim, 500)))
+    while (call != NULL &&
+           (call->node != node || call->ended || call->slow != NULL || sim_chance(sim, 500)))
         call = call->next;
     if (call == NULL)
         return;
     sim_trace(sim, "cancel", call->call.row->id, 0);
     sim->unknown++;
-    service_cancel(sim->service, &call->call);
+    service_cancel(node->service, &call->call);
     end(call);
 }
 
-void door_cancel_all(struct sim *sim)
+void door_cancel_all(struct node *node)
 {
-    for (struct sim_call *call = sim->calls; call != NULL; call = call->next) {
-        if (call->ended || call->slow != NULL)
+    for (struct sim_call *call = node->sim->calls; call != NULL; call = call->next) {
+        if (call->node != node || call->ended || call->slow != NULL)
             continue;
-        sim->unknown++;
-        service_cancel(sim->service, &call->call);
+        node->sim->unknown++;
+        service_cancel(node->service, &call->call);
         end(call);
     }
 }

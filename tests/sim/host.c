@@ -5,6 +5,7 @@
  *   commit    -> after a while backend_commit() -> engine_committed(), later
  *   run_job   -> after a while run() -> done(), later
  *   produce   -> run() into a list of pieces -> take() one by one -> done()
+ *   send, send_snapshot, ask_member -> network.c
  * Messages of one thread arrive in the order they were sent.
  */
 #include "tests/sim/sim.h"
@@ -13,9 +14,14 @@
 
 #define RETRY_MS 1000
 
-static struct sim *sim_of(struct host *host)
+static struct node *node_of(struct host *host)
 {
-    return CONTAINER_OF(host, struct sim_host, host)->sim;
+    return CONTAINER_OF(host, struct sim_host, host)->node;
+}
+
+uint64_t host_clock_ms(const struct node *node)
+{
+    return node->clock_offset_ms + node->sim->now_ms * node->clock_rate_1000 / 1000;
 }
 
 /* ---- faults ---- */
@@ -23,20 +29,21 @@ static struct sim *sim_of(struct host *host)
 /* The power goes at this operation, or it fails; a full disk refuses what needs space. */
 int host_disk_fault(void *arg, enum memfs_op op, const char *path)
 {
-    struct sim *sim = arg;
+    struct node *node = arg;
+    struct sim *sim = node->sim;
     bool needs_space =
         op == MEMFS_ALLOCATE || op == MEMFS_MKDIR ||
         (op == MEMFS_WRITE && !(sim->options.full_disk_writes && strstr(path, ".wal") != NULL));
 
-    if (sim->fail_in != 0 && --sim->fail_in == 0) {
-        sim_trace(sim, "disk fault", op, (uint64_t)sim->fail_sys);
+    if (node->fail_in != 0 && --node->fail_in == 0) {
+        sim_trace(sim, "disk fault", op, (uint64_t)node->fail_sys);
         sim->trouble_ms = sim->now_ms;
-        sim->stop_expected = true;
-        if (sim->fail_sys == 0)
-            sim->memfs.cut = true;
-        return sim->fail_sys != 0 ? sim->fail_sys : EIO;
+        node->stop_expected = true;
+        if (node->fail_sys == 0)
+            node->memfs.cut = true;
+        return node->fail_sys != 0 ? node->fail_sys : EIO;
     }
-    if (!sim->disk_full || !needs_space)
+    if (!node->disk_full || !needs_space)
         return 0;
     sim->trouble_ms = sim->now_ms;
     return ENOSPC;
@@ -44,16 +51,17 @@ int host_disk_fault(void *arg, enum memfs_op op, const char *path)
 
 int host_commit_fault(void *arg, const struct batch *batch, struct err *err)
 {
-    struct sim *sim = arg;
+    struct node *node = arg;
+    struct sim *sim = node->sim;
 
     (void)batch;
-    if (sim->memfs.cut || sim->backend_fails) {
-        sim->backend_fails = false;
-        sim->stop_expected = true;
+    if (node->memfs.cut || node->backend_fails) {
+        node->backend_fails = false;
+        node->stop_expected = true;
         err_sys(err, EIO, "commit to the simulated backend");
         return -1;
     }
-    if (!sim->disk_full)
+    if (!node->disk_full)
         return 0;
     sim->trouble_ms = sim->now_ms;
     err_sys(err, ENOSPC, "commit to the simulated backend");
@@ -63,6 +71,7 @@ int host_commit_fault(void *arg, const struct batch *batch, struct err *err)
 /* ---- messages to the core ---- */
 
 struct news {
+    struct node *node;
     enum { NEWS_LOG, NEWS_DISK, NEWS_FAILED } type;
     struct log_report log;
     bool full;
@@ -75,55 +84,62 @@ static void drop_free(struct sim *sim, void *arg)
     free(arg);
 }
 
-static void stop_member(struct sim *sim, const struct err *cause)
+static void stop_member(struct node *node, const struct err *cause)
 {
+    struct sim *sim = node->sim;
+
     sim_trace(sim, "stopped", 0, 0);
-    sim_check(sim, sim->stop_expected, "the member stopped though the disk was well: %s",
+    sim_check(sim, node->stop_expected, "the member stopped though the disk was well: %s",
               cause->text);
-    sim->stopped = true;
+    node->stopped = true;
 }
 
 static void deliver(struct sim *sim, void *arg)
 {
     struct news *news = arg;
+    struct node *node = news->node;
 
+    sim_trace(sim, "news", (uint64_t)news->type << 8 | node->number, news->log.persist_id);
     if (news->type == NEWS_DISK) {
-        engine_disk_full(sim->engine, news->full);
+        engine_disk_full(node->engine, news->full);
     } else if (news->type == NEWS_FAILED) {
-        sim->dying = true;
-        engine_fail(sim->engine);
-        stop_member(sim, &news->err);
+        node->dying = true;
+        engine_fail(node->engine);
+        stop_member(node, &news->err);
     } else if (news->log.type == LOG_REPORT_SNAPSHOT) {
-        engine_snapshot_saved(sim->engine, news->log.index);
+        engine_snapshot_saved(node->engine, news->log.index);
     } else {
-        engine_log_written(sim->engine, news->log.persist_id, news->log.count);
+        engine_log_written(node->engine, news->log.persist_id, news->log.count);
     }
     free(news);
 }
 
-static void post(struct sim *sim, uint64_t *thread_ms, const struct news *news)
+static void post(struct node *node, uint64_t *thread_ms, const struct news *news)
 {
+    struct sim *sim = node->sim;
     struct news *copy = xalloc(sizeof(*copy));
     struct sim_event *event;
+    uint64_t at_ms = sim->now_ms + sim_draw(sim, 3);
 
     *copy = *news;
-    *thread_ms = MAX(*thread_ms, sim->now_ms + sim_draw(sim, 3));
-    event = sim_after(sim, *thread_ms - sim->now_ms, deliver, copy);
+    copy->node = node;
+    *thread_ms = MAX(*thread_ms, at_ms);
+    event = sim_after(sim, node, *thread_ms - sim->now_ms, deliver, copy);
     event->drop = drop_free;
 }
 
-static void post_disk(struct sim *sim, uint64_t *thread_ms, bool full)
+static void post_disk(struct node *node, uint64_t *thread_ms, bool full)
 {
-    post(sim, thread_ms, &(struct news){.type = NEWS_DISK, .full = full});
+    post(node, thread_ms, &(struct news){.type = NEWS_DISK, .full = full});
 }
 
 /* ---- log writer ---- */
 
 static void report(void *arg, struct log_report log)
 {
-    struct sim *sim = arg;
+    struct node *node = arg;
 
-    post(sim, &sim->host.log_news_ms, &(struct news){.type = NEWS_LOG, .log = log});
+    post(node, &node->host.log_news_ms, &(struct news){.type = NEWS_LOG, .log = log});
 }
 
 static void drop_tasks(struct host_task **tasks)
@@ -136,48 +152,53 @@ static void drop_tasks(struct host_task **tasks)
 
 static void run_log(struct sim *sim, void *arg);
 
-static void log_later(struct sim *sim, uint64_t delay_ms)
+static void log_later(struct node *node, uint64_t delay_ms)
 {
-    sim->host.log_busy = true;
-    (void)sim_after(sim, delay_ms, run_log, NULL);
+    node->host.log_busy = true;
+    (void)sim_after(node->sim, node, delay_ms, run_log, node);
 }
 
 static void run_log(struct sim *sim, void *arg)
 {
-    struct sim_host *host = &sim->host;
+    struct node *node = arg;
+    struct sim_host *host = &node->host;
     struct err err = ERR_INIT;
 
-    (void)arg;
     if (host->log_rest == NULL) {
         host->log_rest = host->log_first;
         host->log_first = host->log_last = NULL;
     }
-    if (log_writer_run(&host->log_writer, host->wal, &host->log_rest, report, sim, &err) < 0) {
+    if (log_writer_run(&host->log_writer, host->wal, &host->log_rest, report, node, &err) < 0) {
         if (err.sys != ENOSPC) {
-            post(sim, &host->log_news_ms, &(struct news){.type = NEWS_FAILED, .err = err});
+            post(node, &host->log_news_ms, &(struct news){.type = NEWS_FAILED, .err = err});
             drop_tasks(&host->log_rest);
             return; /* busy for ever */
         }
         if (!host->log_full)
-            post_disk(sim, &host->log_news_ms, true);
+            post_disk(node, &host->log_news_ms, true);
         host->log_full = true;
-        log_later(sim, RETRY_MS);
+        log_later(node, RETRY_MS);
         return;
     }
     if (host->log_full)
-        post_disk(sim, &host->log_news_ms, false);
+        post_disk(node, &host->log_news_ms, false);
     host->log_full = host->log_busy = false;
     if (host->log_first != NULL)
-        log_later(sim, sim_draw(sim, sim->options.log_delay_ms + 1));
+        log_later(node, sim_draw(sim, sim->options.log_delay_ms + 1));
 }
 
 static void post_log(struct host *host, struct log_write *request)
 {
-    struct sim *sim = sim_of(host);
-    struct sim_host *own = &sim->host;
+    struct node *node = node_of(host);
+    struct sim *sim = node->sim;
+    struct sim_host *own = &node->host;
 
+    sim_trace(sim, "log", request->persist_id << 8 | node->number,
+              request->entry_count != 0 ? request->entries[0].index : 0);
+    if (request->snapshot != NULL && request->persist_id != 0)
+        truth_installs(node, request->snapshot->meta.index);
     for (size_t i = 0; i < request->entry_count; i++)
-        world_log_entry(sim, &request->entries[i]);
+        truth_written(node, &request->entries[i]);
     request->task.next = NULL;
     if (own->log_last != NULL)
         own->log_last->next = &request->task;
@@ -189,9 +210,9 @@ static void post_log(struct host *host, struct log_write *request)
     /* Now and then the disk is slow: calls run into their time limit, and are applied after it. */
     if (sim_chance(sim, 2)) {
         sim->trouble_ms = sim->now_ms + 20000;
-        log_later(sim, sim_draw(sim, 15000));
+        log_later(node, sim_draw(sim, 15000));
     } else {
-        log_later(sim, sim_draw(sim, sim->options.log_delay_ms + 1));
+        log_later(node, sim_draw(sim, sim->options.log_delay_ms + 1));
     }
 }
 
@@ -199,97 +220,113 @@ static void post_log(struct host *host, struct log_write *request)
 
 static void committed(struct sim *sim, void *arg)
 {
-    (void)arg;
-    engine_committed(sim->engine);
+    (void)sim;
+    engine_committed(((struct node *)arg)->engine);
 }
 
 static void run_commit(struct sim *sim, void *arg)
 {
-    struct sim_host *host = &sim->host;
+    struct node *node = arg;
+    struct sim_host *host = &node->host;
     struct err err = ERR_INIT;
+    uint64_t at_ms;
 
-    (void)arg;
-    if (backend_commit(sim->backend, host->committing, &err) < 0) {
+    if (backend_commit(node->backend, host->committing, &err) < 0) {
         if (err.sys != ENOSPC) {
-            post(sim, &host->commit_news_ms, &(struct news){.type = NEWS_FAILED, .err = err});
+            post(node, &host->commit_news_ms, &(struct news){.type = NEWS_FAILED, .err = err});
             return;
         }
         if (!host->commit_full)
-            post_disk(sim, &host->commit_news_ms, true);
+            post_disk(node, &host->commit_news_ms, true);
         host->commit_full = true;
-        (void)sim_after(sim, RETRY_MS, run_commit, NULL);
+        (void)sim_after(sim, node, RETRY_MS, run_commit, node);
         return;
     }
     if (host->commit_full)
-        post_disk(sim, &host->commit_news_ms, false);
+        post_disk(node, &host->commit_news_ms, false);
     host->commit_full = false;
     batch_unref(host->committing);
     host->committing = NULL;
-    host->commit_news_ms =
-        MAX(host->commit_news_ms, sim->now_ms + sim_draw(sim, sim->options.commit_delay_ms + 1));
-    (void)sim_after(sim, host->commit_news_ms - sim->now_ms, committed, NULL);
+    at_ms = sim->now_ms + sim_draw(sim, sim->options.commit_delay_ms + 1);
+    host->commit_news_ms = MAX(host->commit_news_ms, at_ms);
+    (void)sim_after(sim, node, host->commit_news_ms - sim->now_ms, committed, node);
 }
 
 static void post_commit(struct host *host, struct batch *batch)
 {
-    struct sim *sim = sim_of(host);
+    struct node *node = node_of(host);
+    struct sim *sim = node->sim;
 
-    sim_check(sim, sim->host.committing == NULL, "two batches are on their way at a time");
-    sim->host.committing = batch_ref(batch);
-    (void)sim_after(sim, sim_draw(sim, sim->options.commit_delay_ms + 1), run_commit, NULL);
+    sim_check(sim, node->host.committing == NULL, "two batches are on their way at a time");
+    node->host.committing = batch_ref(batch);
+    (void)sim_after(sim, node, sim_draw(sim, sim->options.commit_delay_ms + 1), run_commit, node);
 }
 
 static void run_defrag(struct sim *sim, void *arg)
 {
+    struct node *node = arg;
     struct err err = ERR_INIT;
 
-    (void)arg;
-    if (backend_defrag(sim->backend, &err) < 0)
+    if (backend_defrag(node->backend, &err) < 0)
         sim_trace(sim, "defragmentation failed", 0, 0);
-    engine_defragged(sim->engine, &err);
+    engine_defragged(node->engine, &err);
 }
 
 static void post_defrag(struct host *host)
 {
-    struct sim *sim = sim_of(host);
+    struct node *node = node_of(host);
+    struct sim *sim = node->sim;
 
-    sim_check(sim, sim->host.committing == NULL, "a defragmentation meets a commit");
-    (void)sim_after(sim, sim_draw(sim, sim->options.commit_delay_ms + 1), run_defrag, NULL);
+    sim_check(sim, node->host.committing == NULL, "a defragmentation meets a commit");
+    (void)sim_after(sim, node, sim_draw(sim, sim->options.commit_delay_ms + 1), run_defrag, node);
 }
 
 /* ---- pool ---- */
 
+struct pool_job {
+    struct node *node;
+    struct host_job *job;
+};
+
 static void job_done(struct sim *sim, void *arg)
 {
-    struct host_job *job = arg;
+    struct host_job *job = ((struct pool_job *)arg)->job;
 
     (void)sim;
+    free(arg);
     job->done(job);
 }
 
 static void job_run(struct sim *sim, void *arg)
 {
-    struct host_job *job = arg;
+    struct pool_job *own = arg;
 
-    job->run(job);
-    sim_after(sim, sim_draw(sim, sim->options.job_delay_ms + 1), job_done, job)->drop = job_done;
+    own->job->run(own->job);
+    sim_after(sim, own->node, sim_draw(sim, sim->options.job_delay_ms + 1), job_done, own)->drop =
+        job_done;
 }
 
 static void drop_job(struct sim *sim, void *arg)
 {
-    ((struct host_job *)arg)->run(arg);
-    job_done(sim, arg);
+    struct pool_job *own = arg;
+
+    own->job->run(own->job);
+    job_done(sim, own);
 }
 
 static void post_job(struct host *host, struct host_job *job)
 {
-    struct sim *sim = sim_of(host);
+    struct node *node = node_of(host);
+    struct sim *sim = node->sim;
+    struct pool_job *own = xalloc(sizeof(*own));
 
-    sim_after(sim, sim_draw(sim, sim->options.job_delay_ms + 1), job_run, job)->drop = drop_job;
+    *own = (struct pool_job){node, job};
+    sim_after(sim, node, sim_draw(sim, sim->options.job_delay_ms + 1), job_run, own)->drop =
+        drop_job;
 }
 
 struct pipe {
-    struct sim *sim;
+    struct node *node;
     struct host_producer *producer;
     struct buf bytes;
     size_t *sizes; /* owned: of the pieces */
@@ -324,7 +361,7 @@ static void pipe_step(struct sim *sim, void *arg)
                                          slice_of(pipe->bytes.data + pipe->bytes.start, bytes));
     buf_consume(&pipe->bytes, bytes);
     if (!pipe->paused) /* else produce_resume() goes on */
-        sim_after(sim, sim_draw(sim, 3), pipe_step, pipe)->drop = pipe_end;
+        sim_after(sim, pipe->node, sim_draw(sim, 3), pipe_step, pipe)->drop = pipe_end;
 }
 
 static int pipe_sink(void *arg, struct slice piece, struct err *err)
@@ -347,19 +384,21 @@ static void pipe_run(struct sim *sim, void *arg)
         err.code = ERR_OK;
     pipe->err = err;
     pipe->started = true;
-    sim_after(sim, sim_draw(sim, 3), pipe_step, pipe)->drop = pipe_end;
+    sim_after(sim, pipe->node, sim_draw(sim, 3), pipe_step, pipe)->drop = pipe_end;
 }
 
 static void produce(struct host *host, struct host_producer *producer)
 {
-    struct sim *sim = sim_of(host);
+    struct node *node = node_of(host);
+    struct sim *sim = node->sim;
     struct pipe *pipe = xalloc(sizeof(*pipe));
 
-    pipe->sim = sim;
+    pipe->node = node;
     pipe->producer = producer;
     pipe->bytes = BUF_INIT(BUF_UNLIMITED);
     producer->host = pipe;
-    sim_after(sim, sim_draw(sim, sim->options.job_delay_ms + 1), pipe_run, pipe)->drop = pipe_end;
+    sim_after(sim, node, sim_draw(sim, sim->options.job_delay_ms + 1), pipe_run, pipe)->drop =
+        pipe_end;
 }
 
 static void produce_resume(struct host *host, struct host_producer *producer)
@@ -369,7 +408,7 @@ static void produce_resume(struct host *host, struct host_producer *producer)
     if (!pipe->paused)
         return;
     pipe->paused = false;
-    sim_after(sim_of(host), 1, pipe_step, pipe)->drop = pipe_end;
+    sim_after(pipe->node->sim, node_of(host), 1, pipe_step, pipe)->drop = pipe_end;
 }
 
 static void produce_stop(struct host *host, struct host_producer *producer)
@@ -384,32 +423,44 @@ static void produce_stop(struct host *host, struct host_producer *producer)
 
 static uint64_t now_ms(struct host *host)
 {
-    return sim_of(host)->now_ms;
+    return host_clock_ms(node_of(host));
 }
 
 static uint64_t unix_ms(struct host *host)
 {
-    return 1700000000000U + sim_of(host)->now_ms;
+    return 1700000000000U + host_clock_ms(node_of(host));
 }
 
 static uint64_t random_number(struct host *host)
 {
-    return sim_draw(sim_of(host), UINT64_MAX);
+    return sim_draw(node_of(host)->sim, UINT64_MAX);
 }
 
 static void note(struct host *host, enum log_level level, const char *message,
                  const struct log_field *fields)
 {
     (void)fields;
-    sim_trace(sim_of(host), message, level, 0);
+    sim_trace(node_of(host)->sim, message, level, node_of(host)->number);
 }
 
 static void stop_host(struct host *host, const struct err *cause)
 {
-    stop_member(sim_of(host), cause);
+    struct node *node = node_of(host);
+
+    if (cause->code == ERR_USAGE) { /* it is no member any more */
+        sim_check(node->sim, node->removed, "member %u stops, though nobody removed it: %s",
+                  node->number, cause->text);
+        node->stop_expected = node->gone = true;
+    }
+    stop_member(node, cause);
 }
 
-void host_init(struct sim *sim, struct wal *wal)
+static void restart(struct host *host)
+{
+    node_of(host)->restart = true;
+}
+
+void host_init(struct node *node, struct wal *wal)
 {
     static const struct host_ops ops = {
         .now_ms = now_ms,
@@ -424,22 +475,29 @@ void host_init(struct sim *sim, struct wal *wal)
         .produce_stop = produce_stop,
         .note = note,
         .stop = stop_host,
+        .send = network_send,
+        .send_snapshot = network_send_snapshot,
+        .ask_member = network_ask,
+        .ask_cancel = network_ask_cancel,
+        .connected_ms = network_connected_ms,
+        .restart = restart,
     };
+    struct sim *sim = node->sim;
 
-    sim->host = (struct sim_host){.host = {&ops},
-                                  .sim = sim,
-                                  .wal = wal,
-                                  .log_writer = {.fs = &sim->memfs.fs,
-                                                 .snap_dir = sim->dir.snap,
-                                                 .max_snapshots = sim->options.max_snapshots,
-                                                 .max_wals = sim->options.max_wals}};
+    node->host = (struct sim_host){.host = {&ops},
+                                   .node = node,
+                                   .wal = wal,
+                                   .log_writer = {.fs = &node->memfs.fs,
+                                                  .snap_dir = node->dir.snap,
+                                                  .max_snapshots = sim->options.max_snapshots,
+                                                  .max_wals = sim->options.max_wals}};
 }
 
-void host_fini(struct sim *sim)
+void host_fini(struct node *node)
 {
-    drop_tasks(&sim->host.log_rest);
-    drop_tasks(&sim->host.log_first);
-    batch_unref(sim->host.committing);
-    wal_close(sim->host.wal);
-    sim->host = (struct sim_host){0};
+    drop_tasks(&node->host.log_rest);
+    drop_tasks(&node->host.log_first);
+    batch_unref(node->host.committing);
+    wal_close(node->host.wal);
+    node->host = (struct sim_host){0};
 }

@@ -12,14 +12,20 @@ struct sim_keeper {
     struct call call; /* first */
     struct sim_keeper *next;
     struct sim *sim;
+    struct node *node;
+    uint64_t asked_ms;
     bool ended;
 };
 
-void leasing_promised(struct sim *sim, int64_t id, int64_t ttl_s)
+/* The leader renewed it after the client asked; its clock may be faster than true time. */
+void leasing_promised(struct sim *sim, int64_t id, int64_t ttl_s, uint64_t asked_ms)
 {
+    uint64_t fast = 1000 + sim->options.clock_skew_1000, until_ms;
+
     if (id <= 0 || id >= SIM_LEASES)
         return;
-    sim->lease_until_ms[id] = sim->now_ms + (uint64_t)ttl_s * 1000;
+    until_ms = asked_ms + (uint64_t)ttl_s * 1000 * 1000 / fast;
+    sim->lease_until_ms[id] = MAX(sim->lease_until_ms[id], until_ms - (fast != 1000 ? 2 : 0));
     sim->lease_freed[id] = false;
 }
 
@@ -29,13 +35,10 @@ void leasing_asked(struct sim *sim, int64_t id)
         sim->lease_freed[id] = true;
 }
 
-void leasing_check_revoke(struct sim *sim, int64_t id)
+bool leasing_is_early(struct sim *sim, int64_t id)
 {
-    if (id <= 0 || id >= SIM_LEASES || sim->lease_freed[id])
-        return;
-    sim_check(sim, sim->now_ms >= sim->lease_until_ms[id],
-              "lease %" PRId64 " is ended, a client was given it until %" PRIu64 " ms", id,
-              sim->lease_until_ms[id]);
+    return id > 0 && id < SIM_LEASES && !sim->lease_freed[id] &&
+           sim->now_ms < sim->lease_until_ms[id];
 }
 
 static void keeper_free(struct sim *sim, void *arg)
@@ -52,7 +55,7 @@ static void keeper_free(struct sim *sim, void *arg)
 static void free_later(struct sim_keeper *keeper)
 {
     keeper->ended = true;
-    sim_after(keeper->sim, LINGER_MS, keeper_free, keeper)->drop = keeper_free;
+    sim_after(keeper->sim, keeper->node, LINGER_MS, keeper_free, keeper)->drop = keeper_free;
 }
 
 static void finish(struct call *call, enum err_code code, const char *text)
@@ -63,7 +66,7 @@ static void finish(struct call *call, enum err_code code, const char *text)
     (void)text;
     sim_trace(sim, "renewals end", (uint64_t)code, sim->now_ms);
     sim_check(sim,
-              code == ERR_OK || sim->dying || sim->stopped ||
+              code == ERR_OK || keeper->node->dying || keeper->node->stopped ||
                   sim->now_ms < sim->trouble_ms + TROUBLE_MS,
               "a renewal fails: %s, though nothing was wrong", err_text(code));
     free_later(keeper);
@@ -84,31 +87,38 @@ static bool send(struct call *call, const ProtobufCMessage *response)
     const Etcdserverpb__LeaseKeepAliveResponse *answer = (const void *)response;
     struct sim *sim = keeper->sim;
 
-    world_advance(sim);
     sim_trace(sim, "renewed", (uint64_t)answer->id, (uint64_t)answer->ttl);
-    sim_check(sim, (answer->ttl > 0) == model_has_lease(&sim->model, answer->id),
-              "the renewal of lease %" PRId64 " gives %" PRId64 " s, and it is %s", answer->id,
-              answer->ttl, model_has_lease(&sim->model, answer->id) ? "there" : "gone");
-    if (answer->ttl > 0 && answer->id < SIM_LEASES)
-        sim->lease_until_ms[answer->id] = sim->now_ms + (uint64_t)answer->ttl * 1000;
-    (void)sim_after(sim, sim_draw(sim, LINGER_MS), hang_up, keeper);
+    if (raft_role(engine_raft(keeper->node->engine)) == RAFT_LEADER) {
+        const struct model *model = &keeper->node->model;
+
+        node_advance(keeper->node);
+        sim_check(sim, (answer->ttl > 0) == model_has_lease(model, answer->id),
+                  "the renewal of lease %" PRId64 " gives %" PRId64 " s, and it is %s", answer->id,
+                  answer->ttl, model_has_lease(model, answer->id) ? "there" : "gone");
+    }
+    if (answer->ttl > 0)
+        leasing_promised(sim, answer->id, answer->ttl, keeper->asked_ms);
+    (void)sim_after(sim, keeper->node, sim_draw(sim, LINGER_MS), hang_up, keeper);
     return true;
 }
 
-void leasing_renew(struct sim *sim)
+void leasing_renew(struct node *node)
 {
+    struct sim *sim = node->sim;
     static const struct call_ops ops = {.send = send, .finish = finish};
     Etcdserverpb__LeaseKeepAliveRequest request = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
     struct sim_keeper *keeper = xalloc(sizeof(*keeper));
 
     keeper->sim = sim;
+    keeper->node = node;
+    keeper->asked_ms = sim->now_ms;
     keeper->call.row = rpc_row(RPC_Lease_LeaseKeepAlive);
     keeper->call.ops = &ops;
     arena_init(&keeper->call.arena, ARENA_BYTES);
     keeper->next = sim->keepers;
     sim->keepers = keeper;
     request.id = 1 + (int64_t)sim_draw(sim, SIM_LEASES - 1);
-    service_start(sim->service, &keeper->call);
+    service_start(node->service, &keeper->call);
     if (!keeper->ended)
         keeper->call.message(&keeper->call, &request.base);
 }
@@ -117,8 +127,13 @@ void leasing_renew(struct sim *sim)
  */
 bool leasing_busy(const struct sim *sim)
 {
-    for (size_t i = 0; i < sim->model.alarm_count; i++)
-        if (sim->model.alarms[i].alarm == ETCDSERVERPB__ALARM_TYPE__CORRUPT)
+    const struct model *model = &sim->nodes[0]->model;
+
+    for (size_t i = 1; i < sim->node_count; i++)
+        if (sim->nodes[i]->model.index > model->index)
+            model = &sim->nodes[i]->model;
+    for (size_t i = 0; i < model->alarm_count; i++)
+        if (model->alarms[i].alarm == ETCDSERVERPB__ALARM_TYPE__CORRUPT)
             return false;
     for (const struct sim_keeper *keeper = sim->keepers; keeper != NULL; keeper = keeper->next)
         if (!keeper->ended)
@@ -126,11 +141,13 @@ bool leasing_busy(const struct sim *sim)
     return false;
 }
 
-void leasing_cancel_all(struct sim *sim)
+void leasing_cancel_all(struct node *node)
 {
+    struct sim *sim = node->sim;
+
     for (struct sim_keeper *keeper = sim->keepers; keeper != NULL; keeper = keeper->next)
-        if (!keeper->ended) {
-            service_cancel(sim->service, &keeper->call);
+        if (keeper->node == node && !keeper->ended) {
+            service_cancel(node->service, &keeper->call);
             free_later(keeper);
         }
 }

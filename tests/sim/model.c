@@ -5,6 +5,7 @@
  *   "now" inside an entry that has written something is revision + 1, else revision
  */
 #include "tests/sim/model.h"
+#include "common/schema/member.h"
 #include "tests/sim/answer.h"
 
 void model_init(struct model *model)
@@ -21,6 +22,7 @@ void model_fini(struct model *model)
         free((void *)(uintptr_t)model->keys[i].name.data);
     }
     buf_free(&model->answer);
+    free(model->revisions);
 }
 
 static struct slice slice_of_binary(ProtobufCBinaryData bytes)
@@ -514,35 +516,61 @@ static enum err_code refused_by_alarm(const struct model *model,
     return grows && alarmed(model, ETCDSERVERPB__ALARM_TYPE__NOSPACE) ? ERR_NO_SPACE : ERR_OK;
 }
 
-static void change_members(struct model *model, const struct raft_entry *entry)
+static void remove_member(struct model *model, size_t at)
+{
+    model->member_count--;
+    model->members[at] = model->members[model->member_count];
+    model->learner[at] = model->learner[model->member_count];
+}
+
+/* Added, or promoted: what its context says. */
+static void add_member(struct model *model, const struct raft_conf_change *change, size_t at)
+{
+    bool learner = change->type == RAFT_CONF_ADD_LEARNER;
+    struct member member;
+    bool promote = false;
+    size_t learners = 0;
+    struct err err = ERR_INIT;
+
+    must(member_read_json(change->context, &member, &promote, &err) == 0);
+    member_fini(&member);
+    for (size_t i = 0; i < model->member_count; i++)
+        learners += model->learner[i];
+    if (promote && (at == model->member_count || !model->learner[at])) {
+        model->code = at == model->member_count ? ERR_MEMBER_NOT_FOUND : ERR_MEMBER_NOT_LEARNER;
+    } else if (promote) {
+        model->learner[at] = false;
+    } else if (at < model->member_count) {
+        model->code = ERR_MEMBER_EXIST;
+    } else if (learner && learners != 0) {
+        model->code = ERR_TOO_MANY_LEARNERS;
+    } else {
+        must(model->member_count < MODEL_MEMBERS_MAX);
+        model->members[at] = change->node_id;
+        model->learner[at] = learner;
+        model->member_count++;
+    }
+}
+
+static void change_members(struct model *model, const struct raft_entry *entry, uint64_t *added,
+                           uint64_t *removed)
 {
     struct raft_conf_change change;
     struct err err = ERR_INIT;
-    size_t at = 0, learners = 0;
+    size_t at = 0;
     int rc = raft_conf_change_decode(entry->data, &change, &err);
 
     must(rc == 0);
-    for (size_t i = 0; i < model->member_count; i++)
-        learners += model->learner[i];
     while (at < model->member_count && model->members[at] != change.node_id)
         at++;
     if (change.type == RAFT_CONF_REMOVE_NODE) {
         model->code = at == model->member_count ? ERR_MEMBER_NOT_FOUND : ERR_OK;
-        if (at < model->member_count) {
-            model->member_count--;
-            model->members[at] = model->members[model->member_count];
-            model->learner[at] = model->learner[model->member_count];
-        }
-    } else if (change.type != RAFT_CONF_UPDATE_NODE && at == model->member_count) {
-        bool learner = change.type == RAFT_CONF_ADD_LEARNER;
-
-        model->code = learner && learners != 0 ? ERR_TOO_MANY_LEARNERS : ERR_OK;
-        if (model->code == ERR_OK) {
-            must(model->member_count < MODEL_MEMBERS_MAX);
-            model->members[at] = change.node_id;
-            model->learner[at] = learner;
-            model->member_count++;
-        }
+        if (at < model->member_count)
+            remove_member(model, at);
+        *removed = model->code == ERR_OK ? change.node_id : 0;
+    } else if (change.type != RAFT_CONF_UPDATE_NODE) {
+        add_member(model, &change, at);
+        *added = model->code == ERR_OK ? change.node_id : 0;
     }
 }
 
@@ -578,25 +606,36 @@ static void apply_request(struct model *model, const Etcdserverpb__InternalRaftR
     }
 }
 
-void model_apply(struct model *model, const struct raft_entry *entry)
+static void remember_revision(struct model *model)
 {
-    Etcdserverpb__InternalRaftRequest *request;
+    if (model->index > model->revision_capacity) {
+        model->revision_capacity = MAX(model->revision_capacity * 2, 256);
+        model->revisions =
+            xrealloc(model->revisions, model->revision_capacity * sizeof(*model->revisions));
+    }
+    model->revisions[model->index - 1] = model->revision;
+}
 
+int64_t model_revision_at(const struct model *model, uint64_t index)
+{
+    return index == 0 ? 1 : index <= model->index ? model->revisions[index - 1] : 0;
+}
+
+void model_apply(struct model *model, const struct raft_entry *entry,
+                 const Etcdserverpb__InternalRaftRequest *request, uint64_t *added,
+                 uint64_t *removed)
+{
     must(entry->index == model->index + 1);
     model->index = entry->index;
     model->code = ERR_OK;
     model->writes = 0;
     buf_reset(&model->answer);
-    if (entry->type == RAFT_ENTRY_CONF_CHANGE) {
-        change_members(model, entry);
-    } else if (entry->data.size != 0) {
-        request =
-            etcdserverpb__internal_raft_request__unpack(NULL, entry->data.size, entry->data.data);
-        must(request != NULL);
+    if (entry->type == RAFT_ENTRY_CONF_CHANGE)
+        change_members(model, entry, added, removed);
+    else if (request != NULL)
         apply_request(model, request);
-        etcdserverpb__internal_raft_request__free_unpacked(request, NULL);
-    }
     if (model->writes != 0)
         model->revision++;
     model->writes = 0;
+    remember_revision(model);
 }

@@ -40,7 +40,9 @@ struct model {
     uint64_t members[MODEL_MEMBERS_MAX];
     bool learner[MODEL_MEMBERS_MAX];
     size_t member_count;
-    uint64_t index; /* applied */
+    uint64_t index;     /* applied */
+    int64_t *revisions; /* owned: after entry i + 1 */
+    size_t revision_capacity;
     /* of the last entry applied */
     enum err_code code;
     struct buf answer; /* text; empty when it is not foretold */
@@ -49,7 +51,12 @@ struct model {
 void model_init(struct model *model);
 void model_fini(struct model *model);
 
-void model_apply(struct model *model, const struct raft_entry *entry);
+/* `request` is what the entry holds, NULL: a change of the members, or nothing. *added and
+ * *removed: the member that it was about, unless it was refused. */
+void model_apply(struct model *model, const struct raft_entry *entry,
+                 const Etcdserverpb__InternalRaftRequest *request, uint64_t *added,
+                 uint64_t *removed);
+int64_t model_revision_at(const struct model *model, uint64_t index); /* 0: not applied yet */
 
 /* The outcome of a read now; the text is appended to `answer`. */
 enum err_code model_range(struct model *model, const Etcdserverpb__RangeRequest *request,

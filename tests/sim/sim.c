@@ -1,9 +1,11 @@
 /*
- * sim.c - runs seeds: sim [--seed=N] [--runs=N] [--plant=N] [--file=PATH] [--twice] [--trace]
+ * sim.c - runs seeds: sim [--seed=N] [--runs=N] [--members=N] [--plant=N] [--file=PATH] [--twice]
+ *         [--trace]
  *
  * Seeds N, N + 1, ...; each prints nothing unless it fails; then its seed, what does not hold, and
  * how to run it again. --file runs the seeds of a file, --twice each seed two times, whose traces
- * must be equal. With --plant a failure is what is wanted: it says after how many seeds it came.
+ * must be equal. Without --members a seed decides on how many there are. With --plant a failure is
+ * what is wanted: it says after how many seeds it came.
  */
 #include "tests/sim/sim.h"
 #include "common/base/log.h"
@@ -18,12 +20,12 @@ struct arguments {
     uint64_t seed, runs;
     const char *file;
     bool twice, trace;
-    unsigned plant;
+    unsigned plant, members;
 };
 
 /* What a failure prints; the only things that outlive a seed. */
 static uint64_t current_seed, seeds_done;
-static unsigned current_plant;
+static unsigned current_plant, current_members;
 
 #ifdef SIM_PLANTS
 enum plant planted;
@@ -43,8 +45,8 @@ _Noreturn static void fail_seed(void)
         fflush(stdout);
         _exit(0);
     }
-    fprintf(stderr, "  seed %" PRIu64 "; again: make sim SEED=%" PRIu64 " RUNS=1\n", current_seed,
-            current_seed);
+    fprintf(stderr, "  seed %" PRIu64 "; again: make sim SEED=%" PRIu64 " RUNS=1 MEMBERS=%u\n",
+            current_seed, current_seed, current_members);
     _exit(1);
 }
 
@@ -127,9 +129,30 @@ static void draw_options(struct sim *sim)
     options->crash_1000 = (unsigned)sim_draw(sim, 25);
     options->fault_1000 = storms ? (unsigned)sim_draw(sim, 25) : 0;
     options->full_disk_writes = sim_chance(sim, 700);
+    options->catchup_entries = sim_chance(sim, 600) ? 1 + sim_draw(sim, 30) : 0;
 }
 
-static uint64_t run_seed(uint64_t seed, bool trace)
+static void draw_network(struct sim *sim, unsigned members)
+{
+    static const unsigned sizes[] = {1, 3, 3, 3, 5, 5, 7};
+    struct sim_options *options = &sim->options;
+    bool storms = sim_chance(sim, 700);
+
+    options->members = members != 0 ? members : sizes[sim_draw(sim, ARRAY_LEN(sizes))];
+    options->net_delay_ms = sim_draw(sim, 2) == 0 ? 3 : sim_draw(sim, 80);
+    options->net_loss_1000 = storms ? (unsigned)sim_draw(sim, 60) : 0;
+    options->net_twice_1000 = storms ? (unsigned)sim_draw(sim, 60) : 0;
+    options->net_late_1000 = storms ? (unsigned)sim_draw(sim, 30) : 0;
+    options->net_in_order = sim_chance(sim, 300);
+    options->partition_1000 = storms ? (unsigned)sim_draw(sim, 20) : 0;
+    options->change_1000 = sim_chance(sim, 600) ? (unsigned)sim_draw(sim, 40) : 0;
+    options->clock_skew_1000 = sim_chance(sim, 400) ? 0 : (unsigned)sim_draw(sim, 100);
+    if (options->members == 1)
+        options->change_1000 = options->partition_1000 = 0;
+    current_members = options->members;
+}
+
+static uint64_t run_seed(uint64_t seed, unsigned members, bool trace)
 {
     struct sim *sim = xalloc(sizeof(*sim));
     uint64_t hash;
@@ -138,34 +161,30 @@ static uint64_t run_seed(uint64_t seed, bool trace)
     sim->seed = sim->random = seed;
     sim->verbose = trace;
     sim->trace = 0xcbf29ce484222325U;
-    sim->metrics = xalloc(sizeof(*sim->metrics));
     draw_options(sim);
+    draw_network(sim, members);
     sim->refused = xalloc(100000);
-    memfs_init(&sim->memfs);
-    model_init(&sim->model);
+    sim->written = xalloc(100000);
     world_run(sim);
     if (trace)
-        printf("seed %" PRIu64 ": %u calls, %u answered, %u unknown, %u crashes, revision %" PRId64
-               ", %" PRIu64 " ms\n",
-               seed, sim->started, sim->answered, sim->unknown, sim->crashes, sim->model.revision,
+        printf("seed %" PRIu64 ": %u members, %u calls, %u answered, %u unknown, %u crashes, "
+               "%u elections, %u snapshots, %u changes, %zu entries, %" PRIu64 " ms\n",
+               seed, sim->options.members, sim->started, sim->answered, sim->unknown, sim->crashes,
+               sim->elections, sim->snapshots_sent, sim->changes, sim->committed_count,
                sim->now_ms);
     hash = sim->trace;
-    model_fini(&sim->model);
-    memfs_fini(&sim->memfs);
-    backend_close(sim->backend);
     free(sim->refused);
-    free(sim->metrics);
-    free(sim->log);
+    free(sim->written);
     free(sim->watchers);
     free(sim);
     return hash;
 }
 
-static void run(const struct arguments *arguments, uint64_t seed, uint64_t *all)
+static void run(const struct arguments *arguments, uint64_t seed, unsigned members, uint64_t *all)
 {
-    uint64_t hash = run_seed(seed, arguments->trace);
+    uint64_t hash = run_seed(seed, members, arguments->trace);
 
-    if (arguments->twice && run_seed(seed, false) != hash) {
+    if (arguments->twice && run_seed(seed, members, false) != hash) {
         fprintf(stderr, "the same seed gave another trace\n");
         fail_seed();
     }
@@ -183,8 +202,12 @@ static int run_file(const struct arguments *arguments, uint64_t *all)
         return 2;
     }
     while (fgets(line, sizeof(line), file) != NULL)
-        if (line[0] >= '0' && line[0] <= '9')
-            run(arguments, strtoull(line, NULL, 10), all);
+        if (line[0] >= '0' && line[0] <= '9') {
+            char *end;
+            uint64_t seed = strtoull(line, &end, 10);
+
+            run(arguments, seed, (unsigned)strtoul(end, NULL, 10), all);
+        }
     (void)fclose(file);
     return 0;
 }
@@ -197,6 +220,8 @@ static bool read_argument(const char *text, struct arguments *arguments)
         arguments->runs = strtoull(text + 7, NULL, 10);
     else if (strncmp(text, "--plant=", 8) == 0)
         arguments->plant = (unsigned)strtoul(text + 8, NULL, 10);
+    else if (strncmp(text, "--members=", 10) == 0)
+        arguments->members = (unsigned)strtoul(text + 10, NULL, 10);
     else if (strncmp(text, "--file=", 7) == 0)
         arguments->file = text + 7;
     else if (strcmp(text, "--twice") == 0)
@@ -205,7 +230,7 @@ static bool read_argument(const char *text, struct arguments *arguments)
         arguments->trace = true;
     else
         return false;
-    return arguments->plant < PLANT_COUNT;
+    return arguments->plant < PLANT_COUNT && arguments->members <= 7;
 }
 
 int main(int argc, char **argv)
@@ -232,7 +257,7 @@ int main(int argc, char **argv)
     if (arguments.file != NULL)
         rc = run_file(&arguments, &all);
     for (uint64_t i = 0; arguments.file == NULL && i < arguments.runs; i++)
-        run(&arguments, arguments.seed + i, &all);
+        run(&arguments, arguments.seed + i, arguments.members, &all);
     if (current_plant != PLANT_NONE) {
         printf("plant %u (%s): NOT FOUND in %" PRIu64 " seeds\n", current_plant,
                plant_words[current_plant], seeds_done);

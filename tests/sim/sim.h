@@ -1,12 +1,16 @@
 /*
- * sim.h - one member under a simulated clock and disk, with clients, faults and a model of the
- * truth.
+ * sim.h - a cluster of 1, 3, 5 or 7 members under one simulated clock, network and disks, with
+ * clients, faults and a model of the truth.
  *
  *   traffic.c  random calls --> service --> engine --> host: host.c, disk: memfs
- *   door.c     what the member answers is held against the model
+ *   door.c     what a member answers is held against the model
  *   watching.c clients that watch, and what they get
  *   leasing.c  clients that renew leases, and when these end
- *   world.c    start, crash, restart; the whole state is held against the model
+ *   network.c  messages, snapshots and questions between members; what may go wrong with them
+ *   operator.c who adds, promotes and removes members and moves the lead
+ *   truth.c    every entry that was ever written, what is committed, and raft's invariants
+ *   node.c     one member: start, crash, restart; its whole state is held against the model
+ *   world.c    the run: faults, and what must hold when they end
  *
  * Everything is drawn from one seed and happens in events of one queue, so a seed is a run.
  */
@@ -14,17 +18,23 @@
 #define TESTS_SIM_SIM_H
 
 #include "common/storage/datadir.h"
+#include "etcd-server/host/boot.h"
 #include "etcd-server/host/log_writer.h"
 #include "etcd-server/service/service.h"
 #include "tests/lib/memfs.h"
 #include "tests/sim/model.h"
 
 #define SIM_ROOT "/data"
+#define SIM_TICK_MS 100
+#define SIM_ELECTION_TICKS 10
 #define SIM_HASHES_MAX 4096
 #define SIM_LEASES 13      /* ids below are granted, used and revoked */
 #define SIM_WATCHERS_MAX 8 /* come back after a restart */
+#define SIM_NODES_MAX 12   /* with those that are added */
+#define SIM_TERMS_MAX 4096
 
 struct sim;
+struct node;
 struct sim_call;
 struct sim_stream;
 struct sim_keeper;
@@ -33,16 +43,17 @@ struct sim_watcher;
 /* What will happen: `run`, or `drop` when the member dies before; both may be NULL. */
 typedef void sim_event_fn(struct sim *sim, void *arg);
 struct sim_event {
-    struct sim_event *next;
-    uint64_t at_ms;
+    uint64_t at_ms, order;
+    struct node *node; /* dies with it, waits while it stands still; NULL: of the world */
     sim_event_fn *run, *drop;
     void *arg;
-    bool of_member; /* dies with it */
+    bool late; /* it waited for a member that stood still: before what is planned for its time */
 };
 
 /* Drawn once per seed. */
 struct sim_options {
-    uint64_t segment_bytes, snapshot_count;
+    unsigned members;
+    uint64_t segment_bytes, snapshot_count, catchup_entries;
     size_t max_snapshots, max_wals;
     uint64_t batch_interval_ms, batch_limit, compaction_batch, compaction_sleep_ms;
     int64_t quota_bytes;
@@ -51,12 +62,18 @@ struct sim_options {
     unsigned calls, keys;
     unsigned crash_1000, fault_1000; /* chances per call started */
     bool full_disk_writes;           /* a full disk takes writes into space that was reserved */
+    /* the network */
+    uint64_t net_delay_ms; /* at most, save for a few */
+    unsigned net_loss_1000, net_twice_1000, net_late_1000;
+    bool net_in_order;
+    unsigned partition_1000, change_1000; /* chances per call started */
+    unsigned clock_skew_1000;             /* how much faster or slower a clock may go */
 };
 
-/* host.c: threads and disk of the member that runs now. */
+/* host.c: threads and disk of a member that runs now. */
 struct sim_host {
     struct host host;
-    struct sim *sim;
+    struct node *node;
     struct log_writer_config log_writer;
     struct wal *wal; /* owned */
     struct host_task *log_first, *log_last, *log_rest;
@@ -70,20 +87,44 @@ struct sim_hash {
     uint32_t hash;
 };
 
-struct sim {
-    uint64_t seed, random;
-    struct sim_options options;
-    uint64_t now_ms, trace;   /* trace: a hash of all that happened */
-    struct sim_event *events; /* in order of time */
-    bool verbose;
+/* An entry as somebody wrote it; what was decoded once serves all members. */
+struct record {
+    struct record *next; /* another one of this index */
+    struct raft_entry entry;
+    uint64_t chain;                             /* of it and all before it */
+    Etcdserverpb__InternalRaftRequest *request; /* owned; NULL: a change, or empty */
+    bool lost;         /* with the power, and its term too: nobody has it */
+    bool early_revoke; /* of a lease that somebody had been promised */
+};
 
-    /* the disk */
+/* A database that a leader sent; durable. */
+struct received {
+    struct received *next;
+    uint64_t index;
+    struct backend *backend; /* owned */
+};
+
+struct node {
+    struct sim *sim;
+    unsigned number; /* from 1 */
+    char name[8], peer_url[32];
+    uint64_t id;           /* 0: never started */
+    struct boot_join join; /* of one that was added: id 0 = none */
+    bool gone;             /* removed from the cluster: it never starts again */
+    bool removed;          /* so says the log */
+
+    /* its clock */
+    uint64_t clock_offset_ms;
+    unsigned clock_rate_1000; /* 1000: as true time */
+    uint64_t still_until_ms;  /* the process is suspended */
+
+    /* its disk */
     struct memfs memfs;
     struct backend *backend; /* what is committed survives crashes */
+    struct received *received;
     bool disk_full;
-    uint64_t fail_in;    /* operations until one fails; 0 = none planned */
-    int fail_sys;        /* EIO, ENOSPC; 0 = the power goes */
-    uint64_t trouble_ms; /* when something was wrong last */
+    uint64_t fail_in; /* operations until one fails; 0 = none planned */
+    int fail_sys;     /* EIO, ENOSPC; 0 = the power goes */
     bool backend_fails;
 
     /* the member */
@@ -94,22 +135,53 @@ struct sim {
     struct metrics *metrics;
     bool stopped; /* it must not go on */
     bool stop_expected;
+    bool restart; /* a snapshot of the leader is on disk */
     bool serving;
     bool dying; /* calls end because the member does */
     uint64_t wake_ms;
+    struct sim_served *served; /* questions of others that it answers */
+
+    /* what must be true of it */
+    struct model model;
+    struct record **log; /* as it wrote it; [0] is index 1 */
+    size_t log_count, log_capacity;
+    uint64_t promised; /* so much of its log was promised to somebody, or applied */
+    uint64_t term_promised, vote_term, vote;
+    uint64_t commit_seen;
+    uint64_t durable_checked;
+    uint64_t term_seen;
+    int64_t revision_seen;
+    struct raft_conf_state conf; /* before the present event */
+};
+
+struct sim {
+    uint64_t seed, random;
+    struct sim_options options;
+    uint64_t now_ms, trace;    /* trace: a hash of all that happened */
+    struct sim_event **events; /* a heap: the earliest first */
+    size_t event_count, event_capacity;
+    uint64_t event_order;
+    bool verbose;
+    uint64_t trouble_ms; /* when something was wrong last */
+
+    struct node *nodes[SIM_NODES_MAX];
+    size_t node_count;
+    uint64_t blocked_ms[SIM_NODES_MAX][SIM_NODES_MAX]; /* from, to: nothing arrives until then */
+    uint64_t arrived_ms[SIM_NODES_MAX][SIM_NODES_MAX]; /* the last message, when they keep order */
+    uint64_t cluster_id;
 
     /* the truth */
-    struct model model;
-    struct raft_entry *log; /* every entry ever handed to the log writer; [0] is index 1 */
-    size_t log_count, log_capacity;
-    uint64_t acknowledged; /* highest index promised to a client */
-    uint64_t durable_checked;
-    int64_t revision_seen;
-    uint64_t term_seen;
+    struct record **records; /* by index - 1: all versions of it */
+    size_t record_count, record_capacity;
+    struct record **committed; /* [0] is index 1 */
+    size_t committed_count, committed_capacity;
+    uint64_t leaders[SIM_TERMS_MAX]; /* by term */
+    uint64_t acknowledged;           /* highest index a client knows of */
     struct sim_hash hashes[SIM_HASHES_MAX];
     size_t hash_count;
 
     /* the clients */
+    struct node *asked;           /* whom the present call goes to */
     struct sim_call *calls;       /* under way */
     struct sim_stream *streams;   /* open watch streams */
     struct sim_watcher *watchers; /* owned: those of a crash */
@@ -120,8 +192,11 @@ struct sim {
     unsigned started, answered, unknown;
     unsigned serial;
     uint8_t *refused; /* by serial: this put was refused before it got into the log */
+    uint8_t *written; /* by serial: it is committed */
     bool quiet;       /* no new calls, no new faults: everything must come to an end */
-    unsigned crashes;
+    bool calls_over;
+    unsigned idle_arrivals; /* nobody was there to be asked */
+    unsigned crashes, elections, snapshots_sent, changes;
 };
 
 /* A property does not hold: says so with the seed, and ends the process. */
@@ -136,43 +211,86 @@ uint64_t sim_draw(struct sim *sim, uint64_t below); /* [0, below) */
 bool sim_chance(struct sim *sim, unsigned of_1000);
 void sim_trace(struct sim *sim, const char *what, uint64_t a, uint64_t b);
 void sim_trace_bytes(struct sim *sim, struct slice bytes);
-struct sim_event *sim_after(struct sim *sim, uint64_t delay_ms, sim_event_fn *run, void *arg);
+
+/* queue.c */
+struct sim_event *sim_after(struct sim *sim, struct node *node, uint64_t delay_ms,
+                            sim_event_fn *run, void *arg);
+struct sim_event *queue_next(struct sim *sim);              /* removed; NULL = none */
+void queue_again(struct sim *sim, struct sim_event *event); /* back again, at its new time */
+void queue_drop(struct sim *sim, struct node *node);        /* all of this member */
+void queue_free(struct sim *sim);
 
 /* host.c */
-void host_init(struct sim *sim, struct wal *wal); /* taken */
-void host_fini(struct sim *sim);                  /* closes the log; queues are dropped */
+void host_init(struct node *node, struct wal *wal); /* taken */
+void host_fini(struct node *node);                  /* closes the log; queues are dropped */
 int host_disk_fault(void *arg, enum memfs_op op, const char *path);
 int host_commit_fault(void *arg, const struct batch *batch, struct err *err);
+uint64_t host_clock_ms(const struct node *node); /* what its clock shows */
+
+/* network.c: what host.h asks of the other members */
+void network_send(struct host *host, const struct raft_message *messages, size_t count);
+void network_send_snapshot(struct host *host, const struct raft_message *message,
+                           struct backend_read *read);
+void network_ask(struct host *host, uint64_t member, struct host_question *question);
+void network_ask_cancel(struct host *host, struct host_question *question);
+uint64_t network_connected_ms(struct host *host, uint64_t member);
+void network_drop_served(struct node *node);
+void network_fault(struct sim *sim); /* some links go */
+void network_heal(struct sim *sim);
+
+/* truth.c */
+struct node *truth_node(struct sim *sim, uint64_t id); /* NULL: none */
+void truth_written(struct node *node, const struct raft_entry *entry);
+void truth_installs(struct node *node, uint64_t index);
+void truth_sent(struct node *node, const struct raft_message *message);
+void truth_observe(struct node *node); /* after each event: commit, role, invariants */
+void truth_found(struct node *node, const struct boot *boot); /* what a restart finds */
+void truth_free(struct sim *sim);
 
 /* door.c */
-struct sim_call *door_call(struct sim *sim, enum rpc_id id); /* its request and arena are to fill */
-void door_start(struct sim *sim, struct sim_call *call);
-void door_cancel_some(struct sim *sim);
-void door_cancel_all(struct sim *sim);
+/* Its request and arena are to fill. */
+struct sim_call *door_call(struct node *node, enum rpc_id id);
+void door_start(struct sim_call *call);
+void door_cancel_some(struct node *node);
+void door_cancel_all(struct node *node);
 struct call *door_inner(struct sim_call *call);
 
 /* traffic.c */
-void traffic_call(struct sim *sim);  /* one random call */
-void traffic_check(struct sim *sim); /* reads of everything, now */
+void traffic_call(struct node *node);  /* one random call */
+void traffic_check(struct node *node); /* reads of everything, now */
+void traffic_read(struct node *node);  /* one linearizable read of everything */
 
 /* watching.c */
-void watching_act(struct sim *sim);    /* something that a client who watches does */
+void watching_act(struct node *node);  /* something that a client who watches does */
 bool watching_behind(struct sim *sim); /* does somebody wait for events? */
-void watching_cancel_all(struct sim *sim);
+void watching_cancel_all(struct node *node);
 
 /* leasing.c */
-void leasing_renew(struct sim *sim); /* a client asks for a random lease */
+void leasing_renew(struct node *node); /* a client asks for a random lease */
 bool leasing_busy(const struct sim *sim);
-void leasing_cancel_all(struct sim *sim);
-void leasing_promised(struct sim *sim, int64_t id, int64_t ttl_s); /* a client was told so */
-void leasing_asked(struct sim *sim, int64_t id);                   /* a client wants its end */
-void leasing_check_revoke(struct sim *sim, int64_t id);            /* it goes into the log */
+void leasing_cancel_all(struct node *node);
+/* A client was told so, who asked at `asked_ms`. */
+void leasing_promised(struct sim *sim, int64_t id, int64_t ttl_s, uint64_t asked_ms);
+void leasing_asked(struct sim *sim, int64_t id);    /* a client wants its end */
+bool leasing_is_early(struct sim *sim, int64_t id); /* to end it now */
+
+/* operator.c */
+void operator_act(struct sim *sim);
+void operator_added(struct sim *sim, uint64_t id); /* so says the log: it is to be started */
+
+/* node.c */
+struct node *node_new(struct sim *sim);
+void node_free(struct node *node);
+void node_start_later(struct node *node);
+void node_crash(struct node *node);
+void node_take_down(struct node *node);
+void node_turn(struct node *node);    /* after each event of it */
+void node_advance(struct node *node); /* bring its model to what the engine has applied */
+void node_check_state(struct node *node);
+void node_check_durable(struct node *node, uint64_t index);
+bool node_acts(const struct node *node); /* it serves and does not stand still */
 
 /* world.c */
 void world_run(struct sim *sim);
-/* Bring the model to what the engine has applied. */
-void world_advance(struct sim *sim);
-void world_check_durable(struct sim *sim, uint64_t index);
-void world_log_entry(struct sim *sim, const struct raft_entry *entry);
 
 #endif

@@ -1,4 +1,4 @@
-/* traffic.c - random calls of every kind that one member serves, on few keys so that they meet. */
+/* traffic.c - random calls of every kind that a member serves, on few keys so that they meet. */
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -67,7 +67,7 @@ static ProtobufCBinaryData random_value(struct sim *sim, struct call *call)
 
 static int64_t random_revision(struct sim *sim)
 {
-    int64_t last = sim->model.revision;
+    int64_t last = sim->asked->model.revision;
 
     return sim_chance(sim, 600) ? 0 : (int64_t)sim_draw(sim, (uint64_t)last + 3);
 }
@@ -127,7 +127,7 @@ static void fill_delete(struct sim *sim, struct call *call,
 static Etcdserverpb__Compare *random_compare(struct sim *sim, struct call *call)
 {
     Etcdserverpb__Compare *compare = take(call, sizeof(*compare));
-    int64_t operand = (int64_t)sim_draw(sim, (uint64_t)sim->model.revision + 2);
+    int64_t operand = (int64_t)sim_draw(sim, (uint64_t)sim->asked->model.revision + 2);
 
     etcdserverpb__compare__init(compare);
     random_range(sim, call, &compare->key, &compare->range_end);
@@ -220,25 +220,26 @@ static void fill_alarm(struct sim *sim, Etcdserverpb__AlarmRequest *alarm)
     alarm->alarm = sim_chance(sim, 700) ? ETCDSERVERPB__ALARM_TYPE__NOSPACE
                                         : ETCDSERVERPB__ALARM_TYPE__CORRUPT;
     alarm->memberid = 1;
-    for (size_t i = 0; !raise && i < sim->model.alarm_count; i++) { /* what is there goes */
-        alarm->memberid = sim->model.alarms[i].memberid;
-        alarm->alarm = sim->model.alarms[i].alarm;
+    for (size_t i = 0; !raise && i < sim->asked->model.alarm_count; i++) { /* what is there goes */
+        alarm->memberid = sim->asked->model.alarms[i].memberid;
+        alarm->alarm = sim->asked->model.alarms[i].alarm;
     }
 }
 
 /* ---- calls ---- */
 
-static void member_call(struct sim *sim)
+static void member_call(struct node *node)
 {
+    struct sim *sim = node->sim;
     struct sim_call *made;
-    uint64_t id = sim->model.members[sim_draw(sim, sim->model.member_count)];
+    uint64_t id = sim->asked->model.members[sim_draw(sim, sim->asked->model.member_count)];
     struct call *call;
     char url[TEXT_BYTES];
     char **urls;
 
     (void)snprintf(url, sizeof(url), "http://10.0.0.1:%u", 2000 + ++sim->serial % 60000);
     if (sim_chance(sim, 400)) {
-        made = door_call(sim, RPC_Cluster_MemberAdd);
+        made = door_call(node, RPC_Cluster_MemberAdd);
         call = door_inner(made);
         Etcdserverpb__MemberAddRequest *add = (void *)call->request;
         urls = take(call, sizeof(*urls));
@@ -247,10 +248,10 @@ static void member_call(struct sim *sim)
         add->n_peerurls = 1;
         add->islearner = true;
     } else if (sim_chance(sim, 700)) {
-        made = door_call(sim, RPC_Cluster_MemberRemove);
+        made = door_call(node, RPC_Cluster_MemberRemove);
         ((Etcdserverpb__MemberRemoveRequest *)(void *)door_inner(made)->request)->id = id;
     } else {
-        made = door_call(sim, RPC_Cluster_MemberUpdate);
+        made = door_call(node, RPC_Cluster_MemberUpdate);
         call = door_inner(made);
         Etcdserverpb__MemberUpdateRequest *update = (void *)call->request;
         urls = take(call, sizeof(*urls));
@@ -259,12 +260,13 @@ static void member_call(struct sim *sim)
         update->n_peerurls = 1;
         update->id = id;
     }
-    door_start(sim, made);
+    door_start(made);
 }
 
 /* What is asked now and then: kinds of calls with requests that are one field, or none. */
-static void rare_call(struct sim *sim)
+static void rare_call(struct node *node)
 {
+    struct sim *sim = node->sim;
     static const enum rpc_id ids[] = {
         RPC_KV_Compact,
         RPC_KV_Compact,
@@ -287,21 +289,22 @@ static void rare_call(struct sim *sim)
     void *request;
 
     if (id == RPC_COUNT) {
-        member_call(sim);
+        if (sim->options.members == 1) /* others: operator.c */
+            member_call(node);
         return;
     }
-    made = door_call(sim, id);
+    made = door_call(node, id);
     request = door_inner(made)->request;
     if (id == RPC_KV_Compact) {
         Etcdserverpb__CompactionRequest *compact = request;
-        int64_t from = MAX(sim->model.compacted, 0);
+        int64_t from = MAX(sim->asked->model.compacted, 0);
 
         compact->revision =
-            from + (int64_t)sim_draw(sim, (uint64_t)(sim->model.revision - from) + 2);
+            from + (int64_t)sim_draw(sim, (uint64_t)(sim->asked->model.revision - from) + 2);
         compact->physical = sim_chance(sim, 400);
     } else if (id == RPC_Lease_LeaseGrant) {
         ((Etcdserverpb__LeaseGrantRequest *)request)->id =
-            sim_chance(sim, 900) || sim->model.lease_count > 100 ? random_lease(sim) : 0;
+            sim_chance(sim, 900) || sim->asked->model.lease_count > 100 ? random_lease(sim) : 0;
         ((Etcdserverpb__LeaseGrantRequest *)request)->ttl =
             (int64_t)sim_draw(sim, sim_chance(sim, 500) ? 5 : 1000);
     } else if (id == RPC_Lease_LeaseRevoke) {
@@ -313,23 +316,25 @@ static void rare_call(struct sim *sim)
     } else if (id == RPC_Maintenance_HashKV) {
         ((Etcdserverpb__HashKVRequest *)request)->revision = random_revision(sim);
     }
-    door_start(sim, made);
+    door_start(made);
 }
 
-void traffic_call(struct sim *sim)
+void traffic_call(struct node *node)
 {
+    struct sim *sim = node->sim;
     uint64_t kind = sim_draw(sim, 100);
     struct sim_call *made;
     struct call *call;
 
+    sim->asked = node;
     if (kind >= 85) {
-        rare_call(sim);
+        rare_call(node);
         return;
     }
-    made = door_call(sim, kind < 40   ? RPC_KV_Put
-                          : kind < 65 ? RPC_KV_Range
-                          : kind < 80 ? RPC_KV_Txn
-                                      : RPC_KV_DeleteRange);
+    made = door_call(node, kind < 40   ? RPC_KV_Put
+                           : kind < 65 ? RPC_KV_Range
+                           : kind < 80 ? RPC_KV_Txn
+                                       : RPC_KV_DeleteRange);
     call = door_inner(made);
     if (kind < 40)
         fill_put(sim, call, (void *)call->request, false);
@@ -339,38 +344,45 @@ void traffic_call(struct sim *sim)
         fill_txn(sim, call, (void *)call->request, 0, sim_chance(sim, 150));
     else
         fill_delete(sim, call, (void *)call->request);
-    door_start(sim, made);
+    door_start(made);
 }
 
 /* ---- reads of everything ---- */
 
-static void range_all(struct sim *sim, int64_t revision)
+static void range_all(struct node *node, int64_t revision, bool serializable)
 {
-    struct sim_call *made = door_call(sim, RPC_KV_Range);
+    struct sim_call *made = door_call(node, RPC_KV_Range);
     struct call *call = door_inner(made);
     Etcdserverpb__RangeRequest *range = (void *)call->request;
 
     range->key = (ProtobufCBinaryData){1, take(call, 1)};
     range->range_end = range->key;
     range->revision = revision;
-    range->serializable = true;
-    door_start(sim, made);
+    range->serializable = serializable;
+    door_start(made);
 }
 
-void traffic_check(struct sim *sim)
+void traffic_check(struct node *node)
 {
+    struct sim *sim = node->sim;
     struct sim_call *made;
 
-    range_all(sim, 0);
-    for (int64_t revision = MAX(sim->model.compacted - 1, 1); revision <= sim->model.revision;
-         revision += 1 + (int64_t)sim_draw(sim, 20))
-        range_all(sim, revision);
+    sim->asked = node;
+    range_all(node, 0, true);
+    for (int64_t revision = MAX(sim->asked->model.compacted - 1, 1);
+         revision <= sim->asked->model.revision; revision += 1 + (int64_t)sim_draw(sim, 20))
+        range_all(node, revision, true);
     for (size_t i = 0; i < 3 && sim->hash_count != 0; i++) { /* as before the restart? */
-        made = door_call(sim, RPC_Maintenance_HashKV);
+        made = door_call(node, RPC_Maintenance_HashKV);
         ((Etcdserverpb__HashKVRequest *)(void *)door_inner(made)->request)->revision =
             sim->hashes[sim_draw(sim, sim->hash_count)].revision;
-        door_start(sim, made);
+        door_start(made);
     }
-    made = door_call(sim, RPC_Maintenance_HashKV);
-    door_start(sim, made);
+    made = door_call(node, RPC_Maintenance_HashKV);
+    door_start(made);
+}
+
+void traffic_read(struct node *node)
+{
+    range_all(node, 0, false);
 }

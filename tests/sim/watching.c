@@ -4,7 +4,8 @@
  *
  *   client's place: (revision, sub) of the next event it has not seen
  *   a message of events goes on exactly there; a progress message says there is nothing before it
- *   a crash ends all streams; some clients come back and go on from their place
+ *   a crash ends all streams of a member; some clients come back, to another member too, and go on
+ *   from their place
  *
  * Compaction at R drops from the history what R itself deleted or overwrote: only that may be
  * missing, and only for who reads the history.
@@ -34,6 +35,7 @@ struct sim_stream {
     struct call call; /* first */
     struct sim_stream *next;
     struct sim *sim;
+    struct node *node;
     struct sim_watcher watchers[WATCHERS_MAX];
     size_t count;
     struct sim_watcher *creating; /* its answer is awaited */
@@ -48,16 +50,16 @@ static ProtobufCBinaryData binary(const char *text, size_t bytes)
 /* ---- what must come ---- */
 
 /* The next event of the watcher; what its filters and compaction may leave out is passed over. */
-static bool next_event(struct sim *sim, struct sim_watcher *watcher, bool all,
+static bool next_event(const struct node *node, struct sim_watcher *watcher, bool all,
                        struct model_event *event)
 {
     int64_t main = watcher->main, sub = watcher->sub;
 
-    while (model_next_event(&sim->model, binary(watcher->key, strlen(watcher->key)),
+    while (model_next_event(&node->model, binary(watcher->key, strlen(watcher->key)),
                             binary(watcher->range_end, watcher->range_end_bytes), main, sub,
                             event)) {
         bool filtered = event->version->tombstone ? watcher->no_delete : watcher->no_put;
-        bool lossy = event->version->main <= sim->model.compacted &&
+        bool lossy = event->version->main <= node->model.compacted &&
                      (event->version->tombstone || event->overwritten);
 
         if (!filtered && (all || !lossy))
@@ -69,11 +71,11 @@ static bool next_event(struct sim *sim, struct sim_watcher *watcher, bool all,
 }
 
 /* Has the client everything up to `revision`? */
-static bool has_all(struct sim *sim, struct sim_watcher *watcher, int64_t revision)
+static bool has_all(const struct node *node, struct sim_watcher *watcher, int64_t revision)
 {
     struct model_event event;
 
-    return !next_event(sim, watcher, false, &event) || event.version->main > revision;
+    return !next_event(node, watcher, false, &event) || event.version->main > revision;
 }
 
 static void check_text(struct sim *sim, const char *what, const Mvccpb__KeyValue *found,
@@ -92,19 +94,19 @@ static void check_text(struct sim *sim, const char *what, const Mvccpb__KeyValue
     buf_free(&want);
 }
 
-static void check_previous(struct sim *sim, const struct sim_watcher *watcher,
+static void check_previous(struct node *node, const struct sim_watcher *watcher,
                            const Mvccpb__Event *event)
 {
     Mvccpb__KeyValue expected;
     bool made = event->type == MVCCPB__EVENT__EVENT_TYPE__PUT &&
                 event->kv->create_revision == event->kv->mod_revision;
     bool there = watcher->prev_kv && !made &&
-                 model_key_at(&sim->model, slice_of(event->kv->key.data, event->kv->key.len),
+                 model_key_at(&node->model, slice_of(event->kv->key.data, event->kv->key.len),
                               event->kv->mod_revision - 1, &expected);
 
-    if (event->prev_kv == NULL && event->kv->mod_revision - 1 < sim->model.compacted)
+    if (event->prev_kv == NULL && event->kv->mod_revision - 1 < node->model.compacted)
         return; /* it may be gone */
-    check_text(sim, "a previous value", event->prev_kv, there ? &expected : NULL);
+    check_text(node->sim, "a previous value", event->prev_kv, there ? &expected : NULL);
 }
 
 static bool is_event(const struct model_event *event, const Mvccpb__Event *found)
@@ -114,27 +116,28 @@ static bool is_event(const struct model_event *event, const Mvccpb__Event *found
            slice_equal(event->key, slice_of(found->kv->key.data, found->kv->key.len));
 }
 
-static void take_event(struct sim *sim, struct sim_watcher *watcher, const Mvccpb__Event *found)
+static void take_event(struct node *node, struct sim_watcher *watcher, const Mvccpb__Event *found)
 {
     struct model_event event, sure;
     Mvccpb__KeyValue expected;
 
-    sim_check(sim, found->kv != NULL, "an event without a key");
+    sim_check(node->sim, found->kv != NULL, "an event without a key");
     for (;;) {
-        sim_check(sim, next_event(sim, watcher, true, &event),
+        sim_check(node->sim, next_event(node, watcher, true, &event),
                   "watcher %" PRId64 " gets revision %" PRId64 ", but has everything", watcher->id,
                   found->kv->mod_revision);
         if (is_event(&event, found))
             break;
-        sim_check(sim, !next_event(sim, watcher, false, &sure) || sure.version != event.version,
+        sim_check(node->sim,
+                  !next_event(node, watcher, false, &sure) || sure.version != event.version,
                   "watcher %" PRId64 " gets revision %" PRId64 ", expected %" PRId64 " first",
                   watcher->id, found->kv->mod_revision, event.version->main);
         watcher->main = event.version->main; /* compaction took it away */
         watcher->sub = event.version->sub + 1;
     }
     model_event_key_value(&event, &expected);
-    check_text(sim, "an event", found->kv, &expected);
-    check_previous(sim, watcher, found);
+    check_text(node->sim, "an event", found->kv, &expected);
+    check_previous(node, watcher, found);
     watcher->main = event.version->main;
     watcher->sub = event.version->sub + 1;
 }
@@ -159,8 +162,9 @@ static void take_created(struct sim_stream *stream, const Etcdserverpb__WatchRes
     sim_check(sim, watcher != NULL, "a watcher is created that nobody asked for");
     stream->creating = NULL;
     if (message->canceled) {
-        sim_check(sim, wrong_way || (watcher->main != 0 && watcher->main < sim->model.compacted),
-                  "a watcher is refused: %s", message->cancel_reason);
+        sim_check(
+            sim, wrong_way || (watcher->main != 0 && watcher->main < stream->node->model.compacted),
+            "a watcher is refused: %s", message->cancel_reason);
         return;
     }
     sim_check(sim, !wrong_way, "a watcher of an empty range is created");
@@ -182,7 +186,7 @@ static void take_canceled(struct sim_stream *stream, const Etcdserverpb__WatchRe
     if (message->compact_revision != 0)
         sim_check(sim,
                   !watcher->live && watcher->main < message->compact_revision &&
-                      message->compact_revision <= sim->model.compacted,
+                      message->compact_revision <= stream->node->model.compacted,
                   "watcher %" PRId64 " at %" PRId64 " is canceled by compaction %" PRId64,
                   watcher->id, watcher->main, message->compact_revision);
     watcher->open = false;
@@ -197,7 +201,7 @@ static void take_progress(struct sim_stream *stream, const Etcdserverpb__WatchRe
 
         if (!watcher->open || (message->watch_id != -1 && message->watch_id != watcher->id))
             continue;
-        sim_check(sim, has_all(sim, watcher, message->header->revision),
+        sim_check(sim, has_all(stream->node, watcher, message->header->revision),
                   "watcher %" PRId64 " is told it has revision %" PRId64 ", it waits for %" PRId64,
                   watcher->id, message->header->revision, watcher->main);
     }
@@ -212,12 +216,12 @@ static void take_events(struct sim_stream *stream, const Etcdserverpb__WatchResp
     sim_check(sim, watcher != NULL, "events for watcher %" PRId64 ", there is none",
               message->watch_id);
     for (size_t i = 0; i < message->n_events; i++)
-        take_event(sim, watcher, message->events[i]);
+        take_event(stream->node, watcher, message->events[i]);
     last = message->events[message->n_events - 1]->kv->mod_revision;
     sim_check(sim, message->header->revision >= last,
               "events of revision %" PRId64 " under a header of %" PRId64, last,
               message->header->revision);
-    sim_check(sim, message->fragment || has_all(sim, watcher, last),
+    sim_check(sim, message->fragment || has_all(stream->node, watcher, last),
               "watcher %" PRId64 " gets half of revision %" PRId64, watcher->id, last);
 }
 
@@ -237,11 +241,11 @@ static bool send(struct call *call, const ProtobufCMessage *response)
     const Etcdserverpb__WatchResponse *message = (const void *)response;
     struct sim *sim = stream->sim;
 
-    world_advance(sim);
+    node_advance(stream->node);
     sim_trace(sim, "Watch", (uint64_t)message->watch_id, message->n_events);
-    sim_check(sim, message->header->revision <= sim->model.revision,
+    sim_check(sim, message->header->revision <= stream->node->model.revision,
               "a watcher is told of revision %" PRId64 ", there is %" PRId64,
-              message->header->revision, sim->model.revision);
+              message->header->revision, stream->node->model.revision);
     if (message->created)
         take_created(stream, message);
     else if (message->canceled)
@@ -255,7 +259,8 @@ static bool send(struct call *call, const ProtobufCMessage *response)
     for (size_t i = 0; i < stream->count; i++)
         stream->watchers[i].live = false;
     stream->paused = true;
-    (void)sim_after(sim, sim_draw(sim, sim_chance(sim, 200) ? PAUSE_MS_MAX : 50), resume, stream);
+    (void)sim_after(sim, stream->node, sim_draw(sim, sim_chance(sim, 200) ? PAUSE_MS_MAX : 50),
+                    resume, stream);
     return false;
 }
 
@@ -264,7 +269,7 @@ static void finish(struct call *call, enum err_code code, const char *text)
     struct sim_stream *stream = CONTAINER_OF(call, struct sim_stream, call);
 
     (void)text;
-    sim_violation(stream->sim, "a watch stream ends: %s", err_text(code));
+    sim_check(stream->sim, stream->node->dying, "a watch stream ends: %s", err_text(code));
 }
 
 /* ---- what clients do ---- */
@@ -283,28 +288,31 @@ static void stream_free(struct sim *sim, void *arg)
 /* Freed when no resume is on its way any more. */
 static void close_stream(struct sim *sim, struct sim_stream *stream)
 {
-    service_cancel(sim->service, &stream->call);
+    service_cancel(stream->node->service, &stream->call);
     stream->ended = true;
-    sim_after(sim, PAUSE_MS_MAX, stream_free, stream)->drop = stream_free;
+    sim_after(sim, stream->node, PAUSE_MS_MAX, stream_free, stream)->drop = stream_free;
 }
 
-static struct sim_stream *open_stream(struct sim *sim)
+static struct sim_stream *open_stream(struct node *node)
 {
+    struct sim *sim = node->sim;
     static const struct call_ops ops = {.send = send, .finish = finish};
     struct sim_stream *stream = xalloc(sizeof(*stream));
 
     stream->sim = sim;
+    stream->node = node;
     stream->call.row = rpc_row(RPC_Watch_Watch);
     stream->call.ops = &ops;
     arena_init(&stream->call.arena, ARENA_BYTES);
     stream->next = sim->streams;
     sim->streams = stream;
-    service_start(sim->service, &stream->call);
+    service_start(node->service, &stream->call);
     return stream;
 }
 
-static struct sim_watcher random_watcher(struct sim *sim)
+static struct sim_watcher random_watcher(struct node *node)
 {
+    struct sim *sim = node->sim;
     struct sim_watcher watcher = {.prev_kv = sim_chance(sim, 300),
                                   .no_put = sim_chance(sim, 100),
                                   .no_delete = sim_chance(sim, 100),
@@ -322,9 +330,9 @@ static struct sim_watcher random_watcher(struct sim *sim)
         watcher.range_end_bytes = 1;
     }
     if (sim_chance(sim, 400))
-        watcher.main = 1 + (int64_t)sim_draw(sim, (uint64_t)sim->model.revision + 5);
+        watcher.main = 1 + (int64_t)sim_draw(sim, (uint64_t)node->model.revision + 5);
     else if (sim_chance(sim, 400))
-        watcher.main = sim->model.revision + 1;
+        watcher.main = node->model.revision + 1;
     return watcher;
 }
 
@@ -387,28 +395,31 @@ static void cancel_one(struct sim *sim, struct sim_stream *stream)
 }
 
 /* After a restart: clients go on where they were. */
-static void come_back(struct sim *sim)
+static void come_back(struct node *node)
 {
+    struct sim *sim = node->sim;
+
     while (sim->watcher_count != 0) {
         struct sim_watcher *left = &sim->watchers[--sim->watcher_count];
 
         if (sim_chance(sim, 700))
-            create(sim, open_stream(sim), *left);
+            create(sim, open_stream(node), *left);
     }
 }
 
-void watching_act(struct sim *sim)
+void watching_act(struct node *node)
 {
+    struct sim *sim = node->sim;
     struct sim_stream *stream = NULL;
     size_t count = 0;
 
-    come_back(sim);
+    come_back(node);
     for (struct sim_stream *one = sim->streams; one != NULL; one = one->next)
-        if (!one->ended && sim_draw(sim, ++count) == 0)
+        if (one->node == node && !one->ended && sim_draw(sim, ++count) == 0)
             stream = one;
     if (stream == NULL || (count < STREAMS_MAX && sim_chance(sim, 150))) {
-        stream = open_stream(sim);
-        create(sim, stream, random_watcher(sim));
+        stream = open_stream(node);
+        create(sim, stream, random_watcher(node));
         return;
     }
     switch (sim_draw(sim, 6)) {
@@ -424,7 +435,7 @@ void watching_act(struct sim *sim)
         break;
     default:
         if (stream->count < WATCHERS_MAX)
-            create(sim, stream, random_watcher(sim));
+            create(sim, stream, random_watcher(node));
         break;
     }
 }
@@ -434,16 +445,19 @@ bool watching_behind(struct sim *sim)
     for (struct sim_stream *stream = sim->streams; stream != NULL; stream = stream->next)
         for (size_t i = 0; i < stream->count && !stream->ended; i++)
             if (stream->watchers[i].open &&
-                !has_all(sim, &stream->watchers[i], sim->model.revision))
+                !has_all(stream->node, &stream->watchers[i], stream->node->model.revision))
                 return true;
     return false;
 }
 
-void watching_cancel_all(struct sim *sim)
+void watching_cancel_all(struct node *node)
 {
-    sim->watcher_count = 0;
+    struct sim *sim = node->sim;
+
+    if (sim->options.members == 1)
+        sim->watcher_count = 0;
     for (struct sim_stream *stream = sim->streams; stream != NULL; stream = stream->next) {
-        if (stream->ended)
+        if (stream->node != node || stream->ended)
             continue;
         for (size_t i = 0; i < stream->count; i++)
             if (stream->watchers[i].open && sim->watcher_count < SIM_WATCHERS_MAX) {

@@ -1,0 +1,499 @@
+/*
+ * network.c - what members say to each other, and what happens to it on the way.
+ *
+ *   message   -> encoded -> lost | late | twice | on time -> decoded -> engine_message()
+ *   snapshot  -> the same, with the database: it is durable at the other one before raft hears of
+ * it question  -> lease_ask() there -> answer; without one the asker hears status 0 after its time
+ *
+ * As the links do (peers.h): a proposal is never sent twice, what is known to be lost is reported
+ * as unreachable, what a removed member says is refused and it is told so.
+ */
+#include "common/schema/lease.pb-c.h"
+#include "etcd-server/service/lease_duty.h"
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+
+#define MESSAGE_ARENA_BYTES (8 * MIB)
+#define LATE_MS_MAX 3000 /* of a message that lingers somewhere */
+#define PARTITION_MS_MAX 6000
+
+static struct node *node_of(struct host *host)
+{
+    return CONTAINER_OF(host, struct sim_host, host)->node;
+}
+
+/* ---- links ---- */
+
+static bool is_blocked(const struct sim *sim, const struct node *from, const struct node *to)
+{
+    return sim->now_ms < sim->blocked_ms[from->number - 1][to->number - 1];
+}
+
+static uint64_t delay(struct sim *sim, const struct node *from, const struct node *to)
+{
+    uint64_t *last_ms = &sim->arrived_ms[from->number - 1][to->number - 1];
+    uint64_t at_ms = sim->now_ms + 1 + sim_draw(sim, sim->options.net_delay_ms + 1);
+
+    if (!sim->quiet && sim_chance(sim, sim->options.net_late_1000))
+        at_ms += sim_draw(sim, LATE_MS_MAX);
+    if (sim->options.net_in_order)
+        *last_ms = at_ms = MAX(at_ms, *last_ms);
+    return at_ms - sim->now_ms;
+}
+
+uint64_t network_connected_ms(struct host *host, uint64_t member)
+{
+    struct node *node = node_of(host), *other = truth_node(node->sim, member);
+
+    if (other == NULL || other->engine == NULL || is_blocked(node->sim, node, other) ||
+        is_blocked(node->sim, other, node))
+        return 0;
+    return 10000;
+}
+
+static void block(struct sim *sim, size_t from, size_t to, uint64_t until_ms)
+{
+    sim->blocked_ms[from][to] = MAX(sim->blocked_ms[from][to], until_ms);
+}
+
+/* Some members are cut off from the others, both ways or one way; or one link goes. */
+void network_fault(struct sim *sim)
+{
+    uint64_t until_ms = sim->now_ms + sim_draw(sim, PARTITION_MS_MAX);
+    uint64_t kind = sim_draw(sim, 4), side = sim_draw(sim, UINT64_MAX);
+    size_t count = sim->node_count;
+
+    if (count < 2)
+        return;
+    sim_trace(sim, "partition", kind, side);
+    sim->trouble_ms = until_ms;
+    if (kind == 0) {
+        block(sim, sim_draw(sim, count), sim_draw(sim, count), until_ms);
+        return;
+    }
+    if (kind == 1) /* one alone */
+        side = 1ULL << sim_draw(sim, count);
+    for (size_t a = 0; a < count; a++)
+        for (size_t b = 0; b < count; b++) {
+            bool from = side >> a & 1, to = side >> b & 1;
+
+            if (from != to && (kind != 3 || from))
+                block(sim, a, b, until_ms);
+        }
+}
+
+void network_heal(struct sim *sim)
+{
+    memset(sim->blocked_ms, 0, sizeof(sim->blocked_ms));
+}
+
+/* ---- messages ---- */
+
+struct letter {
+    struct node *from, *to;
+    struct buf bytes;         /* owned */
+    struct backend *database; /* owned: of a snapshot */
+    uint64_t to_id, index;
+};
+
+static void letter_free(struct sim *sim, void *arg)
+{
+    struct letter *letter = arg;
+
+    (void)sim;
+    buf_free(&letter->bytes);
+    backend_close(letter->database);
+    free(letter);
+}
+
+struct report {
+    struct node *node;
+    uint64_t member, index;
+    bool ok;
+};
+
+static void report_free(struct sim *sim, void *arg)
+{
+    (void)sim;
+    free(arg);
+}
+
+static void lost(struct sim *sim, void *arg)
+{
+    struct report *report = arg;
+
+    (void)sim;
+    engine_unreachable(report->node->engine, report->member);
+    if (report->index != 0)
+        engine_snapshot_sent(report->node->engine, report->member, report->index, report->ok);
+    free(report);
+}
+
+static void tell_lost(const struct letter *letter)
+{
+    struct sim *sim = letter->from->sim;
+    struct report *report = xalloc(sizeof(*report));
+
+    *report =
+        (struct report){.node = letter->from, .member = letter->to_id, .index = letter->index};
+    if (letter->from->engine == NULL)
+        free(report);
+    else
+        sim_after(sim, letter->from, 1 + sim_draw(sim, 20), lost, report)->drop = report_free;
+}
+
+static void arrived(struct sim *sim, void *arg)
+{
+    struct report *report = arg;
+
+    (void)sim;
+    engine_snapshot_sent(report->node->engine, report->member, report->index, true);
+    free(report);
+}
+
+/* The receiver dies before the message comes. */
+static void letter_lost(struct sim *sim, void *arg)
+{
+    struct letter *letter = arg;
+
+    if (letter->index != 0 || sim_chance(sim, 500))
+        tell_lost(letter);
+    letter_free(sim, letter);
+}
+
+static void told_removed(struct sim *sim, void *arg)
+{
+    struct node *node = arg;
+    struct err err = ERR_INIT;
+
+    (void)sim;
+    err_set(&err, ERR_USAGE, "the others say that it was removed");
+    engine_fail(node->engine);
+    node->host.host.ops->stop(&node->host.host, &err);
+}
+
+static void keep_database(struct node *node, struct letter *letter)
+{
+    struct received *received = xalloc(sizeof(*received));
+
+    *received = (struct received){node->received, letter->index, letter->database};
+    letter->database = NULL;
+    node->received = received;
+}
+
+static void deliver(struct sim *sim, void *arg)
+{
+    struct letter *letter = arg;
+    struct node *node = letter->to, *from = letter->from;
+    struct raft_message message;
+    struct arena arena;
+    struct err err = ERR_INIT;
+
+    if (is_blocked(sim, from, node)) {
+        letter_lost(sim, letter);
+        return;
+    }
+    if (member_is_removed(engine_members(node->engine), from->id)) {
+        if (from->engine != NULL && !from->stopped)
+            (void)sim_after(sim, from, 1 + sim_draw(sim, 20), told_removed, from);
+        letter_lost(sim, letter);
+        return;
+    }
+    arena_init(&arena, MESSAGE_ARENA_BYTES);
+    sim_check(sim, raft_message_decode(buf_slice(&letter->bytes), &arena, &message, &err) == 0,
+              "a message does not parse: %s", err.text);
+    sim_trace(sim, "message", (uint64_t)message.type << 8 | node->number, message.index);
+    if (sim->verbose)
+        printf("%8" PRIu64 "   m%u -> m%u type %u term %" PRIu64 " index %" PRIu64
+               " of term %" PRIu64 " entries %zu commit %" PRIu64 "%s\n",
+               sim->now_ms, from->number, node->number, message.type, message.term, message.index,
+               message.log_term, message.entry_count, message.commit,
+               message.reject ? " rejected" : "");
+    if (letter->database != NULL) {
+        struct report *report = xalloc(sizeof(*report));
+
+        keep_database(node, letter);
+        *report = (struct report){.node = from, .member = node->id, .index = letter->index};
+        if (from->engine != NULL)
+            sim_after(sim, from, delay(sim, node, from), arrived, report)->drop = report_free;
+        else
+            free(report);
+    }
+    engine_message(node->engine, &message);
+    arena_free(&arena);
+    letter_free(sim, letter);
+}
+
+static struct letter *letter_new(struct node *from, struct node *to,
+                                 const struct raft_message *message)
+{
+    struct letter *letter = xalloc(sizeof(*letter));
+
+    letter->from = from;
+    letter->to = to;
+    letter->to_id = message->to;
+    letter->bytes = BUF_INIT(BUF_UNLIMITED);
+    must(raft_message_encode(message, &letter->bytes));
+    return letter;
+}
+
+static void post(struct letter *letter)
+{
+    struct sim *sim = letter->from->sim;
+    bool gone = letter->to == NULL || letter->to->engine == NULL;
+
+    if (gone || is_blocked(sim, letter->from, letter->to) ||
+        (!sim->quiet && sim_chance(sim, sim->options.net_loss_1000))) {
+        letter_lost(sim, letter);
+        return;
+    }
+    sim_after(sim, letter->to, delay(sim, letter->from, letter->to), deliver, letter)->drop =
+        letter_lost;
+}
+
+void network_send(struct host *host, const struct raft_message *messages, size_t count)
+{
+    struct node *node = node_of(host);
+    struct sim *sim = node->sim;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct raft_message *message = &messages[i];
+        struct node *to = truth_node(sim, message->to);
+
+        truth_sent(node, message);
+        post(letter_new(node, to, message));
+        if (message->type != RAFT_MSG_PROP && !sim->quiet &&
+            sim_chance(sim, sim->options.net_twice_1000))
+            post(letter_new(node, to, message));
+    }
+}
+
+void network_send_snapshot(struct host *host, const struct raft_message *message,
+                           struct backend_read *read)
+{
+    struct node *node = node_of(host);
+    struct letter *letter = letter_new(node, truth_node(node->sim, message->to), message);
+    uint64_t far_ms = 1 + sim_draw(node->sim, 400); /* it takes its time */
+
+    truth_sent(node, message);
+    node->sim->snapshots_sent++;
+    letter->index = message->snapshot->meta.index;
+    letter->database = backend_mem_of_read(read, NULL);
+    backend_read_end(read);
+    sim_trace(node->sim, "snapshot", node->number, letter->index);
+    if (letter->to == NULL || letter->to->engine == NULL ||
+        (!node->sim->quiet && sim_chance(node->sim, 100)))
+        letter_lost(node->sim, letter);
+    else
+        sim_after(node->sim, letter->to, far_ms, deliver, letter)->drop = letter_lost;
+}
+
+/* ---- questions ---- */
+
+struct asking {
+    struct node *from;
+    struct host_question *question; /* NULL: nobody waits any more */
+    unsigned holders;               /* the question, and events that name it */
+};
+
+/* The other side of it. */
+struct sim_served {
+    struct sim_served *next;
+    struct lease_query query;
+    struct node *node, *from;
+    struct asking *asking;
+    bool renew;
+};
+
+struct answer {
+    struct asking *asking;
+    unsigned status;
+    struct buf body;
+};
+
+static void let_go(struct asking *asking)
+{
+    if (--asking->holders == 0)
+        free(asking);
+}
+
+static void finish(struct asking *asking, unsigned status, struct slice body)
+{
+    struct host_question *question = asking->question;
+
+    if (question == NULL)
+        return;
+    asking->question = NULL;
+    question->host = NULL;
+    let_go(asking);
+    question->done(question, status, body);
+}
+
+static void no_answer(struct sim *sim, void *arg)
+{
+    (void)sim;
+    finish(arg, 0, SLICE_EMPTY);
+    let_go(arg);
+}
+
+static void drop_asking(struct sim *sim, void *arg)
+{
+    (void)sim;
+    let_go(arg);
+}
+
+static void drop_answer(struct sim *sim, void *arg)
+{
+    struct answer *answer = arg;
+
+    (void)sim;
+    let_go(answer->asking);
+    buf_free(&answer->body);
+    free(answer);
+}
+
+static void take_answer(struct sim *sim, void *arg)
+{
+    struct answer *answer = arg;
+
+    finish(answer->asking, answer->status, buf_slice(&answer->body));
+    drop_answer(sim, answer);
+}
+
+static void pack_answer(const struct sim_served *served, const struct lease *lease,
+                        struct buf *body)
+{
+    Etcdserverpb__LeaseKeepAliveResponse renewed = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
+    Etcdserverpb__LeaseTimeToLiveResponse inner = ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
+    Leasepb__LeaseInternalResponse wrapped = LEASEPB__LEASE_INTERNAL_RESPONSE__INIT;
+    const ProtobufCMessage *message = &renewed.base;
+    size_t bytes;
+
+    renewed.id = inner.id = served->query.id;
+    renewed.ttl = inner.grantedttl = lease->ttl_s;
+    inner.ttl = lease_remaining_s(lease, host_clock_ms(served->node));
+    wrapped.leasetimetoliveresponse = &inner;
+    if (!served->renew)
+        message = &wrapped.base;
+    bytes = protobuf_c_message_get_packed_size(message);
+    (void)protobuf_c_message_pack(message, buf_reserve(body, bytes));
+    buf_advance(body, bytes);
+}
+
+static void unlink_served(struct sim_served *served)
+{
+    struct sim_served **at = &served->node->served;
+
+    while (*at != served)
+        at = &(*at)->next;
+    *at = served->next;
+}
+
+static void served(struct lease_query *query, enum err_code code, const struct lease *lease)
+{
+    struct sim_served *own = CONTAINER_OF(query, struct sim_served, query);
+    struct sim *sim = own->node->sim;
+    struct answer *answer = xalloc(sizeof(*answer));
+
+    answer->asking = own->asking; /* with its hold */
+    answer->body = BUF_INIT(BUF_UNLIMITED);
+    answer->status = code == ERR_OK ? 200 : code == ERR_LEASE_NOT_FOUND ? 404 : 500;
+    if (code == ERR_OK)
+        pack_answer(own, lease, &answer->body);
+    if (own->from->engine == NULL || is_blocked(sim, own->node, own->from))
+        drop_answer(sim, answer);
+    else
+        sim_after(sim, own->from, delay(sim, own->node, own->from), take_answer, answer)->drop =
+            drop_answer;
+    unlink_served(own);
+    free(own);
+}
+
+static void drop_served(struct sim *sim, void *arg)
+{
+    struct sim_served *own = arg;
+
+    (void)sim;
+    let_go(own->asking);
+    free(own);
+}
+
+static void serve(struct sim *sim, void *arg)
+{
+    struct sim_served *own = arg;
+
+    if (is_blocked(sim, own->from, own->node)) {
+        drop_served(sim, own);
+        return;
+    }
+    own->next = own->node->served;
+    own->node->served = own;
+    lease_ask(service_leases(own->node->service), &own->query);
+}
+
+/* The member dies: those who asked hear nothing. */
+void network_drop_served(struct node *node)
+{
+    while (node->served != NULL) {
+        struct sim_served *own = node->served;
+
+        node->served = own->next;
+        lease_forget(&own->query);
+        drop_served(node->sim, own);
+    }
+}
+
+static int64_t asked_id(const struct host_question *question, bool renew)
+{
+    const ProtobufCMessageDescriptor *type =
+        renew ? &etcdserverpb__lease_keep_alive_request__descriptor
+              : &leasepb__lease_internal_request__descriptor;
+    ProtobufCMessage *message =
+        protobuf_c_message_unpack(type, NULL, question->body.size, question->body.data);
+    int64_t id;
+
+    must(message != NULL);
+    id = renew ? ((Etcdserverpb__LeaseKeepAliveRequest *)(void *)message)->id
+               : ((Leasepb__LeaseInternalRequest *)(void *)message)->leasetimetoliverequest->id;
+    protobuf_c_message_free_unpacked(message, NULL);
+    return id;
+}
+
+void network_ask(struct host *host, uint64_t member, struct host_question *question)
+{
+    struct node *node = node_of(host), *to = truth_node(node->sim, member);
+    struct sim *sim = node->sim;
+    struct asking *asking = xalloc(sizeof(*asking));
+    struct sim_served *own;
+
+    *asking = (struct asking){.from = node, .question = question, .holders = 2};
+    question->host = asking;
+    sim_after(sim, node, question->timeout_ms, no_answer, asking)->drop = drop_asking;
+    if (to == NULL || to->engine == NULL || is_blocked(sim, node, to) ||
+        (!sim->quiet && sim_chance(sim, sim->options.net_loss_1000)))
+        return;
+    own = xalloc(sizeof(*own));
+    own->node = to;
+    own->from = node;
+    own->asking = asking;
+    asking->holders++;
+    own->renew = strcmp(question->path, "/leases") == 0;
+    own->query = (struct lease_query){.id = asked_id(question, own->renew),
+                                      .renew = own->renew,
+                                      .from_peer = true,
+                                      .done = served};
+    sim_after(sim, to, delay(sim, node, to), serve, own)->drop = drop_served;
+}
+
+void network_ask_cancel(struct host *host, struct host_question *question)
+{
+    struct asking *asking = question->host;
+
+    (void)host;
+    if (asking == NULL)
+        return;
+    question->host = NULL;
+    asking->question = NULL;
+    let_go(asking);
+}
