@@ -33,10 +33,12 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 	tests/cli/pki_live_test.sh $(BIN)/etcd-pki "$$etcd/etcd" && \
 	tests/e2e/pki_cluster_test $(BIN) "$$etcd/etcd"
 
-# Three members as processes. With a real etcd also in mixed clusters: make check-cluster ETCD_BIN=...
+# Three members as processes. With a real etcd also in mixed clusters, 10,000 writes each:
+#   make check-cluster ETCD_BIN=<folder>
 .PHONY: check-cluster
 check-cluster: $(BIN)/etcd-server
-	tests/e2e/cluster_test $(BIN) "$(if $(ETCD_BIN),$(ETCD_BIN)/etcd)"
+	tests/e2e/cluster_test $(BIN)
+	$(if $(ETCD_BIN),tests/e2e/cluster_test $(BIN) "$(ETCD_BIN)/etcd" 10000)
 
 .PHONY: check-election
 check-election: $(BIN)/etcd-server
