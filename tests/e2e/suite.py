@@ -72,7 +72,7 @@ class Server:
         self.scheme = "https" if tls else "http"
         self.peer_scheme = "http"
         self.peer_url = None  # what the others are told, when it is not where the member listens
-        self.context = None  # of TLS, for requests
+        self.tls_context = None  # of TLS, for requests
         self.process = None
 
     @property
@@ -122,8 +122,8 @@ class Server:
             return log.read()
 
     def connect(self, timeout=WAIT_S):
-        if self.context is not None:
-            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=self.context)
+        if self.tls_context is not None:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=self.tls_context)
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
     def post(self, path, body, link=None, timeout=WAIT_S):
