@@ -5,6 +5,7 @@
  *   reply_range  the same, the encoded key-values copied as they are; a large one: grpc_range.c
  *   send         prefix and message
  *   send_events  the same; the encoded events are copied as they are
+ *   send_packed  the same; all of it is encoded
  *   finish       trailers; alone when nothing was sent
  */
 #include "etcd-server/doors/grpc_internal.h"
@@ -255,6 +256,18 @@ static bool op_send(struct call *base, const ProtobufCMessage *message)
     return send_on(call, encode(call, message, &size));
 }
 
+static bool op_send_packed(struct call *base, struct slice message)
+{
+    struct grpc_call *call = of_call(base);
+    struct buf *out = grpc_fresh(&call->grpc->scratch);
+    uint8_t prefix[GRPC_PREFIX_BYTES] = {0};
+
+    must(may_send(call));
+    buf_append(out, prefix, sizeof(prefix));
+    buf_append_slice(out, message);
+    return send_on(call, out);
+}
+
 static bool op_send_events(struct call *base, const ProtobufCMessage *head,
                            const struct watch_message *events)
 {
@@ -310,5 +323,6 @@ const struct call_ops grpc_call_ops = {
     .reply_range = op_reply_range,
     .send = op_send,
     .send_events = op_send_events,
+    .send_packed = op_send_packed,
     .finish = op_finish,
 };

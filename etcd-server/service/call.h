@@ -50,6 +50,8 @@ struct call_ops {
      */
     bool (*send_events)(struct call *call, const ProtobufCMessage *head,
                         const struct watch_message *events);
+    /* As send(), the message packed already. A door may leave this NULL. */
+    bool (*send_packed)(struct call *call, struct slice message);
     /* End of a stream (ERR_OK), or refusal: `text` NULL means the code's own text. Ends the call.
      */
     void (*finish)(struct call *call, enum err_code code, const char *text);

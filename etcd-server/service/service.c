@@ -8,6 +8,7 @@
 /* One entry per row that has a handler; rows without one are answered "unknown". */
 static service_handler *const handlers[RPC_COUNT] = {
     [RPC_KV_Range] = kv_range,
+    [RPC_KV_RangeStream] = kv_range_stream,
     [RPC_KV_Put] = kv_put,
     [RPC_KV_DeleteRange] = kv_delete_range,
     [RPC_KV_Txn] = kv_txn,

@@ -31,7 +31,7 @@ struct service {
 
 typedef void service_handler(struct service *service, struct call *call);
 
-service_handler kv_range, kv_put, kv_delete_range, kv_txn, kv_compact;
+service_handler kv_range, kv_range_stream, kv_put, kv_delete_range, kv_txn, kv_compact;
 service_handler lease_grant, lease_revoke, lease_keep_alive, lease_time_to_live, lease_leases;
 service_handler watch_watch;
 service_handler cluster_member_list, cluster_member_add, cluster_member_remove,
