@@ -16,6 +16,7 @@
 #include "etcd-server/server_internal.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <time.h>
 
@@ -497,6 +498,7 @@ static int serve_clients(struct server *server, struct err *err)
             log_info("serving client traffic securely",
                      log_str("address", config->listen_client_urls.items[i]));
     }
+    (void)malloc_trim(0); /* what replaying the log needed goes back to the system */
     log_info("ready to serve client requests");
     if (notify_send("READY=1", &notice) < 0)
         log_warn("cannot notify systemd", log_str("error", notice.text));
