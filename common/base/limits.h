@@ -169,9 +169,10 @@
 #define PEER_SNAPSHOT_STALL_MS 5000UL     /* no byte taken, or no answer after the last one */
 
 /* snapshots and bbolt files */
-#define SNAPSHOT_CHUNK_BYTES (32UL * KIB) /* blob of one SnapshotResponse */
-#define BOLT_DEPTH_MAX 16UL               /* levels of a bbolt tree that is read */
-#define BOLT_KEY_MAX 32768UL              /* bytes of a bbolt key */
+#define SNAPSHOT_CHUNK_BYTES (32UL * KIB)      /* blob of one SnapshotResponse */
+#define SNAPSHOT_RAW_CHUNK_BYTES (256UL * KIB) /* the same for who asks for the bytes alone */
+#define BOLT_DEPTH_MAX 16UL                    /* levels of a bbolt tree that is read */
+#define BOLT_KEY_MAX 32768UL                   /* bytes of a bbolt key */
 
 /* client */
 #define ENDPOINTS_MAX 100U              /* endpoints of one client */

@@ -33,6 +33,8 @@ struct answer {
     int leaderless;    /* times that none was found */
     /* streams only */
     client_message_fn *each;
+    client_bytes_fn *bytes; /* NULL: a body that is no JSON is not understood */
+    const struct exchange *exchange;
     void *arg;
     bool ended;  /* `each` said so */
     bool failed; /* err is filled */

@@ -4,6 +4,8 @@
 #include "common/client/client_internal.h"
 #include "common/schema/pbjson.h"
 
+#define OCTETS_OR_JSON "application/octet-stream, application/json;q=0.9"
+
 /* One line of a stream, complete. */
 static bool take_line(struct answer *answer, struct slice line)
 {
@@ -31,10 +33,19 @@ static bool take_line(struct answer *answer, struct slice line)
     return rc == 0;
 }
 
+static bool take_bytes(struct answer *answer, struct slice bytes)
+{
+    answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
+    answer->failed = answer->bytes(answer->arg, bytes, answer->exchange->length, answer->err) < 0;
+    return !answer->failed;
+}
+
 static bool on_stream_piece(void *arg, long status, struct slice piece)
 {
     struct answer *answer = arg;
 
+    if (status == 200 && answer->exchange->octets && answer->bytes != NULL)
+        return take_bytes(answer, piece);
     if (!client_on_piece(arg, status, piece))
         return false;
     while (status == 200) {
@@ -51,14 +62,15 @@ static bool on_stream_piece(void *arg, long status, struct slice piece)
 }
 
 static int stream_at(struct client *client, size_t at, const struct rpc_row *row, struct slice body,
-                     client_message_fn *each, void *arg, enum transport_result *result,
-                     struct err *err)
+                     client_message_fn *each, client_bytes_fn *bytes, void *arg,
+                     enum transport_result *result, struct err *err)
 {
     struct answer answer = {.client = client,
                             .endpoint = &client->endpoints[at],
                             .row = row,
                             .body = BUF_INIT(CLIENT_LINE_MAX),
                             .each = each,
+                            .bytes = bytes,
                             .arg = arg,
                             .err = err};
     struct exchange exchange = {.endpoint = answer.endpoint,
@@ -66,11 +78,13 @@ static int stream_at(struct client *client, size_t at, const struct rpc_row *row
                                 .body = body,
                                 .token = client->token,
                                 .timeout_ms = client->options.command_timeout_ms,
+                                .accept = bytes != NULL ? OCTETS_OR_JSON : NULL,
                                 .stream = true,
                                 .chunk = on_stream_piece,
                                 .arg = &answer};
     int rc = -1;
 
+    answer.exchange = &exchange;
     *result = transport_exchange(client->transport, &exchange, &client->failure, err);
     if (*result == TRANSPORT_ANSWERED && exchange.status != 200)
         answer_refusal(answer.endpoint->typed, exchange.status, buf_slice(&answer.body),
@@ -91,6 +105,12 @@ static int stream_at(struct client *client, size_t at, const struct rpc_row *row
 int client_stream(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
                   client_message_fn *each, void *arg, struct err *err)
 {
+    return client_stream_bytes(client, id, request, each, NULL, arg, err);
+}
+
+int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
+                        client_message_fn *each, client_bytes_fn *bytes, void *arg, struct err *err)
+{
     int64_t begin = transport_now_ms();
     struct buf body = BUF_INIT(CLIENT_LINE_MAX);
     enum transport_result result = TRANSPORT_STOPPED;
@@ -108,7 +128,7 @@ int client_stream(struct client *client, enum rpc_id id, const ProtobufCMessage 
     }
     for (size_t i = 0;; i++) {
         rc = stream_at(client, (client->current + i) % client->count, rpc_row(id), buf_slice(&body),
-                       each, arg, &result, err);
+                       each, bytes, arg, &result, err);
         if (rc == 0)
             break;
         if (client_old_token(client, err) && !logged_in) {

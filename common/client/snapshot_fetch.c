@@ -1,5 +1,6 @@
 /* snapshot_fetch.c (edge) - see snapshot_fetch.h. */
 #include "common/client/snapshot_fetch.h"
+#include "common/base/sha256.h"
 #include "common/schema/rpc.pb-c.h"
 #include "common/storage/snapshot_save.h"
 
@@ -25,6 +26,22 @@ static int take_piece(void *arg, const ProtobufCMessage *message, struct err *er
     return 0;
 }
 
+/* A server of ours gives the bytes as they are. The hash behind the image is not counted as left.
+ */
+static int take_bytes(void *arg, struct slice bytes, uint64_t total, struct err *err)
+{
+    struct fetch *fetch = arg;
+    uint64_t received;
+
+    if (snapshot_save_add(fetch->save, bytes, err) < 0)
+        return -1;
+    received = snapshot_save_bytes(fetch->save);
+    if (fetch->progress != NULL)
+        fetch->progress(fetch->arg, received,
+                        total > received + SHA256_BYTES ? total - received - SHA256_BYTES : 0);
+    return 0;
+}
+
 int snapshot_fetch(struct client *client, const char *path, snapshot_progress_fn *progress,
                    void *arg, char version[SNAPSHOT_VERSION_MAX], struct err *err)
 {
@@ -41,8 +58,8 @@ int snapshot_fetch(struct client *client, const char *path, snapshot_progress_fn
     }
     if (snapshot_save_begin(path, &fetch.save, err) < 0)
         return -1;
-    if (client_stream(client, RPC_Maintenance_Snapshot, &request.base, take_piece, &fetch, err) <
-        0) {
+    if (client_stream_bytes(client, RPC_Maintenance_Snapshot, &request.base, take_piece, take_bytes,
+                            &fetch, err) < 0) {
         snapshot_save_abort(fetch.save);
         return -1;
     }

@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -78,12 +79,28 @@ void transport_free(struct transport *transport)
     curl_global_cleanup(); /* counted: the last one frees */
 }
 
+/* The head is there: what kind of body follows it? */
+static void look_at_head(const struct transport *transport)
+{
+    static const char octets[] = "application/octet-stream";
+    struct exchange *exchange = transport->exchange;
+    const char *type = NULL;
+    curl_off_t length = -1;
+
+    (void)curl_easy_getinfo(transport->easy, CURLINFO_CONTENT_TYPE, &type);
+    (void)curl_easy_getinfo(transport->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    exchange->octets = type != NULL && strncasecmp(type, octets, sizeof(octets) - 1) == 0;
+    exchange->length = length > 0 ? (uint64_t)length : 0;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
     struct transport *transport = arg;
     struct exchange *exchange = transport->exchange;
 
     (void)curl_easy_getinfo(transport->easy, CURLINFO_RESPONSE_CODE, &exchange->status);
+    if (!transport->arrived)
+        look_at_head(transport);
     transport->odd |=
         !transport->arrived && !exchange->endpoint->tls && exchange->status == 400 && *data != '{';
     transport->arrived = true;
@@ -195,13 +212,20 @@ static bool speaks_other(const struct endpoint *endpoint)
     return other;
 }
 
-static struct curl_slist *headers(const char *token)
+static struct curl_slist *headers(const char *token, const char *accept)
 {
     struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/json");
 
     must(list != NULL);
     list = curl_slist_append(list, "Expect:"); /* no 100-continue: the answer says all */
     must(list != NULL);
+    if (accept != NULL) {
+        char *line = xasprintf("Accept: %s", accept);
+
+        list = curl_slist_append(list, line);
+        must(list != NULL);
+        free(line);
+    }
     if (token != NULL) {
         char *line = xasprintf("Authorization: %s", token);
 
@@ -366,7 +390,7 @@ enum transport_result transport_exchange(struct transport *transport, struct exc
                                          struct client_failure *failure, struct err *err)
 {
     char *url = xasprintf("%s%s", exchange->endpoint->base, exchange->path);
-    struct curl_slist *list = headers(exchange->token);
+    struct curl_slist *list = headers(exchange->token, exchange->accept);
     enum transport_result result = TRANSPORT_ANSWERED;
     CURLcode code;
 
@@ -374,6 +398,8 @@ enum transport_result transport_exchange(struct transport *transport, struct exc
     transport->started_ms = transport->last_ms = transport_now_ms();
     transport->arrived = transport->odd = transport->stopped = transport->expired = false;
     exchange->status = 0;
+    exchange->octets = false;
+    exchange->length = 0;
     set_up(transport, exchange, url, list);
     code = curl_easy_perform(transport->easy);
     if (code == CURLE_OK)

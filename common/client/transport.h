@@ -32,6 +32,7 @@ struct exchange {
     const char *path;                /* "/v3/kv/put" */
     struct slice body;
     const char *token;  /* NULL = none */
+    const char *accept; /* what answers are understood, for the server to choose; NULL = not said */
     int64_t timeout_ms; /* until the whole answer, or in a stream its first bytes, are there; 0 =
                            none */
     bool stream;
@@ -42,6 +43,9 @@ struct exchange {
     bool (*idle)(void *arg, int64_t waited_ms);
     void *arg;
     long status; /* out: HTTP status */
+    /* out, from the first piece on */
+    bool octets;     /* the body is application/octet-stream */
+    uint64_t length; /* bytes of the whole body; 0 = not told */
 };
 
 /* Check the files (ERR_IO, ERR_FORMAT, ERR_TLS); no connection yet. */

@@ -49,7 +49,7 @@ void backend_image_init(struct backend_image *image, struct backend_read *read)
 {
     static const struct bolt_source_ops ops = {image_rewind, image_next_bucket, image_next_entry};
 
-    *image = (struct backend_image){.source = {&ops}, .read = read};
+    *image = (struct backend_image){.source = {.ops = &ops, .lasting = true}, .read = read};
 }
 
 void backend_image_fini(struct backend_image *image)

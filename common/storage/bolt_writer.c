@@ -24,6 +24,8 @@ struct item {
     uint32_t value_bytes; /* leaf */
     uint32_t flags;       /* leaf */
     uint64_t child;       /* branch */
+    /* leaf of a lasting source: borrowed from there */
+    const uint8_t *key, *value;
 };
 
 struct node {
@@ -32,6 +34,7 @@ struct node {
     struct buf data;     /* keys, and in a leaf values; in a plan's leaf the first key only */
     struct buf first;    /* the first key */
     uint64_t data_bytes; /* what `data` has, or would have */
+    bool borrows;        /* the items say where keys and values are; `data` stays empty */
 };
 
 struct tree {
@@ -39,6 +42,7 @@ struct tree {
     struct node levels[BOLT_DEPTH_MAX]; /* 0 = leaf */
     unsigned height;                    /* levels that have had items */
     struct buf newest;                  /* last key, to see that they ascend */
+    struct slice last;                  /* the same, borrowed from a lasting source */
     bool any;
     bool written; /* a page of it has been given out */
 };
@@ -55,20 +59,32 @@ struct writer {
 
 /* ---- bytes out ---- */
 
+static int chunk_full(struct writer *writer, struct err *err)
+{
+    struct buf *chunk = &writer->chunk;
+
+    if (chunk->size != chunk->max)
+        return 0;
+    if (writer->sink(writer->arg, buf_slice(chunk), err) < 0)
+        return -1;
+    buf_reset(chunk);
+    return 0;
+}
+
 static int put(struct writer *writer, struct slice bytes, struct err *err)
 {
     struct buf *chunk = &writer->chunk;
 
     while (bytes.size != 0) {
-        size_t part = MIN(bytes.size, chunk->max - buf_used(chunk));
+        size_t part = MIN(bytes.size, chunk->max - chunk->size);
+        uint8_t *room = buf_reserve(chunk, part);
 
-        must(buf_append(chunk, bytes.data, part));
+        must(room != NULL);
+        memcpy(room, bytes.data, part);
+        buf_advance(chunk, part);
         bytes = slice_of(bytes.data + part, bytes.size - part);
-        if (buf_used(chunk) == chunk->max) {
-            if (writer->sink(writer->arg, buf_slice(chunk), err) < 0)
-                return -1;
-            buf_reset(chunk);
-        }
+        if (chunk_full(writer, err) < 0)
+            return -1;
     }
     return 0;
 }
@@ -132,9 +148,15 @@ static uint64_t node_bytes(const struct node *node)
     return BOLT_HEADER_BYTES + node->count * (uint64_t)BOLT_ELEMENT_BYTES + node->data_bytes;
 }
 
+/* `keep` false, in a plan's leaf: only how much there is counts. */
 static void node_add(struct node *node, struct item item, struct slice key, struct slice value,
                      bool keep)
 {
+    node->data_bytes += key.size + value.size;
+    if (!keep && node->count != 0) {
+        node->count++;
+        return;
+    }
     if (node->count == node->capacity) {
         node->capacity = MAX(2 * node->capacity, 64U);
         node->items = xrealloc(node->items, node->capacity * sizeof(item));
@@ -143,9 +165,10 @@ static void node_add(struct node *node, struct item item, struct slice key, stru
         buf_reset(&node->first);
         must(buf_append_slice(&node->first, key));
     }
+    item.key = key.data;
+    item.value = value.data;
     node->items[node->count++] = item;
-    node->data_bytes += key.size + value.size;
-    if (keep) {
+    if (keep && !node->borrows) {
         must(buf_append_slice(&node->data, key));
         must(buf_append_slice(&node->data, value));
     }
@@ -172,12 +195,37 @@ static void element(uint8_t *at, const struct item *item, uint64_t pos, bool lea
     }
 }
 
+/* Rows, keys and values of a leaf of borrowed items, at once; the chunk has room for them. */
+static int put_leaf(struct writer *writer, const struct node *node, uint64_t bytes, struct err *err)
+{
+    uint64_t pos = node->count * (uint64_t)BOLT_ELEMENT_BYTES;
+    uint8_t *row = buf_reserve(&writer->chunk, bytes), *data;
+
+    must(row != NULL);
+    data = row + pos;
+    for (size_t i = 0; i < node->count; i++, row += BOLT_ELEMENT_BYTES) {
+        const struct item *item = &node->items[i];
+
+        element(row, item, (uint64_t)(data - row), true);
+        memcpy(data, item->key, item->key_bytes);
+        data += item->key_bytes;
+        if (item->value_bytes != 0)
+            memcpy(data, item->value, item->value_bytes);
+        data += item->value_bytes;
+    }
+    buf_advance(&writer->chunk, bytes);
+    return chunk_full(writer, err);
+}
+
 /* The first `count` items as a page image without its padding; `bytes` of data belong to them. */
 static int put_node(struct writer *writer, const struct node *node, size_t count, bool leaf,
                     struct err *err)
 {
     uint64_t pos = count * (uint64_t)BOLT_ELEMENT_BYTES, bytes = 0;
+    uint64_t whole = node_bytes(node) - BOLT_HEADER_BYTES;
 
+    if (node->borrows && whole != 0 && writer->chunk.max - writer->chunk.size >= whole)
+        return put_leaf(writer, node, whole, err);
     for (size_t i = 0; i < count; i++) {
         uint8_t row[BOLT_ELEMENT_BYTES];
 
@@ -187,7 +235,16 @@ static int put_node(struct writer *writer, const struct node *node, size_t count
         bytes += (uint64_t)node->items[i].key_bytes + node->items[i].value_bytes;
         pos += (uint64_t)node->items[i].key_bytes + node->items[i].value_bytes - BOLT_ELEMENT_BYTES;
     }
-    return put(writer, slice_of(node->data.data, bytes), err);
+    if (!node->borrows)
+        return put(writer, slice_of(node->data.data, bytes), err);
+    for (size_t i = 0; i < count; i++) {
+        const struct item *item = &node->items[i];
+
+        if (put(writer, slice_of(item->key, item->key_bytes), err) < 0 ||
+            put(writer, slice_of(item->value, item->value_bytes), err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static uint64_t take_pages(struct writer *writer, uint64_t bytes, uint64_t *run)
@@ -204,10 +261,10 @@ static int write_node(struct tree *tree, const struct node *node, size_t count, 
                       uint64_t *id, struct err *err)
 {
     struct writer *writer = tree->writer;
-    uint64_t bytes = BOLT_HEADER_BYTES, run;
+    uint64_t bytes = count == node->count ? node_bytes(node) : BOLT_HEADER_BYTES, run;
     uint8_t header[BOLT_HEADER_BYTES];
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; count != node->count && i < count; i++)
         bytes +=
             (uint64_t)BOLT_ELEMENT_BYTES + node->items[i].key_bytes + node->items[i].value_bytes;
     *id = take_pages(writer, bytes, &run);
@@ -299,6 +356,8 @@ static size_t branch_full(const struct tree *tree, const struct node *node)
     uint64_t bytes = BOLT_HEADER_BYTES;
     size_t count = 0;
 
+    if (node_bytes(node) <= fill_bytes(tree->writer) && node->count <= NODE_ITEMS_MAX)
+        return node->count;
     while (count < MIN(node->count, NODE_ITEMS_MAX)) {
         bytes += (uint64_t)BOLT_ELEMENT_BYTES + node->items[count].key_bytes;
         if (count >= 2 && bytes > fill_bytes(tree->writer))
@@ -361,13 +420,17 @@ static int flush_leaf(struct tree *tree, struct err *err)
 
 static int check_item(struct tree *tree, struct slice key, struct slice value, struct err *err)
 {
+    struct slice last = tree->levels[0].borrows ? tree->last : buf_slice(&tree->newest);
+
     if (key.size == 0 || key.size > BOLT_KEY_MAX || value.size > BOLT_VALUE_MAX) {
         err_set(err, ERR_FORMAT,
                 "a key of %zu bytes with a value of %zu does not fit into a bbolt file", key.size,
                 value.size);
         return -1;
     }
-    if (tree->any && slice_compare(buf_slice(&tree->newest), key) >= 0) {
+    if (tree->levels[0].borrows && tree->writer->sink == NULL)
+        return 0; /* the plan of a lasting source looks at no byte; the image will tell */
+    if (tree->any && slice_compare(last, key) >= 0) {
         err_set(err, ERR_FORMAT, "keys do not ascend in what is to be written as a bbolt file");
         return -1;
     }
@@ -396,8 +459,11 @@ static int tree_add(struct tree *tree, unsigned flags, struct slice key, struct 
     } else {
         node_add(leaf, item, key, value, tree->writer->sink != NULL);
     }
-    buf_reset(&tree->newest);
-    must(buf_append_slice(&tree->newest, key));
+    tree->last = key;
+    if (!leaf->borrows) {
+        buf_reset(&tree->newest);
+        must(buf_append_slice(&tree->newest, key));
+    }
     return 0;
 }
 
@@ -499,6 +565,7 @@ static int write_bucket(struct writer *writer, struct bolt_source *source, struc
     bool found;
 
     tree_clear(tree);
+    tree->levels[0].borrows = source->lasting;
     for (;;) {
         if (source->ops->next_entry(source, &key, &data, &found, err) < 0)
             return -1;

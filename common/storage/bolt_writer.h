@@ -2,7 +2,8 @@
  * bolt_writer.h - write a compact bbolt file front to back, to whatever takes bytes in order.
  *
  * The metas come first and name what comes last, so the content is walked twice: bolt_plan() only
- * adds up sizes (it never looks at the bytes of a value), bolt_write() produces the image in
+ * adds up sizes (it never looks at the bytes of a value; nor, if the source is lasting, at keys:
+ * then bolt_write() is the one to find that they do not ascend), bolt_write() produces the image in
  * chunks. Both need memory for a few pages, whatever the size. Pure but for what source and sink
  * do. Thread: any, one at a time per source; the sink may block.
  */
@@ -20,6 +21,7 @@
  */
 struct bolt_source {
     const struct bolt_source_ops *ops;
+    bool lasting; /* its slices live as long as the source: values are then copied once only */
 };
 struct bolt_source_ops {
     int (*rewind)(struct bolt_source *source, struct err *err); /* before the first bucket */

@@ -1,31 +1,53 @@
 /*
- * snapshot_save.c (edge) - see snapshot_save.h. The last 32 bytes received are held back from the
- * hash: nobody knows that they are the hash before the end.
+ * snapshot_save.c (edge) - see snapshot_save.h.
+ *
+ *   who receives: copy into a block, hash -> full blocks -> a thread: write -> ... -> the last
+ * part, fsync, rename
+ *
+ * The last 32 bytes received are held back from the hash: nobody knows that they are the hash
+ * before the end. Blocks go past the page cache (O_DIRECT): the fsync has nothing left to write,
+ * and a backup does not push the pages of a server on this machine out of memory. Where the file
+ * system has no such thing they are written as usual, and the disk is asked to begin at once. The
+ * thread is begun with the first full block.
  */
 #include "common/storage/snapshot_save.h"
 #include "common/base/file.h"
+#include "common/base/limits.h"
 #include "common/storage/snapshot.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define WRITE_BACK_BYTES (4ULL * 1024 * 1024)
+#define BLOCK_BYTES (1UL * MIB)
+#define BLOCKS 4
+#define BLOCK_ALIGNMENT 4096 /* of memory for O_DIRECT */
 
 struct snapshot_save {
     char *path, *part; /* owned */
     int fd;
     uint64_t bytes;
-    uint64_t written_back;      /* asked of the kernel so far */
     uint8_t tail[SHA256_BYTES]; /* received, written, not hashed yet */
     size_t tail_bytes;
     struct sha256 *sum; /* owned */
+    uint8_t *blocks;    /* owned: BLOCKS of them */
+    size_t filled;      /* of the block that is not handed over yet */
+    bool direct;        /* O_DIRECT is set; of the thread while it runs */
+    bool running;
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t moved;
+    uint64_t handed, written; /* blocks, in all */
+    bool ending;
+    int error; /* errno of the thread's write */
 };
 
 int snapshot_save_begin(const char *path, struct snapshot_save **out, struct err *err)
 {
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
     struct snapshot_save *save = xalloc(sizeof(*save));
     struct stat info;
 
@@ -33,11 +55,15 @@ int snapshot_save_begin(const char *path, struct snapshot_save **out, struct err
     save->part = xasprintf("%s.part", path);
     save->sum = sha256_new();
     save->fd = -1;
+    must(pthread_mutex_init(&save->lock, NULL) == 0 && pthread_cond_init(&save->moved, NULL) == 0);
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
         err_set(err, ERR_USAGE, "could not open %s: it is a directory; name a file in it", path);
         goto failed;
     }
-    save->fd = open(save->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    save->fd = open(save->part, flags | O_DIRECT, 0600);
+    save->direct = save->fd >= 0;
+    if (save->fd < 0 && errno == EINVAL)
+        save->fd = open(save->part, flags, 0600);
     if (save->fd < 0) {
         err_sys(err, errno, "could not open %s", save->part);
         goto failed_unopened;
@@ -46,6 +72,7 @@ int snapshot_save_begin(const char *path, struct snapshot_save **out, struct err
         err_sys(err, errno, "chmod 0600 %s", save->part);
         goto failed;
     }
+    must(posix_memalign((void **)&save->blocks, BLOCK_ALIGNMENT, BLOCKS * BLOCK_BYTES) == 0);
     *out = save;
     return 0;
 failed_unopened:
@@ -55,6 +82,129 @@ failed:
     snapshot_save_abort(save);
     return -1;
 }
+
+/* ---- to the disk ---- */
+
+/* From now on through the page cache; errno as it was. */
+static void write_as_usual(struct snapshot_save *save)
+{
+    int kept = errno;
+
+    if (save->direct)
+        (void)fcntl(save->fd, F_SETFL, 0); /* if not, the next write says so */
+    save->direct = false;
+    errno = kept;
+}
+
+/* All of it at that offset; -1 with errno. */
+static int write_at(struct snapshot_save *save, const uint8_t *from, size_t bytes, uint64_t offset)
+{
+    size_t done = 0;
+
+    if (bytes != BLOCK_BYTES)
+        write_as_usual(save);
+    while (done < bytes) {
+        ssize_t wrote = pwrite(save->fd, from + done, bytes - done, (off_t)(offset + done));
+
+        if (wrote < 0 && errno != EINTR && !(errno == EINVAL && save->direct))
+            return -1;
+        if (wrote < 0 ? errno == EINVAL : done + (size_t)wrote != bytes)
+            write_as_usual(save); /* it wants another alignment, or what is left is odd */
+        done += wrote > 0 ? (size_t)wrote : 0;
+    }
+    if (!save->direct) /* a hint: only the fsync promises anything */
+        (void)sync_file_range(save->fd, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
+    return 0;
+}
+
+static uint8_t *block(const struct snapshot_save *save, uint64_t number)
+{
+    return save->blocks + number % BLOCKS * BLOCK_BYTES;
+}
+
+static void *write_blocks(void *arg)
+{
+    struct snapshot_save *save = arg;
+    bool more = true;
+
+    while (more) {
+        uint64_t number;
+        int error = 0;
+
+        must(pthread_mutex_lock(&save->lock) == 0);
+        while (save->written == save->handed && !save->ending)
+            must(pthread_cond_wait(&save->moved, &save->lock) == 0);
+        number = save->written;
+        more = number < save->handed && save->error == 0;
+        must(pthread_mutex_unlock(&save->lock) == 0);
+        if (!more)
+            break;
+        if (write_at(save, block(save, number), BLOCK_BYTES, number * BLOCK_BYTES) < 0)
+            error = errno;
+        must(pthread_mutex_lock(&save->lock) == 0);
+        save->written++;
+        save->error = error;
+        must(pthread_cond_signal(&save->moved) == 0);
+        must(pthread_mutex_unlock(&save->lock) == 0);
+        more = error == 0;
+    }
+    return NULL;
+}
+
+/* The thread has written what was handed to it, or failed. */
+static void end_thread(struct snapshot_save *save)
+{
+    if (!save->running)
+        return;
+    must(pthread_mutex_lock(&save->lock) == 0);
+    save->ending = true;
+    must(pthread_cond_signal(&save->moved) == 0);
+    must(pthread_mutex_unlock(&save->lock) == 0);
+    must(pthread_join(save->thread, NULL) == 0);
+    save->running = false;
+}
+
+static int fail_write(const struct snapshot_save *save, int error, struct err *err)
+{
+    err_sys(err, error, "write %s", save->part);
+    return -1;
+}
+
+/* The block is full: the thread's now. Waits for one that is free. */
+static int hand_over(struct snapshot_save *save, struct err *err)
+{
+    int error;
+
+    if (!save->running) {
+        error = pthread_create(&save->thread, NULL, write_blocks, save);
+        if (error != 0) {
+            err_sys(err, error, "a thread that writes %s", save->part);
+            return -1;
+        }
+        save->running = true;
+    }
+    must(pthread_mutex_lock(&save->lock) == 0);
+    save->handed++;
+    must(pthread_cond_signal(&save->moved) == 0);
+    while (save->handed - save->written == BLOCKS && save->error == 0)
+        must(pthread_cond_wait(&save->moved, &save->lock) == 0);
+    error = save->error;
+    must(pthread_mutex_unlock(&save->lock) == 0);
+    save->filled = 0;
+    return error == 0 ? 0 : fail_write(save, error, err);
+}
+
+/* Everything received is in the file. */
+static int write_rest(struct snapshot_save *save, struct err *err)
+{
+    end_thread(save);
+    if (save->error == 0 && save->filled != 0 &&
+        write_at(save, block(save, save->handed), save->filled, save->handed * BLOCK_BYTES) < 0)
+        save->error = errno;
+    return save->error == 0 ? 0 : fail_write(save, save->error, err);
+}
+
+/* ---- what comes ---- */
 
 /* Pass on to the hash all but the newest SHA256_BYTES. */
 static void hash_behind(struct snapshot_save *save, struct slice bytes)
@@ -77,27 +227,17 @@ static void hash_behind(struct snapshot_save *save, struct slice bytes)
 
 int snapshot_save_add(struct snapshot_save *save, struct slice bytes, struct err *err)
 {
-    size_t done = 0;
+    while (bytes.size != 0) {
+        size_t part = MIN(bytes.size, BLOCK_BYTES - save->filled);
 
-    if (bytes.size == 0)
-        return 0;
-    while (done < bytes.size) {
-        ssize_t wrote = write(save->fd, bytes.data + done, bytes.size - done);
-
-        if (wrote < 0 && errno != EINTR) {
-            err_sys(err, errno, "write %s", save->part);
+        memcpy(block(save, save->handed) + save->filled, bytes.data, part);
+        save->filled += part;
+        save->bytes += part;
+        hash_behind(save, slice_of(bytes.data, part));
+        bytes = slice_of(bytes.data + part, bytes.size - part);
+        if (save->filled == BLOCK_BYTES && hand_over(save, err) < 0)
             return -1;
-        }
-        done += wrote > 0 ? (size_t)wrote : 0;
     }
-    save->bytes += bytes.size;
-    /* The disk begins now, not at the fsync; that is a hint, only the fsync promises anything. */
-    if (save->bytes - save->written_back >= WRITE_BACK_BYTES) {
-        (void)sync_file_range(save->fd, (off_t)save->written_back,
-                              (off_t)(save->bytes - save->written_back), SYNC_FILE_RANGE_WRITE);
-        save->written_back = save->bytes;
-    }
-    hash_behind(save, bytes);
     return 0;
 }
 
@@ -130,7 +270,7 @@ static int check_whole(struct snapshot_save *save, struct err *err)
 
 int snapshot_save_finish(struct snapshot_save *save, struct err *err)
 {
-    if (check_whole(save, err) < 0)
+    if (check_whole(save, err) < 0 || write_rest(save, err) < 0)
         goto failed;
     if (fsync(save->fd) < 0) {
         err_sys(err, errno, "sync %s", save->part);
@@ -155,6 +295,10 @@ void snapshot_save_abort(struct snapshot_save *save)
 {
     if (save == NULL)
         return;
+    end_thread(save);
+    (void)pthread_cond_destroy(&save->moved);
+    (void)pthread_mutex_destroy(&save->lock);
+    free(save->blocks);
     file_close(&save->fd);
     if (save->part != NULL)
         (void)unlink(save->part); /* best effort; the next save overwrites it */

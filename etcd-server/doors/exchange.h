@@ -44,6 +44,7 @@ struct exchange_head {
     const char *content_type; /* NULL: none */
     const char *fields;       /* further lines, each "Name: value\r\n"; NULL: none */
     const char *more_fields;  /* the same once more (what the client door adds); NULL: none */
+    uint64_t body_bytes; /* exchange_begin(): all that will be sent, when known; 0: not known */
 };
 
 struct exchange;

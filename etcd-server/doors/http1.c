@@ -196,10 +196,14 @@ static void op_begin(struct exchange *exchange, const struct exchange_head *head
     struct http1 *http1 = of_exchange(exchange);
 
     must(http1->state == HTTP1_BUSY || http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD);
-    http1->chunked = http1->parser.http_minor != 0;
-    if (!http1->chunked)
+    http1->measured = head->body_bytes != 0;
+    http1->left_bytes = head->body_bytes;
+    http1->chunked = http1->parser.http_minor != 0 && !http1->measured;
+    if (!http1->chunked && !http1->measured)
         http1->keep_alive = false;
     put_head(http1, head);
+    if (http1->measured)
+        buf_printf(&http1->link->out, "Content-Length: %" PRIu64 "\r\n", head->body_bytes);
     put_text(http1, http1->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
     if (http1->state == HTTP1_TAKING) {
         http1->state = HTTP1_DUPLEX;
@@ -224,6 +228,8 @@ static void op_send(struct exchange *exchange, struct slice bytes)
     must(begun(http1));
     if (bytes.size == 0 || exchange->method == METHOD_HEAD)
         return;
+    must(!http1->measured || bytes.size <= http1->left_bytes);
+    http1->left_bytes -= http1->measured ? bytes.size : 0;
     if (http1->chunked)
         buf_printf(out, "%zx\r\n", bytes.size);
     buf_append_slice(out, bytes);
@@ -241,6 +247,8 @@ static void op_end(struct exchange *exchange)
         http1->keep_alive = false; /* the rest of the body is not wanted */
     if (http1->chunked && exchange->method != METHOD_HEAD)
         put_text(http1, "0\r\n\r\n");
+    if (http1->measured && http1->left_bytes != 0 && exchange->method != METHOD_HEAD)
+        http1->keep_alive = false; /* less than was told: the client sees that it is cut */
     finished(http1);
 }
 

@@ -40,7 +40,9 @@ struct http1 {
     bool keep_alive;      /* of the request in work */
     bool draining;        /* no further request */
     bool client_ended;
-    bool chunked; /* the answer begun */
+    bool chunked;        /* the answer begun */
+    bool measured;       /* ... its length was told */
+    uint64_t left_bytes; /* ... of which so many are to come */
     bool wants_turn;
     bool streams;                   /* the head is there, start the handler now */
     bool upgrade;                   /* the request asks for WebSocket, and may have it */

@@ -248,10 +248,13 @@ static void op_begin(struct exchange *exchange, const struct exchange_head *head
 {
     struct http2_stream *stream = of_exchange(exchange);
     struct nv_list list = {.count = 0};
-    char status[4];
+    char status[4], length[24];
 
     must(stream->state == HTTP2_BUSY);
     add_head(&list, stream, head, status);
+    (void)snprintf(length, sizeof(length), "%" PRIu64, head->body_bytes); /* fits */
+    if (head->body_bytes != 0)
+        add_nv(&list, "content-length", 14, length, strlen(length));
     submit(stream, &list, true);
     stream->state = HTTP2_BEGUN;
 }

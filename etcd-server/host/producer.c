@@ -15,7 +15,7 @@
 
 struct piece {
     struct piece *next;
-    size_t size;
+    size_t size, capacity;
     uint8_t bytes[];
 };
 
@@ -27,6 +27,7 @@ struct pipe {
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t room;
     struct piece *first, *last;
+    struct piece *spare; /* delivered ones, for their memory */
     size_t queued_bytes;
     bool stopped; /* nobody wants the rest */
     bool posted;  /* a delivery is on its way */
@@ -47,14 +48,33 @@ static void wake_core(struct pipe *pipe)
     loop_post(pipe->loop, deliver, pipe);
 }
 
+/* A piece with these bytes; in memory that went through before, as long as that is large enough. */
+static struct piece *piece_for(struct pipe *pipe, struct slice bytes)
+{
+    struct piece *piece;
+
+    must(pthread_mutex_lock(&pipe->mutex) == 0);
+    piece = pipe->spare;
+    if (piece != NULL)
+        pipe->spare = piece->next;
+    must(pthread_mutex_unlock(&pipe->mutex) == 0);
+    if (piece == NULL || piece->capacity < bytes.size) {
+        free(piece);
+        piece = xrealloc(NULL, sizeof(*piece) + bytes.size);
+        piece->capacity = bytes.size;
+    }
+    piece->next = NULL;
+    piece->size = bytes.size;
+    memcpy(piece->bytes, bytes.data, bytes.size);
+    return piece;
+}
+
 static int sink(void *arg, struct slice bytes, struct err *err)
 {
     struct pipe *pipe = arg;
-    struct piece *piece = xalloc(sizeof(*piece) + bytes.size);
+    struct piece *piece = piece_for(pipe, bytes);
     bool stopped;
 
-    piece->size = bytes.size;
-    memcpy(piece->bytes, bytes.data, bytes.size);
     must(pthread_mutex_lock(&pipe->mutex) == 0);
     while (pipe->queued_bytes >= PRODUCER_QUEUE_BYTES && !pipe->stopped)
         must(pthread_cond_wait(&pipe->room, &pipe->mutex) == 0);
@@ -106,11 +126,25 @@ static struct piece *take_piece(struct pipe *pipe)
     return piece;
 }
 
+static void give_back(struct pipe *pipe, struct piece *piece)
+{
+    must(pthread_mutex_lock(&pipe->mutex) == 0);
+    piece->next = pipe->spare;
+    pipe->spare = piece;
+    must(pthread_mutex_unlock(&pipe->mutex) == 0);
+}
+
 static void finish(struct pipe *pipe)
 {
     struct host_producer *producer = pipe->producer;
     struct err err = pipe->err;
 
+    while (pipe->spare != NULL) {
+        struct piece *piece = pipe->spare;
+
+        pipe->spare = piece->next;
+        free(piece);
+    }
     (void)pthread_cond_destroy(&pipe->room);
     (void)pthread_mutex_destroy(&pipe->mutex);
     free(pipe);
@@ -127,7 +161,7 @@ static void deliver(void *arg)
         if (!pipe->stopped)
             pipe->paused =
                 !pipe->producer->take(pipe->producer, slice_of(piece->bytes, piece->size));
-        free(piece);
+        give_back(pipe, piece);
     }
     if (pipe->paused)
         return; /* `posted` stays set: producer_resume() goes on */

@@ -70,6 +70,7 @@ struct call {
         common_name; /* CN of the verified client certificate; NULL = none, or it may not be used */
     bool through_gateway;
     bool from_peer;       /* by the peer port: that member takes us for the leader */
+    bool raw;             /* Snapshot: the door sends the blobs alone, so they may be large */
     bool require_leader;  /* metadata hasleader: true */
     uint64_t deadline_ms; /* on the host's monotonic clock; 0 = none of its own */
 

@@ -4,6 +4,8 @@
  *
  *   when everything applied is in the backend -> a read of its own -> pool thread: plan, then write
  *   -> chunks of SNAPSHOT_CHUNK_BYTES -> core: one SnapshotResponse each, as the client drains
+ *
+ * For a call that is raw the chunks are SNAPSHOT_RAW_CHUNK_BYTES; the door takes the blobs out.
  */
 #include "common/base/base.h"
 #include "common/storage/backend_image.h"
@@ -18,6 +20,7 @@ struct snapshot_stream {
     struct backend_read *read; /* owned */
     EVP_MD_CTX *sha256;        /* owned; of the pool thread while it runs */
     uint64_t remaining_bytes;  /* set by the pool thread before its first piece */
+    size_t chunk_bytes;
     host_sink_fn *sink;
     void *sink_arg;
 };
@@ -35,7 +38,7 @@ static int run(struct host_producer *producer, host_sink_fn *sink, void *sink_ar
 {
     struct snapshot_stream *stream = CONTAINER_OF(producer, struct snapshot_stream, producer);
     struct backend_image image;
-    struct bolt_write_options options = {.chunk_bytes = SNAPSHOT_CHUNK_BYTES};
+    struct bolt_write_options options = {.chunk_bytes = stream->chunk_bytes};
     struct bolt_plan plan;
     uint8_t sum[EVP_MAX_MD_SIZE];
     unsigned sum_bytes = 0;
@@ -133,6 +136,7 @@ static void start(void *arg, const struct engine_result *result)
     stream->producer = (struct host_producer){.run = run, .take = take, .done = done};
     stream->service = service;
     stream->call = call;
+    stream->chunk_bytes = call->raw ? SNAPSHOT_RAW_CHUNK_BYTES : SNAPSHOT_CHUNK_BYTES;
     stream->sha256 = EVP_MD_CTX_new();
     must(stream->sha256 != NULL && EVP_DigestInit_ex(stream->sha256, EVP_sha256(), NULL) == 1);
     service->snapshot_streams++;

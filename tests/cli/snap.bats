@@ -119,3 +119,34 @@ expect() {
         [ "$output" = $'etcdutl version: 3.5.30\nAPI version: 3.5' ]
     done
 }
+
+# save_from WAY: saves $good, as a server sends it that way, to got.db.
+save_from() {
+    rm -f got.db port
+    /usr/bin/python3 "$top/tests/cli/snapshot_server.py" "$good" "$1" >port &
+    timeout 20 sh -c 'until [ -s port ]; do sleep 0.02; done'
+    run "$snap" save got.db --endpoints "http://127.0.0.1:$(cat port)"
+    wait
+    echo "$output"
+}
+
+@test "save takes bare bytes, and JSON from a server that has nothing else" {
+    for way in octets chunked json; do
+        save_from $way
+        [ "$status" -eq 0 ]
+        cmp got.db "$good"
+    done
+}
+
+@test "save keeps nothing of an answer that was cut or has changed" {
+    for way in cut short wrong; do
+        save_from $way
+        [ "$status" -ne 0 ]
+        [ ! -e got.db ] && [ ! -e got.db.part ]
+        case $way in
+        cut) [[ $output == *"bytes remaining to read"* || $output == *"closed"* ]] ;;
+        short) [[ $output == *"the stream was cut short"* ]] ;;
+        wrong) [[ $output == *"they were damaged on the way"* ]] ;;
+        esac
+    done
+}

@@ -204,6 +204,62 @@ static void same_bytes_twice(void **state)
     buf_free(&two);
 }
 
+/* entry_of(), from memory that stays. */
+static struct {
+    struct slice key, value;
+} kept[ARRAY_LEN(names)][1000];
+
+static void kept_entry(size_t bucket, size_t at, struct slice *key, struct slice *value)
+{
+    *key = kept[bucket][at].key;
+    *value = kept[bucket][at].value;
+}
+
+static struct slice keep(struct slice bytes)
+{
+    uint8_t *copy = xalloc(MAX(bytes.size, 1));
+
+    memcpy(copy, bytes.data, bytes.size);
+    return slice_of(copy, bytes.size);
+}
+
+/* Values that are not copied into nodes first make the same image, whatever the chunks are. */
+static void a_lasting_source_gives_the_same(void **state)
+{
+    static const size_t chunks[] = {0, 7, 4096, 256 * 1024};
+    size_t entries[] = {0, 40, 1000, 17, 1};
+    struct buf copied = BUF_INIT(BUF_UNLIMITED);
+    struct bolt_write_options options = {.chunk_bytes = 0};
+    struct bolt_array array;
+
+    (void)state;
+    for (size_t bucket = 0; bucket < ARRAY_LEN(names); bucket++) {
+        for (size_t at = 0; at < entries[bucket]; at++) {
+            entry_of(bucket, at, &kept[bucket][at].key, &kept[bucket][at].value);
+            kept[bucket][at].key = keep(kept[bucket][at].key);
+            kept[bucket][at].value = keep(kept[bucket][at].value);
+        }
+    }
+    bolt_array_init(&array, names, entries, ARRAY_LEN(names), kept_entry);
+    bolt_image(&array.source, &options, &copied);
+    array.source.lasting = true;
+    for (size_t i = 0; i < ARRAY_LEN(chunks); i++) {
+        struct buf borrowed = BUF_INIT(BUF_UNLIMITED);
+
+        options.chunk_bytes = chunks[i];
+        bolt_image(&array.source, &options, &borrowed);
+        assert_true(slice_equal(buf_slice(&copied), buf_slice(&borrowed)));
+        buf_free(&borrowed);
+    }
+    buf_free(&copied);
+    for (size_t bucket = 0; bucket < ARRAY_LEN(names); bucket++) {
+        for (size_t at = 0; at < entries[bucket]; at++) {
+            free((void *)(uintptr_t)kept[bucket][at].key.data);
+            free((void *)(uintptr_t)kept[bucket][at].value.data);
+        }
+    }
+}
+
 static int count_sink(void *arg, struct slice bytes, struct err *err)
 {
     (void)err;
@@ -451,6 +507,7 @@ int main(void)
         cmocka_unit_test(every_count_round_trips),
         cmocka_unit_test(many_and_large_round_trip),
         cmocka_unit_test(same_bytes_twice),
+        cmocka_unit_test(a_lasting_source_gives_the_same),
         cmocka_unit_test(a_source_that_changes_is_noticed),
         cmocka_unit_test(bad_keys_are_refused),
         cmocka_unit_test(any_flipped_byte_is_survived),

@@ -4,14 +4,17 @@
  */
 #include "common/base/file.h"
 #include "common/base/limits.h"
+#include "common/base/sha256.h"
 #include "common/storage/snapshot.h"
 #include "common/storage/snapshot_restore.h"
 #include "common/storage/snapshot_save.h"
 
 #include <dirent.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -293,6 +296,80 @@ static void a_whole_stream_is_kept(void **state)
     free(path);
 }
 
+/* Bytes that end in their hash, as many as several blocks of the writer hold, and some. */
+static void large_stream(struct buf *out, size_t bytes)
+{
+    struct sha256 *sum = sha256_new();
+    uint8_t hash[SHA256_BYTES];
+
+    for (size_t at = 0; at < bytes; at += 8) {
+        uint64_t number = at * 0x9E3779B97F4A7C15U;
+
+        must(buf_append(out, &number, sizeof(number)));
+    }
+    sha256_add(sum, buf_slice(out));
+    sha256_end(sum, hash);
+    sha256_free(sum);
+    must(buf_append(out, hash, sizeof(hash)));
+}
+
+static void a_large_stream_is_kept(void **state)
+{
+    static const size_t sizes[] = {MIB, 7 * MIB, 9 * MIB + 512, MIB - 512},
+                        pieces[] = {16384, 100001, 3 * MIB};
+    char *path = path_of("saved.db");
+    struct err err = ERR_INIT;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct buf sent = BUF_INIT(16 * MIB), saved = BUF_INIT(16 * MIB);
+
+        large_stream(&sent, sizes[i]);
+        for (size_t k = 0; k < ARRAY_LEN(pieces); k++) {
+            assert_int_equal(save_in_pieces(path, buf_slice(&sent), pieces[k], &err), 0);
+            buf_reset(&saved);
+            assert_int_equal(file_read_all(path, &saved, &err), 0);
+            assert_true(slice_equal(buf_slice(&sent), buf_slice(&saved)));
+        }
+        buf_free(&sent);
+        buf_free(&saved);
+    }
+    assert_int_equal(files_in(directory), 1);
+    free(path);
+}
+
+/* The disk refuses in the middle: the thread that writes says so, nothing stays. */
+static void a_full_disk_is_told(void **state)
+{
+    struct rlimit before, limit;
+    struct buf sent = BUF_INIT(16 * MIB);
+    char *path = path_of("saved.db");
+    struct snapshot_save *save = NULL;
+    struct err err = ERR_INIT;
+    int rc = 0;
+
+    (void)state;
+    large_stream(&sent, 9 * MIB);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){.rlim_cur = 2 * MIB + 4096, .rlim_max = before.rlim_max};
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(snapshot_save_begin(path, &save, &err), 0);
+    for (size_t at = 0; at < sent.size && rc == 0; at += 32768)
+        rc = snapshot_save_add(save, slice_of(sent.data + at, MIN(32768, sent.size - at)), &err);
+    if (rc == 0)
+        rc = snapshot_save_finish(save, &err);
+    else
+        snapshot_save_abort(save);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(rc, -1);
+    assert_int_equal(err.code, ERR_IO);
+    assert_non_null(strstr(err.text, "saved.db.part: File too large"));
+    assert_int_equal(files_in(directory), 0);
+    buf_free(&sent);
+    free(path);
+}
+
 static void a_broken_stream_is_dropped(void **state)
 {
     struct buf file = BUF_INIT(MIB);
@@ -326,6 +403,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_empty_directory_is_filled, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals_leave_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_whole_stream_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_large_stream_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_full_disk_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(a_broken_stream_is_dropped, setup, teardown),
     };
 
