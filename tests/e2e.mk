@@ -32,7 +32,8 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 	tests/cli/pki_test.sh $(BIN)/etcd-pki "$$etcd/etcd" "$$etcd/etcdctl" && \
 	tests/cli/pki_live_test.sh $(BIN)/etcd-pki "$$etcd/etcd" && \
 	tests/e2e/pki_cluster_test $(BIN) "$$etcd/etcd" && \
-	tests/e2e/cluster_test $(BIN) "$$etcd/etcd" 500
+	tests/e2e/cluster_test $(BIN) "$$etcd/etcd" 500 && \
+	$(MAKE) -s --no-print-directory check-cli-etcdctl ETCD_BIN="$$etcd"
 
 # Three members as processes. With a real etcd also in mixed clusters, 10,000 writes each:
 #   make check-cluster ETCD_BIN=<folder>

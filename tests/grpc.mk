@@ -1,7 +1,10 @@
-# grpc.mk - the gRPC door with clients that are not ours.
-.PHONY: check-grpc-interop
-check-grpc-interop: $(BIN)/etcd-server
+# grpc.mk - clients that are not ours against our server, plain and with TLS: those of Debian, and npm's.
+.PHONY: check-grpc-interop check-npm-interop
+check-grpc-interop: $(BIN)/etcd-server $(BIN)/etcd-pki
 	tests/interop/grpc_interop.sh $(BIN)
+check-npm-interop: $(BIN)/etcd-server $(BIN)/etcd-pki
+	tests/interop/grpc_interop.sh $(BIN) $(BUILD)/npm
+
 # Large ranges in memory of a fixed size: 200 MiB; bench-range with 1 GiB.
 .PHONY: check-range bench-range
 check-range: $(BIN)/etcd-server

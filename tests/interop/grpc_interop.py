@@ -1,23 +1,19 @@
 #!/usr/bin/env python3
-"""grpc_interop.py HOST:PORT - what Python's gRPC clients do with a running server: python3-etcd3's
+"""grpc_interop.py HOST:PORT [CA CERT KEY] - what Python's gRPC clients do with a running server: python3-etcd3's
 main operations, the health service, gzip, deadlines, and reflection (v1 and v1alpha)."""
 import sys, threading
 
 import etcd3
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pool
 
-HOST, PORT = sys.argv[1].rsplit(":", 1)
-
-
-def check(good, what):
-    print("ok  " if good else "FAIL", what)
-    if not good:
-        sys.exit(1)
+from clients import HOST, PORT, TLS, channel as open_channel, check, done
+from reflected import Reflection
 
 
 def etcd3_basics():
-    client = etcd3.client(host=HOST, port=int(PORT), timeout=5)
+    tls = dict(ca_cert=TLS["ca"], cert_cert=TLS["cert"], cert_key=TLS["key"]) if TLS else {}
+    client = etcd3.client(host=HOST, port=PORT, timeout=5, **tls)
     client.put("grpc/a", "1")
     check(client.get("grpc/a")[0] == b"1", "etcd3: put, get")
     client.put("grpc/b", "2")
@@ -41,53 +37,19 @@ def etcd3_basics():
         check(lock.is_acquired(), "etcd3: lock")
     check(len(list(client.members)) == 1 and client.status().version.startswith("3."), "etcd3: members, status")
     check(client.delete("grpc/b") and client.delete_prefix("grpc/").deleted >= 1, "etcd3: delete")
+    snapshot = sum(len(part) for part in [open_snapshot(client)])
+    check(snapshot > 16384, "etcd3: snapshot of %d bytes" % snapshot)
+    check(client.hash() != 0 and [alarm for alarm in client.list_alarms()] == [], "etcd3: hash, alarms")
+    client.compact(client.status().header.revision if hasattr(client.status(), "header") else 2)
+    client.defragment()
     client.close()
 
 
-class Reflection:
-    """A reflection client without generated code: the answers are parsed by a descriptor made here."""
-
-    def __init__(self, channel, package):
-        file = descriptor_pb2.FileDescriptorProto(name=package + "-client.proto", package=package, syntax="proto3")
-
-        def message(name, *fields):
-            made = file.message_type.add(name=name)
-            for number, field, kind, many, of in fields:
-                added = made.field.add(name=field, number=number, type=kind, label=3 if many else 1)
-                if of:
-                    added.type_name = "." + package + "." + of
-
-        message("Request", (3, "file_by_filename", 9, 0, ""), (4, "file_containing_symbol", 9, 0, ""),
-                (7, "list_services", 9, 0, ""))
-        message("Name", (1, "name", 9, 0, ""))
-        message("Names", (1, "service", 11, 1, "Name"))
-        message("Files", (1, "file_descriptor_proto", 12, 1, ""))
-        message("Error", (1, "error_code", 5, 0, ""))
-        message("Response", (4, "files", 11, 0, "Files"), (6, "services", 11, 0, "Names"), (7, "error", 11, 0, "Error"))
-        pool = descriptor_pool.DescriptorPool()
-        pool.Add(file)
-        factory = message_factory.MessageFactory(pool)
-        self.request, response = (factory.GetPrototype(pool.FindMessageTypeByName(package + "." + name))
-                                  for name in ("Request", "Response"))
-        self.call = channel.stream_stream("/%s.ServerReflection/ServerReflectionInfo" % package,
-                                          request_serializer=self.request.SerializeToString,
-                                          response_deserializer=response.FromString)
-
-    def ask(self, **what):
-        return next(self.call(iter([self.request(**what)]), timeout=5))
-
-    def services(self):
-        return [service.name for service in self.ask(list_services="*").services.service]
-
-    def load(self, pool, loaded, **what):
-        for bytes_ in self.ask(**what).files.file_descriptor_proto:
-            file = descriptor_pb2.FileDescriptorProto.FromString(bytes_)
-            if file.name in loaded:
-                continue
-            loaded.add(file.name)
-            for dependency in file.dependency:
-                self.load(pool, loaded, file_by_filename=dependency)
-            pool.Add(file)
+def open_snapshot(client):
+    import io
+    out = io.BytesIO()
+    client.snapshot(out)
+    return out.getvalue()
 
 
 def reflection(channel):
@@ -136,7 +98,9 @@ def raw(channel):
               "grpc: received message larger than max (2113544 vs. 2097152)", "too large: " + error.details())
 
 
-with grpc.insecure_channel(HOST + ":" + PORT) as channel:
+threading.excepthook = lambda _: None  # of python3-etcd3: its watch thread dies loudly at close()
+with open_channel() as channel:
     raw(channel)
     reflection(channel)
 etcd3_basics()
+done()
