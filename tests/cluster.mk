@@ -22,3 +22,8 @@ check-partition: $(BIN)/etcd-server
 	tests/e2e/partition_test $(BIN)/etcd-server
 check-upkeep: $(BIN)/etcd-server $(BIN)/etcd-snap
 	tests/e2e/upkeep_test $(BIN)
+
+# Certificates at the peer port that are wrong in one way each.
+.PHONY: check-peer-tls
+check-peer-tls: $(BIN)/etcd-server $(BIN)/etcd-pki
+	tests/e2e/peer_tls_test $(BIN)

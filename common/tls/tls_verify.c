@@ -309,7 +309,7 @@ static int check_allowed(struct tls_session *session, X509_STORE_CTX *store)
     free(cn);
     buf_free(&allowed);
     buf_free(&sans);
-    return fits ? 0 : X509_V_ERR_APPLICATION_VERIFICATION;
+    return fits ? 0 : X509_V_ERR_CERT_REJECTED; /* alert 42, as from Go */
 }
 
 static int check_host(struct tls_session *session, X509_STORE_CTX *store)

@@ -3,7 +3,7 @@
  *
  *   open -> passed on                            at once, when no name is needed
  *        -> WAITING -> again() -> passed on      after the lookup
- *        -> CLOSED                               refused, or gone meanwhile
+ *        -> REFUSED -> input() -> CLOSED         its request is answered with the cause
  */
 #include "etcd-server/host/peer_gate.h"
 
@@ -43,6 +43,7 @@ struct gate_link {
     struct link *link;
     struct gate_lookup *lookup; /* NULL: none under way */
     bool allowed;
+    char *cause; /* owned; NULL: not refused */
 };
 
 /* The address of "127.0.0.1:40312" or "[::1]:40312"; false: there is none. */
@@ -140,8 +141,9 @@ static void look_up(void *arg, struct host_task *tasks)
 
 /* ---- on the core ---- */
 
-static void refuse(struct link *link, const char *address)
+static void refuse(struct gate_link *waits, const char *address)
 {
+    struct link *link = waits->link;
     const struct tls_peer *peer = link->certificate;
     char cause[512];
     size_t size;
@@ -157,8 +159,10 @@ static void refuse(struct link *link, const char *address)
     (void)snprintf(cause + size, sizeof(cause) - size, "]");
     log_warn("rejected connection on peer endpoint", log_str("remote-addr", link->remote),
              log_str("common-name", peer->cn), log_str("error", cause));
-    link->phase = LINK_BUSY;
-    link->close = true;
+    waits->cause = xstrdup(cause);
+    link->phase = LINK_HEADER;
+    link->phase_ms = link->clock->now_ms;
+    link->again = true; /* what came meanwhile is offered then */
     link->changed(link);
 }
 
@@ -174,7 +178,7 @@ static void on_looked_up(void *arg)
             waits->link->again = true; /* passed on in there */
             waits->link->changed(waits->link);
         } else {
-            refuse(waits->link, lookup->address);
+            refuse(waits, lookup->address);
         }
     }
     for (size_t i = 0; i < lookup->name_count; i++)
@@ -224,14 +228,27 @@ static void gate_open(void *arg, struct link *link)
     waits->link = link;
     link->door = waits;
     if (peer->dns.count == 0)
-        refuse(link, address);
+        refuse(waits, address);
     else
         start_lookup(waits, address);
 }
 
 static size_t gate_input(struct link *link, struct slice bytes)
 {
-    return link->close ? bytes.size : 0;
+    const struct gate_link *waits = link->door;
+
+    if (link->close)
+        return bytes.size;
+    if (waits->cause == NULL)
+        return 0;
+    buf_printf(&link->out,
+               "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\n"
+               "Connection: close\r\nContent-Length: %zu\r\n\r\n%s\n",
+               strlen(waits->cause) + 1, waits->cause);
+    link->phase = LINK_BUSY;
+    link->close = true;
+    link->changed(link);
+    return bytes.size;
 }
 
 static void gate_close(struct link *link)
@@ -240,6 +257,7 @@ static void gate_close(struct link *link)
 
     if (waits->lookup != NULL)
         waits->lookup->waits = NULL;
+    free(waits->cause);
     free(waits);
     link->door = NULL;
 }
