@@ -161,7 +161,7 @@ static int refuse_missing(const char *flag, const char *value, struct err *err)
 {
     if (value != NULL)
         return 0;
-    err_set(err, ERR_USAGE, "kubeadm: %s is needed", flag);
+    err_set(err, ERR_USAGE, "kubeadm: %s is needed (or give kubeadm's file with --config)", flag);
     return -1;
 }
 
@@ -297,6 +297,8 @@ int cmd_kubeadm(struct settings *settings)
     struct err err = ERR_INIT;
     int rc = too_many(settings, 0, "kubeadm", &err);
 
+    if (rc == 0 && settings->kubeadm_config != NULL)
+        rc = kubeadm_config(settings, &err);
     if (rc == 0 && (rc = plan_init(&plan, settings, false, &err)) == 0)
         rc = plan_kubeadm(&plan, settings, &err);
     return finish(&plan, rc, &err);

@@ -5,8 +5,9 @@
  *     switch    ca-prev.*; ca.* = next, ca.crt = next + current; leaves reissued; ca-next.* gone
  *     finish    ca.crt = next; ca-prev.* gone           then members read it
  *
- * Where it stands is what the files show. Copies of ca.crt below the directory follow. The first
- * certificate of ca.crt always belongs to ca.key: kubeadm reads no other.
+ * Where it stands is what the files show; since when, rotation.json. Copies of ca.crt below the
+ * directory follow. The first certificate of ca.crt always belongs to ca.key: kubeadm reads no
+ * other.
  */
 #include "common/base/file.h"
 #include "etcd-pki/life.h"
@@ -140,6 +141,19 @@ static int make_next(struct rotation *rotation, struct x509_cert **next, struct 
     return rc;
 }
 
+/* The date of a step that is run again stays. */
+static int note_step(const struct rotation *rotation, bool switched, struct err *err)
+{
+    struct rotation_dates dates;
+    char *date = switched ? dates.switched : dates.prepared;
+
+    rotation_dates_read(rotation->renewal.dir, rotation->ca->base, &dates);
+    if (date[0] != '\0')
+        return 0;
+    x509_time_text(rotation->renewal.now_s, date);
+    return rotation_dates_write(rotation->renewal.dir, rotation->ca->base, &dates, err);
+}
+
 static int prepare(struct rotation *rotation, struct err *err)
 {
     struct x509_cert *next = NULL;
@@ -152,10 +166,13 @@ static int prepare(struct rotation *rotation, struct err *err)
     }
     if (rotation->next != NULL && rotation->next->key_fits)
         next = x509_cert_copy(rotation->next->chain.items[0]);
-    else if (make_next(rotation, &next, err) < 0)
+    else if (rotation_dates_write(rotation->renewal.dir, rotation->ca->base, NULL, err) < 0 ||
+             make_next(rotation, &next, err) < 0)
         return -1;
     rc = write_bundles(rotation, NULL, rotation->ca->chain.items[0], next, err);
     x509_cert_free(next);
+    if (rc == 0)
+        rc = note_step(rotation, false, err);
     if (rc == 0)
         say_done(rotation,
                  "prepared: CA files hold the current and the next CA. Bring them to every member "
@@ -272,13 +289,18 @@ static size_t leaves_of(const struct rotation *rotation, const struct x509_cert 
 
 static int status_of(struct rotation *rotation, int *status, struct err *err)
 {
+    struct rotation_dates dates;
     size_t without = 0;
 
+    rotation_dates_read(rotation->renewal.dir, rotation->ca->base, &dates);
     if (rotation->prev != NULL)
-        printf("switched: %s is the next CA; %zu certificates here are still of the previous one\n",
-               rotation->ca->base, leaves_of(rotation, rotation->prev->chain.items[0]));
+        printf("switched%s%s: %s is the next CA; %zu certificates here are still of the previous "
+               "one\n",
+               dates.switched[0] != '\0' ? " on " : "", dates.switched, rotation->ca->base,
+               leaves_of(rotation, rotation->prev->chain.items[0]));
     else if (rotation->next != NULL)
-        printf("prepared: %s.crt is the next CA, until %s\n", rotation->next_base,
+        printf("prepared%s%s: %s.crt is the next CA, until %s\n",
+               dates.prepared[0] != '\0' ? " on " : "", dates.prepared, rotation->next_base,
                rotation->next->info.not_after);
     else
         printf("no rotation under way: %s until %s\n", rotation->ca->base,
@@ -388,7 +410,7 @@ static int switch_over(struct rotation *rotation, struct err *err)
     }
     if (rotation->next != NULL && (refuse_early(rotation, err) < 0 || exchange(rotation, err) < 0))
         return -1;
-    if (reissue(rotation, err) < 0)
+    if (reissue(rotation, err) < 0 || note_step(rotation, true, err) < 0)
         return -1;
     remove_pair(rotation, rotation->next_base);
     say_done(rotation,
@@ -399,6 +421,27 @@ static int switch_over(struct rotation *rotation, struct err *err)
 }
 
 /* ---- finish ---- */
+
+/* etcd-server takes a list of a trusted CA only: with an old one it would go on with the old CA. */
+static int refuse_old_list(const struct rotation *rotation, struct err *err)
+{
+    char *path = xasprintf("%s/%s.crl", rotation->renewal.dir, rotation->ca->base);
+    struct x509_list current = {rotation->ca->chain.items, 1};
+    struct x509_crl_shape shape;
+    struct err ignored = ERR_INIT;
+    int rc = 0;
+
+    if (!rotation->settings->force && file_exists(path) &&
+        x509_crl_look(path, &current, &shape, &ignored) == 0 && !shape.signed_here) {
+        err_set(err, ERR_EXISTS,
+                "%s is still of the previous CA, and nothing would take it afterwards; write it "
+                "again first: etcd-pki crl",
+                path);
+        rc = -1;
+    }
+    free(path);
+    return rc;
+}
 
 static int finish_rotation(struct rotation *rotation, struct err *err)
 {
@@ -416,9 +459,12 @@ static int finish_rotation(struct rotation *rotation, struct err *err)
                 left != 1 ? "s" : "");
         return -1;
     }
-    if (write_bundles(rotation, NULL, rotation->ca->chain.items[0], NULL, err) < 0)
+    if (refuse_old_list(rotation, err) < 0 ||
+        write_bundles(rotation, NULL, rotation->ca->chain.items[0], NULL, err) < 0)
         return -1;
     remove_pair(rotation, rotation->prev_base);
+    if (rotation_dates_write(rotation->renewal.dir, rotation->ca->base, NULL, err) < 0)
+        return -1;
     say_done(rotation,
              "finished: CA files hold the new CA alone. Bring them to every member and client; "
              "restart etcd members one by one (etcd-server reads them by itself)");

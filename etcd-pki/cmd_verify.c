@@ -97,6 +97,7 @@ static void take_directory(struct verify *verify, const char *dir, struct texts 
 {
     static const char *const names[] = {"server.crt", "server.key", "ca.crt", "peer.crt",
                                         "peer.key"};
+    size_t first = kept->count;
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         char *path = xasprintf("%s/etcd/%s", dir, names[i]);
@@ -104,12 +105,50 @@ static void take_directory(struct verify *verify, const char *dir, struct texts 
         texts_add(kept, path);
         free(path);
     }
-    verify->cert_file = kept->items[0];
-    verify->key_file = kept->items[1];
-    verify->ca_file = verify->peer_ca_file = kept->items[2];
-    verify->peer_cert_file = kept->items[3];
-    verify->peer_key_file = kept->items[4];
+    verify->cert_file = kept->items[first];
+    verify->key_file = kept->items[first + 1];
+    verify->ca_file = verify->peer_ca_file = kept->items[first + 2];
+    verify->peer_cert_file = kept->items[first + 3];
+    verify->peer_key_file = kept->items[first + 4];
     verify->client_cert_auth = verify->peer_client_cert_auth = true;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* A node's directory, or one with a directory for each member: then one after the other. */
+static int judge_directory(struct verify *verify, const char *dir, struct texts *kept,
+                           struct err *err)
+{
+    static const char tail[] = "/etcd/server.crt";
+    struct texts found = {0};
+    size_t members = 0;
+    int rc = scan_find(dir, ".crt", &found, err);
+    char *own = xasprintf("%s%s", dir, tail);
+
+    if (found.count != 0)
+        qsort(found.items, found.count, sizeof *found.items, by_bytes);
+    for (size_t i = 0; rc == 0 && !file_exists(own) && i < found.count; i++) {
+        size_t bytes = strlen(found.items[i]), above = bytes - MIN(bytes, strlen(tail));
+        char *member;
+
+        if (above == 0 || strcmp(found.items[i] + above, tail) != 0)
+            continue;
+        member = xasprintf("%s/%.*s", dir, (int)above, found.items[i]);
+        take_directory(verify, member, kept);
+        verify_rules(verify);
+        members++;
+        free(member);
+    }
+    if (rc == 0 && members == 0) {
+        take_directory(verify, dir, kept);
+        verify_rules(verify);
+    }
+    free(own);
+    texts_free(&found);
+    return rc;
 }
 
 static void print_text(const struct verify *verify)
@@ -188,8 +227,7 @@ static int prepare(struct verify *verify, const struct settings *settings, struc
     if (kept->count != 0)
         return take_etcd_flags(verify, kept, err);
     verify->by_directory = true;
-    take_directory(verify, reading_dir(settings), kept);
-    return 0;
+    return judge_directory(verify, reading_dir(settings), kept, err);
 }
 
 int cmd_verify(struct settings *settings)
@@ -201,10 +239,15 @@ int cmd_verify(struct settings *settings)
     int status;
 
     if (bad || prepare(&verify, settings, &kept, &err) < 0) {
+        if (!bad)
+            verify_free(&verify);
         texts_free(&kept);
         return say(&err);
     }
-    verify_rules(&verify);
+    if (!verify.by_directory)
+        verify_rules(&verify);
+    if (verify.by_directory || settings->dir != NULL)
+        verify_set(&verify, reading_dir(settings));
     if (as_json)
         print_json(&verify);
     else

@@ -37,6 +37,16 @@ int renewal_heal(const struct settings *settings, const char *dir, struct err *e
 /* The CA of that name, or etcd's, with its key; borrowed. NULL: err says why. */
 const struct entry *scan_ca(const struct scan *scan, const char *name, struct err *err);
 
+/* ---- rotation.json (rotation_dates.c) ---- */
+
+struct rotation_dates {
+    char prepared[32], switched[32]; /* "2027-11-22T01:42:28Z"; "" unknown */
+};
+void rotation_dates_read(const char *dir, const char *base, struct rotation_dates *dates);
+/* dates NULL: forget that CA. */
+int rotation_dates_write(const char *dir, const char *base, const struct rotation_dates *dates,
+                         struct err *err) MUST_CHECK;
+
 /* ---- endpoints (cmd_probe.c) ---- */
 
 struct probe_target {  /* "https://HOST:PORT", also without scheme; the port is 2379 unless given */

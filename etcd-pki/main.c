@@ -54,7 +54,7 @@ static const struct verb {
      "--node-name NAME --apiserver-advertise-address ADDRESS [--etcd-server-cert-extra-sans LIST] "
      "[--etcd-peer-cert-extra-sans LIST] [--apiserver-cert-extra-sans LIST] "
      "[--control-plane-endpoint HOST] [--service-cidr CIDR] [--service-dns-domain NAME] "
-     "[--kubernetes-version VERSION] [--external-etcd] [MAKING]"},
+     "[--kubernetes-version VERSION] [--external-etcd] [--config FILE] [MAKING]"},
     {"show", "inspect", V_SHOW, cmd_show, "say what is in these files", "[-o text|json] FILE..."},
     {"describe", NULL, V_DESCRIBE, cmd_describe, "describe directories, the same bytes each time",
      "[--normalise] [DIR...]"},
@@ -148,6 +148,7 @@ static const struct flag {
     {"--service-cidr", FLAG_TEXT, V_KUBEADM, AT(service_cidr)},
     {"--service-dns-domain", FLAG_TEXT, V_KUBEADM, AT(dns_domain)},
     {"--kubernetes-version", FLAG_TEXT, V_KUBEADM, AT(kubernetes_version)},
+    {"--config", FLAG_TEXT, V_KUBEADM, AT(kubeadm_config)},
     {"--external-etcd", FLAG_BOOL, V_KUBEADM, AT(external_etcd)},
     {"--normalise", FLAG_BOOL, V_DESCRIBE, AT(normalise)},
     {"--normalize", FLAG_BOOL, V_DESCRIBE, AT(normalise)},
@@ -304,7 +305,7 @@ static void settings_free(struct settings *settings)
         &settings->org,         &settings->ip,        &settings->dns,
         &settings->san,         &settings->member,    &settings->client,
         &settings->server_sans, &settings->peer_sans, &settings->apiserver_sans,
-        &settings->args,        &settings->after};
+        &settings->args,        &settings->after,     &settings->config_texts};
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         texts_free(lists[i]);

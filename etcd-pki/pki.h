@@ -34,14 +34,15 @@ struct settings { /* the command line; texts borrowed from argv */
     const char *crit, *prometheus, *if_expiring, *backup_dir, *serial, *reason, *next_update, *pem;
     const char *role, *san_rule, *endpoints, *cacert, *cert, *timeout;
     const char *manifest, *etcd_config, *env_file, *pid, *etcd_version, *expect;
-    const char *passphrase_file, *passphrase_fd;
+    const char *passphrase_file, *passphrase_fd, *kubeadm_config;
     struct texts org, ip, dns, san, member, client;
     struct texts server_sans, peer_sans, apiserver_sans;
     bool force, dry_run, quiet, help, crl_sign, no_client_auth, kubernetes, with_ca_key;
     bool external_etcd, no_clamp, normalise, nagios, reuse_key, peer, kubeadm_tables;
-    struct texts args;  /* what is no flag */
-    struct texts after; /* behind "--" */
-    char *passphrase;   /* of CA keys; owned, wiped; NULL: none was given */
+    struct texts args;         /* what is no flag */
+    struct texts after;        /* behind "--" */
+    struct texts config_texts; /* of kubeadm's file; others borrow them */
+    char *passphrase;          /* of CA keys; owned, wiped; NULL: none was given */
 };
 typedef int command_fn(struct settings *settings);
 
@@ -132,6 +133,9 @@ int plan_issue(struct plan *plan, const struct settings *settings, struct err *e
 /* Lock the directory, judge, write, say what was done; the exit status. */
 int plan_carry_out(struct plan *plan);
 void plan_free(struct plan *plan);
+
+/* Read settings->kubeadm_config into settings; flags given stay. (kubeadm_config.c) */
+int kubeadm_config(struct settings *settings, struct err *err) MUST_CHECK;
 
 /* ---- the directory that is written to (store.c) ---- */
 

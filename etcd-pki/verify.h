@@ -35,6 +35,7 @@ void verify_find(struct verify *verify, const char *id, bool error, const char *
                  const char *flag, const char *todo, const char *format, ...) PRINTF_LIKE(7, 8);
 void verify_rules(struct verify *verify);
 void verify_flags(struct verify *verify); /* verify_flags.c: what only flags can get wrong */
+void verify_set(struct verify *verify, const char *dir); /* verify_set.c: S1, C5 */
 /* verify_flags.c: a revocation list against the trust file and the version of etcd: R1, R3. */
 void verify_crl(struct verify *verify, const char *path, const char *file, const char *flag,
                 const struct x509_list *anchors);

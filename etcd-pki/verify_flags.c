@@ -39,6 +39,11 @@ void verify_crl(struct verify *verify, const char *path, const char *file, const
     if (anchors->count != 0 && !shape.signed_here)
         verify_find(verify, "R3", false, file, flag, "write it with the CA of the trust file",
                     "is signed by no CA of the trust file; etcd does not look, others do");
+    if (shape.signed_here && !shape.signer_may)
+        verify_find(verify, "R3", false, file, flag,
+                    "none for etcd; for openssl make the CA with --crl-sign",
+                    "is signed by a CA without the usage CRL Sign, as kubeadm's; etcd does not "
+                    "look, openssl verify -crl_check refuses it");
 }
 
 static bool has(const char *urls, const char *scheme)

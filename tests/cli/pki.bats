@@ -99,6 +99,87 @@ setup() {
     [[ $output == *"ca.key is not there, so nothing can be signed here"* ]]
 }
 
+@test "kubeadm's configuration file does for the flags" {
+    cat > kubeadm.yaml <<'END'
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+localAPIEndpoint: {advertiseAddress: 192.0.2.11, bindPort: 6443}
+nodeRegistration:
+  name: cp-1
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+certificatesDir: /nowhere
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+certificatesDir: fromfile
+certificateValidityPeriod: 2160h0m0s
+caCertificateValidityPeriod: 17520h0m0s
+encryptionAlgorithm: ECDSA-P256
+controlPlaneEndpoint: api.example.org:6443
+networking:
+  serviceSubnet: 10.32.0.0/16
+  dnsDomain: example.test
+apiServer:
+  certSANs: [extra.example.org]
+etcd:
+  local:
+    serverCertSANs:
+    - 127.0.0.11
+    - "db.example.org"
+    peerCertSANs: ["127.0.0.12"]
+END
+    unset ETCD_PKI_DIR
+    run "$pki" kubeadm --config kubeadm.yaml
+    [ "$status" -eq 0 ]
+    sans() { openssl x509 -in fromfile/$1.crt -noout -ext subjectAltName | tail -1 | xargs; }
+    [ "$(sans etcd/server)" = "DNS:cp-1, DNS:db.example.org, DNS:localhost, IP Address:192.0.2.11, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1, IP Address:127.0.0.11" ]
+    [[ $(sans etcd/peer) == *"IP Address:127.0.0.12" ]]
+    [ "$(sans apiserver)" = "DNS:api.example.org, DNS:cp-1, DNS:extra.example.org, DNS:kubernetes, DNS:kubernetes.default, DNS:kubernetes.default.svc, DNS:kubernetes.default.svc.example.test, IP Address:10.32.0.1, IP Address:192.0.2.11" ]
+    seconds() { echo $(($(date -d "$(openssl x509 -in fromfile/$1.crt -noout -enddate | cut -d= -f2)" +%s) - $(date -d "$(openssl x509 -in fromfile/$1.crt -noout -startdate | cut -d= -f2)" +%s))); }
+    [ "$(seconds etcd/peer)" -eq $((2160 * 3600 + 300)) ]
+    [ "$(seconds etcd/ca)" -eq $((17520 * 3600 + 300)) ]
+    openssl pkey -in fromfile/sa.key -noout -text | grep -q P-256
+    run "$pki" kubeadm --config kubeadm.yaml --dir other --node-name cp-2 --etcd-peer-cert-extra-sans 127.0.0.13 -q
+    [ "$status" -eq 0 ]
+    openssl x509 -in other/etcd/peer.crt -noout -subject -ext subjectAltName | grep -q 'CN = cp-2'
+    openssl x509 -in other/etcd/peer.crt -noout -ext subjectAltName | grep -q '127.0.0.13' 
+    sed -i 's/^  local:/  external:/' kubeadm.yaml
+    "$pki" kubeadm --config kubeadm.yaml --dir third -q
+    [ -e third/apiserver.crt ] && [ ! -e third/etcd ]
+}
+
+@test "kubeadm's configuration file: what is refused" {
+    says() { # TEXT
+        run "$pki" kubeadm --config k.yaml
+        [ "$status" -eq 2 ] && [[ $output == *"$1"* ]] || { echo "$1: $status $output"; return 1; }
+    }
+    head='apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n'
+    : > k.yaml
+    says "k.yaml: no document of the kind ClusterConfiguration"
+    printf 'a: [1' > k.yaml
+    says ": no YAML: did not find expected"
+    printf 'a: b\n---\n- c\n---\nkind: {x: y}\napiVersion: kubeadm.k8s.io/v1\n' > k.yaml
+    says "no document of the kind"
+    printf "$head"'networking: {dnsDomain: [x]}\n' > k.yaml
+    says "k.yaml:3: networking.dnsDomain should be a text"
+    printf "$head"'apiServer:\n  certSANs: a,b\n' > k.yaml
+    says "k.yaml:4: apiServer.certSANs should be a list"
+    printf "$head"'certificateValidityPeriod: soon\n' > k.yaml
+    says "--validity soon: not a length of time"
+    printf "$head"'encryptionAlgorithm: RSA-1024\n' > k.yaml
+    says "--key RSA-1024: one of"
+    printf "$head" > k.yaml
+    says "--node-name is needed"
+    printf "$head"'x: "\\0"\ncertificatesDir: "a\\0b"\n' > k.yaml
+    says "certificatesDir should be a text"
+    head -c 3000000 /dev/zero > k.yaml
+    run "$pki" kubeadm --config k.yaml
+    [ "$status" -eq 1 ] && [[ $output == *"larger than the"* ]]
+    [ ! -e pki ]
+}
+
 @test "a cluster from --initial-cluster, then one member more" {
     list=m1=https://192.0.2.1:2380,m2=https://m2.example.org:2380
     "$pki" cluster --initial-cluster $list --client root --key p256 -q
@@ -240,6 +321,59 @@ setup() {
     run "$pki" verify --dir pki/m1 --at "$(date -u -d '+370 days' +%FT%TZ)" -o json
     [ "$status" -eq 3 ]
     [ "$(jq -c '[.ok, .errors]' <<< "$output")" = "[false,2]" ]
+}
+
+@test "verify: the files of a set against each other" {
+    finds() { # STATUS ID TEXT
+        run "$pki" verify
+        [ "$status" -eq "$1" ] && [[ $output == *" $2  "*"$3"* ]] || {
+            echo "$2: $status $output"
+            return 1
+        }
+    }
+    "$pki" cluster --member m1=192.0.2.1 --member m2=192.0.2.2 --key p256 -q
+    run "$pki" verify
+    [ "$status" -eq 0 ]
+    [ "$output" = "0 errors, 0 warnings" ]
+    "$pki" rotate-ca prepare -q # one member has the bundle, the other has not
+    cp pki/m2/etcd/ca.crt kept
+    openssl x509 -in kept -out pki/m2/etcd/ca.crt
+    finds 4 S1 "members may refuse each other"
+    cp kept pki/m2/etcd/ca.crt
+    run "$pki" verify
+    [ "$status" -eq 0 ]
+    cp pki/m1/etcd/healthcheck-client.crt away.crt
+    cp pki/m1/etcd/server.crt pki/m1/etcd/healthcheck-client.crt
+    finds 4 S1 "is CN=m1, under a name that means CN=kube-etcd-healthcheck-client"
+    cp pki/ca/etcd/ca.crt pki/m1/etcd/healthcheck-client.crt
+    finds 4 S1 "is a CA under the name of etcd-healthcheck-client"
+    "$pki" init --dir other --key p256 -q
+    "$pki" issue healthcheck-client --dir other --key p256 -q
+    cp other/etcd/healthcheck-client.crt pki/m1/etcd/
+    finds 4 S1 "is issued by another key than that of m1/etcd/ca"
+    openssl req -new -newkey rsa:2048 -nodes -keyout x.key -subj /CN=x -out x.csr 2> /dev/null
+    serial=0x$(openssl x509 -in pki/m2/etcd/peer.crt -noout -serial | cut -d= -f2)
+    openssl x509 -req -in x.csr -CA kept -CAkey pki/ca/etcd/ca.key -set_serial $serial -out pki/x.crt 2> /dev/null
+    cp away.crt pki/m1/etcd/healthcheck-client.crt
+    finds 4 C5 "which pki/m2/etcd/peer.crt of the same issuer has too"
+    rm pki/x.crt
+    cp pki/m2/etcd/peer.key pki/m2/etcd/server.key
+    finds 3 K2 "is not the key of the first certificate in pki/m2/etcd/server.crt"
+    refused=$("$pki" verify --dir nowhere 2>&1) || true
+    [[ $refused == *"open directory nowhere"* ]]
+}
+
+@test "verify: a list of a CA that may not sign lists" {
+    "$pki" cluster --member m1=192.0.2.1 --key p256 -q
+    "$pki" cluster --dir signs --member m1=192.0.2.1 --key p256 --crl-sign -q
+    for dir in pki signs; do
+        "$pki" crl --dir $dir -q 2> /dev/null
+        e=$dir/m1/etcd
+        run "$pki" verify -- etcd --cert-file $e/server.crt --key-file $e/server.key --client-cert-auth \
+            --trusted-ca-file $e/ca.crt --client-crl-file $dir/ca/etcd/ca.crl
+        [ "$status" -eq $([ $dir = pki ] && echo 4 || echo 0) ]
+        [[ $dir == signs || $output == *"R3  pki/ca/etcd/ca.crl"*"without the usage CRL Sign"* ]]
+    done
 }
 
 @test "verify tries every CA of the issuer's name, as Go does" {

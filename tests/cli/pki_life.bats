@@ -331,6 +331,9 @@ refused() { # STATUS TEXT ARGUMENTS...
     refused 0 "no rotation under way" rotate-ca status
     refused 0 "prepared:" rotate-ca prepare
     cp pki/ca/etcd/ca-next.crt next.crt
+    date=$(jq -r '."ca/etcd/ca".prepared' pki/rotation.json)
+    [[ $date == 20*T*Z ]]
+    refused 0 "prepared on $date: ca/etcd/ca-next.crt is the next CA" rotate-ca status
     refused 0 "prepared:" rotate-ca prepare
     cmp next.crt pki/ca/etcd/ca-next.crt
     [ "$(count pki/ca/etcd/ca.crt)" -eq 2 ] && cmp pki/ca/etcd/ca.crt pki/m1/etcd/ca.crt
@@ -343,14 +346,43 @@ refused() { # STATUS TEXT ARGUMENTS...
     refused 1 "finish that first" rotate-ca prepare
     fits pki/ca/etcd/ca
     [ "$(count pki/m1/etcd/ca.crt)" -eq 2 ]
+    refused 0 "switched on 20" rotate-ca status
+    [ "$date" = "$(jq -r '."ca/etcd/ca".prepared' pki/rotation.json)" ]
+    echo '{"ca/etcd/ca": [1' > pki/rotation.json # only the dates are lost
+    refused 0 "switched: ca/etcd/ca is the next CA" rotate-ca status
     for base in pki/m1/etcd/{server,peer,healthcheck-client} pki/clients/root; do
         fits $base
         openssl verify -CAfile next.crt $base.crt
     done
     refused 0 "finished:" rotate-ca finish
     cmp next.crt pki/ca/etcd/ca.crt && cmp next.crt pki/m1/etcd/ca.crt
-    [ "$(ls pki/ca/etcd | xargs)" = "ca.crt ca.key" ]
+    [ "$(ls pki/ca/etcd pki | xargs)" = "pki: ca clients m1 pki/ca/etcd: ca.crt ca.key" ]
     "$pki" check -q
+}
+
+@test "kill -9 during any step of rotate-ca: the step run again ends well" {
+    for i in 1 2 3 4 5 6; do
+        rm -rf pki
+        "$pki" cluster --member m1=192.0.2.1 --member m2=192.0.2.2 --client root --key p256 -q
+        for step in prepare switch finish; do
+            for n in 1 2 3; do
+                "$pki" rotate-ca $step --force -q 2> /dev/null &
+                pid=$!
+                sleep 0.0$((RANDOM % 4))$((RANDOM % 10))
+                kill -9 $pid 2> /dev/null || true
+                wait $pid 2> /dev/null || true
+            done
+            run "$pki" rotate-ca $step --force
+            [ "$status" -eq 0 ] || [[ $step == finish && $output == *"no rotation is under way"* ]] || { echo "$step: $output"; return 1; }
+        done
+        for base in pki/m{1,2}/etcd/{server,peer,healthcheck-client} pki/clients/root pki/ca/etcd/ca; do
+            fits $base
+            openssl verify -CAfile pki/m2/etcd/ca.crt $base.crt
+        done
+        [ "$(grep -c BEGIN pki/m1/etcd/ca.crt)" -eq 1 ] && cmp pki/m1/etcd/ca.crt pki/ca/etcd/ca.crt
+        "$pki" check -q
+        [ -z "$(find pki -name '.*.??????')" ]
+    done
 }
 
 @test "probe: what it refuses before it dials" {
