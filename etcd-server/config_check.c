@@ -348,10 +348,20 @@ static int check_clustering(const struct config *config, const struct options *o
 {
     int ways = (options_source(options, "initial-cluster") != OPTION_DEFAULT) +
                (*config->discovery != '\0') + (*config->discovery_srv != '\0');
+    bool v3 = *config->discovery_token != '\0';
 
-    if (ways > 1)
-        return REFUSE(err, "multiple discovery or bootstrap flags are set. Choose one of "
-                           "\"initial-cluster\", \"discovery\" or \"discovery-srv\"");
+    if (ways + v3 > 1)
+        return REFUSE(err,
+                      "multiple discovery or bootstrap flags are set. Choose one of "
+                      "\"initial-cluster\", \"discovery\"%s or \"discovery-srv\"",
+                      v3 ? ", \"discovery-endpoints\"" : "");
+    if (v3 != (config->discovery_endpoints.count != 0))
+        return REFUSE(err, "both --discovery-token and --discovery-endpoints must be set");
+    if (strpbrk(config->discovery_token, "/?# ") != NULL)
+        return REFUSE(err, "--discovery-token=%.100s: a token has no slash, blank, ? or #",
+                      config->discovery_token);
+    if ((*config->discovery_cert != '\0') != (*config->discovery_key != '\0'))
+        return REFUSE(err, "--discovery-cert and --discovery-key must be given together");
     if (*config->name == '\0')
         return REFUSE(err, "--name is empty; give this member a name");
     if (strpbrk(config->name, ",=") != NULL)

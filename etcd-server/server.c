@@ -76,7 +76,7 @@ static int force_new(struct server *server, const struct boot_config *boot, stru
 }
 
 /* A member that joins: who is there, and which ids do they have? */
-static int ask_members(struct server *server, const char *advertised, struct err *err)
+static int ask_members(struct server *server, const struct boot_config *boot, struct err *err)
 {
     const struct config *config = server->config;
     struct bootstrap expected = {0};
@@ -85,8 +85,8 @@ static int ask_members(struct server *server, const char *advertised, struct err
                                       .timeout_ms = 1000 + config->election_timeout_ms};
     int rc = -1;
 
-    if (bootstrap_parse(config->name, config->initial_cluster, config->initial_cluster_token,
-                        advertised, &expected, err) == 0)
+    if (bootstrap_parse(boot->name, boot->initial_cluster, boot->token, boot->advertised_peer_urls,
+                        &expected, err) == 0)
         rc = join_cluster(&join_config, &server->joined, err);
     bootstrap_free(&expected);
     return rc;
@@ -102,6 +102,7 @@ static int open_files(struct server *server, struct err *err)
                                .initial_cluster = config->initial_cluster,
                                .token = config->initial_cluster_token,
                                .advertised_peer_urls = advertised};
+    struct discovered found = {0};
     struct boot_join joined;
     bool is_new = false;
     int rc = -1;
@@ -109,8 +110,15 @@ static int open_files(struct server *server, struct err *err)
     boot.joining = strcmp(config->initial_cluster_state, "existing") == 0;
     if (open_dir(server, err) < 0 || boot_is_new(&server->dir, &is_new, err) < 0)
         goto out;
+    if (is_new && server_discovers(config) && (!boot.joining || config->discovery_srv[0] != '\0')) {
+        if (server_discover(config, &found, err) < 0)
+            goto out;
+        boot.initial_cluster = found.initial_cluster;
+        boot.token = found.token;
+        boot.advertised_peer_urls = found.advertised;
+    }
     if (is_new && boot.joining) {
-        if (ask_members(server, advertised, err) < 0)
+        if (ask_members(server, &boot, err) < 0)
             goto out;
         joined = (struct boot_join){server->joined.member_id, server->joined.cluster_id};
         boot.join = &joined;
@@ -126,6 +134,7 @@ static int open_files(struct server *server, struct err *err)
     if (rc == 0 && config->force_new_cluster)
         rc = force_new(server, &boot, err);
 out:
+    discovered_free(&found);
     free(advertised);
     return rc;
 }

@@ -14,6 +14,7 @@
 #include "etcd-server/doors/peer.h"
 #include "etcd-server/doors/port.h"
 #include "etcd-server/host/boot.h"
+#include "etcd-server/host/discover.h"
 #include "etcd-server/host/join.h"
 #include "etcd-server/host/loop.h"
 #include "etcd-server/host/machine.h"
@@ -76,6 +77,12 @@ struct server {
 int server_make_jwt(const struct config *config, struct jwt **jwt, struct err *err) MUST_CHECK;
 /* The part of `service` about passwords and simple tokens. */
 void server_auth_settings(const struct config *config, struct service_config *service);
+
+/* Do the settings leave it to a registry or DNS who the first members are? */
+bool server_discovers(const struct config *config);
+/* Ask for it; blocks (discover.h). */
+int server_discover(const struct config *config, struct discovered *found,
+                    struct err *err) MUST_CHECK;
 
 struct ops_env server_ops_env(struct server *server);
 struct peer_env server_peer_env(struct server *server);

@@ -4,3 +4,8 @@
 .PHONY: check-corrupt
 check-corrupt: $(BIN)/etcd-server
 	tests/e2e/corrupt_test $(BIN) "$(if $(ETCD_BIN),$(ETCD_BIN)/etcd)"
+
+# Members that find each other by a registry or DNS.
+.PHONY: check-discovery
+check-discovery: $(BIN)/etcd-server
+	tests/e2e/discovery_test $(BIN) "$(if $(ETCD_BIN),$(ETCD_BIN)/etcd)"

@@ -68,8 +68,7 @@ int srv_read(struct slice answer, const char *scheme, struct buf *list)
     return (int)count;
 }
 
-/* Ask for one service; how many it has. `words` tells what came of it. */
-static int ask(const char *service, const char *name, const char *domain, const char *scheme,
+int srv_lookup(const char *service, const char *name, const char *domain, const char *scheme,
                struct buf *list, struct buf *words)
 {
     char *query = xasprintf("_%s%s%s._tcp.%s", service, name[0] != '\0' ? "-" : "", name, domain);
@@ -99,9 +98,9 @@ static int ask(const char *service, const char *name, const char *domain, const 
 int srv_client_endpoints(const char *domain, const char *name, struct buf *list, struct err *err)
 {
     struct buf words = BUF_INIT(ERR_TEXT_MAX);
-    int found = ask("etcd-client-ssl", name, domain, "https", list, &words);
+    int found = srv_lookup("etcd-client-ssl", name, domain, "https", list, &words);
 
-    found += ask("etcd-client", name, domain, "http", list, &words);
+    found += srv_lookup("etcd-client", name, domain, "http", list, &words);
     if (found == 0)
         err_set(err, ERR_NET, "dns lookup errors: %s", buf_text(&words));
     buf_free(&words);
