@@ -5,7 +5,6 @@ each direction of each pair by itself.
 """
 import asyncio
 import http.client
-import json
 import os
 import re
 import signal
@@ -123,6 +122,9 @@ class Cluster:
                 member.kill()
         if self.links is not None:
             self.links.stop()
+        for member in self.members:
+            broken = re.search(r".*(?:Sanitizer|runtime error:|bug: ).*", member.logged() if os.path.exists(member.log) else "")
+            assert not broken, f"{member.name}: {broken.group(0)}"
 
 
 class Links:
