@@ -342,8 +342,12 @@ static int take_member(const char *text, const char *flag, struct member **membe
         for (size_t i = 0; i < hosts.count; i++) {
             char *host = url_host(hosts.items[i]);
 
-            if (host != NULL)
+            if (host != NULL) {
                 texts_add(&member->hosts, host);
+            } else {
+                err_set(err, ERR_USAGE, "%s %.100s: there is no host in it", flag, hosts.items[i]);
+                rc = -1;
+            }
             free(host);
         }
     }
@@ -370,6 +374,11 @@ static int take_members(const struct settings *settings, struct member **members
         texts_add_list(&entries, settings->initial_cluster);
     for (size_t i = 0; rc == 0 && i < entries.count; i++)
         rc = take_member(entries.items[i], "--initial-cluster", members, count, err);
+    if (rc == 0 && *count == 0) {
+        err_set(err, ERR_USAGE, "--initial-cluster %.100s: there is no member in it",
+                settings->initial_cluster);
+        rc = -1;
+    }
     texts_free(&entries);
     return rc;
 }

@@ -118,28 +118,44 @@ out:
     return rc;
 }
 
+static void say_renewed(const struct fresh *fresh)
+{
+    struct x509_info info;
+
+    x509_describe(fresh->certs.items[0], &info);
+    printf("%s renewed: serial %s, until %s%s\n", fresh->name, info.serial, info.not_after,
+           (info.usages & X509_SERVER) != 0
+               ? "; etcd reads it at the next handshake, no restart needed"
+               : "");
+    x509_info_free(&info);
+}
+
+/* All complete on disk first: a disk that fills up meanwhile leaves everything as it was. */
 int renewal_write(struct renewal *renewal, struct err *err)
 {
-    for (size_t i = 0; i < renewal->count; i++) {
-        const struct fresh *fresh = &renewal->items[i];
-        struct x509_info info;
+    struct staged *staged = xalloc(renewal->count * sizeof *staged);
+    size_t done = 0;
+    int rc = 0;
 
-        if (renewal->settings->dry_run) {
+    for (size_t i = 0; rc == 0 && i < renewal->count; i++) {
+        const struct fresh *fresh = &renewal->items[i];
+
+        if (renewal->settings->dry_run)
             printf("would write %s.crt%s\n", fresh->base, fresh->made ? " and .key" : "");
-            continue;
-        }
-        if (store_replace(renewal->dir, renewal->settings->backup_dir, fresh->base,
-                          fresh->made ? fresh->key : NULL, &fresh->certs, renewal->now_s, err) < 0)
-            return -1;
-        x509_describe(fresh->certs.items[0], &info);
-        if (!renewal->settings->quiet)
-            printf("%s renewed: serial %s, until %s%s\n", fresh->name, info.serial, info.not_after,
-                   (info.usages & X509_SERVER) != 0
-                       ? "; etcd reads it at the next handshake, no restart needed"
-                       : "");
-        x509_info_free(&info);
+        else
+            rc = store_stage(renewal->dir, renewal->settings->backup_dir, fresh->base,
+                             fresh->made ? fresh->key : NULL, &fresh->certs, renewal->now_s,
+                             &staged[done++], err);
     }
-    return 0;
+    for (size_t i = 0; rc == 0 && i < done; i++) {
+        rc = store_put_in_place(&staged[i], err);
+        if (rc == 0 && !renewal->settings->quiet)
+            say_renewed(&renewal->items[i]);
+    }
+    for (size_t i = 0; i < done; i++)
+        store_drop(&staged[i]);
+    free(staged);
+    return rc;
 }
 
 int renewal_init(struct renewal *renewal, const struct settings *settings, bool ca, struct err *err)

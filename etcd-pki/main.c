@@ -234,13 +234,19 @@ static int set_flag(struct settings *settings, const struct flag *flag, const ch
                     struct err *err)
 {
     void *field = (char *)settings + flag->offset;
+    size_t before;
 
     switch (flag->kind) {
     case FLAG_TEXT:
         *(const char **)field = value;
         break;
     case FLAG_LIST:
+        before = ((struct texts *)field)->count;
         texts_add_list(field, value);
+        if (((struct texts *)field)->count == before) {
+            err_set(err, ERR_USAGE, "%s \"%.100s\": nothing in that list", flag->name, value);
+            return -1;
+        }
         break;
     case FLAG_MANY:
         texts_add(field, value);

@@ -141,12 +141,30 @@ int kubeadm_config(struct settings *settings, struct err *err) MUST_CHECK;
 
 /* Make and lock it; the lock ends with the process, or when *fd is closed. */
 int store_lock(const char *dir, int *fd, struct err *err) MUST_CHECK;
-/* Keep a copy of what will be replaced, in `backup` or DIR/.old/TIME; absent is fine. */
+/*
+ * Keep a copy of what will be replaced, in `backup` or DIR/.old/TIME; absent is fine.
+ * made  the copy's path, owned, NULL if there was nothing to copy; NULL: not wanted
+ */
 int store_back_up(const char *dir, const char *backup, const char *base, const char *extension,
-                  int64_t now_s, struct err *err) MUST_CHECK;
+                  int64_t now_s, char **made, struct err *err) MUST_CHECK;
 /* The CA that signs, checked; both owned. passphrase: of its key; NULL: none. */
 int store_load_ca(const char *dir, const char *base, const char *passphrase, int64_t now_s,
                   struct x509_list *certs, struct x509_key **key, struct err *err) MUST_CHECK;
+struct staged { /* a pair that is complete on disk under temporary names, with its backups */
+    char *key_path, *cert_path;
+    char *new_key, *new_cert; /* NULL: no key; in place */
+    char *backups[2];         /* NULL: none, or to be kept */
+    const char *root;         /* directories made for backups lie below it; borrowed */
+};
+/*
+ * Half of store_replace(), for several pairs at once: all staged, then all put in place.
+ * store_drop() in any case: what was not put in place is removed, backups too.
+ */
+int store_stage(const char *dir, const char *backup, const char *base, const struct x509_key *key,
+                const struct x509_list *certs, int64_t now_s, struct staged *staged,
+                struct err *err) MUST_CHECK;
+int store_put_in_place(struct staged *staged, struct err *err) MUST_CHECK;
+void store_drop(struct staged *staged);
 /*
  * Replace what is there, key first, then certificate, back to back, when both are complete on disk.
  * key NULL: the certificate alone. `certs` in this order. What was there is backed up.

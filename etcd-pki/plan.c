@@ -338,7 +338,7 @@ static int put(struct plan *plan, const char *base, const char *extension, struc
         goto out;
     }
     if (plan->settings->force &&
-        store_back_up(plan->dir, NULL, base, extension, plan->now_s, err) < 0)
+        store_back_up(plan->dir, NULL, base, extension, plan->now_s, NULL, err) < 0)
         goto out;
     rc = file_write_atomic(path, content, mode, plan->settings->force, err);
 out:

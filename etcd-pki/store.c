@@ -49,7 +49,7 @@ int store_lock(const char *dir, int *fd, struct err *err)
 }
 
 int store_back_up(const char *dir, const char *backup, const char *base, const char *extension,
-                  int64_t now_s, struct err *err)
+                  int64_t now_s, char **made, struct err *err)
 {
     char *path = xasprintf("%s/%s%s", dir, base, extension), stamp[32], *copy, *slash;
     struct buf content = BUF_INIT(PEM_FILE_MAX_BYTES);
@@ -63,6 +63,8 @@ int store_back_up(const char *dir, const char *backup, const char *base, const c
         copy = backup != NULL ? xasprintf("%s/%s.%u%s", backup, base, n, extension)
                               : xasprintf("%s/.old/%s.%u/%s%s", dir, stamp, n, base, extension);
     }
+    if (made != NULL)
+        *made = file_exists(path) ? xstrdup(copy) : NULL;
     slash = strrchr(copy, '/');
     *slash = '\0';
     if (!file_exists(path)) {
@@ -140,43 +142,89 @@ static int refuse_link(const char *path, struct err *err)
     return -1;
 }
 
-int store_replace(const char *dir, const char *backup, const char *base, const struct x509_key *key,
-                  const struct x509_list *certs, int64_t now_s, struct err *err)
+int store_stage(const char *dir, const char *backup, const char *base, const struct x509_key *key,
+                const struct x509_list *certs, int64_t now_s, struct staged *staged,
+                struct err *err)
 {
-    char *cert_path = xasprintf("%s/%s.crt", dir, base),
-         *key_path = xasprintf("%s/%s.key", dir, base);
     struct buf cert_pem = BUF_INIT(BUF_UNLIMITED), key_pem = BUF_INIT(BUF_UNLIMITED);
-    char *new_cert = NULL, *new_key = NULL;
     int rc = -1;
 
+    *staged = (struct staged){.key_path = xasprintf("%s/%s.key", dir, base),
+                              .cert_path = xasprintf("%s/%s.crt", dir, base),
+                              .root = backup != NULL ? backup : dir};
     for (size_t i = 0; i < certs->count; i++)
         x509_cert_pem(certs->items[i], &cert_pem);
     if (key != NULL)
         x509_key_pem(key, &key_pem);
-    if (refuse_link(cert_path, err) < 0 || refuse_link(key_path, err) < 0 ||
-        (key != NULL && store_back_up(dir, backup, base, ".key", now_s, err) < 0) ||
-        store_back_up(dir, backup, base, ".crt", now_s, err) < 0)
-        goto out;
-    if ((key != NULL && file_stage(key_path, buf_slice(&key_pem), 0600, &new_key, err) < 0) ||
-        file_stage(cert_path, buf_slice(&cert_pem), 0644, &new_cert, err) < 0)
-        goto out;
-    if (new_key != NULL && rename(new_key, key_path) < 0)
-        err_sys(err, errno, "replace %s", key_path);
-    else if (rename(new_cert, cert_path) < 0)
-        err_sys(err, errno, "replace %s", cert_path);
-    else
-        rc = file_sync_parent(cert_path, err);
-out:
-    if (new_key != NULL)
-        (void)unlink(new_key); /* gone already after a rename */
-    if (new_cert != NULL)
-        (void)unlink(new_cert);
+    if (refuse_link(staged->cert_path, err) == 0 && refuse_link(staged->key_path, err) == 0 &&
+        (key == NULL ||
+         file_stage(staged->key_path, buf_slice(&key_pem), 0600, &staged->new_key, err) == 0) &&
+        file_stage(staged->cert_path, buf_slice(&cert_pem), 0644, &staged->new_cert, err) == 0 &&
+        (key == NULL ||
+         store_back_up(dir, backup, base, ".key", now_s, &staged->backups[0], err) == 0) &&
+        store_back_up(dir, backup, base, ".crt", now_s, &staged->backups[1], err) == 0)
+        rc = 0;
     x509_wipe(&key_pem);
     buf_free(&cert_pem);
-    free(new_key);
-    free(new_cert);
-    free(cert_path);
-    free(key_path);
+    return rc;
+}
+
+int store_put_in_place(struct staged *staged, struct err *err)
+{
+    for (size_t i = 0; i < 2; i++) { /* from here on they are wanted */
+        free(staged->backups[i]);
+        staged->backups[i] = NULL;
+    }
+    if (staged->new_key != NULL && rename(staged->new_key, staged->key_path) < 0) {
+        err_sys(err, errno, "replace %s", staged->key_path);
+        return -1;
+    }
+    if (rename(staged->new_cert, staged->cert_path) < 0) {
+        err_sys(err, errno, "replace %s", staged->cert_path);
+        return -1;
+    }
+    return file_sync_parent(staged->cert_path, err);
+}
+
+/* A backup that nobody needs, and the directories above it that are empty now. */
+static void drop_backup(const char *root, char *path)
+{
+    if (path == NULL)
+        return;
+    (void)unlink(path);
+    for (char *slash = strrchr(path, '/'); slash != NULL && (size_t)(slash - path) > strlen(root);
+         slash = strrchr(path, '/')) {
+        *slash = '\0';
+        if (rmdir(path) < 0)
+            break;
+    }
+    free(path);
+}
+
+void store_drop(struct staged *staged)
+{
+    if (staged->new_key != NULL)
+        (void)unlink(staged->new_key); /* gone already after a rename */
+    if (staged->new_cert != NULL)
+        (void)unlink(staged->new_cert);
+    for (size_t i = 0; i < 2; i++)
+        drop_backup(staged->root, staged->backups[i]);
+    free(staged->new_key);
+    free(staged->new_cert);
+    free(staged->key_path);
+    free(staged->cert_path);
+    *staged = (struct staged){0};
+}
+
+int store_replace(const char *dir, const char *backup, const char *base, const struct x509_key *key,
+                  const struct x509_list *certs, int64_t now_s, struct err *err)
+{
+    struct staged staged;
+    int rc = store_stage(dir, backup, base, key, certs, now_s, &staged, err);
+
+    if (rc == 0)
+        rc = store_put_in_place(&staged, err);
+    store_drop(&staged);
     return rc;
 }
 

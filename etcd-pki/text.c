@@ -160,7 +160,7 @@ char *url_host(const char *url)
 
     if (*host == '[') {
         host++;
-        bytes = strcspn(host, "]");
+        bytes = strchr(host, ']') != NULL ? strcspn(host, "]") : 0;
     } else if (x509_is_address(host)) { /* a bare IPv6 address has colons too */
         bytes = strlen(host);
     } else {
@@ -181,7 +181,8 @@ bool wants_json(const struct settings *settings, struct err *err, bool *bad)
 /* kubeadm's steps (pki.md 1.10): always the two largest units that still say something. */
 char *residual(int64_t until_s, int64_t now_s)
 {
-    int64_t left = until_s - now_s, minutes = left / 60, hours = left / 3600, days = hours / 24;
+    int64_t left = MAX(until_s, now_s - 2) - now_s; /* a date that was no date is INT64_MIN */
+    int64_t minutes = left / 60, hours = left / 3600, days = hours / 24;
 
     if (left < -1)
         return xstrdup("<invalid>");

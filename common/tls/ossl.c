@@ -133,6 +133,13 @@ static int take_cert(void *arg, const struct pem_block *block, struct err *err)
         X509_free(cert);
         return -1;
     }
+    if (ossl_time_s(X509_get0_notBefore(cert)) == INT64_MIN ||
+        ossl_time_s(X509_get0_notAfter(cert)) == INT64_MIN) { /* Go: malformed validity */
+        err_set(err, ERR_TLS, "%s: block %u: its validity is no pair of dates", reader->file,
+                block->number);
+        X509_free(cert);
+        return -1;
+    }
     must(sk_X509_push(reader->certs, cert) > 0);
     return 0;
 }

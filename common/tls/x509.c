@@ -422,7 +422,7 @@ static void describe_rights(X509 *cert, struct x509_info *info)
     uint32_t usage = X509_get_key_usage(cert); /* all bits without the extension */
     int hash = NID_undef;
 
-    info->ca = X509_check_ca(cert) == 1;
+    info->ca = (X509_get_extension_flags(cert) & EXFLAG_CA) != 0;
     info->cert_sign = (usage & KU_KEY_CERT_SIGN) != 0;
     info->crl_sign = (usage & KU_CRL_SIGN) != 0;
     info->self_issued = ossl_names_equal(X509_get_subject_name(cert), X509_get_issuer_name(cert));
@@ -507,6 +507,7 @@ void x509_time_text(int64_t unix_s, char text[32])
 bool x509_time_parse(const char *text, int64_t *unix_s)
 {
     struct tm parts = {0};
+    int day;
     const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts);
 
     if (end == NULL || *end != '\0') {
@@ -515,6 +516,9 @@ bool x509_time_parse(const char *text, int64_t *unix_s)
     }
     if (end == NULL || *end != '\0')
         return false;
+    day = parts.tm_mday;
     *unix_s = (int64_t)timegm(&parts);
+    if (parts.tm_mday != day) /* the 30th of February became the 2nd of March */
+        return false;
     return true;
 }
