@@ -571,6 +571,7 @@ static void on_tick(void *arg)
     service_tick(server->service);
     autocompact_tick(server->autocompact, now_ms);
     corrupt_check_tick(server->corrupt_check);
+    trim_tick(&server->trim, now_ms);
     server->next_tick_ms += server->config->heartbeat_interval_ms;
     if (server->next_tick_ms <=
         now_ms) /* late: ticks that were missed are not made up for in a burst */

@@ -20,6 +20,7 @@
 #include "etcd-server/host/machine.h"
 #include "etcd-server/host/net.h"
 #include "etcd-server/host/peers.h"
+#include "etcd-server/host/trim.h"
 #include "etcd-server/service/autocompact.h"
 #include "etcd-server/service/corrupt_check.h"
 #include "etcd-server/service/jwt.h"
@@ -42,6 +43,7 @@ struct server {
     struct jwt *jwt; /* NULL: simple tokens */
     struct autocompact *autocompact;
     struct corrupt_check *corrupt_check;
+    struct trim trim;
     struct metrics metrics;
 
     struct gateway *gateway;
@@ -65,10 +67,10 @@ struct server {
     int signal_number;
     bool serving; /* client listeners are open */
     bool stopping;
-    bool again;         /* begin anew with what is on disk */
-    bool drained;       /* every connection is gone */
+    bool again;               /* begin anew with what is on disk */
+    bool drained;             /* every connection is gone */
     uint64_t linger_until_ms; /* stopping: what others still send here is passed on until then */
-    struct err failure; /* why the loop ended, when nobody asked for it */
+    struct err failure;       /* why the loop ended, when nobody asked for it */
 
     struct peer_member *peer_members; /* owned; what peer_env gave last */
 };

@@ -42,6 +42,11 @@ check-cluster: $(BIN)/etcd-server
 	tests/e2e/cluster_test $(BIN)
 	$(if $(ETCD_BIN),tests/e2e/cluster_test $(BIN) "$(ETCD_BIN)/etcd" 10000)
 
+# Some thirty ways to misuse the client port; memory stays flat and another client is served.
+.PHONY: check-floods
+check-floods: $(BIN)/etcd-server
+	tests/e2e/flood_test $(BIN)/etcd-server
+
 .PHONY: check-election
 check-election: $(BIN)/etcd-server
 	tests/e2e/election_test $(BIN)/etcd-server

@@ -27,6 +27,8 @@
                               */
 #define JSON_DEPTH_MAX 200UL /* nesting of a request body */
 
+#define FREE_MEMORY_MAX_BYTES (32UL * MIB) /* kept for the next need; more goes to the system */
+
 /* HTTP/1.1 */
 #define HTTP_HEADER_MAX_BYTES (64UL * KIB) /* request line and headers together */
 #define HTTP_HEADERS_MAX 100UL             /* header lines of one request */
@@ -46,6 +48,7 @@
 
 /* HTTP/2 and gRPC: of one connection, where nothing else is said */
 #define HTTP2_STREAMS_MAX 20000UL       /* open streams; --max-concurrent-streams may lower it */
+#define HTTP2_INCOMPLETE_MAX 2000UL     /* those whose request has not come whole */
 #define HTTP2_WINDOW_BYTES (16UL * MIB) /* the same of all its streams together */
 #define HTTP2_BODIES_MAX_BYTES                                                                     \
     (64UL * MIB) /* bodies not yet used up; above, streams are refused                             \
@@ -61,6 +64,7 @@
 #define HTTP2_RESETS_PER_S 1000UL           /* streams that the client cancels, a second */
 #define HTTP2_RESETS_BURST 10000UL          /* ... and so many at once */
 #define HTTP2_ACKS_MAX 1000UL               /* PING and SETTINGS answers not yet sent */
+#define HTTP2_HEAD_END_BYTES (256UL * KIB)  /* of a head, unpacked; above, the connection ends */
 #define HTTP2_CONTINUATIONS_MAX 16UL        /* pieces of one head */
 #define HTTP2_PING_STRIKES 2                /* pings too early before the connection ends */
 #define GRPC_MESSAGE_MAX_BYTES 2147483647UL /* largest message sent (api.md 1) */

@@ -208,12 +208,12 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
     must(out != NULL); /* a header and a count */
     most = call->gzip ? GRPC_RANGE_GZIP_BYTES : GRPC_RANGE_WHOLE_BYTES;
     while (source->next(source, &key_value)) {
-        must(put_key_value(out, key_value));
-        count++;
-        if (buf_used(out) > most) {
-            grpc_range_start(call, out, count, source);
+        if (buf_used(out) + key_value.size > most) {
+            grpc_range_start(call, out, count, source, key_value);
             return;
         }
+        must(put_key_value(out, key_value));
+        count++;
     }
     if (source->more(source))
         buf_append(out, more, sizeof(more));

@@ -71,10 +71,10 @@ struct buf *grpc_fresh(struct buf *buf);
 
 /*
  * A range whose first `front_count` key-values are in `front`, behind room for a prefix and the
- * encoded head (borrowed); `source` is taken.
+ * encoded head (borrowed); `source` is taken, `next` is what it gave last, behind those.
  */
 void grpc_range_start(struct grpc_call *call, const struct buf *front, size_t front_count,
-                      struct kv_source *source);
+                      struct kv_source *source, struct slice next);
 void grpc_range_drop(struct grpc_call *call); /* what is left of it */
 
 /* The socket has drained: resume the handler. */

@@ -71,6 +71,15 @@ static bool keep(struct grpc_call *call, struct grpc_range *range, struct slice 
     return true;
 }
 
+static void count_in(struct grpc_call *call, struct grpc_range *range, struct slice key_value)
+{
+    range->total += pb_bytes_field_bytes(key_value.size);
+    if (range->all_kept && !keep(call, range, key_value)) {
+        range->all_kept = false;
+        drop_kept(call, range);
+    }
+}
+
 /* One turn's worth; true when it is done. */
 static bool measure(struct grpc_call *call, struct grpc_range *range)
 {
@@ -79,11 +88,7 @@ static bool measure(struct grpc_call *call, struct grpc_range *range)
     for (size_t i = 0; i < RANGE_SLICE_KEYS; i++) {
         if (!range->source->next(range->source, &key_value))
             return true;
-        range->total += pb_bytes_field_bytes(key_value.size);
-        if (range->all_kept && !keep(call, range, key_value)) {
-            range->all_kept = false;
-            drop_kept(call, range);
-        }
+        count_in(call, range, key_value);
     }
     return false;
 }
@@ -201,7 +206,7 @@ static void pulled(struct exchange *exchange)
 }
 
 void grpc_range_start(struct grpc_call *call, const struct buf *front, size_t front_count,
-                      struct kv_source *source)
+                      struct kv_source *source, struct slice next)
 {
     struct grpc_range *range = xalloc(sizeof(*range));
 
@@ -215,6 +220,7 @@ void grpc_range_start(struct grpc_call *call, const struct buf *front, size_t fr
         metrics_call_handled(call->grpc->config.metrics, call->call.row, GRPC_OK);
     call->state = GRPC_RANGE;
     call->range = range;
+    count_in(call, range, next);
     call->exchange->turn = go_on;
     call->exchange->pull = pull;
     call->exchange->pulled = pulled;

@@ -13,6 +13,7 @@
 
 #define SPARE_STREAMS_MAX 256
 #define KEEP_STREAM_BYTES (16 * KIB) /* a spare stream's buffers keep no more */
+#define HEADER_OVERHEAD 32           /* of each header: RFC 9113 6.5.2 */
 #define HOURS_2_MS (2ULL * 3600 * 1000)
 
 static struct http2 *of_link(struct link *link)
@@ -67,6 +68,9 @@ static struct http2_stream *stream_new(struct http2 *http2, int32_t id)
     stream->grpc = stream->pieces = stream->client_ended = stream->deferred = stream->out_ended =
         false;
     stream->too_large = false;
+    stream->head_bytes = 0;
+    stream->incomplete = true;
+    http2->incomplete++;
     stream->refused = 0;
     stream->wake_at_ms = 0;
     stream->untaken_bytes = 0;
@@ -103,6 +107,7 @@ static void stream_close(struct http2_stream *stream)
         stream->http2; /* NOLINT(clang-analyzer-unix.Malloc): off all rings once freed */
     struct http2_door *door = http2->door;
 
+    http2_complete(stream);
     if (busy(stream)) {
         stream->state = HTTP2_DONE;
         if (stream->exchange.gone != NULL)
@@ -133,6 +138,7 @@ static void reset_stream(struct http2_stream *stream, uint32_t error)
     if (nghttp2_submit_rst_stream(stream->http2->session, NGHTTP2_FLAG_NONE, stream->id, error) !=
         0)
         http2_fail(stream->http2);
+    http2_complete(stream);
     stream->state = HTTP2_DONE;
 }
 
@@ -229,6 +235,8 @@ static void head_complete(struct http2_stream *stream)
     take_head(stream);
     if (stream->refused != 0) {
         http2_refuse(stream, stream->refused);
+    } else if (http2->incomplete > HTTP2_INCOMPLETE_MAX) {
+        reset_stream(stream, NGHTTP2_REFUSED_STREAM); /* its client may try again */
     } else if (http2->unread_bytes > HTTP2_UNREAD_MAX_BYTES) {
         reset_stream(stream, NGHTTP2_ENHANCE_YOUR_CALM); /* let it read what it asked for first */
     } else if (stream->grpc && grpc->start != NULL) {
@@ -243,6 +251,7 @@ static void head_complete(struct http2_stream *stream)
 static void request_complete(struct http2_stream *stream)
 {
     stream->client_ended = true;
+    http2_complete(stream);
     if (stream->state == HTTP2_BODY)
         start(stream);
     else if (busy(stream) && stream->exchange.data != NULL)
@@ -310,7 +319,13 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 
     (void)flags;
     (void)arg;
-    if (stream == NULL || stream->state != HTTP2_HEAD || stream->refused != 0)
+    if (stream == NULL || stream->state != HTTP2_HEAD)
+        return 0;
+    stream->head_bytes += name_size + value_size + HEADER_OVERHEAD;
+    if (stream->head_bytes >
+        HTTP2_HEAD_END_BYTES) /* a few bytes can stand for many: RFC 7541 7.3 */
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    if (stream->refused != 0)
         return 0;
     if (stream->span_count == HTTP_HEADERS_MAX ||
         buf_used(&stream->head) + name_size + value_size > HTTP_HEADER_MAX_BYTES) {

@@ -203,6 +203,7 @@ static void submit(struct http2_stream *stream, struct nv_list *list, bool with_
 
 static void done(struct http2_stream *stream)
 {
+    http2_complete(stream);
     stream->state = HTTP2_DONE;
     stream->pull_left = 0;
     release_held(stream);
@@ -256,6 +257,7 @@ static void op_begin(struct exchange *exchange, const struct exchange_head *head
     if (head->body_bytes != 0)
         add_nv(&list, "content-length", 14, length, strlen(length));
     submit(stream, &list, true);
+    http2_complete(stream);
     stream->state = HTTP2_BEGUN;
 }
 

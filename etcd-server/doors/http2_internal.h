@@ -81,11 +81,13 @@ struct http2_stream {
     bool grpc;
     bool pieces;       /* the handler takes the body as it comes */
     bool client_ended; /* the request is complete */
+    bool incomplete;   /* it is not, nor was an answer begun: one of http2->incomplete */
     bool deferred;     /* nghttp2 waits for output of this stream */
     bool out_ended;    /* `out` will not grow any more */
     bool too_large;    /* the body is longer than we take */
     unsigned refused;  /* status the head is refused with; 0 = none */
     uint64_t wake_at_ms;
+    size_t head_bytes;             /* of all headers that came, also those not kept */
     struct buf head;               /* names and values */
     struct http2_span *spans;      /* owned, span_capacity */
     struct exchange_field *fields; /* owned, span_capacity */
@@ -108,6 +110,7 @@ struct http2 {
     struct ring waiting;      /* their handlers wait for drained() */
     struct ring timed;        /* have a wake_at_ms */
     size_t unread_bytes;      /* of all `out` together, and what is held to be pulled */
+    size_t incomplete;        /* streams whose requests are */
     size_t body_bytes;        /* of all bodies not yet used up */
     bool failed;              /* the session cannot go on; only closing is left */
     bool draining;
@@ -131,6 +134,13 @@ struct http2_door {
 };
 
 extern const struct exchange_ops http2_exchange_ops;
+
+/* The request is complete, answered, or over. */
+static inline void http2_complete(struct http2_stream *stream)
+{
+    stream->http2->incomplete -= stream->incomplete;
+    stream->incomplete = false;
+}
 
 /* Ask to be called when the turn ends: there is something to send. */
 void http2_touch(struct http2 *http2);

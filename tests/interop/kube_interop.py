@@ -89,6 +89,9 @@ def lists(api):
     check([kv.key for kv in got] == names and last.count == 234, "all pages, at the revision of the first")
     check(api.KV.Range(key=PODS, range_end=END, count_only=True).count == 1235, "count")
     check(len(api.KV.Range(key=PODS, range_end=END, keys_only=True, serializable=True).kvs) == 1235, "keys only, from here")
+    parts = list(api.KV.RangeStream(key=PODS, range_end=END, revision=revision))
+    streamed = [kv for part in parts for kv in part.range_response.kvs]
+    check(streamed == got and parts[-1].range_response.count == 1234, "the same as a stream (3.7)")
     refused(lambda: api.KV.Range(key=PODS, revision=10**9), grpc.StatusCode.OUT_OF_RANGE,
             "etcdserver: mvcc: required revision is a future revision")
 
