@@ -373,6 +373,8 @@ static bool raft_round(struct engine *engine)
         confirm_reads(engine, &effects.reads[i]);
     if (effects.leader_changed) {
         engine->stats.leader_changes++;
+        if (raft_leader(engine->raft) != 0)
+            engine->leader_elected_ms = host_now_ms(engine->host);
         host_note(engine->host, LOG_INFO, "elected leader",
                   log_hex("leader", raft_leader(engine->raft)),
                   log_u64("term", raft_term(engine->raft)));

@@ -91,7 +91,8 @@ bool engine_idle(const struct engine *engine);
 /* ---- from the service ---- */
 
 struct engine_result {
-    enum err_code code;         /* ERR_OK, a refusal, ERR_TIMEOUT, ERR_CALL_DEADLINE, ERR_STOPPED */
+    enum err_code code; /* ERR_OK, a refusal, ERR_STOPPED, ERR_TIMEOUT and its DUE_TO kinds: unknown
+                           what becomes of it; ERR_CALL_DEADLINE: it met no leader */
     ProtobufCMessage *response; /* with the outer header complete; dies when the callback returns;
                                    NULL on refusal */
 };

@@ -21,7 +21,7 @@ struct waiter {
     struct waiter *next, *previous;
     uint64_t id;
     enum waiter_kind kind;
-    uint64_t deadline_ms;
+    uint64_t began_ms, deadline_ms;
     engine_done_fn *done;
     void *arg;
     Etcdserverpb__InternalRaftRequest *request; /* proposals: borrowed from the caller */
@@ -92,6 +92,7 @@ struct engine {
     struct waiter *free_waiters;   /* reused */
     struct request_ids ids;
     uint64_t next_read_id;
+    uint64_t leader_elected_ms;             /* since when the leader leads, as seen from here */
     size_t unsent;                          /* proposals that wait for a leader */
     struct held_proposal *held, **held_end; /* owned list: of others, that wait for one, too */
     size_t held_bytes;

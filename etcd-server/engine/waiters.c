@@ -7,6 +7,8 @@
 #include "common/base/base.h"
 #include "etcd-server/engine/engine_internal.h"
 
+#define WAIT_MS 5000 /* and two election timeouts */
+
 static struct waiter_queue *queue_of(struct engine *engine, enum waiter_kind kind)
 {
     switch (kind) {
@@ -53,7 +55,7 @@ struct waiter *waiter_new(struct engine *engine, enum waiter_kind kind, uint64_t
                           engine_done_fn *done, void *arg)
 {
     struct waiter *waiter = engine->free_waiters;
-    uint64_t limit_ms = 5000 + 2 * (uint64_t)engine->config.election_ticks * engine->config.tick_ms;
+    uint64_t limit_ms = WAIT_MS + 2 * engine_election_ms(engine);
 
     if (waiter != NULL)
         engine->free_waiters = waiter->next;
@@ -61,6 +63,7 @@ struct waiter *waiter_new(struct engine *engine, enum waiter_kind kind, uint64_t
         waiter = xalloc(sizeof(*waiter));
     *waiter = (struct waiter){.id = id,
                               .kind = kind,
+                              .began_ms = host_now_ms(engine->host),
                               .deadline_ms = host_now_ms(engine->host) + limit_ms,
                               .done = done,
                               .arg = arg};
@@ -122,9 +125,53 @@ static void expire(struct engine *engine, struct waiter_queue *queue, uint64_t n
         waiter_finish(engine, queue->first, code, NULL);
 }
 
+static bool connected_since(const struct engine *engine, uint64_t member, uint64_t ms)
+{
+    struct host *host = engine->host;
+
+    return host->ops->connected_ms == NULL || host->ops->connected_ms(host, member) >= ms;
+}
+
+/* Was a quorum of the members connected all the time? */
+static bool quorum_since(const struct engine *engine, uint64_t ms)
+{
+    size_t connected = 1, count = member_count(engine->members);
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t id = member_at(engine->members, i)->id;
+
+        connected += id != engine->config.member_id && connected_since(engine, id, ms);
+    }
+    return connected >= count / 2 + 1;
+}
+
+/* Why a proposal is without an answer, as far as it can be known here: what became of it is open,
+ * but for one that never had a leader to go to. */
+static enum err_code why_late(const struct engine *engine, const struct waiter *waiter,
+                              uint64_t now_ms)
+{
+    uint64_t leader = raft_leader(engine->raft), elected_ms = engine->leader_elected_ms;
+    uint64_t waited_ms = now_ms - waiter->began_ms;
+    bool connected;
+
+    if (waiter->unsent != NULL)
+        return ERR_CALL_DEADLINE;
+    if (waiter->began_ms < elected_ms &&
+        waiter->began_ms + 2 * engine_election_ms(engine) > elected_ms)
+        return ERR_TIMEOUT_DUE_TO_LEADER_FAIL;
+    if (leader == 0)
+        return ERR_TIMEOUT;
+    connected = leader == engine->config.member_id ? quorum_since(engine, waited_ms)
+                                                   : connected_since(engine, leader, waited_ms);
+    return connected ? ERR_TIMEOUT : ERR_TIMEOUT_DUE_TO_CONNECTION_LOST;
+}
+
 void waiters_expire(struct engine *engine, uint64_t now_ms)
 {
-    expire(engine, &engine->proposals, now_ms, ERR_CALL_DEADLINE);
+    struct waiter *late;
+
+    while ((late = engine->proposals.first) != NULL && late->deadline_ms <= now_ms)
+        waiter_finish(engine, late, why_late(engine, late, now_ms), NULL);
     expire(engine, &engine->reads, now_ms, ERR_TIMEOUT);
     expire(engine, &engine->transfers, now_ms, ERR_TIMEOUT_LEADER_TRANSFER);
 }

@@ -201,6 +201,8 @@ static enum refusal kind_of(enum err_code code)
     case ERR_MEMBER_NOT_ENOUGH_STARTED:
         return REFUSAL_BEFORE_LOG;
     case ERR_TIMEOUT:
+    case ERR_TIMEOUT_DUE_TO_LEADER_FAIL:
+    case ERR_TIMEOUT_DUE_TO_CONNECTION_LOST:
     case ERR_CALL_DEADLINE:
     case ERR_STOPPED:
     case ERR_LEADER_CHANGED:

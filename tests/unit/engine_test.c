@@ -182,7 +182,7 @@ static void test_timed_out_then_applied(void **state)
     assert_int_equal(outcome.count, 0);
     pass(200);
     assert_int_equal(outcome.count, 1);
-    assert_int_equal(outcome.code, ERR_CALL_DEADLINE);
+    assert_int_equal(outcome.code, ERR_TIMEOUT);
     lone.hold_log = false;
     lone_turn(&lone);
     assert_int_equal(outcome.count, 1);
