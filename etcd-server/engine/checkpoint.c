@@ -105,13 +105,14 @@ struct log_write *snapshot_take(struct engine *engine)
     return request;
 }
 
-/* Its log record must not take back a term or a vote that went to the log since it was taken. */
+/* Its log record must not take back what went to the log since it was taken: a term, a vote, that a
+ * change of the members is committed. */
 static void save_snapshot(struct engine *engine)
 {
-    struct raft_hard_state now = raft_hard_state(engine->raft);
+    struct log_write *request = engine->snapshot_request;
 
-    engine->snapshot_request->state.term = now.term;
-    engine->snapshot_request->state.vote = now.vote;
+    request->state = raft_saved_state(engine->raft);
+    request->state.commit = MAX(request->state.commit, request->snapshot->meta.index);
     engine->snapshot_state = SNAPSHOT_SAVING;
     engine->log_requests++;
     engine->host->ops->log_write(engine->host, engine->snapshot_request);

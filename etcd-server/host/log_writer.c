@@ -47,12 +47,14 @@ static int save_snapshot(const struct log_writer_config *config, struct wal *wal
     return 0;
 }
 
-/* Append the requests from `first` to before *end; *end is the first one not appended. */
-static int append_run(struct wal *wal, struct host_task *first, struct host_task **end,
+/* Append the requests from `first` to before *end; *end is the first one not appended. *sync: one
+ * of them wants it, though the log alone could not tell. */
+static int append_run(struct wal *wal, struct host_task *first, struct host_task **end, bool *sync,
                       struct err *err)
 {
     size_t bytes = 0;
 
+    *sync = false;
     for (*end = first; *end != NULL && bytes < WAL_BATCH_MAX_BYTES; *end = (*end)->next) {
         const struct log_write *request = request_of(*end);
 
@@ -63,6 +65,7 @@ static int append_run(struct wal *wal, struct host_task *first, struct host_task
             return *end != first && err->sys != 0 ? 1
                                                   : -1; /* sync and report what went well first */
         bytes += request->bytes;
+        *sync = *sync || request->must_sync;
     }
     return 0;
 }
@@ -72,6 +75,7 @@ int log_writer_run(const struct log_writer_config *config, struct wal *wal,
 {
     while (*tasks != NULL) {
         struct host_task *end, *next;
+        bool must_sync;
         int appended;
 
         if (request_of(*tasks)->snapshot != NULL) {
@@ -86,11 +90,11 @@ int log_writer_run(const struct log_writer_config *config, struct wal *wal,
             continue;
         }
         uint64_t began_ns = now_ns(config), written_ns;
-        appended = append_run(wal, *tasks, &end, err);
+        appended = append_run(wal, *tasks, &end, &must_sync, err);
         if (appended < 0)
             return -1;
         written_ns = now_ns(config);
-        if (!config->no_fsync && !PLANTED(ACK_BEFORE_FSYNC) && wal_needs_sync(wal) &&
+        if (!config->no_fsync && !PLANTED(ACK_BEFORE_FSYNC) && (must_sync || wal_needs_sync(wal)) &&
             wal_sync(wal, err) < 0)
             return -1;
         struct log_report written = {.type = LOG_REPORT_WRITTEN,

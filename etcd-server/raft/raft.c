@@ -35,6 +35,7 @@ static void load_log(struct raft *raft, const struct raft_config *config)
     }
     log->stable = log->appended = log->last_index;
     raft_log_commit(log, MIN(config->hard_state.commit, log->last_index));
+    log->change_first = log->change_last = 0; /* the disk says so */
     must(config->applied >= config->snapshot.index && config->applied <= log->committed);
     log->handed = config->applied;
 }
@@ -194,9 +195,24 @@ static enum err_code step_message(struct raft *raft, const struct raft_message *
     return code == ERR_DAMAGED || code == ERR_FORMAT ? code : ERR_OK;
 }
 
+/* The log says for good that configuration changes are committed: go on behind them. */
+static void changes_written(struct raft *raft)
+{
+    struct raft_log *log = &raft->log;
+    bool more = log->change_last > log->change_written; /* committed since that request was made */
+
+    log->change_first = more ? log->change_written + 1 : 0;
+    log->change_last = more ? log->change_last : 0;
+    log->change_write_id = 0;
+    for (size_t i = 0; i < raft->member_count; i++)
+        raft->members[i]->send_empty = true;
+}
+
 static void persisted(struct raft *raft, uint64_t persist_id)
 {
     raft_log_written(&raft->log, persist_id);
+    if (raft->log.change_write_id != 0 && raft->log.change_write_id <= raft->log.written_id)
+        changes_written(raft);
     if (raft->incoming_write_id != 0 && raft->incoming_write_id <= raft->log.written_id) {
         free(raft->incoming_data);
         raft->incoming_data = NULL;
@@ -294,6 +310,11 @@ uint64_t raft_commit_index(const struct raft *raft)
 struct raft_hard_state raft_hard_state(const struct raft *raft)
 {
     return raft->hard_state;
+}
+
+struct raft_hard_state raft_saved_state(const struct raft *raft)
+{
+    return raft->saved;
 }
 
 const struct raft_conf_state *raft_conf_state(const struct raft *raft)

@@ -139,7 +139,8 @@ uint64_t raft_term(const struct raft *raft);
 uint64_t raft_leader(const struct raft *raft); /* member id, 0 = none known */
 enum raft_role raft_role(const struct raft *raft);
 uint64_t raft_commit_index(const struct raft *raft);
-struct raft_hard_state raft_hard_state(const struct raft *raft); /* as it is now, saved or not */
+struct raft_hard_state raft_hard_state(const struct raft *raft);  /* as it is now, saved or not */
+struct raft_hard_state raft_saved_state(const struct raft *raft); /* as last given to the log */
 const struct raft_conf_state *raft_conf_state(const struct raft *raft);
 uint64_t raft_transferee(const struct raft *raft); /* who leadership is being handed to, 0 = none */
 

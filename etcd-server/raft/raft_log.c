@@ -103,6 +103,7 @@ void raft_log_restore(struct raft_log *log, uint64_t index, uint64_t term)
     }
     log->base_index = log->last_index = log->appended = log->stable = index;
     log->committed = log->handed = index;
+    log->change_first = log->change_last = log->change_write_id = 0;
     log->base_term = term;
 }
 
@@ -112,7 +113,17 @@ void raft_log_commit(struct raft_log *log, uint64_t index)
     while (log->committed < index) {
         log->committed++;
         log->uncommitted_bytes -= slot(log, log->committed)->data.size;
+        if (slot(log, log->committed)->type == RAFT_ENTRY_NORMAL)
+            continue;
+        if (log->change_first == 0)
+            log->change_first = log->committed;
+        log->change_last = log->committed;
     }
+}
+
+uint64_t raft_log_commit_told(const struct raft_log *log)
+{
+    return log->change_first != 0 ? log->change_first - 1 : log->committed;
 }
 
 void raft_log_compact(struct raft_log *log, uint64_t index)

@@ -24,6 +24,10 @@ struct raft_log {
     uint64_t stable;                               /* durable here up to this index */
     uint64_t committed;                            /* Raft's commitIndex */
     uint64_t handed;                               /* given out to be applied */
+    uint64_t change_first, change_last;            /* configuration changes that are committed, but
+                                                      the log does not yet say so for good; 0 = none */
+    uint64_t change_write_id, change_written;      /* the request that says so, 0 = not yet made; of
+                                                      those up to here */
     size_t uncommitted_bytes;                      /* of the payloads behind `committed` */
     struct raft_log_write writes[RAFT_WRITES_MAX]; /* ring, in order: under way */
     size_t write_first, write_count;
@@ -40,6 +44,12 @@ void raft_log_truncate(struct raft_log *log,
 void raft_log_compact(struct raft_log *log,
                       uint64_t index); /* forget up to `index`; at most what was handed out */
 void raft_log_commit(struct raft_log *log, uint64_t index); /* committed = max; at most the last */
+/*
+ * Committed as far as others may be told and entries be applied: a configuration change only when
+ * its commit is durable. Who forgot that with a crash would go on asking members for their votes
+ * that learned of it, and are gone.
+ */
+uint64_t raft_log_commit_told(const struct raft_log *log);
 /* A snapshot takes the place of every entry; it counts as committed, stable and handed out. */
 void raft_log_restore(struct raft_log *log, uint64_t index, uint64_t term);
 

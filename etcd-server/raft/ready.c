@@ -123,7 +123,8 @@ void raft_give_back(struct raft *raft)
 
 /* ---- collecting ---- */
 
-/* A change of commit alone travels with the next entries: after a crash it is learnt again. */
+/* A change of commit alone travels with the next entries: after a crash it is learnt again. But
+ * that a configuration change is committed must not be forgotten (raft_log.h). */
 static void collect_persist(struct raft *raft, struct raft_effects *effects)
 {
     struct raft_log *log = &raft->log;
@@ -131,8 +132,9 @@ static void collect_persist(struct raft *raft, struct raft_effects *effects)
     bool snapshot = raft->incoming.meta.index != 0 && raft->incoming_write_id == 0;
     bool vote_changed =
         raft->hard_state.term != raft->saved.term || raft->hard_state.vote != raft->saved.vote;
-    bool state =
-        vote_changed || snapshot || (entries && raft->hard_state.commit != raft->saved.commit);
+    bool changes = log->change_last != 0 && log->change_write_id == 0;
+    bool state = vote_changed || snapshot || changes ||
+                 (entries && raft->hard_state.commit != raft->saved.commit);
 
     if (entries || state) {
         if (!raft_log_may_write(log))
@@ -142,8 +144,12 @@ static void collect_persist(struct raft *raft, struct raft_effects *effects)
         effects->persist_id = raft_log_write(log);
         effects->hard_state_changed = state;
         effects->hard_state = raft->hard_state;
-        effects->must_sync = entries || vote_changed || snapshot;
+        effects->must_sync = entries || vote_changed || snapshot || changes;
         raft->saved = raft->hard_state;
+        if (changes) {
+            log->change_write_id = effects->persist_id;
+            log->change_written = log->change_last;
+        }
         if (vote_changed)
             raft->term_write_id = effects->persist_id;
         if (snapshot) {
@@ -172,7 +178,8 @@ static void collect_messages(struct raft *raft, struct raft_effects *effects)
 static void collect_apply(struct raft *raft, struct raft_effects *effects)
 {
     struct raft_log *log = &raft->log;
-    uint64_t applicable = PLANTED(APPLY_EARLY) ? log->committed : MIN(log->committed, log->stable);
+    uint64_t applicable =
+        PLANTED(APPLY_EARLY) ? log->committed : MIN(raft_log_commit_told(log), log->stable);
 
     if (applicable <= log->handed || raft->incoming.meta.index != 0)
         return;

@@ -125,7 +125,7 @@ static bool append_to(struct raft *raft, struct progress *member)
     }
     message.index = previous;
     message.log_term = raft_log_term(&raft->log, previous);
-    message.commit = raft->log.committed;
+    message.commit = raft_log_commit_told(&raft->log);
     count = entries_that_fit(raft, member->next, &bytes);
     raft_send_entries(raft, &message, member->next, count);
     member->send_empty = false;
@@ -157,7 +157,7 @@ void raft_broadcast_heartbeat(struct raft *raft)
         if (member->id == raft->id)
             continue;
         message.to = member->id;
-        message.commit = MIN(member->match, raft->log.committed);
+        message.commit = MIN(member->match, raft_log_commit_told(&raft->log));
         raft_send(raft, message);
     }
     raft->reads.round_due = false;

@@ -198,6 +198,17 @@ static void step(struct model *model)
     }
 }
 
+static const struct cluster_member *the_leader(const struct cluster *cluster)
+{
+    const struct cluster_member *leader = NULL;
+
+    for (size_t i = 0; i < cluster->member_count; i++)
+        if (raft_role(cluster->members[i].raft) == RAFT_LEADER &&
+            (leader == NULL || raft_term(cluster->members[i].raft) > raft_term(leader->raft)))
+            leader = &cluster->members[i];
+    return leader;
+}
+
 /* R15: everybody up, nothing cut: one leader, and all voters and learners have the same. */
 static void heal(struct model *model)
 {
@@ -209,22 +220,15 @@ static void heal(struct model *model)
         if (cluster->members[i].raft == NULL)
             cluster_restart(cluster, i + 1);
     cluster_settle(cluster);
-    for (int ticks = 0; ticks < 20 * CLUSTER_TICKS; ticks++) {
+    /* Without pre-vote it is a race, and sometimes only one member can win it: give it more time.
+     */
+    for (int ticks = 0;
+         ticks < 20 * CLUSTER_TICKS || (ticks < 100 * CLUSTER_TICKS && the_leader(cluster) == NULL);
+         ticks++) {
         for (size_t i = 0; i < cluster->member_count; i++)
             (void)cluster_step(cluster, i + 1, &tick); /* never refused */
         cluster_settle(cluster);
     }
-}
-
-static const struct cluster_member *the_leader(const struct cluster *cluster)
-{
-    const struct cluster_member *leader = NULL;
-
-    for (size_t i = 0; i < cluster->member_count; i++)
-        if (raft_role(cluster->members[i].raft) == RAFT_LEADER &&
-            (leader == NULL || raft_term(cluster->members[i].raft) > raft_term(leader->raft)))
-            leader = &cluster->members[i];
-    return leader;
 }
 
 static bool contains(const uint64_t *ids, size_t count, uint64_t id)
