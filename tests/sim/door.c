@@ -228,6 +228,10 @@ static void check_refusal(struct sim_call *own, enum err_code code)
 
     switch (kind_of(code)) {
     case REFUSAL_BEFORE_LOG:
+        if (id == RPC_Lease_LeaseRevoke)
+            leasing_refused(
+                sim,
+                ((const Etcdserverpb__LeaseRevokeRequest *)(const void *)own->call.request)->id);
         if (own->serial != 0)
             sim->refused[own->serial] = 1;
         return;

@@ -443,6 +443,18 @@ static void note(struct host *host, enum log_level level, const char *message,
     sim_trace(node_of(host)->sim, message, level, node_of(host)->number);
 }
 
+/* Until then it may be needed: who leads two members and removes itself must stay for a while. */
+static bool everybody_knows(const struct node *removed)
+{
+    const struct sim *sim = removed->sim;
+
+    for (size_t i = 0; i < sim->node_count; i++)
+        if (!sim->nodes[i]->gone && sim->nodes[i] != removed && sim->nodes[i]->removed == 0 &&
+            sim->nodes[i]->known < removed->removed)
+            return false;
+    return true;
+}
+
 static void stop_host(struct host *host, const struct err *cause)
 {
     struct node *node = node_of(host);
@@ -450,7 +462,8 @@ static void stop_host(struct host *host, const struct err *cause)
     if (cause->code == ERR_USAGE) { /* it is no member any more */
         sim_check(node->sim, node->removed, "member %u stops, though nobody removed it: %s",
                   node->number, cause->text);
-        node->stop_expected = node->gone = true;
+        node->stop_expected = true;
+        node->gone = everybody_knows(node);
     }
     stop_member(node, cause);
 }

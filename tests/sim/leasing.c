@@ -22,23 +22,47 @@ void leasing_promised(struct sim *sim, int64_t id, int64_t ttl_s, uint64_t asked
 {
     uint64_t fast = 1000 + sim->options.clock_skew_1000, until_ms;
 
-    if (id <= 0 || id >= SIM_LEASES)
-        return;
+    if (id <= 0 || id >= SIM_LEASES || asked_ms <= sim->lease_ended_ms[id])
+        return; /* none of ours, or of the one of this id that has ended */
     until_ms = asked_ms + (uint64_t)ttl_s * 1000 * 1000 / fast;
     sim->lease_until_ms[id] = MAX(sim->lease_until_ms[id], until_ms - (fast != 1000 ? 2 : 0));
-    sim->lease_freed[id] = false;
+    sim_trace(sim, "promised", (uint64_t)id, sim->lease_until_ms[id]);
+}
+
+static bool is_ours(int64_t id)
+{
+    return id > 0 && id < SIM_LEASES;
 }
 
 void leasing_asked(struct sim *sim, int64_t id)
 {
-    if (id > 0 && id < SIM_LEASES)
-        sim->lease_freed[id] = true;
+    if (is_ours(id))
+        sim->lease_revokes[id]++;
+}
+
+void leasing_refused(struct sim *sim, int64_t id)
+{
+    if (is_ours(id) && sim->lease_revokes[id] != 0)
+        sim->lease_revokes[id]--;
+}
+
+void leasing_ended(struct sim *sim, int64_t id)
+{
+    if (!is_ours(id))
+        return;
+    sim->lease_until_ms[id] = 0;
+    sim->lease_ended_ms[id] = sim->now_ms;
 }
 
 bool leasing_is_early(struct sim *sim, int64_t id)
 {
-    return id > 0 && id < SIM_LEASES && !sim->lease_freed[id] &&
-           sim->now_ms < sim->lease_until_ms[id];
+    if (!is_ours(id))
+        return false;
+    if (sim->lease_revokes[id] != 0) { /* it may well be a client's */
+        sim->lease_revokes[id]--;
+        return false;
+    }
+    return sim->now_ms < sim->lease_until_ms[id];
 }
 
 static void keeper_free(struct sim *sim, void *arg)

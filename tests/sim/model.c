@@ -8,6 +8,8 @@
 #include "common/schema/member.h"
 #include "tests/sim/answer.h"
 
+#include <stdio.h>
+
 void model_init(struct model *model)
 {
     *model = (struct model){.revision = 1, .compacted = -1, .answer = BUF_INIT(BUF_UNLIMITED)};
@@ -521,35 +523,60 @@ static void remove_member(struct model *model, size_t at)
     model->member_count--;
     model->members[at] = model->members[model->member_count];
     model->learner[at] = model->learner[model->member_count];
+    memcpy(model->url[at], model->url[model->member_count], MODEL_URL_BYTES);
 }
 
-/* Added, or promoted: what its context says. */
-static void add_member(struct model *model, const struct raft_conf_change *change, size_t at)
+/* Is it the URL of another member? */
+static bool url_is_taken(const struct model *model, const char *url, size_t by)
 {
-    bool learner = change->type == RAFT_CONF_ADD_LEARNER;
+    for (size_t i = 0; i < model->member_count; i++)
+        if (i != by && strcmp(model->url[i], url) == 0)
+            return true;
+    return false;
+}
+
+/* Added, promoted, or with another URL: what its context says. */
+static void set_member(struct model *model, const struct raft_conf_change *change, size_t at)
+{
+    bool learner = change->type == RAFT_CONF_ADD_LEARNER, found = at < model->member_count;
     struct member member;
     bool promote = false;
     size_t learners = 0;
     struct err err = ERR_INIT;
+    char url[MODEL_URL_BYTES] = "";
 
     must(member_read_json(change->context, &member, &promote, &err) == 0);
+    if (member.peer_url_count != 0)
+        (void)snprintf(url, sizeof(url), "%s", member.peer_urls[0]);
     member_fini(&member);
     for (size_t i = 0; i < model->member_count; i++)
         learners += model->learner[i];
-    if (promote && (at == model->member_count || !model->learner[at])) {
-        model->code = at == model->member_count ? ERR_MEMBER_NOT_FOUND : ERR_MEMBER_NOT_LEARNER;
-    } else if (promote) {
+    if (change->type == RAFT_CONF_UPDATE_NODE)
+        model->code = !found                         ? ERR_MEMBER_NOT_FOUND
+                      : url_is_taken(model, url, at) ? ERR_PEER_URL_EXIST
+                                                     : ERR_OK;
+    else if (promote)
+        model->code = !found                ? ERR_MEMBER_NOT_FOUND
+                      : !model->learner[at] ? ERR_MEMBER_NOT_LEARNER
+                                            : ERR_OK;
+    else
+        model->code = found                          ? ERR_MEMBER_EXIST
+                      : url_is_taken(model, url, at) ? ERR_PEER_URL_EXIST
+                      : learner && learners != 0     ? ERR_TOO_MANY_LEARNERS
+                                                     : ERR_OK;
+    if (model->code != ERR_OK)
+        return;
+    if (promote) {
         model->learner[at] = false;
-    } else if (at < model->member_count) {
-        model->code = ERR_MEMBER_EXIST;
-    } else if (learner && learners != 0) {
-        model->code = ERR_TOO_MANY_LEARNERS;
-    } else {
-        must(model->member_count < MODEL_MEMBERS_MAX);
+        return;
+    }
+    if (!found) {
+        must(at < MODEL_MEMBERS_MAX);
         model->members[at] = change->node_id;
         model->learner[at] = learner;
         model->member_count++;
     }
+    memcpy(model->url[at], url, sizeof(url));
 }
 
 static void change_members(struct model *model, const struct raft_entry *entry, uint64_t *added,
@@ -568,9 +595,9 @@ static void change_members(struct model *model, const struct raft_entry *entry, 
         if (at < model->member_count)
             remove_member(model, at);
         *removed = model->code == ERR_OK ? change.node_id : 0;
-    } else if (change.type != RAFT_CONF_UPDATE_NODE) {
-        add_member(model, &change, at);
-        *added = model->code == ERR_OK ? change.node_id : 0;
+    } else {
+        set_member(model, &change, at);
+        *added = model->code == ERR_OK && change.type != RAFT_CONF_UPDATE_NODE ? change.node_id : 0;
     }
 }
 

@@ -15,6 +15,7 @@
 #define MODEL_LEASES_MAX 512
 #define MODEL_ALARMS_MAX 16
 #define MODEL_MEMBERS_MAX 64
+#define MODEL_URL_BYTES 40
 
 struct model_version {
     int64_t main, sub, create, version, lease;
@@ -39,6 +40,7 @@ struct model {
     size_t alarm_count;
     uint64_t members[MODEL_MEMBERS_MAX];
     bool learner[MODEL_MEMBERS_MAX];
+    char url[MODEL_MEMBERS_MAX][MODEL_URL_BYTES]; /* each has one */
     size_t member_count;
     uint64_t index;     /* applied */
     int64_t *revisions; /* owned: after entry i + 1 */

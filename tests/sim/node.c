@@ -69,8 +69,10 @@ void node_advance(struct node *node)
     uint64_t applied = engine_applied_index(node->engine);
     struct sim *sim = node->sim;
 
-    if (node->model.index >= applied)
+    if (node->model.index >= applied) {
+        node->known = applied;
         return;
+    }
     truth_observe(node);
     sim_check(sim, applied <= sim->committed_count,
               "member %u applies entry %" PRIu64 ", %zu are committed", node->number, applied,
@@ -83,9 +85,10 @@ void node_advance(struct node *node)
         if (added != 0)
             operator_added(sim, added);
         if (removed != 0 && truth_node(sim, removed) != NULL)
-            truth_node(sim, removed)->removed = true;
+            truth_node(sim, removed)->removed = node->model.index;
     }
     node->promised = MAX(node->promised, applied);
+    node->known = applied;
 }
 
 static void initial_cluster(const struct sim *sim, struct buf *text)
@@ -161,6 +164,11 @@ static uint64_t meta_u64(struct backend_read *read, const char *name)
     return number;
 }
 
+uint64_t node_consistent_index(struct backend_read *read)
+{
+    return meta_u64(read, "consistent_index");
+}
+
 static uint64_t consistent_index(struct node *node)
 {
     struct backend_read *read = NULL;
@@ -168,7 +176,7 @@ static uint64_t consistent_index(struct node *node)
     uint64_t index;
 
     sim_check(node->sim, backend_read_begin(node->backend, &read, &err) == 0, "%s", err.text);
-    index = meta_u64(read, "consistent_index");
+    index = node_consistent_index(read);
     backend_read_end(read);
     return index;
 }
@@ -205,9 +213,6 @@ static void check_backend(struct node *node, const struct boot *boot)
     sim_check(sim, index <= sim->committed_count,
               "member %u: the backend has entry %" PRIu64 ", %zu are committed", node->number,
               index, sim->committed_count);
-    sim_check(sim, index <= node->log_count,
-              "member %u: the backend has entry %" PRIu64 ", the log ends at %zu", node->number,
-              index, node->log_count);
     sim_check(sim, index >= boot->snapshot.meta.index,
               "member %u: the snapshot stands for %" PRIu64 " entries, the backend has %" PRIu64,
               node->number, boot->snapshot.meta.index, index);
@@ -393,6 +398,7 @@ static void start_engine(struct node *node, struct boot *boot)
               node->number, err.text);
     node->id = config.member_id;
     rewind_model(node);
+    node->known = 0;
     node->conf = *raft_conf_state(engine_raft(node->engine));
     truth_observe(node);
     node_advance(node);

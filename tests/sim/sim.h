@@ -111,7 +111,7 @@ struct node {
     uint64_t id;           /* 0: never started */
     struct boot_join join; /* of one that was added: id 0 = none */
     bool gone;             /* removed from the cluster: it never starts again */
-    bool removed;          /* so says the log */
+    uint64_t removed;      /* so says the log at this index; 0 = it does not */
 
     /* its clock */
     uint64_t clock_offset_ms;
@@ -148,6 +148,7 @@ struct node {
     uint64_t promised; /* so much of its log was promised to somebody, or applied */
     uint64_t term_promised, vote_term, vote;
     uint64_t commit_seen;
+    uint64_t known; /* applied, in whatever life */
     uint64_t durable_checked;
     uint64_t term_seen;
     int64_t revision_seen;
@@ -187,8 +188,9 @@ struct sim {
     struct sim_watcher *watchers; /* owned: those of a crash */
     size_t watcher_count;
     struct sim_keeper *keepers;          /* leases being renewed */
+    uint64_t lease_ended_ms[SIM_LEASES]; /* a revoke was committed */
     uint64_t lease_until_ms[SIM_LEASES]; /* the server must not end it before */
-    bool lease_freed[SIM_LEASES];        /* a client asked to revoke it */
+    unsigned lease_revokes[SIM_LEASES];  /* that clients asked for and nobody wrote yet */
     unsigned started, answered, unknown;
     unsigned serial;
     uint8_t *refused; /* by serial: this put was refused before it got into the log */
@@ -272,7 +274,9 @@ void leasing_cancel_all(struct node *node);
 /* A client was told so, who asked at `asked_ms`. */
 void leasing_promised(struct sim *sim, int64_t id, int64_t ttl_s, uint64_t asked_ms);
 void leasing_asked(struct sim *sim, int64_t id);    /* a client wants its end */
-bool leasing_is_early(struct sim *sim, int64_t id); /* to end it now */
+void leasing_refused(struct sim *sim, int64_t id);  /* and does not get it */
+void leasing_ended(struct sim *sim, int64_t id);    /* its revoke is committed */
+bool leasing_is_early(struct sim *sim, int64_t id); /* to end it now; told once per entry */
 
 /* operator.c */
 void operator_act(struct sim *sim);
@@ -288,6 +292,7 @@ void node_turn(struct node *node);    /* after each event of it */
 void node_advance(struct node *node); /* bring its model to what the engine has applied */
 void node_check_state(struct node *node);
 void node_check_durable(struct node *node, uint64_t index);
+uint64_t node_consistent_index(struct backend_read *read);
 bool node_acts(const struct node *node); /* it serves and does not stand still */
 
 /* world.c */
