@@ -263,6 +263,37 @@ static int check_pair(const char *cert, const char *key, const char *prefix, str
     return -1;
 }
 
+/* What is asked for is not done on a listener without TLS: nobody may think that it is. */
+static void note_plain(const struct option_list *urls, const char *prefix, bool certificate,
+                       bool trusted, bool client_auth, bool crl, struct buf *notes)
+{
+    for (size_t i = 0; i < urls->count; i++) {
+        const char *url = urls->items[i];
+
+        if (is_tls(url))
+            continue;
+        if (certificate)
+            buf_printf(notes,
+                       "scheme is not HTTPS while key and cert files are present; ignoring "
+                       "--%scert-file and --%skey-file for %s\n",
+                       prefix, prefix, url);
+        if (client_auth)
+            buf_printf(notes,
+                       "scheme is not HTTPS while --%sclient-cert-auth is enabled; ignoring client "
+                       "cert auth for %s: whoever reaches it is let in\n",
+                       prefix, url);
+        if (trusted || crl)
+            buf_printf(notes,
+                       "scheme is not HTTPS: ignoring --%s%s for %s; no certificate is asked for "
+                       "there\n",
+                       prefix,
+                       trusted           ? "trusted-ca-file"
+                       : *prefix != '\0' ? "crl-file"
+                                         : "client-crl-file",
+                       url);
+    }
+}
+
 static int check_tls(const struct config *config, struct buf *notes, struct err *err)
 {
     bool automatic = (config->auto_tls && *config->cert_file == '\0') ||
@@ -281,11 +312,12 @@ static int check_tls(const struct config *config, struct buf *notes, struct err 
         buf_append_text(notes, "--auto-tls is ignored, for --cert-file is given\n");
     if (config->peer_auto_tls && *config->peer_cert_file != '\0')
         buf_append_text(notes, "--peer-auto-tls is ignored, for --peer-cert-file is given\n");
-    for (size_t i = 0; i < config->listen_client_urls.count; i++) {
-        if (!is_tls(config->listen_client_urls.items[i]) && *config->cert_file != '\0')
-            buf_printf(notes, "the certificate flags are ignored for %s: it is not https\n",
-                       config->listen_client_urls.items[i]);
-    }
+    note_plain(&config->listen_client_urls, "", *config->cert_file != '\0',
+               *config->trusted_ca_file != '\0', config->client_cert_auth,
+               *config->client_crl_file != '\0', notes);
+    note_plain(&config->listen_peer_urls, "peer-", *config->peer_cert_file != '\0',
+               *config->peer_trusted_ca_file != '\0', config->peer_client_cert_auth,
+               *config->peer_crl_file != '\0', notes);
     if (strcmp(config->auth_token, "simple") != 0 && strcmp(config->auth_token, "jwt") != 0 &&
         strncmp(config->auth_token, "jwt,", 4) != 0)
         return REFUSE(err,

@@ -111,6 +111,8 @@ static size_t common_prefix(const struct keyindex_entry *a, const struct keyinde
 
 static int compare_behind(struct slice key, const struct keyindex_entry *entry, size_t prefix)
 {
+    if (key.size == prefix) /* also the empty key, whose data may be NULL */
+        return entry->key_size > prefix ? -1 : 0;
     return slice_compare(slice_of(key.data + prefix, key.size - prefix),
                          slice_of(entry->key + prefix, entry->key_size - prefix));
 }

@@ -267,6 +267,10 @@ static void worked_out(void **state)
     assert_int_equal(loaded.config.compaction_retention, 1000);
     assert_true(loaded.config.initial_corrupt_check && loaded.config.compact_hash_check_enabled);
     unload(&loaded);
+    load(&loaded, "", NULL); /* the checks are on where nothing is said */
+    assert_true(loaded.config.initial_corrupt_check && loaded.config.compact_hash_check_enabled);
+    assert_true(loaded.config.corrupt_check_time_ns > 0);
+    unload(&loaded);
     load(&loaded, "--name=a --initial-cluster=a=http://x:1,b=http://y:1", NULL);
     assert_int_equal(loaded.rc, 0);
     unload(&loaded);
@@ -278,6 +282,15 @@ static void worked_out(void **state)
          NULL);
     assert_int_equal(loaded.rc, 0);
     assert_non_null(strstr(buf_text(&loaded.notes), "no port in common"));
+    unload(&loaded);
+    load(&loaded,
+         "--trusted-ca-file=ca --client-cert-auth --cert-file=c --key-file=k --peer-crl-file=r",
+         NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_non_null(strstr(buf_text(&loaded.notes), "ignoring --trusted-ca-file for http://"));
+    assert_non_null(strstr(buf_text(&loaded.notes), "while --client-cert-auth is enabled"));
+    assert_non_null(strstr(buf_text(&loaded.notes), "ignoring --cert-file and --key-file for"));
+    assert_non_null(strstr(buf_text(&loaded.notes), "ignoring --peer-crl-file for http://"));
     unload(&loaded);
 }
 
