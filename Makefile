@@ -32,8 +32,8 @@ FLAGS     = -std=c11 -D_GNU_SOURCE -DSUITE_VERSION='"$(VERSION)"' -I. -I$(B)/gen
 LDFLAGS  += $(SAN:%=-fsanitize=%)
 LIBS_common      := -lprotobuf-c -ljansson -lyaml -lssl -lcrypto -lresolv -lpthread
 LIBS_etcd-server := -levent_core -levent_pthreads -lnghttp2 -lz -lhttp_parser -llmdb -lcrypt
-LIBS_etcd-ctl    := -lcurl
-LIBS_etcd-snap   := -lcurl
+LIBS_etcd-ctl    := -lcurl -llmdb
+LIBS_etcd-snap   := -lcurl -llmdb
 LIBS_etcd-pki    := -lcurl
 
 # ---- sources: a new file in a room needs no edit here ----

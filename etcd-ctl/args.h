@@ -109,5 +109,7 @@ int64_t args_number(const struct args *args, const char *name);
 /* The help of a command, of a group ("member") or of everything (""). */
 void args_help(const struct grammar *grammar, const char *program, const char *topic,
                struct buf *out);
+/* Its last part: the global flags. */
+void args_help_globals(const struct grammar *grammar, struct buf *out);
 
 #endif

@@ -42,6 +42,13 @@ static const struct command *exact(const struct grammar *grammar, const char *to
     return NULL;
 }
 
+void args_help_globals(const struct grammar *grammar, struct buf *out)
+{
+    buf_append_text(out, "Global flags (each also as variable, --dial-timeout as "
+                         "ETCDCTL_DIAL_TIMEOUT):\n");
+    help_flags(grammar->globals, grammar->global_count, out);
+}
+
 void args_help(const struct grammar *grammar, const char *program, const char *topic,
                struct buf *out)
 {
@@ -68,7 +75,6 @@ void args_help(const struct grammar *grammar, const char *program, const char *t
                 buf_printf(out, "  %-24s %s\n", each->words, each->help);
         }
     }
-    buf_append_text(out, "\nGlobal flags (each also as variable, --dial-timeout as "
-                         "ETCDCTL_DIAL_TIMEOUT):\n");
-    help_flags(grammar->globals, grammar->global_count, out);
+    buf_append_byte(out, '\n');
+    args_help_globals(grammar, out);
 }

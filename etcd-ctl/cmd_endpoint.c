@@ -3,6 +3,7 @@
  * all at once (a thread and a client each) and prints them in the order of their answers.
  */
 #include "common/schema/pbjson.h"
+#include "common/storage/datadir_defrag.h"
 #include "etcd-ctl/ctl.h"
 
 #include <pthread.h>
@@ -461,11 +462,34 @@ int cmd_endpoint_hashkv(struct ctl *ctl, const struct args *args)
 
 /* ---- defrag: endpoint by endpoint, too ---- */
 
+static int defrag_offline(const char *path)
+{
+    char had[PRINT_SIZE_MAX], has[PRINT_SIZE_MAX];
+    uint64_t before = 0, after = 0;
+    struct err err = ERR_INIT;
+
+    if (datadir_defrag(path, &before, &after, &err) < 0) {
+        (void)ctl_fail(CTL_FAILED, "Failed to defragment etcd data[%s] (%s)", path, err.text);
+        if (err.code == ERR_LOCKED)
+            (void)fprintf(stderr, "Stop the server first, or leave --data-dir out to ask it.\n");
+        else if (err.code == ERR_MISSING)
+            (void)fprintf(stderr, "--data-dir is the directory of a server, with member/ in it.\n");
+        return CTL_FAILED;
+    }
+    print_size_text(before, had);
+    print_size_text(after, has);
+    (void)fprintf(stderr, "%s/member/snap/db: %s, was %s\n", path, has, had);
+    return CTL_OK;
+}
+
 int cmd_defrag(struct ctl *ctl, const struct args *args)
 {
     Etcdserverpb__DefragmentRequest request;
+    const char *offline = args_text(args, "data-dir");
     int code = only_args(args);
 
+    if (code == CTL_OK && offline[0] != '\0')
+        return defrag_offline(offline);
     if (code == CTL_OK)
         code = use_cluster(ctl, args);
     if (code != CTL_OK)
@@ -483,6 +507,8 @@ int cmd_defrag(struct ctl *ctl, const struct args *args)
             continue;
         }
         (void)fprintf(stderr, "Failed to defragment etcd member[%s] (%s)\n", endpoint, err.text);
+        if (client_failure(ctl->client)->hint[0] != '\0')
+            (void)fprintf(stderr, "%s\n", client_failure(ctl->client)->hint);
         code = CTL_FAILED;
     }
     return code;

@@ -1,6 +1,7 @@
 /* cmd_kv.c - put, get, del, compaction (cli.md 2.6); their requests serve txn too. */
 #include "common/base/limits.h"
 #include "etcd-ctl/ctl.h"
+#include "etcd-ctl/pages.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -153,20 +154,57 @@ static void show_values(struct ctl *ctl, const ProtobufCMessage *response)
         show_kv(ctl, range->kvs[i], true);
 }
 
+/* --stream: a page at a time, each shown as it comes. */
+struct get_stream {
+    struct ctl *ctl;
+    ctl_show_fn *simple;
+    int code;
+};
+
+static int show_page(void *arg, const Etcdserverpb__RangeResponse *page, struct err *err)
+{
+    struct get_stream *stream = arg;
+
+    (void)err;
+    stream->code = ctl_show(stream->ctl, &page->base, stream->simple, show_range_fields);
+    ctl_flush(stream->ctl);
+    return stream->code == CTL_OK ? 0 : -1;
+}
+
+static int get_stream(struct ctl *ctl, const struct args *args,
+                      const Etcdserverpb__RangeRequest *request)
+{
+    struct get_stream stream = {
+        .ctl = ctl, .simple = args_bool(args, "print-value-only") ? show_values : show_range};
+    struct err err = ERR_INIT;
+    int64_t revision;
+
+    if (args_text(args, "order")[0] != '\0' || args_text(args, "sort-by")[0] != '\0')
+        return ctl_bad_args("--stream gives keys in their order: leave --order and --sort-by out");
+    if (request->min_mod_revision != 0 || request->max_mod_revision != 0 ||
+        request->min_create_revision != 0 || request->max_create_revision != 0)
+        return ctl_bad_args("--stream does not support revision filters");
+    if (pages_read(ctl->client, request, show_page, &stream, &revision, &err) == 0)
+        return CTL_OK;
+    return stream.code != CTL_OK ? stream.code : ctl_fail_err(ctl, CTL_FAILED, &err);
+}
+
 int cmd_get(struct ctl *ctl, const struct args *args)
 {
     Etcdserverpb__RangeRequest request;
     ProtobufCMessage *response = NULL;
     int code = kv_range_request(ctl, args, &request);
 
+    if (code == CTL_OK && args_bool(args, "print-value-only") && ctl->format != PRINT_SIMPLE)
+        return ctl_bad_args("print-value-only is only for `--write-out=simple`");
+    if (code == CTL_OK && args_bool(args, "stream") && !request.count_only)
+        return get_stream(ctl, args, &request);
     if (code == CTL_OK)
         code = ctl_call(ctl, RPC_KV_Range, &request.base, &response, CTL_FAILED);
     if (code != CTL_OK)
         return code;
     if (request.count_only && ctl->format != PRINT_FIELDS)
         return ctl_bad_args("--count-only is only for `--write-out=fields`");
-    if (args_bool(args, "print-value-only") && ctl->format != PRINT_SIMPLE)
-        return ctl_bad_args("print-value-only is only for `--write-out=simple`");
     return ctl_show(ctl, response, args_bool(args, "print-value-only") ? show_values : show_range,
                     show_range_fields);
 }

@@ -9,6 +9,7 @@
  */
 #include "common/base/limits.h"
 #include "etcd-ctl/connect.h"
+#include "etcd-ctl/pages.h"
 #include "etcd-ctl/watch_stream.h"
 
 #include <pthread.h>
@@ -16,9 +17,6 @@
 #include <stdio.h>
 #include <time.h>
 
-#define PAGE_KEYS_FIRST 100                 /* of the source in one answer; then as their size is */
-#define PAGE_KEYS_MAX 1000                  /* as etcdctl's */
-#define PAGE_BYTES (INT64_C(8) << 20)       /* wanted in one answer */
 #define TXN_BYTES_MAX (UINT64_C(512) << 10) /* a third of what servers take by default */
 #define TELL_EVERY_S 30
 #define RETRY_PAUSE_MS 500
@@ -133,61 +131,28 @@ static int add(struct mirror *mirror, const Mvccpb__KeyValue *kv, bool deleted, 
 
 /* ---- the source as it is ---- */
 
-/* One page: 1 when there are more, 0 when it was the last. */
-static int copy_page(struct mirror *mirror, Etcdserverpb__RangeRequest *request, struct err *err)
+static int copy_page(void *arg, const Etcdserverpb__RangeResponse *page, struct err *err)
 {
-    struct ctl *ctl = mirror->ctl;
-    const Etcdserverpb__RangeResponse *page;
-    ProtobufCMessage *response = NULL;
-    ProtobufCBinaryData last;
-    int64_t bytes = 1;
+    struct mirror *mirror = arg;
 
-    if (client_call(ctl->client, RPC_KV_Range, &request->base, &ctl->arena, &response, err) < 0)
-        return -1;
-    page = CONTAINER_OF(response, Etcdserverpb__RangeResponse, base);
-    if (request->revision == 0 && page->header != NULL)
-        request->revision = page->header->revision;
     for (size_t i = 0; i < page->n_kvs; i++) {
         size_t size = page->kvs[i]->key.len + page->kvs[i]->value.len;
 
-        bytes += (int64_t)size;
         if (mirror->bytes + size > TXN_BYTES_MAX && send_txn(mirror, err) < 0)
             return -1;
         if (add(mirror, page->kvs[i], false, err) < 0)
             return -1;
     }
-    if (send_txn(mirror, err) < 0)
-        return -1;
-    if (!page->more || page->n_kvs == 0)
-        return 0;
-    /* on from just behind the last key, with as many as are about PAGE_BYTES */
-    last = page->kvs[page->n_kvs - 1]->key;
-    request->key.data = xrealloc(request->key.data, last.len + 1);
-    memcpy(request->key.data, last.data, last.len);
-    request->key.data[last.len] = 0;
-    request->key.len = last.len + 1;
-    request->limit = MIN(PAGE_BYTES * (int64_t)page->n_kvs / bytes + 1, PAGE_KEYS_MAX);
-    return 1;
+    return send_txn(mirror, err); /* the values are the page's */
 }
 
-static int copy_all(struct mirror *mirror, const struct watch_order *range, struct err *err)
+static int copy_all(struct mirror *mirror, const struct watch_order *order, struct err *err)
 {
-    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
-    int rc = 1;
+    Etcdserverpb__RangeRequest range = ETCDSERVERPB__RANGE_REQUEST__INIT;
 
-    request.key.len = range->key.len;
-    request.key.data = xalloc(range->key.len + 1);
-    memcpy(request.key.data, range->key.data, range->key.len);
-    request.range_end = range->range_end;
-    request.limit = PAGE_KEYS_FIRST;
-    request.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__ASCEND;
-    while (rc > 0) {
-        rc = copy_page(mirror, &request, err);
-        arena_reset(&mirror->ctl->arena);
-    }
-    mirror->revision = request.revision;
-    free(request.key.data);
-    return rc;
+    range.key = order->key;
+    range.range_end = order->range_end;
+    return pages_read(mirror->ctl->client, &range, copy_page, mirror, &mirror->revision, err);
 }
 
 /* ---- its changes ---- */

@@ -17,6 +17,8 @@ static const struct flag globals[] = {
     {"insecure-skip-tls-verify", 0, FLAG_BOOL, "", "take any server certificate"},
     {"user", 0, FLAG_TEXT, "", "NAME:PASSWORD, or NAME and a prompt"},
     {"password", 0, FLAG_TEXT, "", "password; then --user is the name alone"},
+    {"max-request-bytes", 0, FLAG_INT, "0", "largest request that is sent; 0 is no limit"},
+    {"max-recv-bytes", 0, FLAG_INT, "0", "largest answer that is taken, as JSON; 0 is 2 GiB"},
     {"command-timeout", 0, FLAG_DURATION, "5s", "time for one request"},
     {"dial-timeout", 0, FLAG_DURATION, "2s", "time for a connection to be made"},
     {"keepalive-time", 0, FLAG_DURATION, "2s", "a silent connection is probed after so long"},
@@ -49,6 +51,7 @@ static const struct flag get_flags[] = {
     {"max-create-rev", 0, FLAG_INT, "0", "leave out keys created later; 0 is off"},
     {"min-mod-rev", 0, FLAG_INT, "0", "leave out keys changed before; 0 is off"},
     {"max-mod-rev", 0, FLAG_INT, "0", "leave out keys changed later; 0 is off"},
+    {"stream", 0, FLAG_BOOL, "", "print a page at a time, all as of one revision"},
 };
 static const struct flag del_flags[] = {
     {"prefix", 0, FLAG_BOOL, "", "all keys that begin with KEY"},
@@ -64,6 +67,13 @@ static const struct flag compaction_flags[] = {
 };
 static const struct flag cluster_flags[] = {
     {"cluster", 0, FLAG_BOOL, "", "all client URLs of the member list"},
+};
+static const struct flag defrag_flags[] = {
+    {"cluster", 0, FLAG_BOOL, "", "all client URLs of the member list"},
+    {"data-dir", 0, FLAG_TEXT, "", "the directory of a server that is not running, instead"},
+};
+static const struct flag completion_flags[] = {
+    {"no-descriptions", 0, FLAG_BOOL, "", "only the words"},
 };
 static const struct flag hashkv_flags[] = {
     {"cluster", 0, FLAG_BOOL, "", "all client URLs of the member list"},
@@ -92,6 +102,7 @@ static const struct flag restore_flags[] = {
      "peer URLs of this member"},
     {"skip-hash-check", 0, FLAG_BOOL, "", "take a copied database too, which has no hash"},
     {"bump-revision", 0, FLAG_INT, "0", "add so much to the revision (with --mark-compacted)"},
+    {"initial-memory-map-size", 0, FLAG_INT, "0", "accepted and without effect"},
     {"mark-compacted", 0, FLAG_BOOL, "", "count all history as compacted (with --bump-revision)"},
 };
 static const struct flag watch_flags[] = {
@@ -172,10 +183,21 @@ static const struct command commands[] = {
      FLAGS(check_datascale_flags), cmd_check_datascale, false},
     {"check perf", "", "does the cluster keep up with a load?", FLAGS(check_perf_flags),
      cmd_check_perf, false},
-    {"completion", "bash", "print a script for the shell's completion", NO_FLAGS, cmd_completion,
+    {"completion bash", "", "print a script for bash", FLAGS(completion_flags), cmd_completion_bash,
      true},
-    {"defrag", "", "give free space of the database back to the file system", FLAGS(cluster_flags),
+    {"completion fish", "", "print a script for fish", FLAGS(completion_flags), cmd_completion_fish,
+     true},
+    {"completion powershell", "", "print a script for PowerShell", FLAGS(completion_flags),
+     cmd_completion_powershell, true},
+    {"completion zsh", "", "print a script for zsh", FLAGS(completion_flags), cmd_completion_zsh,
+     true},
+    {"defrag", "", "give free space of the database back to the file system", FLAGS(defrag_flags),
      cmd_defrag, false},
+    {"downgrade cancel", "", "call a downgrade off", NO_FLAGS, cmd_downgrade_cancel, false},
+    {"downgrade enable", "VERSION", "let members of the version before join", NO_FLAGS,
+     cmd_downgrade_enable, false},
+    {"downgrade validate", "VERSION", "could the cluster go back to a version?", NO_FLAGS,
+     cmd_downgrade_validate, false},
     {"elect", "NAME [PROPOSAL]", "be a candidate, and lead until interrupted", FLAGS(elect_flags),
      cmd_elect, false},
     {"endpoint hashkv", "", "hash of the keys and revisions of each endpoint", FLAGS(hashkv_flags),
@@ -203,6 +225,7 @@ static const struct command commands[] = {
     {"member update", "ID --peer-urls=URLS", "change a member's peer URLs",
      FLAGS(member_update_flags), cmd_member_update, false},
     {"move-leader", "ID", "make another member leader", NO_FLAGS, cmd_move_leader, false},
+    {"options", "", "print the global flags", NO_FLAGS, cmd_options, true},
     {"role add", "ROLE", "make a role", NO_FLAGS, cmd_role_add, false},
     {"role delete", "ROLE", "delete a role", NO_FLAGS, cmd_role_delete, false},
     {"role get", "ROLE", "print a role's permissions", NO_FLAGS, cmd_role_get, false},

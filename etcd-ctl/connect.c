@@ -70,6 +70,8 @@ static struct client_options common_options(const struct args *args)
         .patience_ms = args_value(args, "command-timeout")->given ? MAX(command_ms, 1) : 0,
         .keepalive_time_ms = args_number(args, "keepalive-time") / NS_PER_MS,
         .keepalive_timeout_ms = args_number(args, "keepalive-timeout") / NS_PER_MS,
+        .request_bytes_max = (uint64_t)MAX(args_number(args, "max-request-bytes"), 0),
+        .response_bytes_max = (uint64_t)MAX(args_number(args, "max-recv-bytes"), 0),
         .trace = args_bool(args, "debug") ? trace : NULL,
     };
 }

@@ -94,6 +94,8 @@ command_fn cmd_snapshot_save, cmd_snapshot_status, cmd_snapshot_restore;
 command_fn cmd_watch;
 command_fn cmd_lock, cmd_elect;
 command_fn cmd_make_mirror, cmd_check_perf, cmd_check_datascale;
-command_fn cmd_version, cmd_completion;
+command_fn cmd_downgrade_cancel, cmd_downgrade_enable, cmd_downgrade_validate;
+command_fn cmd_completion_bash, cmd_completion_fish, cmd_completion_powershell, cmd_completion_zsh;
+command_fn cmd_version, cmd_options;
 
 #endif

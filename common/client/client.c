@@ -367,6 +367,13 @@ static int parse_answer(struct answer *answer, struct arena *arena, ProtobufCMes
     return -1;
 }
 
+static size_t response_max(const struct client *client)
+{
+    uint64_t most = client->options.response_bytes_max;
+
+    return most == 0 ? CLIENT_RESPONSE_MAX : MIN(most, CLIENT_RESPONSE_MAX);
+}
+
 static enum transport_result attempt(struct client *client, size_t at, const struct rpc_row *row,
                                      struct slice body, int64_t timeout_ms, struct arena *arena,
                                      ProtobufCMessage **response, struct err *err)
@@ -374,7 +381,7 @@ static enum transport_result attempt(struct client *client, size_t at, const str
     struct answer answer = {.client = client,
                             .endpoint = &client->endpoints[at],
                             .row = row,
-                            .body = BUF_INIT(CLIENT_RESPONSE_MAX),
+                            .body = BUF_INIT(response_max(client)),
                             .probe_leader = row->id != RPC_Maintenance_Status,
                             .err = err};
     struct exchange exchange = {.endpoint = answer.endpoint,
@@ -549,6 +556,23 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
     return -1;
 }
 
+static bool too_large(struct client *client, const ProtobufCMessage *request, struct err *err)
+{
+    uint64_t most = client->options.request_bytes_max, bytes;
+
+    if (most == 0)
+        return false;
+    bytes = protobuf_c_message_get_packed_size(request);
+    if (bytes <= most)
+        return false;
+    client->failure = (struct client_failure){.kind = CLIENT_FAILURE_LOCAL};
+    (void)snprintf(client->failure.hint, sizeof(client->failure.hint),
+                   "Raise --max-request-bytes; the server has a limit of its own.");
+    err_set(err, ERR_NO_MEMORY,
+            "the request has %" PRIu64 " bytes, the most that is sent is %" PRIu64, bytes, most);
+    return true;
+}
+
 int client_call_at(struct client *client, size_t at, enum rpc_id id,
                    const ProtobufCMessage *request, struct arena *arena,
                    ProtobufCMessage **response, struct err *err)
@@ -558,6 +582,8 @@ int client_call_at(struct client *client, size_t at, enum rpc_id id,
 
     must(client->count > 0 && rpc_row(id)->path != NULL);
     must(request->descriptor == rpc_row(id)->request);
+    if (too_large(client, request, err))
+        return -1;
     if (client->options.user != NULL && !client->login_done && client_login(client, err) < 0)
         return -1;
     if (pbjson_write(request, PBJSON_GATEWAY, &body)) {

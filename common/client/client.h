@@ -44,6 +44,8 @@ struct client_options {
     int64_t command_timeout_ms;   /* one call with all its retries; 0 = no limit */
     int64_t keepalive_time_ms;    /* a silent connection is probed after so long; 0 = default */
     int64_t keepalive_timeout_ms; /* and given up after so much longer; 0 = default */
+    uint64_t request_bytes_max;   /* of a request as a message; 0 = no limit */
+    uint64_t response_bytes_max;  /* of an answer as JSON; 0 = CLIENT_RESPONSE_MAX */
     client_trace_fn *trace;       /* told of each exchange; NULL = nobody */
     int64_t patience_ms; /* how long a known cause that may pass (refused, no leader) is waited out;
                             0 = default; never beyond the command timeout */

@@ -12,6 +12,7 @@
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/schema/bootstrap.h"
+#include "common/storage/bolt_file.h"
 #include "common/storage/bolt_overlay.h"
 #include "common/storage/restore_log.h"
 #include "common/storage/snapshot.h"
@@ -319,54 +320,6 @@ out:
     return rc;
 }
 
-struct db_file {
-    int fd;
-    const char *path;
-};
-
-static int db_sink(void *arg, struct slice bytes, struct err *err)
-{
-    struct db_file *file = arg;
-    size_t done = 0;
-
-    while (done < bytes.size) {
-        ssize_t wrote = write(file->fd, bytes.data + done, bytes.size - done);
-
-        if (wrote < 0 && errno != EINTR) {
-            err_sys(err, errno, "write %s", file->path);
-            return -1;
-        }
-        done += wrote > 0 ? (size_t)wrote : 0;
-    }
-    return 0;
-}
-
-static int write_image(struct bolt_source *source, uint32_t page_bytes, const char *path,
-                       struct err *err)
-{
-    struct bolt_write_options options = {.page_bytes = page_bytes, .chunk_bytes = MIB};
-    struct db_file file = {.path = path};
-    struct bolt_plan plan;
-    int rc = -1;
-
-    file.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (file.fd < 0) {
-        err_sys(err, errno, "create %s", path);
-        return -1;
-    }
-    if (bolt_plan(source, &options, &plan, err) < 0 ||
-        bolt_write(source, &plan, db_sink, &file, err) < 0)
-        goto out;
-    if (fsync(file.fd) < 0) {
-        err_sys(err, errno, "sync %s", path);
-        goto out;
-    }
-    rc = 0;
-out:
-    file_close(&file.fd);
-    return rc;
-}
-
 static int write_db(const struct snapshot_restore *restore, const struct bolt *bolt,
                     const struct bootstrap *bootstrap, const char *path, struct err *err)
 {
@@ -378,7 +331,7 @@ static int write_db(const struct snapshot_restore *restore, const struct bolt *b
     if (list_changes(restore, bolt, bootstrap, changes, err) == 0) {
         bolt_overlay_init(&overlay, bolt, emptied, ARRAY_LEN(emptied), changes->rows,
                           changes->count);
-        rc = write_image(&overlay.source, bolt_info(bolt).page_bytes, path, err);
+        rc = bolt_file_write(&overlay.source, bolt_info(bolt).page_bytes, path, err);
     }
     buf_free(&changes->bytes);
     free(changes);
