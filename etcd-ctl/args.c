@@ -122,7 +122,7 @@ static bool set_value(struct flag_value *value, const char *what, const char *te
         good = parse_int(text, &number);
         break;
     case FLAG_DURATION:
-        good = duration_parse(text, &number);
+        good = duration_parse(text, &number) && number >= 0;
         break;
     case FLAG_TEXT:
     case FLAG_LIST:

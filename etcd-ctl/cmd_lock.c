@@ -63,7 +63,7 @@ static int start_command(const char *const *command, pid_t *pid)
 }
 
 /* Its exit code, with a word about it when it is not 0. Signals meanwhile are for the command. */
-static int run_command(const char *const *command)
+static int run_command(const struct session *session, const char *const *command)
 {
     pid_t pid = 0;
     int cause = start_command(command, &pid), status = 0;
@@ -72,6 +72,7 @@ static int run_command(const char *const *command)
         return ctl_fail(CTL_FAILED, "exec: \"%s\": executable file not found in $PATH", command[0]);
     if (cause != 0)
         return ctl_fail(CTL_FAILED, "exec: \"%s\": %s", command[0], strerror(cause));
+    session_guard(session, pid);
     while (waitpid(pid, &status, 0) < 0)
         must(errno == EINTR);
     if (WIFSIGNALED(status))
@@ -126,7 +127,7 @@ static int lock(struct session_call *call, const char *const *command)
     if (command == NULL)
         return hold(call->session, held->key);
     set_variables(ctl, held);
-    code = run_command(command);
+    code = run_command(call->session, command);
     freed = unlock(ctl, held->key);
     return code != CTL_OK ? code : freed;
 }

@@ -88,7 +88,7 @@ static ProtobufCBinaryData key_there(struct mirror *mirror, ProtobufCBinaryData 
     size_t cut = strlen(mirror->prefix), added = strlen(mirror->dest_prefix);
     ProtobufCBinaryData there;
 
-    must(key.len >= cut && memcmp(key.data, mirror->prefix, cut) == 0);
+    must(key.len >= cut);
     there.len = added + key.len - cut;
     there.data = arena_zalloc(&mirror->arena, there.len + 1);
     must(there.data != NULL); /* a txn is small */
@@ -104,10 +104,9 @@ static int add(struct mirror *mirror, const Mvccpb__KeyValue *kv, bool deleted, 
     size_t bytes = kv->key.len + kv->value.len, at = mirror->op_count;
     Etcdserverpb__RequestOp *op = &mirror->ops[at];
 
-    if (kv->key.len < strlen(mirror->prefix) ||
-        memcmp(kv->key.data, mirror->prefix, strlen(mirror->prefix)) != 0) {
-        err_set(err, ERR_FORMAT, "the source sent a key without the prefix %s that was asked for",
-                mirror->prefix);
+    if (kv->key.len == 0 ||
+        !slice_starts_with(slice_of(kv->key.data, kv->key.len), slice_text(mirror->prefix))) {
+        err_set(err, ERR_FORMAT, "the source sent a key without the prefix \"%s\"", mirror->prefix);
         return -1;
     }
     etcdserverpb__request_op__init(op);

@@ -34,8 +34,9 @@ static void read_user(const char *text, const char *secret, const char *prompt, 
 }
 
 /* "/etc/etcd/server/crt" may have been meant as "/etc/etcd/server.crt". */
-static void suggest_sibling(const struct client_options *options)
+static bool suggest_sibling(const struct client_options *options)
 {
+    bool found = false;
     const char *files[] = {options->cacert, options->cert, options->key};
 
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
@@ -44,11 +45,14 @@ static void suggest_sibling(const struct client_options *options)
 
         if (slash != NULL && access(files[i], F_OK) != 0) {
             *slash = '.';
-            if (access(guess, F_OK) == 0)
+            if (access(guess, F_OK) == 0) {
+                found = true;
                 (void)fprintf(stderr, "Did you mean %s?\n", guess);
+            }
         }
         free(guess);
     }
+    return found;
 }
 
 /* --debug: what was asked, what came and when. */
@@ -89,9 +93,13 @@ static int make(const struct client_options *options, struct client **client)
     else
         code = CTL_BAD_ARGS;
     (void)ctl_fail(code, "%s", err.text);
+    if (suggest_sibling(options))
+        return code;
     if (failure.hint[0] != '\0')
         (void)fprintf(stderr, "%s\n", failure.hint);
-    suggest_sibling(options);
+    else
+        (void)fprintf(stderr, "Check --%1$scacert, --%1$scert and --%1$skey.\n",
+                      options->flag_prefix != NULL ? options->flag_prefix : "");
     return code;
 }
 

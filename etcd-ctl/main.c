@@ -129,13 +129,19 @@ static int run(struct ctl *ctl, const struct args *args)
 
     ctl->hex = args_bool(args, "hex");
     if (!print_format_parse(args_text(args, "write-out"), &ctl->format))
-        return ctl_fail(CTL_BAD_FORMAT, "unsupported output format");
+        return ctl_fail(CTL_BAD_FORMAT,
+                        "unsupported output format \"%s\": simple, json, fields, "
+                        "table or protobuf",
+                        args_text(args, "write-out"));
     if (!args->command->offline) {
         code = connect_source(ctl, args);
         if (code != CTL_OK)
             return code;
     }
-    return args->command->run(ctl, args);
+    code = args->command->run(ctl, args);
+    if (code == CTL_BAD_ARGS)
+        (void)fprintf(stderr, "See etcd-ctl %s --help.\n", args->command->words);
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -145,6 +151,7 @@ int main(int argc, char **argv)
     struct args args;
     int code = CTL_OK;
 
+    print_guard_descriptors();
     (void)signal(SIGPIPE, SIG_DFL);
     arena_init(&ctl.arena, CLIENT_RESPONSE_MAX);
     switch (args_parse(&ctl_grammar, argc - 1, argv + 1, environ, &args, &err)) {
@@ -160,6 +167,10 @@ int main(int argc, char **argv)
         code = ctl_fail(CTL_FAILED, "%s", err.text);
         if (args.hint[0] != '\0')
             (void)fprintf(stderr, "%s\n", args.hint);
+        else
+            (void)fprintf(stderr, "See etcd-ctl %s%s--help.\n",
+                          args.command != NULL ? args.command->words : "",
+                          args.command != NULL ? " " : "");
         break;
     }
     ctl_flush(&ctl);

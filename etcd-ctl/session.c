@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -154,17 +155,40 @@ int session_begin(struct session *session, struct ctl *ctl, int64_t ttl)
 
 /* ---- the call that waits ---- */
 
+/* Is the server away for a while, not refusing? */
+static bool may_pass(const struct client_failure *failure)
+{
+    return failure->kind == CLIENT_FAILURE_CONNECT || failure->kind == CLIENT_FAILURE_TIMEOUT ||
+           (failure->kind == CLIENT_FAILURE_REFUSED && failure->grpc == GRPC_UNAVAILABLE);
+}
+
+static int ask_once(struct session_call *call)
+{
+    struct ctl *ctl = &call->ctl;
+
+    call->err = ERR_INIT;
+    if (call->each != NULL)
+        return client_stream(ctl->client, call->id, call->request, call->each, call, &call->err);
+    return client_call(ctl->client, call->id, call->request, &ctl->arena, &call->response,
+                       &call->err);
+}
+
+/*
+ * A server that goes away takes the place in the queue with it, but not the lease: stand in line
+ * again, which gives the same key, for as long as the lease lives. Without a lease: without end.
+ */
 static void *run_call(void *arg)
 {
     struct session_call *call = arg;
-    struct ctl *ctl = &call->ctl;
+    bool told = false;
     int rc;
 
-    if (call->each != NULL)
-        rc = client_stream(ctl->client, call->id, call->request, call->each, call, &call->err);
-    else
-        rc = client_call(ctl->client, call->id, call->request, &ctl->arena, &call->response,
-                         &call->err);
+    while ((rc = ask_once(call)) < 0 && may_pass(client_failure(call->ctl.client))) {
+        if (!told)
+            (void)fprintf(stderr, "%s; trying again\n", call->err.text);
+        told = true;
+        pause_ms(RENEWAL_RETRY_MS);
+    }
     call->failed = rc < 0;
     tell(call->session, SESSION_ANSWERED);
     return NULL;
@@ -198,6 +222,37 @@ enum session_event session_wait(const struct session *session)
         if (wait[1].revents != 0 && read(session->events, &byte, 1) == 1)
             return (enum session_event)byte;
     }
+}
+
+/* A signal from a terminal went to the command as well: it has the same process group. */
+static void pass_on(int signals, pid_t child)
+{
+    struct signalfd_siginfo info;
+
+    if (read(signals, &info, sizeof(info)) == sizeof(info) && info.ssi_code != SI_KERNEL)
+        (void)kill(child, (int)info.ssi_signo); /* it may have ended: that is seen next */
+}
+
+void session_guard(const struct session *session, pid_t child)
+{
+    int process = (int)syscall(SYS_pidfd_open, child, 0);
+    struct pollfd wait[3] = {{.fd = process, .events = POLLIN},
+                             {.fd = session->signals, .events = POLLIN},
+                             {.fd = session->events, .events = POLLIN}};
+    uint8_t byte;
+
+    while (process >= 0) { /* without: the caller waits, and signals wait with it */
+        if (poll(wait, ARRAY_LEN(wait), -1) < 0)
+            continue; /* stopped and continued by the shell */
+        if (wait[0].revents != 0)
+            break;
+        if (wait[1].revents != 0)
+            pass_on(session->signals, child);
+        if (wait[2].revents != 0 && read(session->events, &byte, 1) == 1 && byte == SESSION_LOST)
+            (void)fprintf(stderr, "session expired: the command goes on without the lock\n");
+    }
+    if (process >= 0)
+        (void)close(process);
 }
 
 /* With the lease goes the place in the queue. */

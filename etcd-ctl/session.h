@@ -7,6 +7,8 @@
 
 #include "etcd-ctl/ctl.h"
 
+#include <sys/types.h>
+
 #define SESSION_TTL_DEFAULT 60 /* seconds */
 
 /* Its threads run until the program ends: it lives in main's frame below session_end(). */
@@ -49,6 +51,10 @@ enum session_event session_wait(const struct session *session);
 /* The same for the answer of `call`: 0 when it is there, else the exit code with everything said
  * and the lease, if any, given back. */
 int session_wait_answer(struct session_call *call) MUST_CHECK;
+
+/* Until `child` ends: it gets the signals; that the lease is gone is told. It is still to be waited
+ * for. */
+void session_guard(const struct session *session, pid_t child);
 
 /* Print what there is and end the program, whose threads may be in the middle of a call. */
 _Noreturn void session_end(const struct session *session, int code);

@@ -73,6 +73,11 @@ int watch_stream(struct client *client, const struct watch_order *order, watch_m
         }
         if (stream.cancelled)
             return 0;
+        if (!stream.created) {
+            err_set(err, ERR_FORMAT, "%s: the watch ended before it began",
+                    client_endpoint(client, 0));
+            return -1;
+        }
         /* the server went away: go on from where this was, as soon as there is one again */
         (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_PAUSE_MS * 1000000L},
                         NULL); /* woken early: tried early */

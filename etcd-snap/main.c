@@ -2,6 +2,7 @@
  * main.c - etcd-snap: save, inspect and restore snapshots. Finds the command (with or without the
  * word `snapshot`, as etcdutl has it), checks its flags and arguments, runs it.
  */
+#include "common/client/print.h"
 #include "etcd-snap/commands.h"
 
 #include <errno.h>
@@ -141,7 +142,10 @@ static int run(int argc, char *const *argv)
 
 int main(int argc, char **argv)
 {
-    int status = run(argc > 0 ? argc - 1 : 0, argv + (argc > 0));
+    int status;
+
+    print_guard_descriptors();
+    status = run(argc > 0 ? argc - 1 : 0, argv + (argc > 0));
 
     if (fflush(stdout) != 0 && status == EXIT_OK) {
         (void)fputs("Error: could not write to standard output\n", stderr);

@@ -19,13 +19,9 @@ void answer_hint(enum err_code code, struct client_failure *failure)
         enum err_code code;
         const char *text;
     } hints[] = {
-        {ERR_AUTH_FAILED, "Check the name and the password given with --user NAME:PASSWORD."},
-        {ERR_USER_EMPTY, "Authentication is on: give --user NAME:PASSWORD."},
-        {ERR_PERMISSION_DENIED, "The user's roles do not allow this: see user get, role get."},
-        {ERR_NO_LEADER, "A majority of the members must be up: see endpoint status --cluster."},
-        {ERR_TIMEOUT, "A majority of the members must be up: see endpoint status --cluster."},
-        {ERR_NO_SPACE, "Compact, defragment, then alarm disarm; or raise --quota-backend-bytes."},
-        {ERR_COMPACTED, "Ask for a newer revision; its history is gone."},
+#define HINT(code, text) {code, text},
+#include "common/client/hints.def"
+#undef HINT
     };
 
     failure->hint[0] = '\0';
@@ -34,13 +30,30 @@ void answer_hint(enum err_code code, struct client_failure *failure)
             (void)snprintf(failure->hint, sizeof(failure->hint), "%s", hints[i].text);
 }
 
+/* What a server says is shown on a terminal: no control characters. */
+static void defang(struct err *err)
+{
+    for (char *at = err->text; *at != '\0'; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = '?';
+}
+
 static void refuse(struct client_failure *failure, enum grpc_code grpc, const char *text,
                    struct err *err)
 {
     err_set(err, code_of_text(text), "%s", text);
+    defang(err);
     failure->kind = CLIENT_FAILURE_REFUSED;
     failure->grpc = grpc;
     answer_hint(err->code, failure);
+}
+
+void answer_odd_hint(struct client_failure *failure)
+{
+    failure->kind = CLIENT_FAILURE_LOCAL;
+    (void)snprintf(failure->hint, sizeof(failure->hint),
+                   "Is this the client port of an etcd server, or a proxy before it? Check "
+                   "--endpoints.");
 }
 
 void answer_refusal(const char *typed, long status, struct slice body,
@@ -62,8 +75,9 @@ void answer_refusal(const char *typed, long status, struct slice body,
         const uint8_t *end = body.size > 0 ? memchr(body.data, '\n', body.size) : NULL;
         size_t shown = MIN(end != NULL ? (size_t)(end - body.data) : body.size, 120);
 
-        err_set(err, ERR_FORMAT, "%s: HTTP status %ld instead of an answer: %.*s", typed, status,
-                (int)shown, shown > 0 ? (const char *)body.data : "");
+        err_set(err, ERR_FORMAT, "%s: HTTP status %ld instead of an answer%s%.*s", typed, status,
+                shown > 0 ? ": " : "", (int)shown, shown > 0 ? (const char *)body.data : "");
+        defang(err);
         (void)snprintf(failure->hint, sizeof(failure->hint), "%s",
                        status == 404
                            ? "Is this an etcd client port (v3.4 or later, gateway enabled)?"

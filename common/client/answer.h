@@ -18,6 +18,8 @@ void answer_refusal(const char *typed, long status, struct slice body,
                     struct client_failure *failure, struct err *err);
 /* What a user can do about a refusal; "" when there is nothing to say. */
 void answer_hint(enum err_code code, struct client_failure *failure);
+/* For an answer that is no message of its type: kind and hint. */
+void answer_odd_hint(struct client_failure *failure);
 /* The line of a stream without its {"result": in front; the same text when that is not there. */
 struct slice answer_result(struct slice text);
 /* Does the line of a stream say {"error": ...}? */

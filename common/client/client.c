@@ -361,7 +361,7 @@ static int parse_answer(struct answer *answer, struct arena *arena, ProtobufCMes
         err_set(&cause, ERR_FORMAT, "it is empty");
     else if (pbjson_parse(answer->row->response, text, NULL, arena, response, &cause) == 0)
         return 0;
-    answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
+    answer_odd_hint(&answer->client->failure);
     err_set(err, cause.code, "%s: the answer is not what %s answers: %s", answer->endpoint->typed,
             answer->row->method, cause.text);
     return -1;

@@ -22,11 +22,13 @@ static bool take_line(struct answer *answer, struct slice line)
     }
     arena_init(&arena, CLIENT_LINE_MAX * 2);
     answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
-    if (pbjson_parse(answer->row->response, text, NULL, &arena, &message, answer->err) == 0)
+    if (pbjson_parse(answer->row->response, text, NULL, &arena, &message, answer->err) == 0) {
         rc = answer->each(answer->arg, message, answer->err);
-    else
+    } else {
+        answer_odd_hint(&answer->client->failure);
         err_prefix(answer->err, "%s: the answer is not what %s answers", answer->endpoint->typed,
                    answer->row->method);
+    }
     arena_free(&arena);
     answer->failed = rc < 0;
     answer->ended = rc > 0;

@@ -121,7 +121,8 @@ int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint, struc
                 name, (int)MIN(port.size, 200), (const char *)port.data);
         return -1;
     }
-    if (host.size == 0 || has_odd_byte(host)) {
+    if (host.size == 0 || has_odd_byte(host) ||
+        (memchr(host.data, '%', host.size) != NULL && memchr(host.data, ':', host.size) == NULL)) {
         err_set(err, ERR_USAGE, "endpoint \"%.*s\" is neither host:port nor a URL", shown, name);
         return -1;
     }

@@ -4,6 +4,7 @@
 #include "common/client/unicode.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -18,6 +19,13 @@ bool print_format_parse(const char *text, enum print_format *format)
         }
     }
     return false;
+}
+
+void print_guard_descriptors(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* gets number fd */
 }
 
 int print_out(struct buf *out, struct err *err)

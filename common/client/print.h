@@ -21,6 +21,11 @@ enum print_format {
 /* "simple", "json", "fields", "table", "protobuf"; false for anything else. */
 bool print_format_parse(const char *text, enum print_format *format) MUST_CHECK;
 
+/*
+ * First in main(): descriptors 0, 1 and 2 that are closed are taken, so that no connection gets
+ * their number and our output; reading or writing them still fails. Edge.
+ */
+void print_guard_descriptors(void);
 /* Write the content of `out` to standard output and forget it; ERR_IO. Edge. */
 int print_out(struct buf *out, struct err *err) MUST_CHECK;
 
