@@ -37,6 +37,11 @@
 #define DEFRAG_SUFFIX ".tmp.defrag"
 #define LOCK_BYTES ((BACKEND_READERS_MAX + 64L) * 64) /* a cache line a reader, and its head */
 #define COPY_BYTES MIB /* a transaction of defrag: LMDB keeps the memory of the largest */
+#ifdef __SANITIZE_THREAD__
+#define MAP_BYTES_DEFAULT (BACKEND_MAP_BYTES / 16) /* its shadow leaves no more address space */
+#else
+#define MAP_BYTES_DEFAULT BACKEND_MAP_BYTES
+#endif
 #define COMMON_FLAGS (MDB_NOSUBDIR | MDB_NOTLS)
 
 struct lmdb_file {
@@ -662,7 +667,7 @@ int backend_open_lmdb(const char *path, const struct backend_options *options,
     lmdb->backend.ops = &lmdb_ops;
     atomic_init(&lmdb->backend.reads, 0);
     lmdb->path = xstrdup(path);
-    lmdb->map_bytes = options->map_bytes != 0 ? options->map_bytes : BACKEND_MAP_BYTES;
+    lmdb->map_bytes = options->map_bytes != 0 ? options->map_bytes : MAP_BYTES_DEFAULT;
     lmdb->no_fsync = options->no_fsync;
     must(pthread_mutex_init(&lmdb->lock, NULL) == 0);
     remove_leftovers(path);
