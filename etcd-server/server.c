@@ -714,6 +714,8 @@ static void take_apart(struct server *server)
     server->stopping = true;
     if (server->engine != NULL)
         engine_fail(server->engine); /* whoever waits still gets an answer that nobody reads */
+    loop_timer_free(server->tick_timer); /* deliver_posts() runs the loop once more */
+    server->tick_timer = NULL;
     corrupt_check_free(server->corrupt_check);
     machine_cluster_stop(server->cluster);
     net_close(server->net); /* streams on the pool end */
@@ -728,7 +730,6 @@ static void take_apart(struct server *server)
     join_free(&server->joined);
     for (size_t i = 0; i < ARRAY_LEN(server->signals); i++)
         loop_signal_free(server->signals[i]);
-    loop_timer_free(server->tick_timer);
     loop_timer_free(server->wake_timer);
     machine_free(server->machine);
     autocompact_free(server->autocompact);
