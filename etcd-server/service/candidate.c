@@ -1,9 +1,22 @@
-/* candidate.c - see candidate.h. One subcall at a time; `parked` means: waiting for a deletion. */
+/*
+ * candidate.c - see candidate.h. One subcall at a time; `parked` means: waiting for a deletion.
+ *
+ * Where the own key stands:
+ *   NONE -> ASKED -> MADE     created by this call
+ *              `---> FOUND    the lease had one under this name: it may be held already
+ *
+ * Who leaves, or is refused, while MADE gives the key up at once, or the queue would wait for its
+ * lease; so does FOUND once it has waited for others. While ASKED the txn's answer is waited for
+ * without the caller, to know which of the two it is. The key goes on condition that its create
+ * revision is still that one.
+ */
 #include "common/base/base.h"
 #include "etcd-server/service/candidate.h"
 #include "etcd-server/service/authorise.h"
 
 #include <stdio.h>
+
+#define LEASE_HEX_BYTES 18 /* a slash, sixteen digits and an end */
 
 /* A subcall's request lives until its answer; there is one at a time, however often it asks. */
 struct txn_memory {
@@ -16,20 +29,41 @@ struct txn_memory {
     Etcdserverpb__RangeRequest range;
 };
 
+enum place { PLACE_NONE, PLACE_ASKED, PLACE_MADE, PLACE_FOUND };
+
 struct candidate {
     struct candidate *next, *previous; /* of all candidates of the service */
     struct service *service;
-    struct call *call;
+    struct call *call; /* NULL: the caller has left while ASKED */
     void (*won)(struct call *call, const struct candidate_won *won);
     struct subcall subcall;
     struct txn_memory memory;
-    struct slice name, value, key; /* in the call's arena */
-    struct slice prefix, past;     /* NAME/ and its range end, there too */
+    uint8_t *bytes;            /* owned; what the slices below lie in */
+    struct slice value, key;   /* NAME/<lease in hex> */
+    struct slice prefix, past; /* NAME/ and its range end */
+    struct slice name;         /* of the request */
     int64_t lease, create_revision;
     Etcdserverpb__ResponseHeader first, newest;
     bool overwrite;
-    bool created; /* the key is in the store, or on its way: delete it when the caller leaves */
+    enum place place;
     bool parked;
+    bool waited; /* it was parked once */
+};
+
+/* A key on its way out. Its request is borrowed by the engine until it is applied. */
+struct departure {
+    struct departure *next, *previous; /* of the service */
+    struct service *service;
+    uint64_t proposal;
+    Etcdserverpb__InternalRaftRequest request;
+    Etcdserverpb__RequestHeader header;
+    Etcdserverpb__TxnRequest txn;
+    Etcdserverpb__Compare compare;
+    Etcdserverpb__Compare *compares[1];
+    Etcdserverpb__RequestOp op;
+    Etcdserverpb__RequestOp *ops[1];
+    Etcdserverpb__DeleteRangeRequest delete_range;
+    uint8_t key[];
 };
 
 void candidate_refuse(struct call *call, const char *text)
@@ -38,17 +72,15 @@ void candidate_refuse(struct call *call, const char *text)
     call->ops->finish(call, ERR_PASSED_ON, text);
 }
 
-struct slice candidate_key(struct arena *arena, struct slice name, int64_t lease)
+/* NAME/<lease in hex> at `bytes`. */
+static struct slice put_key(uint8_t *bytes, struct slice name, int64_t lease)
 {
-    uint8_t *key = arena_alloc(arena, name.size + 18);
     int written;
 
-    if (key == NULL)
-        return SLICE_EMPTY;
     if (name.size != 0)
-        memcpy(key, name.data, name.size);
-    written = snprintf((char *)key + name.size, 18, "/%" PRIx64, (uint64_t)lease);
-    return slice_of(key, name.size + (size_t)written);
+        memcpy(bytes, name.data, name.size);
+    written = snprintf((char *)bytes + name.size, LEASE_HEX_BYTES, "/%" PRIx64, (uint64_t)lease);
+    return slice_of(bytes, name.size + (size_t)written);
 }
 
 static void end(struct candidate *candidate)
@@ -61,10 +93,103 @@ static void end(struct candidate *candidate)
         service->candidates = candidate->next;
     if (candidate->next != NULL)
         candidate->next->previous = candidate->previous;
-    candidate->call->cancel = NULL;
+    if (candidate->call != NULL)
+        candidate->call->cancel = NULL;
     subcall_fini(&candidate->subcall);
+    free(candidate->bytes);
     free(candidate);
 }
+
+/* ---- departures ---- */
+
+static ProtobufCBinaryData bytes_of(struct slice slice)
+{
+    return (ProtobufCBinaryData){slice.size, (uint8_t *)(uintptr_t)slice.data}; /* only read */
+}
+
+static void departure_free(struct departure *departure)
+{
+    if (departure->previous != NULL)
+        departure->previous->next = departure->next;
+    else
+        departure->service->departures = departure->next;
+    if (departure->next != NULL)
+        departure->next->previous = departure->previous;
+    free(departure);
+}
+
+static void departed(void *arg, const struct engine_result *result)
+{
+    (void)result; /* the lease takes the key with it in the end */
+    departure_free(arg);
+}
+
+static void fill_departure(struct departure *departure, int64_t create_revision)
+{
+    etcdserverpb__txn_request__init(&departure->txn);
+    etcdserverpb__compare__init(&departure->compare);
+    etcdserverpb__request_op__init(&departure->op);
+    departure->compare.key = departure->delete_range.key;
+    departure->compare.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE;
+    departure->compare.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION;
+    departure->compare.create_revision = create_revision;
+    departure->op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+    departure->op.request_delete_range = &departure->delete_range;
+    departure->compares[0] = &departure->compare;
+    departure->ops[0] = &departure->op;
+    departure->txn.compare = departure->compares;
+    departure->txn.n_compare = 1;
+    departure->txn.success = departure->ops;
+    departure->txn.n_success = 1;
+}
+
+/* The own key goes, if it is there to be given up. As root: who made it might do so no more. */
+static void depart(struct candidate *candidate)
+{
+    struct service *service = candidate->service;
+    struct departure *departure;
+    enum err_code refusal;
+
+    if (candidate->place != PLACE_MADE && (candidate->place != PLACE_FOUND || !candidate->waited))
+        return;
+    departure = xalloc(sizeof(*departure) + candidate->key.size);
+    departure->service = service;
+    memcpy(departure->key, candidate->key.data, candidate->key.size);
+    etcdserverpb__delete_range_request__init(&departure->delete_range);
+    departure->delete_range.key = bytes_of(slice_of(departure->key, candidate->key.size));
+    fill_departure(departure, candidate->create_revision);
+    etcdserverpb__internal_raft_request__init(&departure->request);
+    auth_header_as_root(engine_auth(service->engine), &departure->header);
+    departure->request.header = &departure->header;
+    departure->request.txn = &departure->txn;
+    departure->proposal =
+        engine_propose(service->engine, &departure->request, NULL, departed, departure, &refusal);
+    if (departure->proposal == 0) {
+        free(departure); /* the lease will do it */
+        return;
+    }
+    departure->next = service->departures;
+    if (departure->next != NULL)
+        departure->next->previous = departure;
+    service->departures = departure;
+}
+
+void candidates_free(struct service *service)
+{
+    for (struct candidate *next, *candidate = service->candidates; candidate != NULL;
+         candidate = next) {
+        next = candidate->next;
+        must(candidate->call == NULL); /* doors have taken the others back */
+        subcall_cancel(service, &candidate->subcall);
+        end(candidate);
+    }
+    while (service->departures != NULL) {
+        engine_forget(service->engine, service->departures->proposal);
+        departure_free(service->departures);
+    }
+}
+
+/* ---- ends ---- */
 
 static void refuse(struct candidate *candidate, const char *text)
 {
@@ -72,42 +197,28 @@ static void refuse(struct candidate *candidate, const char *text)
     char copy[ERR_TEXT_MAX];
 
     (void)snprintf(copy, sizeof(copy), "%s", text); /* it may lie in the subcall's arena */
+    depart(candidate);
     end(candidate);
     candidate_refuse(call, copy);
-}
-
-static void ignore(void *arg, const struct engine_result *result)
-{
-    (void)arg;
-    (void)result; /* the lease takes the key with it in the end */
 }
 
 /* The caller went away: its place in the queue must not block the others. */
 static void leave(struct call *call)
 {
     struct candidate *candidate = call->state;
-    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
-    Etcdserverpb__DeleteRangeRequest delete_range = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
-    enum err_code refusal;
 
-    subcall_cancel(candidate->service, &candidate->subcall);
-    if (candidate->created) {
-        delete_range.key =
-            (ProtobufCBinaryData){candidate->key.size, (uint8_t *)(uintptr_t)candidate->key.data};
-        request.delete_range = &delete_range;
-        if (authorise_header(candidate->service, call, &request) != ERR_OK ||
-            engine_propose(candidate->service->engine, &request, NULL, ignore, NULL, &refusal) == 0)
-            ignore(NULL, NULL);
+    if (candidate->place == PLACE_ASKED) {
+        candidate->call = NULL; /* lined_up() goes on without */
+        candidate->subcall.call.token = NULL;
+        candidate->subcall.call.common_name = NULL;
+        return;
     }
+    subcall_cancel(candidate->service, &candidate->subcall);
+    depart(candidate);
     end(candidate);
 }
 
 /* ---- requests ---- */
-
-static ProtobufCBinaryData bytes_of(struct slice slice)
-{
-    return (ProtobufCBinaryData){slice.size, (uint8_t *)(uintptr_t)slice.data}; /* only read */
-}
 
 static struct txn_memory *txn_new(struct candidate *candidate)
 {
@@ -226,7 +337,8 @@ static void looked(void *arg, enum err_code code, const char *text, const Protob
     if (code != ERR_OK) {
         refuse(candidate, text);
     } else if (range != NULL && range->n_kvs != 0) {
-        candidate->parked = true; /* an older key is there: wait for deletions */
+        candidate->parked = candidate->waited =
+            true; /* an older key is there: wait for deletions */
     } else {
         keep_header(&candidate->newest, response->header);
         verify(candidate);
@@ -281,15 +393,23 @@ static void lined_up(void *arg, enum err_code code, const char *text,
         (const Etcdserverpb__TxnResponse *)(const void *)message;
     const Etcdserverpb__RangeResponse *own;
 
-    if (code != ERR_OK) {
-        candidate->created = false;
+    candidate->place = PLACE_NONE;
+    if (code == ERR_OK && response->succeeded) {
+        candidate->place = PLACE_MADE;
+        candidate->create_revision = response->header->revision;
+    }
+    if (candidate->call == NULL) {
+        depart(candidate);
+        end(candidate);
+        return;
+    }
+    if (code != ERR_OK) { /* if the key was made all the same, its lease ends it */
         refuse(candidate, text);
         return;
     }
     keep_header(&candidate->first, response->header);
     keep_header(&candidate->newest, response->header);
-    if (response->succeeded) {
-        candidate->create_revision = response->header->revision;
+    if (candidate->place == PLACE_MADE) {
         look(candidate);
         return;
     }
@@ -298,6 +418,7 @@ static void lined_up(void *arg, enum err_code code, const char *text,
         refuse(candidate, "mutex: session is expired");
         return;
     }
+    candidate->place = PLACE_FOUND;
     candidate->create_revision = own->kvs[0]->create_revision;
     if (candidate->overwrite &&
         !slice_equal(slice_of(own->kvs[0]->value.data, own->kvs[0]->value.len), candidate->value))
@@ -306,30 +427,29 @@ static void lined_up(void *arg, enum err_code code, const char *text,
         look(candidate);
 }
 
-/* False: the arena is full. */
-static bool make_keys(struct candidate *candidate)
+/* Of its own memory: the caller's may go before the answer comes. */
+static void make_keys(struct candidate *candidate)
 {
-    size_t size = candidate->name.size + 1;
-    uint8_t *past = arena_alloc(&candidate->call->arena, size);
+    size_t prefix = candidate->name.size + 1, value = candidate->value.size;
+    uint8_t *past, *bytes = xalloc(2 * prefix + LEASE_HEX_BYTES + value);
 
-    candidate->key = candidate_key(&candidate->call->arena, candidate->name, candidate->lease);
-    if (past == NULL || candidate->key.size == 0)
-        return false;
-    memcpy(past, candidate->key.data, size);
-    past[size - 1] = '/' + 1;
-    candidate->prefix = slice_of(candidate->key.data, size); /* NAME/ */
-    candidate->past = slice_of(past, size);
-    return true;
+    candidate->bytes = bytes;
+    candidate->key = put_key(bytes, candidate->name, candidate->lease);
+    candidate->prefix = slice_of(bytes, prefix);
+    past = bytes + candidate->key.size;
+    memcpy(past, bytes, prefix);
+    past[prefix - 1] = '/' + 1;
+    candidate->past = slice_of(past, prefix);
+    if (value != 0)
+        memcpy(past + prefix, candidate->value.data, value);
+    candidate->value = slice_of(past + prefix, value);
 }
 
 static void line_up(struct candidate *candidate)
 {
     struct txn_memory *memory = txn_new(candidate);
 
-    if (!make_keys(candidate)) {
-        refuse(candidate, err_text(ERR_REQUEST_TOO_LARGE));
-        return;
-    }
+    make_keys(candidate);
     compare_create(memory, candidate->key, 0);
     put_op(memory, candidate);
     memory->range.key = bytes_of(candidate->key);
@@ -337,7 +457,7 @@ static void line_up(struct candidate *candidate)
     memory->ops[1].request_range = &memory->range;
     memory->txn.failure = memory->failure;
     memory->txn.n_failure = 1;
-    candidate->created = true;
+    candidate->place = PLACE_ASKED;
     start_txn(candidate, memory, lined_up);
 }
 

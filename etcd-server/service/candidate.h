@@ -29,17 +29,17 @@ struct candidate_won {
 
 /*
  * Line up for `name` with `lease` (0: a new one) and `value`; `won` is called once and must end the
- * call. Refusals and the caller's leaving are handled here: the latter deletes the key. `value`
- * replaces that of an own older key when `overwrite` is set.
+ * call. Refusals and the caller's leaving are handled here: both delete the key if it was waiting.
+ * `value` replaces that of an own older key when `overwrite` is set.
  */
 void candidate_start(struct service *service, struct call *call, struct slice name, int64_t lease,
                      struct slice value, bool overwrite,
                      void (*won)(struct call *call, const struct candidate_won *won));
 /* Keys were deleted since the last turn: look again at everybody who waits. */
 void candidates_wake(struct service *service);
+/* The service ends: whatever goes on without a caller is dropped. */
+void candidates_free(struct service *service);
 
-/* NAME/<lease in hex> into memory of the arena; an empty slice when that is full. */
-struct slice candidate_key(struct arena *arena, struct slice name, int64_t lease);
 /* Errors of Lock and Election reach the client with their text and code 2 (api.md 14). */
 void candidate_refuse(struct call *call, const char *text);
 

@@ -19,6 +19,7 @@ struct service {
     struct simple_tokens *tokens;
     unsigned password_jobs;       /* on the pool */
     struct candidate *candidates; /* Lock and Campaign calls under way */
+    struct departure *departures; /* their keys on the way out */
     uint64_t deletes_seen;        /* keys deleted when they were looked at last */
     struct hashing *hashing;
     struct promotion *promotions; /* that the leader is asked for */

@@ -1,0 +1,260 @@
+/*
+ * lock_test.c - the queue of Lock on an engine of one member: who leaves it, and who fails in it,
+ * does not hold up the others; nobody loses what he holds; who wins still has his key.
+ */
+#include "common/schema/lock.pb-c.h"
+#include "etcd-server/service/service.h"
+#include "tests/lib/lone.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static struct lone lone;
+static struct metrics metrics;
+static struct service *service;
+
+/* A Lock call and what became of it. */
+struct locker {
+    struct call call; /* first */
+    bool locked, refused;
+    char text[64];
+};
+
+static void replied(struct call *call, const ProtobufCMessage *response)
+{
+    (void)response;
+    ((struct locker *)(void *)call)->locked = true;
+}
+
+static void finished(struct call *call, enum err_code code, const char *text)
+{
+    struct locker *locker = (struct locker *)(void *)call;
+
+    locker->refused = true;
+    (void)snprintf(locker->text, sizeof(locker->text), "%s", text != NULL ? text : err_text(code));
+}
+
+static const struct call_ops ops = {.reply = replied, .finish = finished};
+
+static void turn(void)
+{
+    do {
+        lone_turn(&lone);
+    } while (service_turn(service));
+}
+
+static int set_up(void **state)
+{
+    struct service_config config = {.metrics = &metrics,
+                                    .max_txn_ops = 16,
+                                    .quota_bytes = -1,
+                                    .max_message_bytes = 2 * MIB,
+                                    .watch_notify_ms = 600000,
+                                    .election_ticks = 10,
+                                    .bcrypt_cost = 4,
+                                    .token_ttl_ms = 300000};
+
+    (void)state;
+    lone_init(&lone, NULL);
+    lone_lead(&lone);
+    config.engine = lone.engine;
+    service = service_new(&config);
+    assert_int_equal(lone_grant(&lone, 0xa, 600), ERR_OK);
+    assert_int_equal(lone_grant(&lone, 0xb, 600), ERR_OK);
+    assert_int_equal(lone_grant(&lone, 0xc, 600), ERR_OK);
+    turn();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    service_free(service);
+    lone_fini(&lone);
+    return 0;
+}
+
+static void ask(struct locker *locker, int64_t lease)
+{
+    V3lockpb__LockRequest *request;
+
+    *locker = (struct locker){.call = {.row = rpc_row(RPC_Lock_Lock), .ops = &ops}};
+    arena_init(&locker->call.arena, 1 * MIB);
+    request = arena_zalloc(&locker->call.arena, sizeof(*request));
+    assert_non_null(request);
+    v3lockpb__lock_request__init(request);
+    request->name = (ProtobufCBinaryData){1, (uint8_t *)arena_strndup(&locker->call.arena, "n", 1)};
+    request->lease = lease;
+    locker->call.request = &request->base;
+    service_start(service, &locker->call);
+}
+
+/* The caller goes: nothing of his memory may be used any more. */
+static void leave(struct locker *locker)
+{
+    if (!locker->locked && !locker->refused)
+        service_cancel(service, &locker->call);
+    arena_free(&locker->call.arena);
+    memset(&locker->call, 0xee, sizeof(locker->call));
+}
+
+static bool there(const char *key)
+{
+    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    struct mvcc_range *range = NULL;
+    bool found;
+
+    request.key = (ProtobufCBinaryData){strlen(key), (uint8_t *)(uintptr_t)key};
+    assert_int_equal(mvcc_range_start(engine_mvcc(lone.engine), &request, &range), ERR_OK);
+    found = mvcc_range_count(range) != 0;
+    mvcc_range_free(range);
+    return found;
+}
+
+static void in_order(void **state)
+{
+    struct locker a, b, c;
+
+    (void)state;
+    ask(&a, 0xa);
+    turn();
+    ask(&b, 0xb);
+    turn();
+    ask(&c, 0xc);
+    turn();
+    assert_true(a.locked && !b.locked && !c.locked);
+    leave(&b); /* it is not c's affair */
+    turn();
+    assert_true(there("n/a") && !there("n/b") && there("n/c"));
+    assert_true(!c.locked && !c.refused);
+    assert_int_equal(lone_put(&lone, "x", 0), ERR_OK);
+    leave(&a); /* who holds it has an answer: that stays */
+    turn();
+    assert_true(there("n/a") && !c.locked);
+    leave(&c);
+    turn();
+    assert_false(there("n/c"));
+}
+
+/* The txn is on its way: what it made goes as soon as it is known. */
+static void leaving_early(void **state)
+{
+    struct locker a, b;
+
+    (void)state;
+    lone.hold_log = true;
+    ask(&a, 0xa);
+    turn();
+    leave(&a);
+    turn();
+    ask(&b, 0xb);
+    turn();
+    lone.hold_log = false;
+    turn();
+    assert_false(there("n/a"));
+    assert_true(b.locked);
+    leave(&b);
+}
+
+/* The same lease asks again while it holds the lock, and goes: it still holds it. */
+static void asking_again(void **state)
+{
+    struct locker first, again, once_more;
+
+    (void)state;
+    ask(&first, 0xa);
+    turn();
+    lone.hold_log = true;
+    ask(&again, 0xa);
+    turn();
+    leave(&again);
+    lone.hold_log = false;
+    turn();
+    assert_true(first.locked && there("n/a"));
+    ask(&once_more, 0xa);
+    turn();
+    assert_true(once_more.locked);
+    leave(&first);
+    leave(&once_more);
+}
+
+static void failing(void **state)
+{
+    struct locker a, b, c;
+
+    (void)state;
+    ask(&a, 0xa);
+    turn();
+    ask(&b, 0xb);
+    turn();
+    ask(&c, 0xc);
+    turn();
+    service_set_differs(service, true); /* no look into the store is allowed any more */
+    assert_int_equal(lone_put(&lone, "gone", 0), ERR_OK);
+    leave(&c); /* a deletion: b looks again */
+    turn();
+    turn();
+    assert_true(b.refused);
+    service_set_differs(service, false);
+    turn();
+    assert_true(there("n/a") && !there("n/b") && !there("n/c"));
+    leave(&a);
+    leave(&b);
+}
+
+/* Its lease ran out while it waited: it must not believe that it has the lock. */
+static void own_key_gone(void **state)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__LeaseRevokeRequest revoke = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    struct locker a, b;
+
+    (void)state;
+    ask(&a, 0xa);
+    turn();
+    ask(&b, 0xb);
+    turn();
+    request.lease_revoke = &revoke;
+    revoke.id = 0xb;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    revoke.id = 0xa;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    turn();
+    assert_true(b.refused && !b.locked);
+    assert_string_equal(b.text, "mutex: session is expired");
+    leave(&a);
+    leave(&b);
+}
+
+/* The service goes while a txn of nobody and a departure are under way. */
+static void service_goes(void **state)
+{
+    struct locker a, b, c;
+
+    (void)state;
+    ask(&a, 0xa);
+    turn();
+    ask(&b, 0xb);
+    turn();
+    lone.hold_log = true;
+    ask(&c, 0xc);
+    turn();
+    leave(&b);
+    leave(&c);
+    turn();
+    leave(&a);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(in_order), TEST(leaving_early), TEST(asking_again),
+        TEST(failing),  TEST(own_key_gone),  TEST(service_goes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
