@@ -81,7 +81,7 @@ static const struct flag hashkv_flags[] = {
 };
 static const struct flag member_add_flags[] = {
     {"peer-urls", 0, FLAG_LIST, "", "peer URLs of the new member"},
-    {"learner", 0, FLAG_BOOL, "", "add it as a member that does not vote"},
+    {"learner", 0, FLAG_BOOL, "", "without a vote until it is promoted: the safe way"},
 };
 static const struct flag member_update_flags[] = {
     {"peer-urls", 0, FLAG_LIST, "", "its new peer URLs"},
@@ -217,8 +217,8 @@ static const struct command commands[] = {
      FLAGS(lock_flags), cmd_lock, false},
     {"make-mirror", "DESTINATION", "copy keys to another cluster, and follow their changes",
      FLAGS(make_mirror_flags), cmd_make_mirror, false},
-    {"member add", "NAME --peer-urls=URLS", "add a member", FLAGS(member_add_flags), cmd_member_add,
-     false},
+    {"member add", "NAME --peer-urls=URLS", "add a member, best as a learner first",
+     FLAGS(member_add_flags), cmd_member_add, false},
     {"member list", "", "print the members", NO_FLAGS, cmd_member_list, false},
     {"member promote", "ID", "let a learner vote", NO_FLAGS, cmd_member_promote, false},
     {"member remove", "ID", "remove a member", NO_FLAGS, cmd_member_remove, false},
