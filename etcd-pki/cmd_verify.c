@@ -57,6 +57,7 @@ static int take_etcd_flags(struct verify *verify, const struct texts *words, str
 {
     for (size_t i = 0; i < words->count; i++) {
         const char *word = words->items[i], *equals, *value;
+        bool text = true; /* also of a flag that does not matter here, as --data-dir */
         size_t bytes;
 
         if (word[0] != '-') {
@@ -85,9 +86,10 @@ static int take_etcd_flags(struct verify *verify, const struct texts *words, str
             } else if (value[0] != '\0') {
                 *(const char **)field = value;
             }
-            if (etcd_flags[k].kind == KIND_TEXT && equals == NULL)
-                i++;
+            text = etcd_flags[k].kind == KIND_TEXT;
         }
+        if (text && equals == NULL && value != NULL)
+            i++;
     }
     return 0;
 }

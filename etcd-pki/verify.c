@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct pair { /* what was read of one pair */
     const char *file, *key_file, *flag, *key_flag;
@@ -55,11 +56,21 @@ void verify_free(struct verify *verify)
     free(verify->findings);
 }
 
-static char *rooted(const struct verify *verify, const char *path)
+char *verify_path(const struct verify *verify, const char *path)
 {
-    const char *root = verify->settings->root;
+    const char *root = verify->settings->root, *pid = verify->settings->pid;
 
-    return root != NULL && path[0] == '/' ? xasprintf("%s%s", root, path) : xstrdup(path);
+    if (path[0] == '/' && root != NULL)
+        return xasprintf("%s%s", root, path);
+    if (pid != NULL) { /* it may see another file system, and began in a directory of its own */
+        char *seen = xasprintf("/proc/%s/%s%s%s", pid, path[0] == '/' ? "root" : "cwd",
+                               path[0] == '/' ? "" : "/", path);
+
+        if (access(seen, F_OK) == 0)
+            return seen;
+        free(seen);
+    }
+    return xstrdup(path);
 }
 
 /* ---- one pair: K1 to K3, C3 to C5 ---- */
@@ -135,8 +146,8 @@ static void read_pair(struct verify *verify, struct pair *pair)
 {
     struct err err = ERR_INIT;
 
-    pair->path = rooted(verify, pair->file);
-    pair->key_path = rooted(verify, pair->key_file);
+    pair->path = verify_path(verify, pair->file);
+    pair->key_path = verify_path(verify, pair->key_file);
     if (x509_list_read(pair->path, false, &pair->chain, &err) < 0) {
         verify_find(verify, "C1", true, pair->file, pair->flag, "give a PEM certificate", "%s",
                     err.text);
@@ -175,7 +186,7 @@ static void drop_pair(struct pair *pair)
 
 static void judge_trust(struct verify *verify, const struct side *side, struct x509_list *anchors)
 {
-    char *path = rooted(verify, side->ca_file),
+    char *path = verify_path(verify, side->ca_file),
          *flag = xasprintf("%strusted-ca-file", side->prefix);
     struct err err = ERR_INIT;
 
@@ -247,7 +258,8 @@ static void judge_usages(struct verify *verify, const struct side *side, const s
 static void judge_crl(struct verify *verify, const struct side *side, const struct pair *pair,
                       const struct x509_list *anchors)
 {
-    char *path = rooted(verify, side->crl_file), *flag = xasprintf("--%s-crl-file", side->what);
+    char *path = verify_path(verify, side->crl_file),
+         *flag = xasprintf("--%s-crl-file", side->what);
     struct err err = ERR_INIT;
     bool revoked = false;
 

@@ -33,6 +33,8 @@ struct verify {
 
 void verify_find(struct verify *verify, const char *id, bool error, const char *file,
                  const char *flag, const char *todo, const char *format, ...) PRINTF_LIKE(7, 8);
+/* Where a file among the flags is from here: --root, a process's own view; owned. */
+char *verify_path(const struct verify *verify, const char *path);
 void verify_rules(struct verify *verify);
 void verify_flags(struct verify *verify); /* verify_flags.c: what only flags can get wrong */
 void verify_set(struct verify *verify, const char *dir); /* verify_set.c: S1, C5 */

@@ -90,9 +90,13 @@ static void judge_suite_keys(struct verify *verify, const struct texts *suites)
     struct x509_info info;
     struct err err = ERR_INIT;
     bool fits = false, rsa;
+    char *path = verify->cert_file != NULL && suites->count != 0
+                     ? verify_path(verify, verify->cert_file)
+                     : NULL;
+    int rc = path != NULL ? x509_list_read(path, false, &chain, &err) : -1;
 
-    if (verify->cert_file == NULL || suites->count == 0 ||
-        x509_list_read(verify->cert_file, false, &chain, &err) < 0)
+    free(path);
+    if (rc < 0)
         return;
     x509_describe(chain.items[0], &info);
     rsa = strncmp(info.key, "RSA-", 4) == 0;
@@ -137,15 +141,20 @@ static bool share_a_ca(const struct verify *verify)
     struct x509_list a = {0}, b = {0};
     struct err err = ERR_INIT;
     bool share = false;
+    char *client, *peer;
 
-    if (verify->ca_file != NULL && verify->peer_ca_file != NULL &&
-        x509_list_read(verify->ca_file, true, &a, &err) == 0 &&
-        x509_list_read(verify->peer_ca_file, true, &b, &err) == 0)
+    if (verify->ca_file == NULL || verify->peer_ca_file == NULL)
+        return false;
+    client = verify_path(verify, verify->ca_file);
+    peer = verify_path(verify, verify->peer_ca_file);
+    if (x509_list_read(client, true, &a, &err) == 0 && x509_list_read(peer, true, &b, &err) == 0)
         for (size_t i = 0; i < a.count; i++)
             for (size_t k = 0; k < b.count; k++)
                 share = share || x509_certs_equal(a.items[i], b.items[k]);
     x509_list_free(&a);
     x509_list_free(&b);
+    free(client);
+    free(peer);
     return share;
 }
 

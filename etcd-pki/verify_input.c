@@ -84,20 +84,19 @@ static void config_line(const char *line, size_t bytes, char **section, struct t
     free(value);
 }
 
-enum form { FORM_MANIFEST, FORM_CONFIG, FORM_ENVIRONMENT, FORM_PROCESS };
+enum form { FORM_MANIFEST, FORM_CONFIG, FORM_ENVIRONMENT, FORM_PROCESS, FORM_PROCESS_ENVIRONMENT };
 
 static int take_file(const char *path, enum form form, struct texts *words, struct err *err)
 {
     struct buf text = BUF_INIT(INPUT_MAX_BYTES);
     char *section = xstrdup("");
     const char *at, *end;
-    size_t before = words->count;
     int rc = file_read_all(path, &text, err);
 
     at = rc == 0 ? (const char *)buf_slice(&text).data : NULL;
     end = rc == 0 ? at + buf_slice(&text).size : NULL;
     while (rc == 0 && at < end) {
-        const char *stop = memchr(at, form == FORM_PROCESS ? '\0' : '\n', (size_t)(end - at));
+        const char *stop = memchr(at, form >= FORM_PROCESS ? '\0' : '\n', (size_t)(end - at));
         size_t bytes = (size_t)((stop != NULL ? stop : end) - at);
         char *word;
 
@@ -109,6 +108,7 @@ static int take_file(const char *path, enum form form, struct texts *words, stru
             config_line(at, bytes, &section, words);
             break;
         case FORM_ENVIRONMENT:
+        case FORM_PROCESS_ENVIRONMENT:
             environment_line(at, bytes, words);
             break;
         case FORM_PROCESS:
@@ -119,12 +119,39 @@ static int take_file(const char *path, enum form form, struct texts *words, stru
         }
         at += bytes + 1;
     }
-    if (rc == 0 && words->count == before) {
-        err_set(err, ERR_USAGE, "verify: %.200s: none of etcd's flags in it", path);
-        rc = -1;
-    }
     free(section);
     buf_free(&text);
+    return rc;
+}
+
+static int take_some(const char *path, enum form form, struct texts *words, struct err *err)
+{
+    if (take_file(path, form, words, err) < 0)
+        return -1;
+    if (words->count != 0)
+        return 0;
+    err_set(err, ERR_USAGE, "verify: %.200s: none of etcd's flags in it", path);
+    return -1;
+}
+
+/* As etcd: its environment first, then its command line, which wins. */
+static int take_process(const char *pid, struct texts *words, struct err *err)
+{
+    char *line = xasprintf("/proc/%s/cmdline", pid), *own = xasprintf("/proc/%s/environ", pid);
+    struct texts given = {0};
+    struct err why = ERR_INIT;
+    int rc = take_some(line, FORM_PROCESS, &given, err);
+
+    if (rc == 0) {
+        texts_add(words, given.items[0]); /* the program */
+        if (take_file(own, FORM_PROCESS_ENVIRONMENT, words, &why) < 0)
+            (void)fprintf(stderr, "etcd-pki: %s; its command line alone is judged\n", why.text);
+        for (size_t i = 1; i < given.count; i++)
+            texts_add(words, given.items[i]);
+    }
+    texts_free(&given);
+    free(line);
+    free(own);
     return rc;
 }
 
@@ -133,8 +160,6 @@ int verify_input(const struct settings *settings, struct texts *words, struct er
     int given = (settings->manifest != NULL) + (settings->etcd_config != NULL) +
                 (settings->env_file != NULL) + (settings->pid != NULL) +
                 (settings->after.count != 0);
-    char *path;
-    int rc;
 
     if (given > 1) {
         err_set(err, ERR_USAGE,
@@ -144,19 +169,16 @@ int verify_input(const struct settings *settings, struct texts *words, struct er
     for (size_t i = 0; i < settings->after.count; i++)
         texts_add(words, settings->after.items[i]);
     if (settings->manifest != NULL)
-        return take_file(settings->manifest, FORM_MANIFEST, words, err);
+        return take_some(settings->manifest, FORM_MANIFEST, words, err);
     if (settings->etcd_config != NULL)
-        return take_file(settings->etcd_config, FORM_CONFIG, words, err);
+        return take_some(settings->etcd_config, FORM_CONFIG, words, err);
     if (settings->env_file != NULL)
-        return take_file(settings->env_file, FORM_ENVIRONMENT, words, err);
+        return take_some(settings->env_file, FORM_ENVIRONMENT, words, err);
     if (settings->pid == NULL)
         return 0;
     if (settings->pid[strspn(settings->pid, "0123456789")] != '\0') {
         err_set(err, ERR_USAGE, "--pid %.40s: the number of a process", settings->pid);
         return -1;
     }
-    path = xasprintf("/proc/%s/cmdline", settings->pid);
-    rc = take_file(path, FORM_PROCESS, words, err);
-    free(path);
-    return rc;
+    return take_process(settings->pid, words, err);
 }

@@ -406,12 +406,19 @@ refused() { # STATUS TEXT ARGUMENTS...
     refused 3 "P1  $e/peer.crt" verify --config-file etcd.conf
     printf 'export ETCD_CERT_FILE="%s"\nETCD_KEY_FILE=%s\nETCD_ADVERTISE_CLIENT_URLS=%s\n' "$e/server.crt" "$e/server.key" $bad > etcd.env
     refused 3 "N1  $e/server.crt" verify --env-file etcd.env
-    bash -c 'sleep 20; :' etcd --cert-file=$e/server.crt --key-file=$e/peer.key &
+    mkfifo never # a process of our own with etcd's words, in a directory of its own
+    (cd pki/m1 && ETCD_CERT_FILE=etcd/server.crt ETCD_KEY_FILE=etcd/peer.key exec -a etcd cat ../../never) &
     pid=$!
-    for _ in $(seq 100); do grep -q cert-file /proc/$pid/cmdline && break; sleep 0.02; done
+    for _ in $(seq 100); do [ "$(tr '\0' ' ' < /proc/$pid/cmdline)" = "etcd ../../never " ] && break; sleep 0.02; done
     run "$pki" verify --pid $pid
     kill $pid
-    [ "$status" -eq 2 ] # its first words are no flags: bash, -c
+    [ "$status" -eq 2 ] && [[ $output == *'"../../never" among etcd'"'"'s flags is no flag'* ]]
+    (cd pki/m1 && ETCD_CERT_FILE=etcd/server.crt ETCD_KEY_FILE=etcd/peer.key exec -a etcd cat) < <(sleep 20) &
+    pid=$!
+    for _ in $(seq 100); do [ "$(tr '\0' ' ' < /proc/$pid/cmdline)" = "etcd " ] && break; sleep 0.02; done
+    run "$pki" verify --pid $pid
+    kill $pid
+    [ "$status" -eq 3 ] && [[ $output == *"K2  etcd/peer.key"*"is not the key of the first certificate in etcd/server.crt"* ]]
     refused 1 "nowhere" verify --manifest nowhere
     : > empty
     refused 2 "none of etcd's flags" verify --env-file empty
