@@ -16,7 +16,10 @@ enum { /* which commands know a flag */
        FOR_HASHKV = 4,
        FOR_STATUS = 8,
        FOR_REST = 16,
-       FOR_ALL = 31,
+       FOR_DEFRAG = 32,
+       FOR_CHECK = 64,
+       FOR_COMPLETION = 128,
+       FOR_ALL = 255,
 };
 
 enum option {

@@ -33,6 +33,8 @@ int cmd_save(const struct args *args, const char *const *arguments);
 int cmd_status(const struct args *args, const char *const *arguments);
 int cmd_restore(const struct args *args, const char *const *arguments);
 int cmd_hashkv(const struct args *args, const char *const *arguments);
+int cmd_defrag(const struct args *args, const char *const *arguments);
+int cmd_check(const struct args *args, const char *const *arguments);
 int cmd_version(const struct args *args, const char *const *arguments);
 int cmd_completion(const struct args *args, const char *const *arguments);
 

@@ -9,7 +9,11 @@
 #include <stdio.h>
 
 const struct command commands[] = {
-    {"completion", "SHELL", 1, FOR_REST, "print a completion script for bash", cmd_completion},
+    {"check", "v2store", 1, FOR_CHECK, "does a directory hold keys of the API version 2?",
+     cmd_check},
+    {"completion", "SHELL", 1, FOR_COMPLETION,
+     "print a completion script for bash, fish, powershell or zsh", cmd_completion},
+    {"defrag", "", 0, FOR_DEFRAG, "give free space of a directory's database back", cmd_defrag},
     {"hashkv", "FILE", 1, FOR_HASHKV, "hash the key-value history of a file", cmd_hashkv},
     {"restore", "FILE", 1, FOR_RESTORE, "make a data directory from a snapshot", cmd_restore},
     {"save", "FILE", 1, FOR_SAVE, "fetch a snapshot from a server", cmd_save},
@@ -63,7 +67,7 @@ static void print_usage(FILE *to, const struct command *command)
                 ").\n\nCommands:\n",
                 to);
     for (size_t i = 0; i < command_count; i++)
-        (void)fprintf(to, "  %-10s %-6s %s\n", commands[i].word, commands[i].arguments,
+        (void)fprintf(to, "  %-10s %-7s %s\n", commands[i].word, commands[i].arguments,
                       commands[i].help);
     (void)fputs("\nFlags (each command takes those that `etcd-snap COMMAND --help` lists):\n", to);
     print_flags(to, FOR_ALL);
@@ -81,6 +85,24 @@ static const struct command *find_command(const char *word)
             found = found == NULL ? &commands[i] : commands + command_count;
     }
     return found == commands + command_count ? NULL : found;
+}
+
+/* Commands of etcdutl that have no place here: what to do instead. */
+static const char *instead_of(const char *word)
+{
+    static const struct {
+        const char *word, *advice;
+    } others[] = {
+        {"backup", "take DIR/member/snap/db of the stopped server: `etcd-snap restore "
+                   "DIR/member/snap/db --skip-hash-check --data-dir NEW`"},
+        {"migrate", "directories are of version 3.5, and so they stay; snapshots move data between "
+                    "versions"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (strcmp(others[i].word, word) == 0)
+            return others[i].advice;
+    return "`etcd-snap --help` lists them";
 }
 
 static int wrong_count(const struct command *command, size_t count)
@@ -122,8 +144,8 @@ static int run(int argc, char *const *argv)
     }
     command = find_command(*words);
     if (command == NULL) {
-        err_set(&err, ERR_USAGE,
-                "unknown command \"%s\" for \"etcd-snap\"; `etcd-snap --help` lists them", *words);
+        err_set(&err, ERR_USAGE, "unknown command \"%s\" for \"etcd-snap\"; %s", *words,
+                instead_of(*words));
         return complain(&err, EXIT_ERROR);
     }
     if (args_bool(&args, OPT_HELP)) {

@@ -106,6 +106,39 @@ expect() {
     done
 }
 
+@test "defrag rewrites the database of a directory, and nothing else" {
+    "$snap" restore "$good" --data-dir d 2>/dev/null
+    before=$("$snap" status d/member/snap/db)
+    expect 0 "d/member/snap/db: " "$snap" defrag --data-dir d
+    [ "$("$snap" status d/member/snap/db)" = "$before" ]
+    [ "$(ls d/member/snap | grep -c tmp)" -eq 0 ]
+    expect 1 'required flag(s) "data-dir" not set' "$snap" defrag
+    expect 1 "there is no database nodir/member/snap/db" "$snap" defrag --data-dir nodir
+    [ ! -e nodir ]
+    printf 'neither this nor that' >d/member/snap/db
+    expect 1 "neither a database" "$snap" defrag --data-dir d
+    [ "$(cat d/member/snap/db)" = 'neither this nor that' ]
+}
+
+@test "check v2store, and what to do instead of backup and migrate" {
+    "$snap" restore "$good" --data-dir d 2>/dev/null
+    run -0 --separate-stderr "$snap" check v2store --data-dir d
+    [ "$output" = "No custom content found in v2store." ]
+    expect 1 "there is no directory" "$snap" check v2store --data-dir nodir
+    expect 1 "unknown command" "$snap" check v3store --data-dir d
+    expect 1 "--skip-hash-check" "$snap" backup
+    expect 1 "version 3.5" "$snap" migrate
+}
+
+@test "completions for four shells" {
+    for shell in bash fish powershell zsh; do
+        run -0 "$snap" completion "$shell"
+        [[ $output == *defrag* && $output == *etcdutl* ]]
+    done
+    bash -n <("$snap" completion bash)
+    expect 1 "no completion for \"csh\"" "$snap" completion csh
+}
+
 @test "the manual lists every flag" {
     for flag in $("$snap" completion bash | tr "' " '\n' | grep '^--[a-z]'); do
         grep -q "Fl -${flag#--}" "$top/man/etcd-snap.1" || { echo "$flag is not in the manual"; false; }
