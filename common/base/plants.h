@@ -19,7 +19,26 @@
     PLANT(WATCH_SEAM, "a watcher that begins at the newest revision does not read it")             \
     PLANT(WATCH_PROGRESS, "progress is told to watchers that have events coming")                  \
     PLANT(LEASE_GONE, "the renewal of a revoked lease is accepted")                                \
-    PLANT(LEASE_EARLY, "a renewal is answered, but the lease expires as before")
+    PLANT(LEASE_EARLY, "a renewal is answered, but the lease expires as before")                   \
+    PLANT(VOTE_FORGOTTEN, "the vote is not written to the log")                                    \
+    PLANT(TERM_UNSAVED, "a vote is given before it is durable")                                    \
+    PLANT(APPEND_EARLY, "a follower acknowledges entries before they are durable")                 \
+    PLANT(COMMIT_OLD_TERM, "a leader counts replicas of an entry of an older term")                \
+    PLANT(STALE_VOTE, "a vote is given to a candidate with an older log")                          \
+    PLANT(LEARNER_COUNTS, "a learner counts in the quorum of a commit")                            \
+    PLANT(HEARTBEAT_COMMIT, "a heartbeat commits what the follower has, whosever it is")           \
+    PLANT(TWO_CHANGES, "a second change of the members is taken before the first is applied")      \
+    PLANT(READ_UNASKED, "a read index is given without asking a quorum")                           \
+    PLANT(READ_EARLY, "a read index is given before the leader committed in its term")             \
+    PLANT(READ_UNAPPLIED, "a confirmed read does not wait until its index is applied")             \
+    PLANT(SNAPSHOT_TERM, "a snapshot's log record takes back the vote given since")                \
+    PLANT(SNAPSHOT_LATE, "a snapshot is sent by who does not lead any more")                       \
+    PLANT(SNAPSHOT_TAIL, "entries behind a snapshot of the leader come back")                      \
+    PLANT(REPLAY_TWICE, "entries that the backend has are applied to it again")                    \
+    PLANT(KEPT_TWICE, "a proposal that waited for a leader is sent twice")                         \
+    PLANT(LEASE_UNEXTENDED, "a new leader takes all leases for expired")                           \
+    PLANT(LEASE_DEPOSED, "who led before goes on ending leases")                                   \
+    PLANT(LEASE_TAKEN, "keys of a revoked lease stay")
 
 #define PLANT_ID(name, words) PLANT_##name,
 enum plant { PLANT_NONE, PLANTS(PLANT_ID) PLANT_COUNT };

@@ -9,6 +9,7 @@
  *
  * A later entry record replaces the earlier one of its index and everything behind it.
  */
+#include "common/base/plants.h"
 #include "common/storage/walreplay.h"
 
 #define COPY_BYTES (256 * KIB)
@@ -200,7 +201,7 @@ static int take_snapshot(struct replay *replay, struct slice data, struct err *e
 
     if (wal_snapshot_decode(data, &snapshot, NULL, &cause) < 0)
         return wal_damaged(&replay->reader, err, "%s", cause.text);
-    if (snapshot.installed) { /* the log began anew behind it */
+    if (snapshot.installed && !PLANTED(SNAPSHOT_TAIL)) { /* the log began anew behind it */
         uint64_t kept = snapshot.index - MIN(snapshot.index, replay->start.index);
 
         replay->log->entry_count = MIN(replay->log->entry_count, kept);

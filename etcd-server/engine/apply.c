@@ -6,6 +6,7 @@
  * built beside it and never changes what is applied.
  */
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "etcd-server/engine/engine_internal.h"
 #include "etcd-server/engine/v2request.h"
 
@@ -111,7 +112,7 @@ static enum err_code apply_lease_revoke(struct engine *engine, int64_t id)
 {
     struct key_set set = lease_take_keys(engine->leases, id);
 
-    if (set.count != 0) {
+    if (set.count != 0 && !PLANTED(LEASE_TAKEN)) {
         struct slice *keys = xalloc(set.count * sizeof(*keys));
 
         key_set_list(&set, keys);
@@ -301,7 +302,7 @@ static void apply_conf_change(struct engine *engine, const struct raft_entry *en
 void apply_entry(struct engine *engine, const struct raft_entry *entry)
 {
     struct raft_entry own = *entry;
-    bool full = own.index > engine->backend_index;
+    bool full = own.index > engine->backend_index || PLANTED(REPLAY_TWICE);
 
     must(own.index == engine->applied_index + 1);
     engine->applied_index = own.index; /* the batch that gets its changes gets this index too */

@@ -111,7 +111,8 @@ static void save_snapshot(struct engine *engine)
 {
     struct log_write *request = engine->snapshot_request;
 
-    request->state = raft_saved_state(engine->raft);
+    if (!PLANTED(SNAPSHOT_TERM))
+        request->state = raft_saved_state(engine->raft);
     request->state.commit = MAX(request->state.commit, request->snapshot->meta.index);
     engine->snapshot_state = SNAPSHOT_SAVING;
     engine->log_requests++;

@@ -7,6 +7,7 @@
  * Reads are answered in order of arrival, each when its index is applied.
  */
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "etcd-server/engine/engine_internal.h"
 
 #define TURN_ROUNDS_MAX                                                                            \
@@ -323,7 +324,7 @@ static void answer_reads(struct engine *engine)
     struct waiter *waiter;
 
     while ((waiter = engine->reads.first) != NULL && waiter->index != 0 &&
-           waiter->index <= engine->applied_index)
+           (waiter->index <= engine->applied_index || PLANTED(READ_UNAPPLIED)))
         waiter_finish(engine, waiter, ERR_OK, NULL);
 }
 
@@ -339,6 +340,8 @@ static void write_log(struct engine *engine, const struct raft_effects *effects)
     request->persist_id = effects->persist_id;
     request->has_state = effects->hard_state_changed;
     request->state = effects->hard_state;
+    if (PLANTED(VOTE_FORGOTTEN))
+        request->state.vote = 0;
     request->must_sync = effects->must_sync;
     if (last >= first) {
         request->entry_count = (size_t)(last - first + 1);

@@ -7,6 +7,7 @@
  * keep the others from electing one that can write.
  */
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "etcd-server/raft/raft_internal.h"
 
 static uint64_t next_random(struct raft *raft)
@@ -156,7 +157,8 @@ void raft_vote_asked(struct raft *raft, const struct raft_message *message)
     struct raft_message answer = {.type = pre ? RAFT_MSG_PRE_VOTE_RESP : RAFT_MSG_VOTE_RESP,
                                   .to = message->from};
 
-    if (!can || !raft_log_up_to_date(&raft->log, message->index, message->log_term)) {
+    if (!can || (!PLANTED(STALE_VOTE) &&
+                 !raft_log_up_to_date(&raft->log, message->index, message->log_term))) {
         answer.reject = true;
         raft_send(raft, answer);
         return;

@@ -4,6 +4,7 @@
  * another history, and the member must not go on.
  */
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "etcd-server/raft/raft_internal.h"
 
 /* The sender leads the present term. False: we do, so the message makes no sense. */
@@ -116,7 +117,9 @@ enum err_code raft_heartbeat_received(struct raft *raft, const struct raft_messa
     if (!hear_leader(raft, message->from))
         return ERR_OK;
     /* The leader has heard that we have it: if not, it was lost here. */
-    if (!commit_to(raft, MAX(raft->log.committed, message->commit)))
+    if (!commit_to(raft, MAX(raft->log.committed, PLANTED(HEARTBEAT_COMMIT)
+                                                      ? MIN(message->commit, raft->log.last_index)
+                                                      : message->commit)))
         return ERR_DAMAGED;
     raft_send(raft, (struct raft_message){.type = RAFT_MSG_HEARTBEAT_RESP,
                                           .to = message->from,

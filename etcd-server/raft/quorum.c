@@ -10,6 +10,7 @@
  * nobody is voter and learner at once.
  */
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "etcd-server/raft/quorum.h"
 
 size_t quorum_position(const uint64_t *ids, size_t count, uint64_t id)
@@ -119,6 +120,11 @@ uint64_t quorum_reached(const struct raft_conf_state *conf, quorum_number_fn *nu
     uint64_t outgoing =
         reached_by_half(conf->voters_outgoing, conf->voter_outgoing_count, number, arg);
 
+    if (PLANTED(LEARNER_COUNTS) && conf->learner_count != 0) {
+        uint64_t ids[QUORUM_IDS_MAX];
+
+        incoming = reached_by_half(ids, quorum_members(conf, ids), number, arg);
+    }
     return MIN(incoming, outgoing);
 }
 

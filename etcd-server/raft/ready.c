@@ -22,9 +22,9 @@ static bool promises(const struct raft *raft, const struct raft_message *message
     case RAFT_MSG_VOTE: /* "I voted for myself" */
         return true;
     case RAFT_MSG_VOTE_RESP: /* "I voted for you" */
-        return !message->reject;
+        return !message->reject && !PLANTED(TERM_UNSAVED);
     case RAFT_MSG_APP_RESP: /* "I have everything up to here"; index 0 only tells the term */
-        return !message->reject && message->index != 0;
+        return !message->reject && message->index != 0 && !PLANTED(APPEND_EARLY);
     case RAFT_MSG_APP:
     case RAFT_MSG_SNAP:
     case RAFT_MSG_HEARTBEAT:

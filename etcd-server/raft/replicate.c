@@ -74,7 +74,8 @@ bool raft_advance_commit(struct raft *raft)
     raft_own_progress(raft);
     index = quorum_reached(&raft->conf, match_of, raft);
     if (index > raft->log.last_index || index <= raft->log.committed ||
-        raft_log_term(&raft->log, index) != raft->hard_state.term) /* 5.4.2 */
+        (raft_log_term(&raft->log, index) != raft->hard_state.term && /* 5.4.2 */
+         !PLANTED(COMMIT_OLD_TERM)))
         return false;
     raft_log_commit(&raft->log, index);
     raft->hard_state.commit = index;
@@ -157,7 +158,9 @@ void raft_broadcast_heartbeat(struct raft *raft)
         if (member->id == raft->id)
             continue;
         message.to = member->id;
-        message.commit = MIN(member->match, raft_log_commit_told(&raft->log));
+        message.commit = PLANTED(HEARTBEAT_COMMIT)
+                             ? raft_log_commit_told(&raft->log)
+                             : MIN(member->match, raft_log_commit_told(&raft->log));
         raft_send(raft, message);
     }
     raft->reads.round_due = false;

@@ -188,7 +188,8 @@ static void update(struct lease_duty *duty, uint64_t now_ms)
     const struct raft *raft = engine_raft(duty->engine);
     bool leads = raft_role(raft) == RAFT_LEADER;
 
-    if (duty->state != DUTY_NONE && (!leads || raft_term(raft) != duty->term))
+    if (duty->state != DUTY_NONE && (!leads || raft_term(raft) != duty->term) &&
+        !PLANTED(LEASE_DEPOSED))
         move(duty, DUTY_NONE, now_ms);
     if (duty->state == DUTY_NONE && leads)
         move(duty, DUTY_UNSURE, now_ms);

@@ -8,6 +8,7 @@
  */
 #include "etcd-server/state/lease.h"
 #include "common/base/idmap.h"
+#include "common/base/plants.h"
 #include "common/schema/lease.pb-c.h"
 
 struct lease_store {
@@ -144,7 +145,8 @@ void lease_promote(struct lease_store *leases, uint64_t now_ms, uint64_t extend_
 
         if (lease == NULL)
             continue;
-        give(leases, lease, now_ms, extend_ms + (uint64_t)time_left_s(lease) * 1000);
+        give(leases, lease, now_ms,
+             PLANTED(LEASE_UNEXTENDED) ? 0 : extend_ms + (uint64_t)time_left_s(lease) * 1000);
         heap_add(leases, lease);
     }
 }

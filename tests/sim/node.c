@@ -489,4 +489,8 @@ void node_turn(struct node *node)
         begin_serving(node);
     truth_observe(node);
     node_advance(node);
+    sim_check(sim,
+              !node->serving || mvcc_revision(engine_mvcc(node->engine)) == node->model.revision,
+              "member %u: revision %" PRId64 ", expected %" PRId64, node->number,
+              mvcc_revision(engine_mvcc(node->engine)), node->model.revision);
 }

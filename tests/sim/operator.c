@@ -114,7 +114,10 @@ void operator_act(struct sim *sim)
         move_lead(sim, node);
         break;
     }
-    node_turn(node);
+    if (sim_chance(sim, 200)) /* and in a hurry */
+        operator_act(sim);
+    else
+        node_turn(node);
 }
 
 /* Told once per member and life of a model: the first time it is started. */

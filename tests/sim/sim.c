@@ -1,6 +1,6 @@
 /*
  * sim.c - runs seeds: sim [--seed=N] [--runs=N] [--members=N] [--plant=N] [--file=PATH] [--twice]
- *         [--trace]
+ *         [--trace] | sim --plants [--seed=N] [--runs=N]
  *
  * Seeds N, N + 1, ...; each prints nothing unless it fails; then its seed, what does not hold, and
  * how to run it again. --file runs the seeds of a file, --twice each seed two times, whose traces
@@ -14,12 +14,13 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct arguments {
     uint64_t seed, runs;
     const char *file;
-    bool twice, trace;
+    bool twice, trace, plants;
     unsigned plant, members;
 };
 
@@ -224,6 +225,8 @@ static bool read_argument(const char *text, struct arguments *arguments)
         arguments->members = (unsigned)strtoul(text + 10, NULL, 10);
     else if (strncmp(text, "--file=", 7) == 0)
         arguments->file = text + 7;
+    else if (strcmp(text, "--plants") == 0)
+        arguments->plants = true;
     else if (strcmp(text, "--twice") == 0)
         arguments->twice = true;
     else if (strcmp(text, "--trace") == 0)
@@ -233,11 +236,51 @@ static bool read_argument(const char *text, struct arguments *arguments)
     return arguments->plant < PLANT_COUNT && arguments->members <= 7;
 }
 
+static int run_all(const struct arguments *arguments)
+{
+    uint64_t all = 0xcbf29ce484222325U;
+    int rc = 0;
+
+    current_plant = arguments->plant;
+#ifdef SIM_PLANTS
+    planted = (enum plant)arguments->plant;
+#endif
+    if (arguments->file != NULL)
+        rc = run_file(arguments, &all);
+    for (uint64_t i = 0; arguments->file == NULL && i < arguments->runs; i++)
+        run(arguments, arguments->seed + i, arguments->members, &all);
+    if (current_plant != PLANT_NONE) {
+        printf("plant %u (%s): NOT FOUND in %" PRIu64 " seeds\n", current_plant,
+               plant_words[current_plant], seeds_done);
+        return 1;
+    }
+    printf("sim: %" PRIu64 " seeds without a violation, trace %016" PRIx64 "\n", seeds_done, all);
+    return rc;
+}
+
+/* A process each: what finds a bug ends it. */
+static int run_plants(struct arguments *arguments)
+{
+    int found = 0, status;
+
+    for (arguments->plant = 1; arguments->plant < PLANT_COUNT; arguments->plant++) {
+        pid_t child = fork();
+
+        if (child == 0)
+            _exit(run_all(arguments));
+        if (child < 0 || waitpid(child, &status, 0) != child) {
+            perror("sim");
+            return 2;
+        }
+        found += WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    }
+    printf("sim: %d of %d planted bugs found\n", found, PLANT_COUNT - 1);
+    return found == PLANT_COUNT - 1 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {.seed = 1, .runs = 1};
-    uint64_t all = 0xcbf29ce484222325U;
-    int rc = 0;
 
     for (int i = 1; i < argc; i++)
         if (!read_argument(argv[i], &arguments)) {
@@ -250,19 +293,5 @@ int main(int argc, char **argv)
 #ifndef __SANITIZE_ADDRESS__ /* which says more about it */
     (void)signal(SIGSEGV, on_abort);
 #endif
-    current_plant = arguments.plant;
-#ifdef SIM_PLANTS
-    planted = (enum plant)arguments.plant;
-#endif
-    if (arguments.file != NULL)
-        rc = run_file(&arguments, &all);
-    for (uint64_t i = 0; arguments.file == NULL && i < arguments.runs; i++)
-        run(&arguments, arguments.seed + i, arguments.members, &all);
-    if (current_plant != PLANT_NONE) {
-        printf("plant %u (%s): NOT FOUND in %" PRIu64 " seeds\n", current_plant,
-               plant_words[current_plant], seeds_done);
-        return 1;
-    }
-    printf("sim: %" PRIu64 " seeds without a violation, trace %016" PRIx64 "\n", seeds_done, all);
-    return rc;
+    return arguments.plants ? run_plants(&arguments) : run_all(&arguments);
 }

@@ -144,6 +144,24 @@ static struct record *take(struct node *node, const struct raft_entry *entry, bo
     return record;
 }
 
+/* R11: a leader takes no change of the members while one before it is not applied. */
+static void check_change(struct node *node, uint64_t index)
+{
+    struct sim *sim = node->sim;
+    const struct record *record = node->log[index - 1];
+    uint64_t before = index - 1;
+
+    if (raft_role(engine_raft(node->engine)) != RAFT_LEADER ||
+        record->entry.term != raft_term(engine_raft(node->engine)))
+        return;
+    while (before > 0 && node->log[before - 1]->entry.type == RAFT_ENTRY_NORMAL)
+        before--;
+    sim_check(sim, before <= engine_applied_index(node->engine),
+              "member %u takes a change of the members as entry %" PRIu64
+              ", and that of entry %" PRIu64 " is not applied yet",
+              node->number, index, before);
+}
+
 void truth_written(struct node *node, const struct raft_entry *entry)
 {
     struct sim *sim = node->sim;
@@ -157,6 +175,8 @@ void truth_written(struct node *node, const struct raft_entry *entry)
         node->promised = MIN(node->promised, last);
     }
     (void)take(node, entry, true);
+    if (entry->type != RAFT_ENTRY_NORMAL)
+        check_change(node, entry->index);
 }
 
 /* A snapshot of the leader takes the place of the log. */
