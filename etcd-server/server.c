@@ -251,7 +251,9 @@ static int start_cluster(struct server *server, struct err *err)
         .version = SERVER_VERSION,
         .snap_dir = server->dir.snap,
         .tls = server->peer_dial_tls,
-        .election_timeout_ms = config->election_timeout_ms};
+        .election_timeout_ms = config->election_timeout_ms,
+        .read_timeout_ms = (uint64_t)MAX(config->raft_read_timeout_ns, 0) / NS_PER_MS,
+        .write_timeout_ms = (uint64_t)MAX(config->raft_write_timeout_ns, 0) / NS_PER_MS};
 
     if (machine_cluster_new(&cluster, &server->cluster, err) < 0)
         return -1;

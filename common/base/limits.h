@@ -165,8 +165,8 @@
 #define PEER_ADDRESSES_MAX 8UL            /* of one host name that are tried */
 #define PEER_DIAL_TIMEOUT_MS 1000UL       /* connect and TLS; the election timeout comes on top */
 #define PEER_REDIAL_MS 100UL              /* between two tries of a stream */
-#define PEER_READ_TIMEOUT_MS 5000UL       /* a stream without a byte is closed */
-#define PEER_WRITE_TIMEOUT_MS 5000UL      /* a stream that takes nothing is closed */
+#define PEER_READ_TIMEOUT_MS 5000UL       /* a stream without a byte is closed; at least */
+#define PEER_WRITE_TIMEOUT_MS 5000UL      /* one that takes nothing is closed; at least */
 #define PEER_HEARTBEAT_MS 1666UL          /* link heartbeat on each stream: 5/3 s */
 #define PEER_PROBE_MS 4000UL              /* GET /raft/probing */
 #define PEER_REQUEST_TIMEOUT_MS 10000UL   /* an ordinary request */

@@ -76,6 +76,8 @@ int machine_cluster_new(const struct machine_cluster_config *config, struct mach
                                  .tls = config->tls,
                                  .snap_dir = config->snap_dir,
                                  .election_timeout_ms = config->election_timeout_ms,
+                                 .read_timeout_ms = config->read_timeout_ms,
+                                 .write_timeout_ms = config->write_timeout_ms,
                                  .callbacks = {.arg = cluster,
                                                .message = take_message,
                                                .snapshot = take_message,

@@ -21,6 +21,7 @@ struct machine_cluster_config {
     const char *snap_dir;
     struct tls_context *tls; /* for dialling; NULL = none */
     uint64_t election_timeout_ms;
+    uint64_t read_timeout_ms, write_timeout_ms; /* as in peers.h */
 };
 
 int machine_cluster_new(const struct machine_cluster_config *config,

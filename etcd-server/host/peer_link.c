@@ -197,7 +197,7 @@ static void reader_ask(struct peer_reader *reader)
     struct peers *peers = link->peers;
     struct peer_ask ask = {.url = peer_link_url(link),
                            .method = "GET",
-                           .stall_ms = PEER_READ_TIMEOUT_MS,
+                           .stall_ms = peers->config.read_timeout_ms,
                            .arg = reader,
                            .head = reader_head,
                            .data = reader_data,
@@ -312,7 +312,7 @@ static void writer_tick(struct peer_writer *writer, uint64_t now_ms)
     if (buf_used(out) == 0 || taken != writer->taken_bytes)
         writer->moved_ms = now_ms;
     writer->taken_bytes = taken;
-    if (now_ms - writer->moved_ms > PEER_WRITE_TIMEOUT_MS) {
+    if (now_ms - writer->moved_ms > writer->link->peers->config.write_timeout_ms) {
         struct exchange *exchange = writer->exchange;
 
         log_warn("a peer takes nothing from its stream; closing it",
@@ -394,7 +394,7 @@ static void start_post(struct peer_slot *slot, struct peer_post *post)
                            .fields = link->peers->raft_fields,
                            .body = slice_of(post->bytes, post->size),
                            .timeout_ms = PEER_REQUEST_TIMEOUT_MS,
-                           .stall_ms = PEER_READ_TIMEOUT_MS,
+                           .stall_ms = link->peers->config.read_timeout_ms,
                            .arg = slot,
                            .head = slot_head,
                            .data = slot_data,

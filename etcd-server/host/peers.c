@@ -351,6 +351,8 @@ int peers_new(const struct peers_config *config, struct peers **out, struct err 
     peers->config.snap_dir = config->snap_dir != NULL ? xstrdup(config->snap_dir) : NULL;
     if (config->election_timeout_ms == 0)
         peers->config.election_timeout_ms = 1000;
+    peers->config.read_timeout_ms = MAX(config->read_timeout_ms, PEER_READ_TIMEOUT_MS);
+    peers->config.write_timeout_ms = MAX(config->write_timeout_ms, PEER_WRITE_TIMEOUT_MS);
     peers->loop = config->loop;
     peers->scratch = xalloc(PEER_SCRATCH_BYTES);
     make_fields(peers);
