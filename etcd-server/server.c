@@ -548,9 +548,8 @@ static void on_turn_end(void *arg)
     uint64_t wake_ms;
 
     engine_turn(server->engine);
-    wake_ms = engine_wake_at(server->engine);
-    if (service_turn(server->service))
-        wake_ms = loop_now_ms();
+    wake_ms = service_turn(server->service);
+    wake_ms = MIN(wake_ms, engine_wake_at(server->engine));
     loop_timer_set(server->wake_timer, wake_ms != UINT64_MAX ? MAX(wake_ms, 1) : 0);
     if (!server->serving && !server->stopping && may_serve(server) &&
         serve_clients(server, &err) < 0)

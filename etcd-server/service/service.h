@@ -46,8 +46,8 @@ struct hashing *service_hashing(struct service *service);
  */
 void service_set_differs(struct service *service, bool differs);
 
-/* After the events of one turn; true: call again though nothing happens. */
-bool service_turn(struct service *service);
+/* After the events of one turn; when to call again though nothing happens, UINT64_MAX: not at all. */
+uint64_t service_turn(struct service *service);
 /* Once per tick: what handlers do by time (lease expiry, alarms that the quota raises). */
 void service_tick(struct service *service);
 

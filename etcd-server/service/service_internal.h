@@ -28,6 +28,11 @@ struct service {
     uint64_t alarm_proposal;    /* of NOSPACE, on its way into the log; 0 = none */
     struct watch_call *watches; /* open watch streams */
     uint64_t leaderless_ticks;
+    /* history for watchers */
+    bool history_left;        /* after the last step */
+    uint64_t history_ms;      /* when that was */
+    int64_t written_revision; /* the newest revision then ... */
+    uint64_t written_ms;      /* ... and since when it is that */
 };
 
 typedef void service_handler(struct service *service, struct call *call);
@@ -46,8 +51,8 @@ service_handler maintenance_alarm, maintenance_status, maintenance_defragment, m
     maintenance_hash_kv, maintenance_snapshot, maintenance_move_leader, maintenance_downgrade;
 service_handler health_check, health_list, health_watch, reflection_info;
 
-bool watch_turn(
-    struct service *service); /* one slice of history for each; true: there is more to do */
+/* A step of history for those behind; when to make the next one, UINT64_MAX: there is none. */
+uint64_t watch_turn(struct service *service);
 void watch_tick(struct service *service);
 
 /* promote.c: let the leader promote `member`, then answer the call. */

@@ -16,6 +16,7 @@
 #define PROGRESS_WATCH_ID (-1) /* in a message for the whole stream */
 #define EVENT_FIELD_OVERHEAD 8 /* tag and length of an event in its message, about */
 #define REASON_BYTES 160       /* of a cancel_reason */
+#define WATCH_WRITERS_MS 20    /* so long after a write one step of history is made in a ms */
 
 struct watch_call {
     struct watch_call *previous, *next; /* of the service */
@@ -314,9 +315,21 @@ void watch_watch(struct service *service, struct call *call)
         on_message(call, call->request);
 }
 
-bool watch_turn(struct service *service)
+uint64_t watch_turn(struct service *service)
 {
-    return watch_step(engine_watches(service->engine));
+    uint64_t now_ms = host_now_ms(engine_host(service->engine));
+    int64_t revision = mvcc_revision(engine_mvcc(service->engine));
+
+    if (revision != service->written_revision) {
+        service->written_revision = revision;
+        service->written_ms = now_ms;
+    }
+    if (service->history_left && service->history_ms == now_ms &&
+        now_ms - service->written_ms < WATCH_WRITERS_MS)
+        return now_ms + 1; /* those who write come first */
+    service->history_ms = now_ms;
+    service->history_left = watch_step(engine_watches(service->engine));
+    return service->history_left ? now_ms : UINT64_MAX;
 }
 
 void watch_tick(struct service *service)
