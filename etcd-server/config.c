@@ -37,45 +37,79 @@ out:
 
 /* ---- feature gates ---- */
 
-static bool *gate_field(struct config *config, const char *name, size_t length)
-{
-    const struct {
-        const char *name;
-        bool *field;
-    } gates[] = {
-        {"StopGRPCServiceOnDefrag", &config->stop_grpc_service_on_defrag},
-        {"InitialCorruptCheck", &config->initial_corrupt_check},
-        {"CompactHashCheck", &config->compact_hash_check_enabled},
-        {"TxnModeWriteWithSharedBuffer", &config->txn_mode_write_with_shared_buffer},
-        {"LeaseCheckpoint", &config->enable_lease_checkpoint},
-        {"LeaseCheckpointPersist", &config->enable_lease_checkpoint_persist},
-    };
+enum gate_stage { GATE_ALPHA, GATE_BETA };
 
-    for (size_t i = 0; i < ARRAY_LEN(gates); i++) {
-        if (strlen(gates[i].name) == length && memcmp(gates[i].name, name, length) == 0)
-            return gates[i].field;
-    }
-    return NULL;
+struct gate {
+    const char *name;
+    enum gate_stage stage;
+    size_t offset;       /* of its bool in struct config; 0: it changes nothing here ... */
+    const char *because; /* ... for this reason */
+};
+
+static const struct gate gates[] = {
+    {"StopGRPCServiceOnDefrag", GATE_ALPHA, offsetof(struct config, stop_grpc_service_on_defrag),
+     NULL},
+    {"InitialCorruptCheck", GATE_ALPHA, offsetof(struct config, initial_corrupt_check), NULL},
+    {"CompactHashCheck", GATE_ALPHA, offsetof(struct config, compact_hash_check_enabled), NULL},
+    {"TxnModeWriteWithSharedBuffer", GATE_BETA,
+     offsetof(struct config, txn_mode_write_with_shared_buffer), NULL},
+    {"LeaseCheckpoint", GATE_ALPHA, offsetof(struct config, enable_lease_checkpoint), NULL},
+    {"LeaseCheckpointPersist", GATE_ALPHA, offsetof(struct config, enable_lease_checkpoint_persist),
+     NULL},
+    {"SetMemberLocalAddr", GATE_ALPHA, 0, "the system chooses the address"},
+    {"FastLeaseKeepAlive", GATE_BETA, 0,
+     "an entry is applied as soon as it is committed, so a renewal never waits for that"},
+    {"PriorityRequest", GATE_ALPHA, offsetof(struct config, priority_request), NULL},
+};
+
+static bool *gate_field(struct config *config, const struct gate *gate)
+{
+    return (bool *)(void *)((char *)config + gate->offset);
 }
 
-/* Gates of etcd that change nothing here: the value is looked at, not used. */
-static bool gate_without_effect(const char *name, size_t length)
+static bool name_is(const char *name, const char *text, size_t length)
 {
-    static const char *const names[] = {"SetMemberLocalAddr", "FastLeaseKeepAlive",
-                                        "PriorityRequest", "AllAlpha", "AllBeta"};
+    return strlen(name) == length && memcmp(name, text, length) == 0;
+}
 
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0)
-            return true;
+/*
+ * AllAlpha, AllBeta: what is named beside them comes first. AllAlpha=false is what holds anyway,
+ * but for what is on here by default or by a flag of its own. False: it is neither.
+ */
+static bool set_stage(struct config *config, const char *name, size_t length, bool yes, bool first)
+{
+    bool alpha = name_is("AllAlpha", name, length);
+
+    if (!alpha && !name_is("AllBeta", name, length))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(gates) && first && (yes || !alpha); i++)
+        if (gates[i].offset != 0 && (gates[i].stage == GATE_ALPHA) == alpha)
+            *gate_field(config, &gates[i]) = yes;
+    return true;
+}
+
+static bool set_gate(struct config *config, const char *name, size_t length, bool yes,
+                     struct buf *notes)
+{
+    for (size_t i = 0; i < ARRAY_LEN(gates); i++) {
+        if (!name_is(gates[i].name, name, length))
+            continue;
+        if (gates[i].offset != 0)
+            *gate_field(config, &gates[i]) = yes;
+        else
+            buf_printf(notes, "feature gate %s=%s changes nothing: %s\n", gates[i].name,
+                       yes ? "true" : "false", gates[i].because);
+        return true;
     }
     return false;
 }
 
-static int apply_gates(struct config *config, struct buf *notes, struct err *err)
+/* One pass over the list: the first one is for the stages. */
+static int apply_gates(struct config *config, bool first, struct buf *notes, struct err *err)
 {
     for (const char *at = config->feature_gates; *at != '\0';) {
         size_t size = strcspn(at, ","), length = strcspn(at, "=");
-        bool yes, *field;
+        bool yes;
 
         if (length >= size) {
             err_set(err, ERR_USAGE,
@@ -89,12 +123,8 @@ static int apply_gates(struct config *config, struct buf *notes, struct err *err
                     (int)MIN(size, 100), at);
             return -1;
         }
-        field = gate_field(config, at, length);
-        if (field != NULL)
-            *field = yes;
-        else if (gate_without_effect(at, length))
-            buf_printf(notes, "feature gate %.*s has no effect\n", (int)length, at);
-        else {
+        if (!set_stage(config, at, length, yes, first) && !first &&
+            !set_gate(config, at, length, yes, notes)) {
             err_set(err, ERR_USAGE, "--feature-gates: unrecognized feature gate: %.*s",
                     (int)MIN(length, 100), at);
             return -1;
@@ -175,7 +205,9 @@ static int load(struct options *options, int argc, const char *const argv[],
     } else if (options_read_env(options, env, err) < 0) {
         return -1;
     }
-    if (apply_gates(config, &options->notes, err) < 0 || options_check_status(options, err) < 0)
+    if (apply_gates(config, true, &options->notes, err) < 0 ||
+        apply_gates(config, false, &options->notes, err) < 0 ||
+        options_check_status(options, err) < 0)
         return -1;
     fill_in(config, &options->notes);
     return config_check(config, options, &options->notes, err);

@@ -139,6 +139,7 @@ struct config {
     int64_t corrupt_check_time_ns;
     bool compact_hash_check_enabled;
     int64_t compact_hash_check_time_ns;
+    bool priority_request; /* of --feature-gates only */
     bool enable_lease_checkpoint;
     bool enable_lease_checkpoint_persist;
     int64_t compaction_batch_limit;

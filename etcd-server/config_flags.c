@@ -835,8 +835,10 @@ static const struct option rows[] = {
     {.group = "New in 3.6 and 3.7",
      .name = "feature-gates",
      .file_key = "feature-gates",
-     .help = "Comma separated Name=true|false, e.g. InitialCorruptCheck=true, "
-             "CompactHashCheck=true, LeaseCheckpoint=true.",
+     .help =
+         "Comma separated Name=true|false, e.g. InitialCorruptCheck=true, "
+         "CompactHashCheck=true, LeaseCheckpoint=true, PriorityRequest=true (leases are revoked "
+         "through twice the backlog that other writes are refused at).",
      .offset = FIELD(feature_gates),
      .kind = OPTION_STRING,
      .status = OPTION_WORKS},

@@ -162,6 +162,7 @@ static int start_engine(struct server *server, struct err *err)
         .tick_ms = (unsigned)config->heartbeat_interval_ms,
         .max_request_bytes = config->max_request_bytes,
         .quota_bytes = config->quota_backend_bytes,
+        .priority_revokes = config->priority_request,
         .snapshot_count = config->snapshot_count,
         .catchup_entries = MAX(config->snapshot_catchup_entries, 1),
         .batch_interval_ms = (uint64_t)config->backend_batch_interval_ns / NS_PER_MS,
@@ -714,7 +715,7 @@ static void take_apart(struct server *server)
 {
     server->stopping = true;
     if (server->engine != NULL)
-        engine_fail(server->engine); /* whoever waits still gets an answer that nobody reads */
+        engine_fail(server->engine);     /* whoever waits still gets an answer that nobody reads */
     loop_timer_free(server->tick_timer); /* deliver_posts() runs the loop once more */
     server->tick_timer = NULL;
     corrupt_check_free(server->corrupt_check);

@@ -144,7 +144,6 @@
 #define RAFT_READS_MAX 4096UL                  /* read indexes asked for and not yet confirmed */
 #define RAFT_READ_CONTEXT_MAX 32UL /* bytes that name a read index on the wire; etcd uses 8 */
 #define RAFT_MEMBERS_MAX 64UL      /* voters and learners */
-#define APPLY_LAG_MAX 5000UL       /* committed - applied; above it proposals are refused */
 #define PENDING_CALLS_MAX 200000UL /* calls that wait for the log or a read index */
 #define HELD_PROPOSALS_MAX_BYTES (16UL * MIB) /* of other members, while no leader takes them */
 

@@ -199,12 +199,16 @@ uint64_t engine_next_id(struct engine *engine)
     return request_ids_next(&engine->ids);
 }
 
+/* Bytes applied that are not yet in the backend. */
+static size_t backlog(const struct engine *engine)
+{
+    return batch_bytes(engine->open) +
+           (engine->committing != NULL ? batch_bytes(engine->committing) : 0);
+}
+
 bool engine_is_full(const struct engine *engine)
 {
-    size_t waiting = batch_bytes(engine->open) +
-                     (engine->committing != NULL ? batch_bytes(engine->committing) : 0);
-
-    return engine->disk_full || waiting > WRITE_BUFFER_MAX_BYTES;
+    return engine->disk_full || backlog(engine) > WRITE_BUFFER_MAX_BYTES;
 }
 
 static enum err_code may_start(const struct engine *engine)
@@ -212,6 +216,22 @@ static enum err_code may_start(const struct engine *engine)
     if (engine->failed)
         return ERR_STOPPED;
     return engine->waiters.count >= PENDING_CALLS_MAX ? ERR_REQUEST_TOO_MANY_REQUESTS : ERR_OK;
+}
+
+/* A revoke takes keys away: held back with the rest, an overload feeds itself. */
+static enum err_code may_propose(const struct engine *engine,
+                                 const Etcdserverpb__InternalRaftRequest *request)
+{
+    bool first = engine->config.priority_revokes && request->lease_revoke != NULL;
+
+    if (engine->failed)
+        return ERR_STOPPED;
+    if (engine->disk_full)
+        return ERR_DISK_FULL;
+    if (engine->waiters.count >= (first ? 2 : 1) * PENDING_CALLS_MAX ||
+        backlog(engine) > (first ? 2 : 1) * WRITE_BUFFER_MAX_BYTES)
+        return ERR_REQUEST_TOO_MANY_REQUESTS;
+    return ERR_OK;
 }
 
 uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest *request,
@@ -224,9 +244,7 @@ uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest
     uint64_t id;
     bool unsent;
 
-    *refusal = may_start(engine);
-    if (*refusal == ERR_OK && engine_is_full(engine))
-        *refusal = engine->disk_full ? ERR_DISK_FULL : ERR_REQUEST_TOO_MANY_REQUESTS;
+    *refusal = may_propose(engine, request);
     if (*refusal != ERR_OK)
         return 0;
     id = engine_next_id(engine);

@@ -43,6 +43,7 @@ struct engine_config {
     uint64_t batch_interval_ms, batch_limit;
     uint64_t compaction_batch, compaction_sleep_ms;
     bool lease_checkpoint_persist;  /* store what checkpoints say */
+    bool priority_revokes;          /* leases may be revoked through twice the backlog */
     const char *name;               /* published; borrowed */
     const char *const *client_urls; /* published; borrowed */
     size_t client_url_count;

@@ -235,6 +235,17 @@ static void wrong_together(void **state)
     assert_true(loaded.config.enable_lease_checkpoint);
     assert_true(loaded.config.enable_lease_checkpoint_persist);
     unload(&loaded);
+    load(&loaded, "--feature-gates=PriorityRequest=true,FastLeaseKeepAlive=false", NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_true(loaded.config.priority_request);
+    assert_non_null(strstr(buf_text(&loaded.notes), "FastLeaseKeepAlive=false changes nothing: "));
+    unload(&loaded);
+    load(&loaded, "--feature-gates=InitialCorruptCheck=false,AllAlpha=true,AllBeta=false", NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_true(loaded.config.priority_request && loaded.config.compact_hash_check_enabled);
+    assert_false(loaded.config.initial_corrupt_check); /* what is named comes first */
+    assert_false(loaded.config.txn_mode_write_with_shared_buffer);
+    unload(&loaded);
     load(&loaded, "--enable-v2=false --grpc-keepalive-interval=1h --memory-mlock=false", NULL);
     assert_int_equal(loaded.rc, 0);
     unload(&loaded);

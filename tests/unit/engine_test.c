@@ -402,6 +402,56 @@ static void test_compaction_goes_on_after_a_crash(void **state)
     assert_int_equal(stored_records(), 7);
 }
 
+/* ---- backlog ---- */
+
+static enum err_code propose_revoke(void)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__LeaseRevokeRequest revoke = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    struct outcome outcome = {0};
+    enum err_code refusal = ERR_OK;
+    uint64_t id;
+
+    revoke.id = 1;
+    request.lease_revoke = &revoke;
+    id = engine_propose(lone.engine, &request, NULL, note_outcome, &outcome, &refusal);
+    if (id != 0)
+        engine_forget(lone.engine, id); /* the request dies here */
+    return refusal;
+}
+
+/* Writes until they are refused. */
+static void fill_backlog(void)
+{
+    char *value = xalloc(1000001);
+    struct outcome outcome = {0};
+    enum err_code refusal = ERR_OK;
+
+    memset(value, 'v', 1000000);
+    lone.hold_commit = true;
+    while (propose_put("a", value, &outcome, &refusal) != 0)
+        lone_turn(&lone);
+    assert_int_equal(refusal, ERR_REQUEST_TOO_MANY_REQUESTS);
+    free(value);
+}
+
+static void prefer_revokes(struct engine_config *config)
+{
+    config->priority_revokes = true;
+}
+
+static void test_backlog_refuses_writes(void **state)
+{
+    (void)state;
+    fill_backlog();
+    assert_int_equal(propose_revoke(), ERR_REQUEST_TOO_MANY_REQUESTS);
+    lone_fini(&lone);
+    lone_init(&lone, prefer_revokes); /* --feature-gates=PriorityRequest=true */
+    lone_lead(&lone);
+    fill_backlog();
+    assert_int_equal(propose_revoke(), ERR_OK);
+}
+
 /* ---- a full disk ---- */
 
 static void test_full_disk_refuses_writes_only(void **state)
@@ -563,6 +613,7 @@ int main(void)
         TEST(test_physical_waits_for_the_commit),
         TEST(test_physical_waits_for_its_own),
         TEST(test_compaction_goes_on_after_a_crash),
+        TEST(test_backlog_refuses_writes),
         TEST(test_full_disk_refuses_writes_only),
         TEST(test_consistent_index_goes_with_its_data),
         TEST(test_restart_replays_what_is_missing),
