@@ -321,9 +321,14 @@ class Server:
         self.start()
 
     def stop(self):
+        """Ends it; returns what a sanitizer, or the server itself, said about a bug; None when nothing."""
         self.halt()
         self.log.close()
+        with open(self.log.name, errors="replace") as log:
+            text = log.read()
         shutil.rmtree(self.dir, ignore_errors=True)
+        found = re.search(r"Sanitizer|runtime error:|^bug: ", text, re.M)
+        return text[found.start():][:4000] if found else None
 
 
 def pick_ports(ports):
@@ -571,8 +576,10 @@ def run_file(path, opts):
     finally:
         if run:
             run.close()
-        if server:
-            server.stop()
+        bug = server.stop() if server else None
+        if bug:
+            failed += 1
+            print("FAIL %s: the server had a bug to tell:\n%s" % (name, bug))
     if opts.record and not failed:
         with open(path, "w") as f:
             f.write(dump(case) + "\n")
