@@ -5,6 +5,7 @@ check-pki: $(PROGRAMS:%=$(BIN)/%)
 	ETCD_PKI=$(abspath $(BIN)/etcd-pki) bats tests/cli/pki.bats tests/cli/pki_life.bats tests/cli/pki_passphrase.bats
 	tests/cli/pki/verify_cases.py $(BIN)/etcd-pki
 	tests/cli/pki/bad_input.py $(BIN)/etcd-pki
+	tests/cli/pki/table_test.sh $(BIN)/etcd-pki man/etcd-pki.1
 	tests/cli/pki_test.sh $(BIN)/etcd-pki $(BIN)/etcd-server $(BIN)/etcd-ctl
 	tests/cli/pki_live_test.sh $(BIN)/etcd-pki $(BIN)/etcd-server
 
