@@ -150,6 +150,11 @@ void service_set_differs(struct service *service, bool differs)
     service->differs = differs;
 }
 
+bool service_differs(const struct service *service)
+{
+    return service->differs;
+}
+
 void service_start(struct service *service, struct call *call)
 {
     service_handler *handler = handlers[call->row->id];

@@ -45,6 +45,7 @@ struct hashing *service_hashing(struct service *service);
  * refused with ERR_CORRUPT, as they are while the alarm CORRUPT names this member.
  */
 void service_set_differs(struct service *service, bool differs);
+bool service_differs(const struct service *service);
 
 /* After the events of one turn; when to call again though nothing happens, UINT64_MAX: not at all. */
 uint64_t service_turn(struct service *service);

@@ -1,0 +1,351 @@
+/* corrupt_check_test.c - whom the comparison of stores blames, on an engine whose clock and log are
+ * held by the test; the other members are a table of answers. */
+#include "etcd-server/service/corrupt_check.h"
+#include "tests/lib/lone.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define OTHERS_MAX 4
+
+/* One other member: what it answers, and the question that waits for it. */
+struct other {
+    uint64_t id;
+    unsigned status;
+    const char *body;
+    struct host_question *asked;
+    unsigned times;
+};
+
+static struct lone lone;
+static struct metrics metrics;
+static struct service *service;
+static struct corrupt_check *check;
+static struct host_ops ops;
+static struct other others[OTHERS_MAX];
+static size_t other_count;
+static char same_body[128], other_body[128];
+
+static void ask_member(struct host *host, uint64_t member, struct host_question *question)
+{
+    (void)host;
+    assert_string_equal(question->path, "/members/hashkv");
+    assert_string_equal(question->method, "GET");
+    assert_non_null(strstr(question->fields, "X-Etcd-Cluster-ID: "));
+    for (size_t i = 0; i < other_count; i++)
+        if (others[i].id == member) {
+            assert_null(others[i].asked);
+            others[i].asked = question;
+            others[i].times++;
+            return;
+        }
+    fail_msg("member %" PRIx64 " is asked, which is not there", member);
+}
+
+static void ask_cancel(struct host *host, struct host_question *question)
+{
+    (void)host;
+    for (size_t i = 0; i < other_count; i++)
+        if (others[i].asked == question)
+            others[i].asked = NULL;
+}
+
+/* All questions that wait are answered. */
+static void answer_all(void)
+{
+    for (size_t i = 0; i < other_count; i++) {
+        struct host_question *question = others[i].asked;
+
+        others[i].asked = NULL;
+        if (question != NULL)
+            question->done(question, others[i].status,
+                           others[i].body != NULL ? slice_text(others[i].body) : SLICE_EMPTY);
+    }
+    lone_turn(&lone);
+}
+
+static void tick(void)
+{
+    lone.now_ms += LONE_TICK_MS;
+    engine_tick(lone.engine);
+    lone_turn(&lone);
+    corrupt_check_tick(check);
+    lone_turn(&lone);
+}
+
+/* In the list of members only: raft's configuration stays with the one that leads. */
+static void add_other(uint64_t id)
+{
+    struct raft_conf_change change = {.type = RAFT_CONF_ADD_NODE, .node_id = id};
+    struct buf context = BUF_INIT(BUF_UNLIMITED);
+    struct member member;
+    char url[40];
+    const char *const urls[] = {url};
+
+    (void)snprintf(url, sizeof(url), "http://10.0.0.1:%u", (unsigned)id);
+    member_init(&member, id);
+    member_set_peer_urls(&member, urls, 1);
+    assert_true(member_write_json(&member, false, &context));
+    change.context = buf_slice(&context);
+    assert_int_equal(member_apply_change(engine_members(lone.engine), &change, NULL), ERR_OK);
+    member_fini(&member);
+    buf_free(&context);
+    others[other_count++] = (struct other){.id = id, .status = 200, .body = same_body};
+}
+
+/* A leader with two keys among `count` others; the checks run when time says so. */
+static void begin(size_t count, bool initial)
+{
+    struct service_config service_config = {.metrics = &metrics, .bcrypt_cost = 4};
+    struct corrupt_check_config config = {
+        .initial = initial, .period_ms = LONE_TICK_MS, .compact_ms = 0};
+    struct mvcc_hash *hash = NULL;
+    struct mvcc_hash_result result;
+
+    memset(others, 0, sizeof(others));
+    other_count = 0;
+    lone_init(&lone, NULL);
+    ops = *lone.host.ops;
+    ops.ask_member = ask_member;
+    ops.ask_cancel = ask_cancel;
+    lone.host.ops = &ops;
+    lone_lead(&lone);
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+    assert_int_equal(lone_put(&lone, "b", 0), ERR_OK);
+    for (size_t i = 0; i < count; i++)
+        add_other(2 + i);
+    assert_int_equal(mvcc_hash_start(engine_mvcc(lone.engine), 0, &hash), ERR_OK);
+    while (!mvcc_hash_step(hash, SIZE_MAX))
+        ;
+    result = mvcc_hash_result(hash);
+    mvcc_hash_free(hash);
+    (void)snprintf(same_body, sizeof(same_body),
+                   "{\"header\":{\"revision\":3},\"hash\":%" PRIu32 ",\"compact_revision\":-1}",
+                   result.hash);
+    (void)snprintf(other_body, sizeof(other_body),
+                   "{\"header\":{\"revision\":3},\"hash\":%" PRIu32 ",\"compact_revision\":-1}",
+                   result.hash + 1);
+    service_config.engine = config.engine = lone.engine;
+    config.service = service = service_new(&service_config);
+    check = corrupt_check_new(&config);
+}
+
+static void end(void)
+{
+    engine_fail(lone.engine);
+    corrupt_check_free(check);
+    for (size_t i = 0; i < other_count; i++)
+        assert_null(others[i].asked);
+    service_free(service);
+    lone_fini(&lone);
+}
+
+static size_t alarms(void)
+{
+    return alarm_count(engine_alarms(lone.engine));
+}
+
+static bool names(uint64_t member)
+{
+    return alarm_names(engine_alarms(lone.engine), member, ETCDSERVERPB__ALARM_TYPE__CORRUPT);
+}
+
+/* One comparison by time. */
+static void compare(void)
+{
+    tick();
+    answer_all();
+}
+
+/* ---- who is blamed ---- */
+
+static void nobody(void **state)
+{
+    (void)state;
+    begin(2, false);
+    for (unsigned i = 0; i < 5; i++)
+        compare();
+    assert_int_equal(others[0].times, 5);
+    assert_int_equal(alarms(), 0);
+    end();
+}
+
+static void one_of_three(void **state)
+{
+    (void)state;
+    begin(2, false);
+    others[1].body = other_body;
+    compare();
+    assert_int_equal(alarms(), 1);
+    assert_true(names(others[1].id));
+    end();
+}
+
+static void this_one_of_three(void **state)
+{
+    (void)state;
+    begin(2, false);
+    others[0].body = others[1].body = other_body;
+    compare();
+    assert_int_equal(alarms(), 1);
+    assert_true(names(engine_member_id(lone.engine)));
+    end();
+}
+
+static void without_majority(void **state)
+{
+    (void)state;
+    begin(1, false);
+    others[0].body = other_body;
+    compare();
+    assert_int_equal(alarms(), 1);
+    assert_true(names(0));
+    end();
+    begin(3, false); /* two against two */
+    others[0].body = others[1].body = other_body;
+    compare();
+    assert_true(names(0) && alarms() == 1);
+    end();
+    begin(2, false); /* the third does not answer */
+    others[0].body = other_body;
+    others[1].status = 0;
+    compare();
+    assert_true(names(0) && alarms() == 1);
+    end();
+}
+
+static void not_comparable(void **state)
+{
+    static const char *const bodies[] = {
+        "{\"header\":{\"revision\":3},\"hash\":1,\"compact_revision\":2}", "{", "", "[1]",
+        "{\"hash\":\"x\"}"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+        begin(2, false);
+        others[0].body = others[1].body = bodies[i];
+        compare();
+        assert_int_equal(alarms(), 0);
+        end();
+    }
+    begin(2, false);
+    others[0] = (struct other){.id = others[0].id, .status = 412, .body = "cluster ID mismatch"};
+    others[1].status = 404;
+    compare();
+    assert_int_equal(alarms(), 0);
+    end();
+}
+
+static void one_behind_is_asked_again(void **state)
+{
+    (void)state;
+    begin(2, false);
+    others[1].status = 400;
+    others[1].body = "mvcc: required revision is a future revision\n";
+    compare();
+    compare();
+    assert_int_equal(others[0].times, 1); /* the same comparison */
+    assert_int_equal(others[1].times, 2);
+    others[1].status = 200;
+    others[1].body = other_body;
+    compare();
+    assert_true(names(others[1].id));
+    end();
+}
+
+/* ---- the alarm is seen ---- */
+
+static void differs_by_somebody_elses_alarm(void **state)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
+
+    (void)state;
+    begin(2, false);
+    tick(); /* its comparison by time is under way */
+    answer_all();
+    others[0].body = others[1].body = other_body;
+    alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    alarm.alarm = ETCDSERVERPB__ALARM_TYPE__CORRUPT; /* of member 0, as a leading etcd says it */
+    request.alarm = &alarm;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    tick();
+    assert_false(service_differs(service));
+    answer_all();
+    assert_true(service_differs(service));
+    others[0].body = others[1].body = same_body;
+    alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    tick();
+    assert_false(service_differs(service));
+    answer_all();
+    end();
+}
+
+/* ---- at start ---- */
+
+static void at_start(void **state)
+{
+    struct err err = ERR_INIT;
+
+    (void)state;
+    begin(2, true);
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_PENDING);
+    answer_all();
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_GOOD);
+    end();
+
+    begin(2, true); /* most agree with this one */
+    others[0].body = other_body;
+    answer_all();
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_GOOD);
+    assert_int_equal(alarms(), 0);
+    end();
+
+    begin(2, true); /* nobody is there yet */
+    others[0].status = others[1].status = 0;
+    answer_all();
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_GOOD);
+    end();
+
+    begin(2, true);
+    others[0].body = other_body;
+    others[1].status = 0;
+    answer_all();
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_DIFFERS);
+    assert_non_null(strstr(err.text, "at revision 3"));
+    end();
+
+    begin(2, true); /* nobody waits long for one that lags behind */
+    others[0].status = others[1].status = 400;
+    others[0].body = others[1].body = "mvcc: required revision is a future revision\n";
+    for (unsigned i = 0; i < 20 && corrupt_check_start(check, &err) == CORRUPT_START_PENDING; i++) {
+        answer_all();
+        tick();
+    }
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_GOOD);
+    end();
+
+    begin(0, true);
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_GOOD);
+    end();
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nobody),
+        cmocka_unit_test(one_of_three),
+        cmocka_unit_test(this_one_of_three),
+        cmocka_unit_test(without_majority),
+        cmocka_unit_test(not_comparable),
+        cmocka_unit_test(one_behind_is_asked_again),
+        cmocka_unit_test(differs_by_somebody_elses_alarm),
+        cmocka_unit_test(at_start),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
