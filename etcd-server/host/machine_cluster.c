@@ -155,9 +155,42 @@ uint64_t machine_cluster_connected_ms(const struct machine_cluster *cluster, uin
 /* ---- questions ---- */
 
 struct asking {
+    struct machine_cluster *cluster;
     struct host_question *question;
     struct peers_call *call;
+    uint64_t member;
+    size_t url; /* of the member's, tried now */
 };
+
+static void asked(void *arg, const struct peers_answer *answer, const struct err *err);
+
+/* By the next of the member's URLs; false: it has no more. */
+static bool ask_by_url(struct asking *asking)
+{
+    const struct member *target =
+        member_find(engine_members(asking->cluster->config.engine), asking->member);
+    const struct host_question *question = asking->question;
+    struct peers_request request = {.method = question->method != NULL ? question->method : "POST",
+                                    .path = question->path,
+                                    .content_type = question->content_type != NULL
+                                                        ? question->content_type
+                                                        : "application/protobuf",
+                                    .fields = question->fields,
+                                    .body = question->body,
+                                    .timeout_ms = question->timeout_ms,
+                                    .arg = asking,
+                                    .done = asked};
+
+    if (target != NULL && asking->url < target->peer_url_count)
+        request.url = target->peer_urls[asking->url];
+    else if (asking->url == 0)
+        request.url = "http://127.0.0.1:0"; /* gone: refused on a later turn */
+    else
+        return false;
+    asking->url++;
+    asking->call = peers_request(asking->cluster->peers, &request);
+    return true;
+}
 
 static void asked(void *arg, const struct peers_answer *answer, const struct err *err)
 {
@@ -165,6 +198,8 @@ static void asked(void *arg, const struct peers_answer *answer, const struct err
     struct host_question *question = asking->question;
 
     (void)err; /* asked again while there is time; a link that stays broken is logged by itself */
+    if (answer == NULL && !asking->cluster->stopped && ask_by_url(asking))
+        return;
     free(asking);
     question->host = NULL;
     question->done(question, answer != NULL ? answer->status : 0,
@@ -174,24 +209,11 @@ static void asked(void *arg, const struct peers_answer *answer, const struct err
 void machine_cluster_ask(struct machine_cluster *cluster, uint64_t member,
                          struct host_question *question)
 {
-    const struct member *target = member_find(engine_members(cluster->config.engine), member);
     struct asking *asking = xalloc(sizeof(*asking));
-    struct peers_request request = {
-        .url = target != NULL && target->peer_url_count != 0 ? target->peer_urls[0]
-                                                             : "http://127.0.0.1:0",
-        .method = question->method != NULL ? question->method : "POST",
-        .path = question->path,
-        .content_type =
-            question->content_type != NULL ? question->content_type : "application/protobuf",
-        .fields = question->fields,
-        .body = question->body,
-        .timeout_ms = question->timeout_ms,
-        .arg = asking,
-        .done = asked};
 
-    asking->question = question;
+    *asking = (struct asking){.cluster = cluster, .question = question, .member = member};
     question->host = asking;
-    asking->call = peers_request(cluster->peers, &request);
+    must(ask_by_url(asking)); /* the first is always tried */
 }
 
 void machine_cluster_ask_cancel(struct machine_cluster *cluster, struct host_question *question)
