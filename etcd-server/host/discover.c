@@ -188,6 +188,27 @@ static char *join_values(const struct registry_list *list, size_t size)
     return joined;
 }
 
+/* Each of them must be a member of its own: two of one name would become one. */
+static int check_names(const struct registry *registry, const struct registry_list *list,
+                       size_t size, struct err *err)
+{
+    for (size_t i = 1; i < size; i++) {
+        const char *value = list->items[i].value;
+        size_t bytes = strcspn(value, "=") + 1;
+
+        for (size_t k = 0; k < i; k++) {
+            if (strncmp(value, list->items[k].value, bytes) != 0)
+                continue;
+            err_set(err, ERR_USAGE,
+                    "discovery: found duplicate name: %.300s and %.300s in %s; give each member a "
+                    "--name of its own and make a new token",
+                    list->items[k].value, value, registry->where);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 int registry_join(struct registry *registry, const char *ids_token, char **cluster, struct err *err)
 {
     const struct discover_config *config = registry->config;
@@ -218,7 +239,7 @@ int registry_join(struct registry *registry, const char *ids_token, char **clust
     *cluster = join_values(list, size);
     log_info("found all members in the discovery registry", log_str("registry", registry->where),
              log_str("initial-cluster", *cluster));
-    rc = 0;
+    rc = check_names(registry, list, size, err);
 out:
     registry_list_fini(list);
     free(list);

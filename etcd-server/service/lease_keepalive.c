@@ -99,7 +99,9 @@ static void ask_next(struct keepalive *stream)
 
     stream->first = (stream->first + 1) % stream->capacity;
     stream->count--;
-    stream->failure = authorise_lease(stream->service, stream->call, AUTH_WRITE, id);
+    stream->failure = service_is_corrupt(stream->service)
+                          ? ERR_CORRUPT
+                          : authorise_lease(stream->service, stream->call, AUTH_WRITE, id);
     if (stream->failure != ERR_OK)
         return;
     stream->query = (struct lease_query){.id = id, .renew = true, .done = renewed};

@@ -138,7 +138,7 @@ static const bool gives_data[RPC_COUNT] = {
     [RPC_Election_Resign] = true,
 };
 
-static bool is_corrupt(struct service *service)
+bool service_is_corrupt(struct service *service)
 {
     return service->differs ||
            alarm_names(engine_alarms(service->engine), engine_member_id(service->engine),
@@ -166,7 +166,7 @@ void service_start(struct service *service, struct call *call)
         call_refuse(call, ERR_UNIMPLEMENTED);
     else if (call->request == NULL && call->row->kind != RPC_BIDI)
         call_refuse(call, ERR_EMPTY_KEY);
-    else if (gives_data[call->row->id] && is_corrupt(service))
+    else if (gives_data[call->row->id] && service_is_corrupt(service))
         call_refuse(call, ERR_CORRUPT);
     else if ((code = authorise_start(service, call)) != ERR_OK)
         call_refuse(call, code);

@@ -55,6 +55,9 @@ service_handler health_check, health_list, health_watch, reflection_info;
 uint64_t watch_turn(struct service *service);
 void watch_tick(struct service *service);
 
+/* This member's store is not to be trusted: no data goes out, streams that give some end. */
+bool service_is_corrupt(struct service *service);
+
 /* promote.c: let the leader promote `member`, then answer the call. */
 void promote_by_leader(struct service *service, struct call *call, uint64_t member);
 void promote_tick(struct service *service);

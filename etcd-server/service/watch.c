@@ -336,15 +336,16 @@ void watch_tick(struct service *service)
 {
     uint64_t now_ms = host_now_ms(engine_host(service->engine));
     bool leader = raft_leader(engine_raft(service->engine)) != 0, lost;
+    bool corrupt = service_is_corrupt(service);
     struct watch_call *next;
 
     service->leaderless_ticks = leader ? 0 : service->leaderless_ticks + 1;
     lost = service->leaderless_ticks > LEADERLESS_ELECTIONS * service->config.election_ticks;
     for (struct watch_call *watch = service->watches; watch != NULL; watch = next) {
         next = watch->next;
-        if (lost && watch->call->require_leader) {
+        if (corrupt || (lost && watch->call->require_leader)) {
             drop(watch);
-            call_refuse(watch->call, ERR_NO_LEADER);
+            call_refuse(watch->call, corrupt ? ERR_CORRUPT : ERR_NO_LEADER);
             continue;
         }
         if (now_ms < watch->notify_at_ms)
