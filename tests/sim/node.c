@@ -64,6 +64,23 @@ void node_free(struct node *node)
     free(node);
 }
 
+/* Who led two members and removed itself must stay until the other knows (confchange.c says why):
+ * if it dies at once there is nobody to be elected, with etcd too. */
+static void note_removed(struct sim *sim, const struct record *record, uint64_t removed,
+                         const struct model *model)
+{
+    struct node *node = truth_node(sim, removed);
+    size_t voters = 0;
+
+    if (node == NULL)
+        return;
+    node->removed = model->index;
+    for (size_t i = 0; i < model->member_count; i++)
+        voters += !model->learner[i];
+    if (voters == 1 && sim->leaders[record->entry.term] == removed)
+        sim->stranded = true;
+}
+
 void node_advance(struct node *node)
 {
     uint64_t applied = engine_applied_index(node->engine);
@@ -84,8 +101,8 @@ void node_advance(struct node *node)
         model_apply(&node->model, &record->entry, record->request, &added, &removed);
         if (added != 0)
             operator_added(sim, added);
-        if (removed != 0 && truth_node(sim, removed) != NULL)
-            truth_node(sim, removed)->removed = node->model.index;
+        if (removed != 0)
+            note_removed(sim, record, removed, &node->model);
     }
     node->promised = MAX(node->promised, applied);
     node->known = applied;

@@ -58,14 +58,16 @@ static void add(struct sim *sim, struct node *node)
 static void remove_one(struct sim *sim, struct node *node)
 {
     const struct model *model = &node->model;
+    uint64_t id = model->members[sim_draw(sim, model->member_count)];
     struct sim_call *made;
 
     if (model->member_count < 2 || model->member_count < (sim->options.members + 1) / 2 ||
         sim_chance(sim, 300))
         return;
+    if (model->member_count == 2 && id == raft_leader(engine_raft(node->engine)))
+        return; /* it should hand over first */
     made = door_call(node, RPC_Cluster_MemberRemove);
-    ((Etcdserverpb__MemberRemoveRequest *)(void *)door_inner(made)->request)->id =
-        model->members[sim_draw(sim, model->member_count)];
+    ((Etcdserverpb__MemberRemoveRequest *)(void *)door_inner(made)->request)->id = id;
     door_start(made);
 }
 

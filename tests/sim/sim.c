@@ -145,8 +145,9 @@ static void draw_network(struct sim *sim, unsigned members)
     options->net_twice_1000 = storms ? (unsigned)sim_draw(sim, 60) : 0;
     options->net_late_1000 = storms ? (unsigned)sim_draw(sim, 30) : 0;
     options->net_in_order = sim_chance(sim, 300);
-    options->partition_1000 = storms ? (unsigned)sim_draw(sim, 20) : 0;
-    options->change_1000 = sim_chance(sim, 600) ? (unsigned)sim_draw(sim, 40) : 0;
+    options->partition_1000 = storms ? (unsigned)sim_draw(sim, 50) : 0;
+    options->change_1000 = sim_chance(sim, 600) ? (unsigned)sim_draw(sim, 80) : 0;
+    options->still_1000 = storms ? 1 + (unsigned)sim_draw(sim, 10) : 1;
     options->clock_skew_1000 = sim_chance(sim, 400) ? 0 : (unsigned)sim_draw(sim, 100);
     if (options->members == 1)
         options->change_1000 = options->partition_1000 = 0;

@@ -60,8 +60,8 @@ struct sim_options {
     uint64_t log_delay_ms, commit_delay_ms, job_delay_ms; /* at most */
     uint64_t call_gap_ms, value_bytes;
     unsigned calls, keys;
-    unsigned crash_1000, fault_1000; /* chances per call started */
-    bool full_disk_writes;           /* a full disk takes writes into space that was reserved */
+    unsigned crash_1000, fault_1000, still_1000; /* chances per call started */
+    bool full_disk_writes; /* a full disk takes writes into space that was reserved */
     /* the network */
     uint64_t net_delay_ms; /* at most, save for a few */
     unsigned net_loss_1000, net_twice_1000, net_late_1000;
@@ -146,6 +146,7 @@ struct node {
     struct record **log; /* as it wrote it; [0] is index 1 */
     size_t log_count, log_capacity;
     uint64_t promised; /* so much of its log was promised to somebody, or applied */
+    uint64_t cut_term; /* in which it overwrote entries last */
     uint64_t term_promised, vote_term, vote;
     uint64_t commit_seen;
     uint64_t known; /* applied, in whatever life */
@@ -196,7 +197,8 @@ struct sim {
     uint8_t *refused; /* by serial: this put was refused before it got into the log */
     uint8_t *written; /* by serial: it is committed */
     bool quiet;       /* no new calls, no new faults: everything must come to an end */
-    bool calls_over;
+    bool calls_over, leases_ended;
+    bool stranded;          /* perhaps nobody can be elected any more */
     unsigned idle_arrivals; /* nobody was there to be asked */
     unsigned crashes, elections, snapshots_sent, changes;
 };

@@ -173,6 +173,7 @@ void truth_written(struct node *node, const struct raft_entry *entry)
                   node->number, entry->index, node->commit_seen);
         node->log_count = last;
         node->promised = MIN(node->promised, last);
+        node->cut_term = raft_term(engine_raft(node->engine));
     }
     (void)take(node, entry, true);
     if (entry->type != RAFT_ENTRY_NORMAL)
@@ -191,6 +192,7 @@ void truth_installs(struct node *node, uint64_t index)
     while (same < index && same < node->log_count && node->log[same] == sim->committed[same])
         same++;
     node->promised = MIN(node->promised, same);
+    node->cut_term = raft_term(engine_raft(node->engine));
     node->log_count = same;
     while (node->log_count < index)
         log_push(node, sim->committed[node->log_count]);
@@ -242,9 +244,8 @@ void truth_sent(struct node *node, const struct raft_message *message)
         node->term_promised = MAX(node->term_promised, message->term);
         break;
     case RAFT_MSG_APP_RESP:
-        if (message->reject || message->index == 0 ||
-            message->term != raft_term(engine_raft(node->engine)))
-            break; /* of an older term: it was held back by the disk, as the network might have */
+        if (message->reject || message->index == 0 || message->term < node->cut_term)
+            break; /* held back by the disk, it speaks of entries that were overwritten since */
         sim_check(sim, message->index <= node->log_count,
                   "member %u says it has entry %" PRIu64 ", it has %zu", node->number,
                   message->index, node->log_count);

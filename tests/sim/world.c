@@ -7,6 +7,8 @@
 #include <errno.h>
 
 #define QUIET_LIMIT_MS 120000 /* without faults everything ends within */
+#define IDLE_MS 20            /* a client who finds nobody comes back later */
+#define SHORT_TTL_S 8         /* leases that must be seen to end */
 
 /* ---- faults ---- */
 
@@ -72,6 +74,7 @@ static void arrival(struct sim *sim, void *arg)
 {
     const struct sim_options *options = &sim->options;
     struct node *node = sim->nodes[sim_draw(sim, sim->node_count)];
+    uint64_t idle_ms = 0;
 
     (void)arg;
     if (node_acts(node)) {
@@ -80,18 +83,20 @@ static void arrival(struct sim *sim, void *arg)
             disk_fault(node);
         if (sim_chance(sim, options->crash_1000))
             node->stopped = true;
-        else if (sim_chance(sim, 2))
+        else if (sim_chance(sim, options->still_1000))
             stand_still(node);
         node_turn(node);
     } else {
         sim->idle_arrivals++;
+        idle_ms = IDLE_MS;
     }
     if (sim_chance(sim, options->partition_1000))
         network_fault(sim);
     if (sim_chance(sim, options->change_1000))
         operator_act(sim);
-    if (sim->started + sim->idle_arrivals / 4 < options->calls)
-        (void)sim_after(sim, NULL, sim_draw(sim, options->call_gap_ms + 1), arrival, NULL);
+    if (sim->started + sim->idle_arrivals / 8 < options->calls)
+        (void)sim_after(sim, NULL, idle_ms + sim_draw(sim, options->call_gap_ms + 1), arrival,
+                        NULL);
     else
         sim->calls_over = true;
 }
@@ -137,6 +142,22 @@ static struct node *furthest(struct sim *sim)
     return best;
 }
 
+/* A lease that nobody renews ends; alarm CORRUPT keeps all. */
+static bool lease_lives(struct sim *sim)
+{
+    struct node *node = furthest(sim);
+
+    if (sim->leases_ended || node->model.alarm_count != 0)
+        return false;
+    for (size_t i = 0; i < node->model.lease_count; i++) {
+        const struct lease *lease = lease_find(engine_leases(node->engine), node->model.leases[i]);
+
+        if (lease != NULL && lease->ttl_s <= SHORT_TTL_S)
+            return true;
+    }
+    return false;
+}
+
 static const char *unsettled(struct sim *sim)
 {
     uint64_t last = sim->committed_count;
@@ -159,7 +180,9 @@ static const char *unsettled(struct sim *sim)
         return door_inner(sim->calls)->row->method;
     if (watching_behind(sim))
         return "a watch";
-    return leasing_busy(sim) ? "a renewal" : NULL;
+    if (leasing_busy(sim))
+        return "a renewal";
+    return lease_lives(sim) ? "a lease" : NULL;
 }
 
 static void run_until_settled(struct sim *sim)
@@ -167,7 +190,7 @@ static void run_until_settled(struct sim *sim)
     uint64_t limit_ms = sim->now_ms + QUIET_LIMIT_MS;
     const char *what;
 
-    while ((what = unsettled(sim)) != NULL) {
+    while ((what = unsettled(sim)) != NULL && !sim->stranded) {
         sim_check(sim, sim->now_ms < limit_ms, "something never ends: %s", what);
         step(sim);
     }
@@ -186,7 +209,8 @@ static void settle(struct sim *sim)
         sim->nodes[i]->backend_fails = false;
     }
     run_until_settled(sim);
-    for (size_t i = 0; i < sim->node_count; i++)
+    sim->leases_ended = true; /* they have been seen to: once is enough */
+    for (size_t i = 0; i < sim->node_count && !sim->stranded; i++)
         if (belongs(sim->nodes[i])) {
             node_check_state(sim->nodes[i]);
             traffic_check(sim->nodes[i]);
@@ -194,7 +218,7 @@ static void settle(struct sim *sim)
             node_turn(sim->nodes[i]);
         }
     run_until_settled(sim);
-    must(furthest(sim)->model.index == sim->committed_count);
+    must(sim->stranded || furthest(sim)->model.index == sim->committed_count);
 }
 
 /* An orderly stop loses nothing, not even from the backend. */
@@ -225,14 +249,17 @@ void world_run(struct sim *sim)
     (void)sim_after(sim, NULL, 0, arrival, NULL);
     while (!sim->calls_over)
         step(sim);
-    settle(sim);
-    for (size_t i = 0; i < sim->node_count; i++)
+    if (!sim->stranded)
+        settle(sim);
+    for (size_t i = 0; i < sim->node_count && !sim->stranded; i++)
         stop_in_order(sim, sim->nodes[i]);
-    settle(sim);
-    for (size_t i = 0; i < sim->node_count; i++)
+    if (!sim->stranded)
+        settle(sim);
+    for (size_t i = 0; i < sim->node_count && !sim->stranded; i++)
         if (sim->nodes[i]->engine != NULL)
             node_crash(sim->nodes[i]);
-    settle(sim);
+    if (!sim->stranded)
+        settle(sim);
     for (size_t i = 0; i < sim->node_count; i++) {
         sim->nodes[i]->memfs.cut = true;
         if (sim->nodes[i]->engine != NULL)
