@@ -2,9 +2,9 @@
 #   make failover ROUNDS=50                fifty kills of the leader and fifty disks that stop
 #   make bench-cluster ETCD_BIN=<folder>   with mTLS, beside a real etcd
 .PHONY: check-failover failover
-check-failover: $(BIN)/etcd-server $(B)/tests/e2e/stalled_sync.so
+check-failover: $(BIN)/etcd-server $(BIN)/etcd-pki $(B)/tests/e2e/stalled_sync.so
 	tests/e2e/failover_test $(BIN)/etcd-server 3 $(if $(SAN),,$(B)/tests/e2e/stalled_sync.so)
-failover: $(BIN)/etcd-server $(B)/tests/e2e/stalled_sync.so
+failover: $(BIN)/etcd-server $(BIN)/etcd-pki $(B)/tests/e2e/stalled_sync.so
 	tests/e2e/failover_test $(BIN)/etcd-server $(ROUNDS) $(B)/tests/e2e/stalled_sync.so
 
 # wrk has no client certificates, so the load comes from a program of ours.
@@ -20,7 +20,7 @@ bench-cluster: $(BIN)/etcd-server $(BIN)/etcd-pki $(TLS_LOAD)
 .PHONY: check-partition check-upkeep
 check-partition: $(BIN)/etcd-server
 	tests/e2e/partition_test $(BIN)/etcd-server
-check-upkeep: $(BIN)/etcd-server $(BIN)/etcd-snap
+check-upkeep: $(PROGRAMS:%=$(BIN)/%)
 	tests/e2e/upkeep_test $(BIN)
 
 # Certificates at the peer port that are wrong in one way each.

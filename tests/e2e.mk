@@ -38,7 +38,7 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 # Three members as processes. With a real etcd also in mixed clusters, 10,000 writes each:
 #   make check-cluster ETCD_BIN=<folder>
 .PHONY: check-cluster
-check-cluster: $(BIN)/etcd-server
+check-cluster: $(BIN)/etcd-server $(BIN)/etcd-pki
 	tests/e2e/cluster_test $(BIN)
 	$(if $(ETCD_BIN),tests/e2e/cluster_test $(BIN) "$(ETCD_BIN)/etcd" 10000)
 

@@ -8,6 +8,8 @@ import http.client
 import os
 import re
 import signal
+import ssl
+import subprocess
 import threading
 import time
 
@@ -18,6 +20,27 @@ ELECTION_S = 1.0  # the default --election-timeout
 
 def status(member, timeout=5):
     return member.post("/v3/maintenance/status", {}, timeout=timeout)[1]
+
+
+class Certificates:
+    """One set of etcd-pki for members of these names and a client; mutual TLS on both ports of a member."""
+
+    def __init__(self, programs, folder, names):
+        self.folder = folder
+        subprocess.run([os.path.join(programs, "etcd-pki"), "cluster", "-q", "--dir", folder, "--key", "p256",
+                        "--client", "tester", *(f"--member={name}=127.0.0.1" for name in names)], check=True, capture_output=True)
+        self.client = [os.path.join(folder, name) for name in (f"{names[0]}/etcd/ca.crt", "clients/tester.crt", "clients/tester.key")]
+        self.context = ssl.create_default_context(cafile=self.client[0])
+        self.context.load_cert_chain(*self.client[1:])
+
+    def give(self, member):
+        """Requests of the test then come with the client's certificate."""
+        own = os.path.join(self.folder, member.name, "etcd")
+        member.scheme = member.peer_scheme = "https"
+        member.tls_context = self.context
+        return [f"--cert-file={own}/server.crt", f"--key-file={own}/server.key", "--client-cert-auth",
+                f"--trusted-ca-file={own}/ca.crt", f"--peer-cert-file={own}/peer.crt", f"--peer-key-file={own}/peer.key",
+                "--peer-client-cert-auth", f"--peer-trusted-ca-file={own}/ca.crt"]
 
 
 class Cluster:
@@ -87,12 +110,21 @@ class Cluster:
     def hashes_at(self, revision):
         return {member.hash_kv(revision)[0] for member in self.members}
 
+    def newest(self):
+        """The revision of a linearizable read: nothing that was acknowledged before is newer."""
+        def read():
+            try:
+                return int(self.members[0].post("/v3/kv/range", {"key": "AA=="})[1]["header"]["revision"])
+            except (OSError, http.client.HTTPException, KeyError, TypeError):  # an election, perhaps
+                return None
+        return wait_for("a linearizable read", read)
+
     def wait_equal(self):
         """Until all have the newest revision; then HashKV has to be the same everywhere: at once, and then for good."""
-        revision = max(member.revision() for member in self.members)  # linearizable: nothing acknowledged is newer
+        revision = self.newest()
 
         def reached():
-            return all(int(status(member)["header"]["revision"]) >= revision for member in self.members)
+            return all(int(status(member, WAIT_S)["header"]["revision"]) >= revision for member in self.members)
         wait_for(f"revision {revision} on every member", reached)
         found = {member.name: member.hash_kv(revision)[0] for member in self.members}
         assert len(set(found.values())) == 1, f"HashKV at revision {revision} differs: {found}"
