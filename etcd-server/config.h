@@ -12,6 +12,7 @@
 
 #include "common/base/log.h"
 #include "common/base/options.h"
+#include "etcd-server/host/log_rotation.h"
 
 #define ETCD_VERSION "3.5.30" /* whose behaviour this is; /version and --version say it */
 
@@ -129,6 +130,7 @@ struct config {
     char *log_format;
     bool enable_log_rotation;
     char *log_rotation_config_json;
+    struct log_rotation_limits log_rotation; /* of it, when enabled */
     bool enable_pprof;
     char *metrics;
     struct option_list listen_metrics_urls;
@@ -155,6 +157,10 @@ struct config {
     uint64_t snapshot_catchup_entries;
     bool peer_skip_client_san_verification;
     bool enable_distributed_tracing;
+    char *distributed_tracing_address;
+    char *distributed_tracing_service_name;
+    char *distributed_tracing_instance_id;
+    uint64_t distributed_tracing_sampling_rate;
     char *enable_v2v3;
 
     /* new in 3.6 and 3.7 */

@@ -350,6 +350,30 @@ static int check_level(struct config *config, struct err *err)
                   config->log_level);
 }
 
+static bool is_log_file(const char *output)
+{
+    return strcmp(output, "default") != 0 && strcmp(output, "stderr") != 0 &&
+           strcmp(output, "stdout") != 0 && strcmp(output, "systemd/journal") != 0 &&
+           strcmp(output, "/dev/null") != 0;
+}
+
+static int check_rotation(struct config *config, struct err *err)
+{
+    size_t files = 0;
+
+    if (!config->enable_log_rotation)
+        return 0;
+    for (size_t i = 0; i < config->log_outputs.count; i++)
+        files += is_log_file(config->log_outputs.items[i]);
+    if (files != 1)
+        return REFUSE(
+            err,
+            "--log-outputs requires a single file path when --enable-log-rotation is set, "
+            "it has %zu",
+            files);
+    return log_rotation_parse(config->log_rotation_config_json, &config->log_rotation, err);
+}
+
 static int check_logging(struct config *config, struct err *err)
 {
     const struct option_list *outputs = &config->log_outputs;
@@ -370,7 +394,7 @@ static int check_logging(struct config *config, struct err *err)
             return REFUSE(err, "multi logoutput for \"%s\" is not supported yet",
                           outputs->items[i]);
     }
-    return 0;
+    return check_rotation(config, err);
 }
 
 /* ---- the rest ---- */

@@ -63,6 +63,7 @@ int main(int argc, char **argv)
     enum config_action action = CONFIG_RUN;
     struct buf notes = BUF_INIT(TEXT_MAX_BYTES), usage = BUF_INIT(TEXT_MAX_BYTES);
     struct log_outputs outputs = {.count = 0};
+    struct log_rotation *rotation = NULL;
     struct err err = ERR_INIT;
     int exit_status = 1, signal_number = 0;
 
@@ -80,7 +81,10 @@ int main(int argc, char **argv)
         exit_status = show(action);
         goto out;
     }
-    if (log_outputs_open(&outputs, config.log_outputs.items, config.log_outputs.count, &err) < 0) {
+    if (log_outputs_open(&outputs, config.log_outputs.items, config.log_outputs.count, &err) < 0 ||
+        (config.enable_log_rotation && outputs.file != NULL &&
+         log_rotation_start(&config.log_rotation, outputs.file, outputs.file_fd, &rotation, &err) <
+             0)) {
         fprintf(stderr, "%s\n", err.text);
         exit_status = 1;
         goto out;
@@ -95,6 +99,7 @@ int main(int argc, char **argv)
         exit_status = 1;
     }
 out:
+    log_rotation_stop(rotation);
     if (outputs.count != 0)
         log_outputs_close(&outputs);
     config_free(&config);

@@ -92,10 +92,40 @@ static int ask_members(struct server *server, const struct boot_config *boot, st
     return rc;
 }
 
+/* The database may become as large as its quota. */
+static uint64_t bytes_to_lock(const struct config *config)
+{
+    if (!config->memory_mlock)
+        return 0;
+    return config->quota_backend_bytes > 0 ? (uint64_t)config->quota_backend_bytes : UINT64_MAX;
+}
+
+/* --bootstrap-defrag-threshold-megabytes */
+static int defrag_at_start(struct server *server, struct err *err)
+{
+    uint64_t threshold_mib = server->config->bootstrap_defrag_threshold_megabytes;
+    uint64_t before = backend_size(server->backend);
+    uint64_t free_mib = (before - backend_size_in_use(server->backend)) / MIB;
+
+    if (threshold_mib == 0)
+        return 0;
+    if (free_mib < threshold_mib) {
+        log_info("skipping defragmentation", log_u64("free-mib", free_mib),
+                 log_u64("threshold-mib", threshold_mib));
+        return 0;
+    }
+    if (backend_defrag(server->backend, err) < 0 || datadir_relock(&server->dir, err) < 0)
+        return -1;
+    log_info("defragmented the database", log_u64("bytes-before", before),
+             log_u64("bytes-after", backend_size(server->backend)));
+    return 0;
+}
+
 static int open_files(struct server *server, struct err *err)
 {
     const struct config *config = server->config;
-    struct backend_options backend = {.no_fsync = config->unsafe_no_fsync};
+    struct backend_options backend = {.no_fsync = config->unsafe_no_fsync,
+                                      .lock_bytes = bytes_to_lock(config)};
     char *advertised = join(&config->initial_advertise_peer_urls);
     struct boot_config boot = {.dir = &server->dir,
                                .name = config->name,
@@ -131,6 +161,8 @@ static int open_files(struct server *server, struct err *err)
         log_warn("repaired the torn end of the log", log_u64("bytes", server->boot.log.torn_bytes));
     rc = boot_open_backend(&server->dir, server->boot.snapshot.meta.index, &backend,
                            &server->backend, err);
+    if (rc == 0)
+        rc = defrag_at_start(server, err);
     if (rc == 0 && config->force_new_cluster)
         rc = force_new(server, &boot, err);
 out:

@@ -34,7 +34,8 @@ static struct {
     _Atomic int format;
     const int *_Atomic fds;
     _Atomic size_t fd_count;
-} the_log = {LOG_INFO, LOG_JSON, stderr_only, 1};
+    struct log_guard *_Atomic guard;
+} the_log = {LOG_INFO, LOG_JSON, stderr_only, 1, NULL};
 
 void log_setup(enum log_level lowest, enum log_format format)
 {
@@ -48,6 +49,11 @@ void log_output(const int *fds, size_t count)
     the_log.fd_count = 0; /* never the new count with the old list */
     the_log.fds = fds;
     the_log.fd_count = count;
+}
+
+void log_guard(struct log_guard *guard)
+{
+    the_log.guard = guard;
 }
 
 bool log_enabled(enum log_level level)
@@ -303,6 +309,7 @@ void log_write(enum log_level level, const char *file, int line_number, const ch
 {
     size_t count = the_log.fd_count;
     const int *fds = the_log.fds;
+    struct log_guard *guard = the_log.guard;
     int saved = errno;
     struct line line;
 
@@ -312,7 +319,11 @@ void log_write(enum log_level level, const char *file, int line_number, const ch
         format_json(&line, level, file, line_number, message, fields);
     else
         format_console(&line, level, file, line_number, message, fields);
+    if (guard != NULL)
+        guard->before(guard, line.size);
     for (size_t i = 0; i < count; i++)
         write_line(fds[i], &line);
+    if (guard != NULL)
+        guard->after(guard);
     errno = saved;
 }

@@ -51,6 +51,15 @@ struct log_field {
 void log_setup(enum log_level lowest, enum log_format format);
 void log_output(const int *fds,
                 size_t count); /* borrowed for the life of the process; 0 = discard */
+/*
+ * Who is told of each line, on whichever thread logs: before it is written, with its bytes, and
+ * after. Setting it is for main, before other threads start or after they end. NULL: nobody.
+ */
+struct log_guard {
+    void (*before)(struct log_guard *guard, size_t bytes);
+    void (*after)(struct log_guard *guard); /* may log */
+};
+void log_guard(struct log_guard *guard); /* borrowed */
 bool log_enabled(enum log_level level);
 
 void log_write(enum log_level level, const char *file, int line, const char *message,

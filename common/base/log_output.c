@@ -15,6 +15,7 @@ static void close_files(struct log_outputs *outputs)
             (void)close(outputs->fds[i]); /* every line has been handed over already */
     }
     outputs->count = 0;
+    outputs->file = NULL;
 }
 
 static int open_one(const char *name, int *fd, struct err *err)
@@ -72,9 +73,13 @@ int log_outputs_open(struct log_outputs *outputs, char *const names[], size_t co
             close_files(&opened);
             return -1;
         }
-        if (!is_double(names, i, &opened, fd))
+        if (!is_double(names, i, &opened, fd)) {
             opened.fds[opened.count++] = fd;
-        else if (fd > STDERR_FILENO)
+            if (fd > STDERR_FILENO) {
+                opened.file = names[i];
+                opened.file_fd = fd;
+            }
+        } else if (fd > STDERR_FILENO)
             (void)close(fd); /* nothing was written to it */
     }
     if (discard)

@@ -38,8 +38,9 @@ struct backend_read;   /* a consistent view of what was committed when it began;
 struct backend_cursor; /* a position inside one bucket of one read */
 
 struct backend_options {
-    uint64_t map_bytes; /* LMDB: address space, 0 = BACKEND_MAP_BYTES */
-    bool no_fsync;      /* --unsafe-no-fsync */
+    uint64_t map_bytes;  /* LMDB: address space, 0 = BACKEND_MAP_BYTES */
+    bool no_fsync;       /* --unsafe-no-fsync */
+    uint64_t lock_bytes; /* LMDB: of the file, from its start, kept in memory; 0 = none */
 };
 
 /*

@@ -29,6 +29,7 @@
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,6 +55,7 @@ struct lmdb {
     struct backend backend;
     char *path; /* owned */
     uint64_t map_bytes;
+    uint64_t lock_bytes;
     bool no_fsync;
     pthread_mutex_t lock;
     struct lmdb_file *file; /* what is read and committed to now */
@@ -161,6 +163,60 @@ static void file_free(struct lmdb_file *file)
     free(file);
 }
 
+/* Where the file is mapped: LMDB does not tell, the kernel does. NULL: not found. */
+static void *map_address(MDB_env *env)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    void *address = NULL;
+    char line[4096 + 128];
+    struct stat stat;
+    int fd;
+
+    if (maps == NULL || mdb_env_get_fd(env, &fd) != 0 || fstat(fd, &stat) < 0)
+        goto out;
+    while (address == NULL && fgets(line, sizeof(line), maps) != NULL) {
+        unsigned long from, to, offset, inode;
+
+        if (sscanf(line, "%lx-%lx %*s %lx %*s %lu", &from, &to, &offset, &inode) == 4 &&
+            inode == stat.st_ino && offset == 0 && to > from)
+            address = (void *)(uintptr_t)from; /* NOLINT(performance-no-int-to-ptr): text it was */
+    }
+out:
+    if (maps != NULL)
+        (void)fclose(maps); /* was only read */
+    return address;
+}
+
+/* Pages stay once they are read, and those of today's file are read now. */
+static int lock_pages(const struct lmdb *lmdb, const char *path, MDB_env *env, struct err *err)
+{
+    void *address = map_address(env);
+    MDB_envinfo info;
+    int rc = mdb_env_info(env, &info);
+
+    if (rc != 0)
+        return fail(err, path, "measure the database", rc);
+    if (address == NULL) {
+        err_set(err, ERR_IO,
+                "%s: cannot lock the database in memory: /proc/self/maps does not "
+                "show it; is /proc mounted?",
+                path);
+        return -1;
+    }
+    if (mlock2(address, lmdb->lock_bytes, MLOCK_ONFAULT) < 0) {
+        err_sys(err, errno,
+                "%s: cannot lock %" PRIu64
+                " bytes of the database in memory; raise the limit (ulimit -l, LimitMEMLOCK=)",
+                path, lmdb->lock_bytes);
+        return -1;
+    }
+    /* a kernel without this reads them when they are asked for */
+    (void)madvise(address,
+                  MIN((info.me_last_pgno + 1) * (size_t)sysconf(_SC_PAGESIZE), lmdb->lock_bytes),
+                  MADV_POPULATE_READ);
+    return 0;
+}
+
 static int open_env(const struct lmdb *lmdb, const char *path, unsigned flags, MDB_env **out,
                     struct err *err)
 {
@@ -183,6 +239,10 @@ static int open_env(const struct lmdb *lmdb, const char *path, unsigned flags, M
         return fail(err, path, "open the database", rc);
     }
     remove_lock_file(path);
+    if (lmdb->lock_bytes != 0 && lock_pages(lmdb, path, env, err) < 0) {
+        mdb_env_close(env);
+        return -1;
+    }
     *out = env;
     return 0;
 }
@@ -668,6 +728,7 @@ int backend_open_lmdb(const char *path, const struct backend_options *options,
     atomic_init(&lmdb->backend.reads, 0);
     lmdb->path = xstrdup(path);
     lmdb->map_bytes = options->map_bytes != 0 ? options->map_bytes : MAP_BYTES_DEFAULT;
+    lmdb->lock_bytes = MIN(options->lock_bytes, lmdb->map_bytes);
     lmdb->no_fsync = options->no_fsync;
     must(pthread_mutex_init(&lmdb->lock, NULL) == 0);
     remove_leftovers(path);

@@ -213,6 +213,10 @@ static void wrong_together(void **state)
         {"--client-key-file=a", 1, "--client-cert-file and --client-key-file"},
         {"--listen-client-http-urls=http://localhost:2379", 1, "both have http://localhost:2379"},
         {"--name=a,b", 1, "--name=a,b"},
+        {"--enable-log-rotation", 1, "--log-outputs requires a single file path"},
+        {"--enable-log-rotation --log-outputs=a.log,stderr,b.log", 1, "it has 2"},
+        {"--enable-log-rotation --log-outputs=a.log --log-rotation-config-json={", 1,
+         "improperly formatted log rotation config"},
         {"--feature-gates=Foo=true", 1, "unrecognized feature gate: Foo"},
         {"--feature-gates=InitialCorruptCheck", 1, "missing bool value"},
         {"--feature-gates=InitialCorruptCheck=yes", 1, "invalid value"},
@@ -223,7 +227,7 @@ static void wrong_together(void **state)
         {"--enable-v2", 1, "the v2 API is gone"},
         {"--enable-pprof", 1, "perf(1)"},
         {"--proxy=on", 1, "--proxy is not supported: the v2 proxy is gone"},
-        {"--experimental-memory-mlock", 1, "--memory-mlock is not supported"},
+        {"--experimental-enable-distributed-tracing", 1, "tracing is not there yet"},
     };
     struct loaded loaded;
 
@@ -246,7 +250,7 @@ static void wrong_together(void **state)
     assert_false(loaded.config.initial_corrupt_check); /* what is named comes first */
     assert_false(loaded.config.txn_mode_write_with_shared_buffer);
     unload(&loaded);
-    load(&loaded, "--enable-v2=false --grpc-keepalive-interval=1h --memory-mlock=false", NULL);
+    load(&loaded, "--enable-v2=false --grpc-keepalive-interval=1h --enable-pprof=false", NULL);
     assert_int_equal(loaded.rc, 0);
     unload(&loaded);
 }
