@@ -1,9 +1,16 @@
 # grpc.mk - clients that are not ours against our server, plain and with TLS: those of Debian, and npm's.
-.PHONY: check-grpc-interop check-npm-interop
+.PHONY: check-grpc-interop check-npm-interop check-both-doors check-streams
 check-grpc-interop: $(BIN)/etcd-server $(BIN)/etcd-pki
 	tests/interop/grpc_interop.sh $(BIN)
 check-npm-interop: $(BIN)/etcd-server $(BIN)/etcd-pki
 	tests/interop/grpc_interop.sh $(BIN) $(BUILD)/npm
+
+# Every unary RPC at both doors with the same answer; no leader, deadlines, the end.
+check-both-doors: $(BIN)/etcd-server
+	tests/interop/doors_interop.py $(BIN)
+# The gateway over HTTP/1.1, HTTP/2 and WebSocket.
+check-streams: $(BIN)/etcd-server $(BIN)/etcd-pki
+	tests/e2e/gateway_test $(BIN)
 
 # Large ranges in memory of a fixed size: 200 MiB; bench-range with 1 GiB.
 .PHONY: check-range bench-range
