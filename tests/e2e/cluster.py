@@ -97,15 +97,20 @@ class Cluster:
     def others(self, *those):
         return [member for member in self.members if member not in those]
 
-    def new_leader_s(self, survivors, term):
-        """Seconds until one of the survivors leads a term after this one."""
+    def new_leader_s(self, survivors, term, turns=1):
+        """
+        Seconds until one of the survivors leads a term after this one. That may take two election timeouts (times
+        `turns`); when votes were split, which the terms tell, two more for each further vote.
+        """
         began = time.monotonic()
 
         def found():
             now = self.leader_now(survivors)
-            return now is not None and now[1] > term
-        wait_for("a new leader", found)
-        return time.monotonic() - began
+            return now if now is not None and now[1] > term else None
+        _, new_term = wait_for("a new leader", found)
+        took = time.monotonic() - began
+        assert took <= 2 * ELECTION_S * (new_term - term - 1 + turns), f"a new leader took {took:.2f} s, {new_term - term} votes"
+        return took
 
     def hashes_at(self, revision):
         return {member.hash_kv(revision)[0] for member in self.members}
