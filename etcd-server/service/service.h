@@ -47,7 +47,8 @@ struct hashing *service_hashing(struct service *service);
 void service_set_differs(struct service *service, bool differs);
 bool service_differs(const struct service *service);
 
-/* After the events of one turn; when to call again though nothing happens, UINT64_MAX: not at all. */
+/* After the events of one turn; when to call again though nothing happens, UINT64_MAX: not at all.
+ */
 uint64_t service_turn(struct service *service);
 /* Once per tick: what handlers do by time (lease expiry, alarms that the quota raises). */
 void service_tick(struct service *service);
