@@ -142,23 +142,39 @@ static void count_sent(struct gateway_call *call)
         call->gateway->config.metrics->rpcs[call->call.row->id].sent++;
 }
 
-static void op_reply(struct call *base, const ProtobufCMessage *response)
+/* End the call with the JSON in `out`, if it could be written. */
+static void reply_json(struct gateway_call *call, struct buf *out, bool written)
 {
     static const struct exchange_head head = {
         .status = 200, .content_type = json_type, .fields = grpc_field};
-    struct gateway_call *call = of_call(base);
     struct exchange *exchange = call->exchange;
-    struct buf *out = scratch_of(call->gateway);
 
     must(call->state == GATEWAY_WAITING && call->call.row->kind == RPC_UNARY);
-    must(response->descriptor == call->call.row->response);
-    if (!pbjson_write(response, PBJSON_GATEWAY, out)) {
+    if (!written) {
         gateway_refuse(call, GRPC_RESOURCE_EXHAUSTED, "grpc: the answer is larger than max");
         return;
     }
     count_sent(call);
     gateway_call_over(call, GRPC_OK);
     exchange_answer(exchange, &head, buf_slice(out));
+}
+
+static void op_reply(struct call *base, const ProtobufCMessage *response)
+{
+    struct gateway_call *call = of_call(base);
+    struct buf *out = scratch_of(call->gateway);
+
+    must(response->descriptor == call->call.row->response);
+    reply_json(call, out, pbjson_write(response, PBJSON_GATEWAY, out));
+}
+
+static void op_reply_packed(struct call *base, struct slice message)
+{
+    struct gateway_call *call = of_call(base);
+    struct buf *out = scratch_of(call->gateway);
+
+    reply_json(call, out,
+               pbjson_write_encoded(call->call.row->response, message, PBJSON_GATEWAY, out));
 }
 
 /* ---- ranges ---- */
@@ -382,6 +398,7 @@ static void op_finish(struct call *base, enum err_code code, const char *text)
 
 const struct call_ops gateway_call_ops = {
     .reply = op_reply,
+    .reply_packed = op_reply_packed,
     .reply_range = op_reply_range,
     .send = op_send,
     .send_events = op_send_events,

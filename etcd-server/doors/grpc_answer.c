@@ -181,6 +181,31 @@ static void op_reply(struct call *base, const ProtobufCMessage *response)
     grpc_end(call);
 }
 
+/* `message` behind room for its prefix, in the scratch buffer. */
+static struct buf *frame_packed(struct grpc_call *call, struct slice message)
+{
+    struct buf *out = grpc_fresh(&call->grpc->scratch);
+    uint8_t prefix[GRPC_PREFIX_BYTES] = {0};
+
+    buf_append(out, prefix, sizeof(prefix));
+    buf_append_slice(out, message);
+    return out;
+}
+
+static void op_reply_packed(struct call *base, struct slice message)
+{
+    struct grpc_call *call = of_call(base);
+
+    must(call->state == GRPC_WAITING && call->call.row->kind == RPC_UNARY);
+    if (message.size > GRPC_MESSAGE_MAX_BYTES) {
+        grpc_refuse_large(call, message.size);
+        return;
+    }
+    grpc_begin(call);
+    send_frame(call, frame_packed(call, message));
+    grpc_end(call);
+}
+
 /* ---- ranges ---- */
 
 static bool put_key_value(struct buf *out, struct slice key_value)
@@ -259,13 +284,9 @@ static bool op_send(struct call *base, const ProtobufCMessage *message)
 static bool op_send_packed(struct call *base, struct slice message)
 {
     struct grpc_call *call = of_call(base);
-    struct buf *out = grpc_fresh(&call->grpc->scratch);
-    uint8_t prefix[GRPC_PREFIX_BYTES] = {0};
 
     must(may_send(call));
-    buf_append(out, prefix, sizeof(prefix));
-    buf_append_slice(out, message);
-    return send_on(call, out);
+    return send_on(call, frame_packed(call, message));
 }
 
 static bool op_send_events(struct call *base, const ProtobufCMessage *head,
@@ -320,6 +341,7 @@ static void op_finish(struct call *base, enum err_code code, const char *text)
 
 const struct call_ops grpc_call_ops = {
     .reply = op_reply,
+    .reply_packed = op_reply_packed,
     .reply_range = op_reply_range,
     .send = op_send,
     .send_events = op_send_events,

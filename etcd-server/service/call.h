@@ -50,7 +50,8 @@ struct call_ops {
      */
     bool (*send_events)(struct call *call, const ProtobufCMessage *head,
                         const struct watch_message *events);
-    /* As send(), the message packed already. A door may leave this NULL. */
+    /* As reply() and send(), the message packed already. A door may leave them NULL. */
+    void (*reply_packed)(struct call *call, struct slice message);
     bool (*send_packed)(struct call *call, struct slice message);
     /* End of a stream (ERR_OK), or refusal: `text` NULL means the code's own text. Ends the call.
      */

@@ -1,7 +1,6 @@
 /*
- * lease.c - LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive, LeaseLeases (api.md 8).
- * Grants and revokes go through the log; renewals and TimeToLive are questions to the leader
- * (lease_duty.h); the list is answered by any member at once.
+ * lease.c - LeaseGrant, LeaseRevoke and LeaseTimeToLive (api.md 8).
+ * Grants and revokes go through the log; TimeToLive is a question to the leader (lease_duty.h).
  */
 #include "common/base/base.h"
 #include "etcd-server/service/authorise.h"
@@ -126,38 +125,4 @@ void lease_time_to_live(struct service *service, struct call *call)
     call->state = look;
     call->cancel = forget_look;
     lease_ask(service->leases, &look->query);
-}
-
-/* ---- LeaseLeases ---- */
-
-void lease_leases(struct service *service, struct call *call)
-{
-    const struct lease_store *leases = engine_leases(service->engine);
-    size_t count = lease_count(leases);
-    int64_t *ids = call_alloc(call, count * sizeof(*ids));
-    Etcdserverpb__LeaseStatus *items, **list;
-    Etcdserverpb__LeaseLeasesResponse response = ETCDSERVERPB__LEASE_LEASES_RESPONSE__INIT;
-    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
-    enum err_code code = ERR_OK;
-
-    if (ids == NULL || (items = call_alloc(call, count * sizeof(*items))) == NULL ||
-        (list = call_alloc(call, count * sizeof(*list))) == NULL)
-        return;
-    lease_list(leases, ids);
-    for (size_t i = 0; i < count && code == ERR_OK; i++)
-        code = authorise_lease(service, call, AUTH_READ, ids[i]);
-    if (code != ERR_OK) {
-        call_refuse(call, code);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        etcdserverpb__lease_status__init(&items[i]);
-        items[i].id = ids[i];
-        list[i] = &items[i];
-    }
-    engine_fill_header(service->engine, &header);
-    response.header = &header;
-    response.leases = list;
-    response.n_leases = count;
-    call->ops->reply(call, (const ProtobufCMessage *)&response);
 }

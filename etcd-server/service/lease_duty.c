@@ -20,6 +20,7 @@
 
 #define SILENT_TICKS 3         /* raft.md 9.6 */
 #define PEER_TIMEOUT_MS 1000   /* raft.md 4.6 */
+#define EXPIRE_MS 5            /* between two portions of revokes */
 #define LEADER_ANSWER_MS 2000  /* of one question to the leader; it is asked again */
 #define CLIENT_TIMEOUT_MS 5000 /* and two election timeouts */
 
@@ -480,9 +481,20 @@ void lease_duty_free(struct lease_duty *duty)
     free(duty);
 }
 
+/* The revokes that time allows: a few at each turn, not a tick's at once, when there are turns. */
+static void expire(struct lease_duty *duty, uint64_t now_ms)
+{
+    uint64_t elapsed_ms = now_ms - duty->expired_ms;
+
+    if (duty->state != DUTY_SURE || elapsed_ms < EXPIRE_MS)
+        return;
+    duty->expired_ms = now_ms;
+    lease_expiry_tick(duty, now_ms, elapsed_ms);
+}
+
 void lease_duty_tick(struct lease_duty *duty)
 {
-    uint64_t now_ms = duty_now_ms(duty), elapsed_ms = now_ms - duty->seen_ms;
+    uint64_t now_ms = duty_now_ms(duty);
 
     update(duty, now_ms);
     duty->seen_ms = now_ms;
@@ -491,8 +503,7 @@ void lease_duty_tick(struct lease_duty *duty)
     for (struct lease_query *query = duty->timed.first; query != NULL; query = query->next)
         if (query->wait == LEASE_WAIT_LEADER)
             ask_leader(query);
-    if (duty->state == DUTY_SURE)
-        lease_expiry_tick(duty, now_ms, elapsed_ms);
+    expire(duty, now_ms);
 }
 
 bool lease_duty_turn(struct lease_duty *duty)
@@ -508,5 +519,6 @@ bool lease_duty_turn(struct lease_duty *duty)
         detach(query);
         go_on(query, now_ms);
     }
+    expire(duty, now_ms);
     return duty->started;
 }

@@ -19,9 +19,10 @@ struct lease_duty {
     struct lease_store *leases;
 
     enum duty_state state;
-    uint64_t term;    /* the duty was taken in */
-    uint64_t serial;  /* of the doubt: a read index that was asked for under it ends it */
-    uint64_t seen_ms; /* the last tick */
+    uint64_t term;       /* the duty was taken in */
+    uint64_t serial;     /* of the doubt: a read index that was asked for under it ends it */
+    uint64_t seen_ms;    /* the last tick */
+    uint64_t expired_ms; /* when revokes were last proposed */
     uint64_t check_id, check_serial; /* the read index under way; 0 = none */
     bool started;                    /* the engine got something to do in this turn */
 

@@ -1,7 +1,7 @@
 /*
  * lease_expiry.c - what the leader proposes for leases: the revoke of each that ran out, and in
  * batches what time the long ones have left (raft.md 9.6). A storm is spread: LEASE_REVOKES_PER_-
- * SECOND in portions of a tick, at most LEASE_REVOKES_IN_FLIGHT_MAX at once. A proposal that fails
+ * SECOND in portions of some ms, at most LEASE_REVOKES_IN_FLIGHT_MAX at once. A proposal that fails
  * is made again; the lease stays expired until a revoke is applied.
  */
 #include "common/base/base.h"

@@ -43,21 +43,6 @@ static void look_ahead(struct range_stream *stream)
     stream->ended = !mvcc_range_next(stream->range, &stream->ahead);
 }
 
-/* False: the door takes no more for now. */
-static bool send_packed(struct call *call, struct slice message)
-{
-    ProtobufCMessage *unpacked;
-    bool more;
-
-    if (call->ops->send_packed != NULL)
-        return call->ops->send_packed(call, message);
-    unpacked = protobuf_c_message_unpack(call->row->response, NULL, message.size, message.data);
-    must(unpacked != NULL); /* packed here */
-    more = call->ops->send(call, unpacked);
-    protobuf_c_message_free_unpacked(unpacked, NULL);
-    return more;
-}
-
 static void put_key_values(struct range_stream *stream)
 {
     struct buf *out = &stream->out;
@@ -113,8 +98,8 @@ static bool send_message(struct range_stream *stream, bool *last)
     bytes = buf_used(out) - FRONT_BYTES;
     front_bytes = (size_t)(pb_put_header(front, RANGE_RESPONSE_FIELD, bytes) - front);
     memcpy(out->data + FRONT_BYTES - front_bytes, front, front_bytes);
-    return send_packed(stream->call,
-                       slice_of(out->data + FRONT_BYTES - front_bytes, front_bytes + bytes));
+    return call_send_packed(stream->call,
+                            slice_of(out->data + FRONT_BYTES - front_bytes, front_bytes + bytes));
 }
 
 static void go_on(struct call *call)

@@ -190,6 +190,41 @@ void call_refuse(struct call *call, enum err_code code)
     call->ops->finish(call, code, NULL);
 }
 
+static ProtobufCMessage *unpack(const struct call *call, struct slice message)
+{
+    ProtobufCMessage *unpacked =
+        protobuf_c_message_unpack(call->row->response, NULL, message.size, message.data);
+
+    must(unpacked != NULL); /* packed by a handler */
+    return unpacked;
+}
+
+void call_reply_packed(struct call *call, struct slice message)
+{
+    ProtobufCMessage *unpacked;
+
+    if (call->ops->reply_packed != NULL) {
+        call->ops->reply_packed(call, message);
+        return;
+    }
+    unpacked = unpack(call, message);
+    call->ops->reply(call, unpacked);
+    protobuf_c_message_free_unpacked(unpacked, NULL);
+}
+
+bool call_send_packed(struct call *call, struct slice message)
+{
+    ProtobufCMessage *unpacked;
+    bool more;
+
+    if (call->ops->send_packed != NULL)
+        return call->ops->send_packed(call, message);
+    unpacked = unpack(call, message);
+    more = call->ops->send(call, unpacked);
+    protobuf_c_message_free_unpacked(unpacked, NULL);
+    return more;
+}
+
 void *call_alloc(struct call *call, size_t bytes)
 {
     void *memory = arena_zalloc(&call->arena, bytes);

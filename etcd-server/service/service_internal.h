@@ -76,6 +76,9 @@ void call_propose(struct service *service, struct call *call,
 /* Run `then` when a linearizable read may be answered; refusals are answered here. */
 void call_read(struct service *service, struct call *call,
                void (*then)(struct service *service, struct call *call));
+/* reply() and send() of a message that is packed already. */
+void call_reply_packed(struct call *call, struct slice message);
+bool call_send_packed(struct call *call, struct slice message);
 /* An empty InternalRaftRequest from the call's arena; NULL: refused, the call has ended. */
 Etcdserverpb__InternalRaftRequest *call_raft_request(struct call *call);
 /* Zeroed memory from the call's arena; NULL: refused, the call has ended. */

@@ -11,6 +11,8 @@
 #include "common/base/plants.h"
 #include "common/schema/lease.pb-c.h"
 
+#define AHEAD 8 /* slots, of a walk through all leases */
+
 struct lease_store {
     struct idmap by_id; /* owned struct lease */
     struct lease_hooks hooks;
@@ -200,37 +202,35 @@ void lease_wake_at(struct lease_store *leases, int64_t id, uint64_t now_ms, uint
 
 /* ---- the list ---- */
 
-struct listed {
-    uint64_t order;
-    int64_t id;
-};
-
-static int compare_listed(const void *left, const void *right)
+void lease_collect(const struct lease_store *leases, struct lease_place *places)
 {
-    const struct listed *a = left, *b = right;
+    const struct idmap *map = &leases->by_id;
+    size_t count = 0;
+
+    for (size_t i = 0; i < map->capacity; i++) {
+        const struct lease *lease = map->slots[i].value;
+
+        if (i + AHEAD < map->capacity) /* they lie anywhere */
+            __builtin_prefetch(map->slots[i + AHEAD].value);
+        if (lease != NULL)
+            places[count++] = (struct lease_place){
+                leases->counting ? lease->deadline_ms : (uint64_t)time_left_s(lease), lease->id};
+    }
+}
+
+static int compare_places(const void *left, const void *right)
+{
+    const struct lease_place *a = left, *b = right;
 
     if (a->order != b->order)
         return a->order < b->order ? -1 : 1;
     return (a->id > b->id) - (a->id < b->id);
 }
 
-void lease_list(const struct lease_store *leases, int64_t *ids)
+void lease_places_sort(struct lease_place *places, size_t count)
 {
-    struct listed *list = xalloc(lease_count(leases) * sizeof(*list));
-    size_t count = 0;
-
-    for (size_t i = 0; i < leases->by_id.capacity; i++) {
-        const struct lease *lease = leases->by_id.slots[i].value;
-
-        if (lease != NULL)
-            list[count++] = (struct listed){
-                leases->counting ? lease->deadline_ms : (uint64_t)time_left_s(lease), lease->id};
-    }
     if (count > 1)
-        qsort(list, count, sizeof(*list), compare_listed);
-    for (size_t i = 0; i < count; i++)
-        ids[i] = list[i].id;
-    free(list);
+        qsort(places, count, sizeof(*places), compare_places);
 }
 
 /* ---- bucket `lease` ---- */

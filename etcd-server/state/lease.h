@@ -43,8 +43,16 @@ void lease_store_hook(struct lease_store *leases, const struct lease_hooks *hook
 const struct lease *lease_find(const struct lease_store *leases,
                                int64_t id); /* NULL: no such lease */
 size_t lease_count(const struct lease_store *leases);
-/* Every id, the one with least time left first, into `ids` with room for lease_count(). */
-void lease_list(const struct lease_store *leases, int64_t *ids);
+
+/* A lease in a list. */
+struct lease_place {
+    uint64_t order; /* by the time it has left */
+    int64_t id;
+};
+/* Every lease, in no order, into `places` with room for lease_count(). */
+void lease_collect(const struct lease_store *leases, struct lease_place *places);
+/* The one with least time left first. Thread: any. */
+void lease_places_sort(struct lease_place *places, size_t count);
 
 /* ---- apply, in log order ---- */
 

@@ -161,6 +161,28 @@ static void a_storm_is_spread(void **state)
     assert_int_equal(count(), 0);
 }
 
+/* Who puts between two ticks must not wait for a tick's worth of revokes. */
+static void a_storm_is_spread_over_turns(void **state)
+{
+    size_t left;
+
+    (void)state;
+    for (int64_t id = 1; id <= 1000; id++)
+        assert_int_equal(lone_grant(&lone, id, 10), ERR_OK);
+    turn();
+    pass(10000);
+    left = count();
+    assert_true(left > 800);
+    for (unsigned i = 0; i < 10; i++) {
+        size_t before = count();
+
+        lone.now_ms += 5;
+        turn();
+        assert_in_range(before - count(), 1, 5);
+    }
+    assert_int_equal(left - count(), 50);
+}
+
 static void in_flight_is_bounded(void **state)
 {
     size_t entries;
@@ -330,6 +352,7 @@ int main(void)
         TEST(runs_out_through_the_log),
         TEST(renewed_in_time),
         TEST(a_storm_is_spread),
+        TEST(a_storm_is_spread_over_turns),
         TEST(in_flight_is_bounded),
         TEST(tried_again),
         TEST(expired_waits_for_its_revoke),

@@ -117,12 +117,13 @@ static int64_t due(uint64_t now_ms)
 
 static void assert_list(size_t count, const int64_t *expected)
 {
-    int64_t ids[8];
+    struct lease_place places[8];
 
     assert_int_equal(lease_count(leases), count);
-    lease_list(leases, ids);
+    lease_collect(leases, places);
+    lease_places_sort(places, count);
     for (size_t i = 0; i < count; i++)
-        assert_int_equal(ids[i], expected[i]);
+        assert_int_equal(places[i].id, expected[i]);
 }
 
 static void refusals(void **state)
