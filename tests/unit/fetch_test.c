@@ -5,158 +5,19 @@
 #include "common/client/fetch.h"
 #include "common/base/limits.h"
 #include "tests/lib/certs.h"
+#include "tests/lib/http_peer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#define WAIT_MS 20000
-
-/* One connection: reads a request's head and body, answers, closes. */
-struct peer {
-    int listener;
-    const char *answer; /* NULL: none, and it stays open until the other side closes */
-    struct tls_context *tls;
-    char got[4096];
-    pthread_t thread;
-    char url[64];
-};
-
-static void listen_on(struct peer *peer, const char *scheme)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t size = sizeof(address);
-
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    peer->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    must(bind(peer->listener, (struct sockaddr *)&address, sizeof(address)) == 0);
-    must(listen(peer->listener, 4) == 0);
-    must(getsockname(peer->listener, (struct sockaddr *)&address, &size) == 0);
-    (void)snprintf(peer->url, sizeof(peer->url), "%s://127.0.0.1:%u", scheme,
-                   ntohs(address.sin_port));
-}
-
-static bool readable(int fd)
-{
-    struct pollfd ready = {.fd = fd, .events = POLLIN};
-
-    return poll(&ready, 1, WAIT_MS) == 1;
-}
-
-static void pump_out(struct tls_session *session, int fd)
-{
-    struct slice out = tls_session_output(session);
-
-    while (out.size != 0) {
-        ssize_t sent = send(fd, out.data, out.size, MSG_NOSIGNAL);
-
-        if (sent <= 0)
-            return;
-        tls_session_output_sent(session, (size_t)sent);
-        out = tls_session_output(session);
-    }
-}
-
-/* More plaintext into got[]; false at the end. */
-static bool take(struct peer *peer, struct tls_session *session, int fd)
-{
-    size_t used = strlen(peer->got), room_bytes = sizeof(peer->got) - 1 - used, got = 0;
-    struct err err = ERR_INIT;
-    ssize_t n;
-
-    if (!readable(fd))
-        return false;
-    if (session == NULL) {
-        n = recv(fd, peer->got + used, room_bytes, 0);
-        return n > 0;
-    }
-    {
-        size_t input_bytes = 0;
-        uint8_t *room = tls_session_input_room(session, &input_bytes);
-
-        n = recv(fd, room, input_bytes, 0);
-        if (n <= 0)
-            return false;
-        tls_session_input_advance(session, (size_t)n);
-    }
-    switch (tls_session_handshake(session, &err)) {
-    case TLS_OK:
-        break;
-    case TLS_AGAIN:
-        pump_out(session, fd);
-        return true;
-    case TLS_EOF:
-    case TLS_ERROR:
-        pump_out(session, fd);
-        return false;
-    }
-    pump_out(session, fd);
-    return tls_session_read(session, peer->got + used, room_bytes, &got, &err) != TLS_ERROR;
-}
-
-static bool whole(const char *got)
-{
-    const char *end = strstr(got, "\r\n\r\n"), *length = strstr(got, "Content-Length: ");
-
-    return end != NULL && (length == NULL || strlen(end + 4) >= strtoul(length + 16, NULL, 10));
-}
-
-static void *serve(void *arg)
-{
-    struct peer *peer = arg;
-    struct tls_session *session = NULL;
-    struct err err = ERR_INIT;
-    size_t taken = 0;
-    int fd;
-
-    if (!readable(peer->listener))
-        return NULL;
-    fd = accept(peer->listener, NULL, NULL);
-    must(fd >= 0);
-    if (peer->tls != NULL)
-        must(tls_session_new(peer->tls, NULL, &session, &err) == 0);
-    while (!whole(peer->got) && take(peer, session, fd))
-        ;
-    if (peer->answer == NULL) {
-        while (take(peer, session, fd))
-            ;
-    } else if (session == NULL) {
-        (void)send(fd, peer->answer, strlen(peer->answer), MSG_NOSIGNAL);
-    } else if (tls_session_open(session)) {
-        must(tls_session_write(session, slice_text(peer->answer), &taken, &err) == TLS_OK);
-        pump_out(session, fd);
-    }
-    tls_session_free(session);
-    (void)close(fd);
-    return NULL;
-}
-
-static void start(struct peer *peer, const char *answer, struct tls_context *tls)
-{
-    *peer = (struct peer){.answer = answer, .tls = tls};
-    listen_on(peer, tls != NULL ? "https" : "http");
-    must(pthread_create(&peer->thread, NULL, serve, peer) == 0);
-}
-
-static void stop(struct peer *peer)
-{
-    must(pthread_join(peer->thread, NULL) == 0);
-    (void)close(peer->listener);
-}
-
-static struct fetch get(const struct peer *peer)
+static struct fetch get(const struct http_peer *peer)
 {
     return (struct fetch){.method = "GET",
                           .url = peer->url,
                           .path = "/members",
-                          .timeout_ms = WAIT_MS,
+                          .timeout_ms = HTTP_PEER_WAIT_MS,
                           .answer_max_bytes = 100};
 }
 
@@ -164,34 +25,34 @@ static void expect_body(const char *answer, unsigned status, const char *body)
 {
     struct fetch_answer got = {0};
     struct err err = ERR_INIT;
-    struct peer peer;
+    struct http_peer peer;
     struct fetch question;
 
-    start(&peer, answer, NULL);
+    http_peer_start(&peer, answer, NULL);
     question = get(&peer);
     if (fetch(&question, &got, &err) < 0)
         fail_msg("%s", err.text);
     assert_int_equal(got.status, status);
     assert_string_equal(buf_text(&got.body), body);
     fetch_answer_free(&got);
-    stop(&peer);
+    http_peer_stop(&peer);
 }
 
 static void expect_failure(const char *answer, uint64_t timeout_ms, const char *cause)
 {
     struct fetch_answer got = {0};
     struct err err = ERR_INIT;
-    struct peer peer;
+    struct http_peer peer;
     struct fetch question;
 
-    start(&peer, answer, NULL);
+    http_peer_start(&peer, answer, NULL);
     question = get(&peer);
     question.timeout_ms = timeout_ms;
     assert_int_equal(fetch(&question, &got, &err), -1);
     assert_int_equal(err.code, ERR_NET);
     if (strncmp(err.text, peer.url, strlen(peer.url)) != 0 || strstr(err.text, cause) == NULL)
         fail_msg("%s: not: %s", cause, err.text);
-    stop(&peer);
+    http_peer_stop(&peer);
 }
 
 static void reads_every_framing(void **state)
@@ -213,13 +74,14 @@ static void tells_what_is_no_answer(void **state)
     char large[256];
 
     (void)state;
-    expect_failure("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[]", WAIT_MS, "closed before all");
-    expect_failure("", WAIT_MS, "closed before all");
-    expect_failure("SSH-2.0-OpenSSH\r\n", WAIT_MS, "read the answer: ");
+    expect_failure("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[]", HTTP_PEER_WAIT_MS,
+                   "closed before all");
+    expect_failure("", HTTP_PEER_WAIT_MS, "closed before all");
+    expect_failure("SSH-2.0-OpenSSH\r\n", HTTP_PEER_WAIT_MS, "read the answer: ");
     (void)snprintf(large, sizeof(large), "HTTP/1.1 200 OK\r\n\r\n%0200d", 1);
-    expect_failure(large, WAIT_MS, "more than 100 bytes of body");
+    expect_failure(large, HTTP_PEER_WAIT_MS, "more than 100 bytes of body");
     (void)snprintf(fields, sizeof(fields), "HTTP/1.1 200 OK\r\nA: %070000d\r\n\r\n", 1);
-    expect_failure(fields, WAIT_MS, "more than 65536 bytes of header");
+    expect_failure(fields, HTTP_PEER_WAIT_MS, "more than 65536 bytes of header");
     expect_failure(NULL, 50, "read the answer: not done in time (i/o timeout)");
 }
 
@@ -227,12 +89,13 @@ static void sends_what_it_is_told(void **state)
 {
     struct fetch_answer got = {0};
     struct err err = ERR_INIT;
-    struct peer peer;
+    struct http_peer peer;
     struct fetch question;
     char *url;
 
     (void)state;
-    start(&peer, "HTTP/1.1 200 OK\r\nX-Raft-Index: 7\r\nx-etcd-cluster-id:  beef \r\n\r\n", NULL);
+    http_peer_start(
+        &peer, "HTTP/1.1 200 OK\r\nX-Raft-Index: 7\r\nx-etcd-cluster-id:  beef \r\n\r\n", NULL);
     url = xasprintf("%s/v2/keys/x?wait=true#part", peer.url);
     question = get(&peer);
     question.method = "PUT";
@@ -242,7 +105,7 @@ static void sends_what_it_is_told(void **state)
     question.fields = "X-One: 1\r\n";
     question.body = SLICE_LITERAL("value=a");
     assert_int_equal(fetch(&question, &got, &err), 0);
-    stop(&peer);
+    http_peer_stop(&peer);
     assert_memory_equal(peer.got, "PUT /v2/keys/x?wait=true HTTP/1.1\r\nHost: 127.0.0.1:", 51);
     assert_non_null(strstr(peer.got, "\r\nContent-Type: application/x-www-form-urlencoded\r\n"));
     assert_non_null(strstr(peer.got, "\r\nX-One: 1\r\n"));
@@ -268,11 +131,11 @@ static void expect_refusal(const char *url, enum err_code code, const char *caus
 static void tells_why_there_is_no_connection(void **state)
 {
     char name[300] = "http://", path[300] = "unix:///";
-    struct peer peer;
+    struct http_peer peer;
 
     (void)state;
-    listen_on(&peer, "http");
-    (void)close(peer.listener); /* nobody listens there now */
+    http_peer_start(&peer, NULL, NULL);
+    http_peer_stop(&peer); /* nobody listens there now */
     expect_refusal(peer.url, ERR_NET, "connect: Connection refused");
     expect_refusal("unix:///nosuch/socket", ERR_NET, "connect: No such file");
     expect_refusal("http://nosuch.invalid/x", ERR_NET, "look up the host: ");
@@ -309,10 +172,10 @@ static void expect_tls(struct tls_context *server, struct tls_context *client, c
 {
     struct fetch_answer got = {0};
     struct err err = ERR_INIT;
-    struct peer peer;
+    struct http_peer peer;
     struct fetch question;
 
-    start(&peer, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsealed", server);
+    http_peer_start(&peer, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsealed", server);
     question = get(&peer);
     question.tls = client;
     if (fetch(&question, &got, &err) == 0) {
@@ -323,7 +186,7 @@ static void expect_tls(struct tls_context *server, struct tls_context *client, c
             fail_msg("%s: not: %s", outcome, err.text);
     }
     fetch_answer_free(&got);
-    stop(&peer);
+    http_peer_stop(&peer);
 }
 
 static void speaks_tls(void **state)
