@@ -33,6 +33,19 @@ bool exchange_field(const struct exchange *exchange, const char *name, struct sl
     return false;
 }
 
+bool exchange_path_is(const struct exchange *exchange, const char *path)
+{
+    return slice_equal(exchange->path, slice_text(path));
+}
+
+bool exchange_needs(struct exchange *exchange, enum exchange_method method, const char *allow)
+{
+    if (exchange->method == method)
+        return true;
+    exchange_not_allowed(exchange, allow);
+    return false;
+}
+
 static void text_with(struct exchange *exchange, unsigned status, const char *text,
                       const char *fields)
 {

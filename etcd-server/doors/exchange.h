@@ -172,6 +172,10 @@ bool exchange_field(const struct exchange *exchange, const char *name, struct sl
 bool exchange_name_is(struct slice name, const char *lower_case);
 bool exchange_name_starts(struct slice name, const char *lower_case);
 
+bool exchange_path_is(const struct exchange *exchange, const char *path);
+/* Has it that method? Else it was answered: exchange_not_allowed(). */
+bool exchange_needs(struct exchange *exchange, enum exchange_method method, const char *allow);
+
 /* A text/plain answer as Go's http.Error gives it: `text` and a line end. */
 void exchange_text(struct exchange *exchange, unsigned status, const char *text);
 void exchange_not_found(struct exchange *exchange);

@@ -405,47 +405,36 @@ static void start_downgrade(struct peer_door *door, struct exchange *exchange)
                                                                : SLICE_LITERAL("false"));
 }
 
-static bool is(struct slice path, const char *text)
-{
-    return slice_equal(path, slice_text(text));
-}
-
-/* True when `exchange` has the method; else it was answered. */
-static bool needs(struct exchange *exchange, enum exchange_method method, const char *allow)
-{
-    if (exchange->method == method)
-        return true;
-    exchange_not_allowed(exchange, allow);
-    return false;
-}
-
 static void start(void *arg, struct exchange *exchange)
 {
     struct slice path = exchange->path, promote = SLICE_LITERAL("/members/promote/");
     struct peer_door *door = arg;
 
-    if (is(path, "/version")) {
+    if (exchange_path_is(exchange, "/version")) {
         ops_version(door->env.ops, exchange);
-    } else if (is(path, "/members")) {
-        if (needs(exchange, METHOD_GET, "GET"))
+    } else if (exchange_path_is(exchange, "/members")) {
+        if (exchange_needs(exchange, METHOD_GET, "GET"))
             start_members(door, exchange);
-    } else if (is(path, "/members/hashkv")) {
-        if (needs(exchange, METHOD_GET, "GET"))
+    } else if (exchange_path_is(exchange, "/members/hashkv")) {
+        if (exchange_needs(exchange, METHOD_GET, "GET"))
             start_hash(door, exchange);
-    } else if (is(path, "/downgrade/enabled")) {
-        if (needs(exchange, METHOD_GET, "GET"))
+    } else if (exchange_path_is(exchange, "/downgrade/enabled")) {
+        if (exchange_needs(exchange, METHOD_GET, "GET"))
             start_downgrade(door, exchange);
     } else if (slice_starts_with(path, promote)) {
-        if (needs(exchange, METHOD_POST, "POST"))
+        if (exchange_needs(exchange, METHOD_POST, "POST"))
             start_promote(door, exchange,
                           slice_of(path.data + promote.size, path.size - promote.size));
-    } else if (is(path, "/leases") || is(path, "/leases/internal")) {
-        if (needs(exchange, METHOD_POST, NULL))
-            start_lease(door, exchange, is(path, "/leases"));
-    } else if (is(path, "/raft") || slice_starts_with(path, SLICE_LITERAL("/raft/"))) {
+    } else if (exchange_path_is(exchange, "/leases") ||
+               exchange_path_is(exchange, "/leases/internal")) {
+        if (exchange_needs(exchange, METHOD_POST, NULL))
+            start_lease(door, exchange, exchange_path_is(exchange, "/leases"));
+    } else if (exchange_path_is(exchange, "/raft") ||
+               slice_starts_with(path, SLICE_LITERAL("/raft/"))) {
         if (door->env.raft != NULL)
             door->env.raft->start(door->env.raft->arg, exchange);
-        else if (!is(path, "/raft") || needs(exchange, METHOD_POST, "POST"))
+        else if (!exchange_path_is(exchange, "/raft") ||
+                 exchange_needs(exchange, METHOD_POST, "POST"))
             exchange_not_found(exchange);
     } else {
         exchange_not_found(exchange);

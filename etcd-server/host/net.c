@@ -6,15 +6,13 @@
 
 #include "common/base/limits.h"
 #include "common/base/log.h"
+#include "etcd-server/host/address.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define ACCEPTS_PER_TURN 64
@@ -22,14 +20,9 @@
 #define SWEEP_MS 1000
 #define ACCEPT_PAUSE_MS 1000 /* after running out of descriptors */
 
-struct address {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-        struct sockaddr_un un;
-    } u;
-    socklen_t bytes;
+/* Where a listener is. */
+struct place {
+    struct address address;
     bool tls;
     char text[160]; /* for messages: "tcp 127.0.0.1:2379" */
 };
@@ -199,8 +192,7 @@ static int bad_url(const char *url, const char *why, struct err *err)
     return -1;
 }
 
-static int parse_host(const char *url, const char *host_port, struct address *address,
-                      struct err *err)
+static int parse_host(const char *url, const char *host_port, struct place *place, struct err *err)
 {
     const char *colon = strrchr(host_port, ':');
     char host[INET6_ADDRSTRLEN + 2];
@@ -214,30 +206,31 @@ static int parse_host(const char *url, const char *host_port, struct address *ad
         return bad_url(url, "expected an IP address or localhost", err);
     memcpy(host, host_port, size);
     host[size] = '\0';
-    (void)snprintf(address->text, sizeof(address->text), "tcp %s", host_port);
+    (void)snprintf(place->text, sizeof(place->text), "tcp %s", host_port);
     if (size >= 2 && host[0] == '[' && host[size - 1] == ']') {
         host[size - 1] = '\0';
-        address->u.v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
-        address->bytes = sizeof(address->u.v6);
-        if (inet_pton(AF_INET6, host + 1, &address->u.v6.sin6_addr) == 1)
+        place->address.u.v6 =
+            (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
+        place->address.bytes = sizeof(place->address.u.v6);
+        if (inet_pton(AF_INET6, host + 1, &place->address.u.v6.sin6_addr) == 1)
             return 0;
         return bad_url(url, "what is in the brackets is no IPv6 address", err);
     }
-    address->u.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
-    address->bytes = sizeof(address->u.v4);
+    place->address.u.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
+    place->address.bytes = sizeof(place->address.u.v4);
     if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
-                  &address->u.v4.sin_addr) == 1)
+                  &place->address.u.v4.sin_addr) == 1)
         return 0;
     return bad_url(url, "expected IP in URL for binding", err);
 }
 
-static int parse_url(const char *url, struct address *address, struct err *err)
+static int parse_url(const char *url, struct place *place, struct err *err)
 {
     static const char *const schemes[] = {"http://", "https://", "unix://", "unixs://"};
     const char *rest = NULL;
     size_t scheme;
 
-    *address = (struct address){.bytes = 0};
+    *place = (struct place){.tls = false};
     for (scheme = 0; scheme < ARRAY_LEN(schemes); scheme++)
         if (strncmp(url, schemes[scheme], strlen(schemes[scheme])) == 0) {
             rest = url + strlen(schemes[scheme]);
@@ -245,15 +238,15 @@ static int parse_url(const char *url, struct address *address, struct err *err)
         }
     if (rest == NULL)
         return bad_url(url, "URL scheme must be http, https, unix, or unixs", err);
-    address->tls = scheme % 2 != 0;
+    place->tls = scheme % 2 != 0;
     if (scheme < 2)
-        return parse_host(url, rest, address, err);
-    if (rest[0] == '\0' || strlen(rest) >= sizeof(address->u.un.sun_path))
+        return parse_host(url, rest, place, err);
+    if (rest[0] == '\0' || strlen(rest) >= sizeof(place->address.u.un.sun_path))
         return bad_url(url, "the path of a unix socket has 1 to 107 bytes", err);
-    address->u.un.sun_family = AF_UNIX;
-    memcpy(address->u.un.sun_path, rest, strlen(rest) + 1);
-    address->bytes = sizeof(address->u.un);
-    (void)snprintf(address->text, sizeof(address->text), "unix %s", rest);
+    place->address.u.un.sun_family = AF_UNIX;
+    memcpy(place->address.u.un.sun_path, rest, strlen(rest) + 1);
+    place->address.bytes = sizeof(place->address.u.un);
+    (void)snprintf(place->text, sizeof(place->text), "unix %s", rest);
     return 0;
 }
 
@@ -329,9 +322,10 @@ static void on_accept(void *arg, unsigned ready)
 
 /* ---- listening ---- */
 
-static int open_socket(const struct net_listener_config *config, const struct address *address,
+static int open_socket(const struct net_listener_config *config, const struct place *place,
                        struct err *err)
 {
+    const struct address *address = &place->address;
     int family = address->u.any.sa_family, one = 1, fd;
     struct stat status;
     const char *step = "socket";
@@ -360,9 +354,9 @@ failed:
         err_set(err, ERR_NET,
                 "listen %s: %s: address already in use; another server runs there, or choose "
                 "another port",
-                address->text, step);
+                place->text, step);
     else
-        err_sys(err, errno, "listen %s: %s", address->text, step);
+        err_sys(err, errno, "listen %s: %s", place->text, step);
     err->code = ERR_NET;
     if (fd >= 0)
         (void)close(fd);
@@ -384,27 +378,27 @@ int net_listen(struct net *net, const struct net_listener_config *config, uint16
                struct err *err)
 {
     struct net_listener *listener;
-    struct address address;
+    struct place place;
     int fd;
 
-    if (parse_url(config->url, &address, err) < 0)
+    if (parse_url(config->url, &place, err) < 0)
         return -1;
-    if (address.tls && config->tls == NULL)
+    if (place.tls && config->tls == NULL)
         return bad_url(config->url, "https and unixs need a certificate and its key", err);
-    fd = open_socket(config, &address, err);
+    fd = open_socket(config, &place, err);
     if (fd < 0)
         return -1;
     listener = xalloc(sizeof(*listener));
     listener->net = net;
     listener->door = config->door;
-    listener->tls = address.tls ? config->tls : NULL;
+    listener->tls = place.tls ? config->tls : NULL;
     listener->name = xstrdup(config->name);
     listener->rejected_message = xasprintf("rejected connection on %s endpoint", config->name);
     listener->fd = fd;
     listener->connections_max =
         config->connections_max != 0 ? config->connections_max : CONNECTIONS_MAX;
-    if (address.u.any.sa_family == AF_UNIX)
-        listener->unix_path = xstrdup(address.u.un.sun_path);
+    if (place.address.u.any.sa_family == AF_UNIX)
+        listener->unix_path = xstrdup(place.address.u.un.sun_path);
     listener->watch = loop_fd_new(net->loop, fd, on_accept, listener);
     loop_fd_want(listener->watch, LOOP_READ);
     listener->next = net->listeners;

@@ -11,16 +11,14 @@
 #include "etcd-server/host/peers_internal.h"
 
 #include "common/base/log.h"
+#include "etcd-server/host/address.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <http_parser.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define OUT_HIGH_BYTES HTTP_OUT_HIGH_BYTES /* of a streamed body: above, room() is waited for */
@@ -37,23 +35,13 @@ enum dial_state {
     DIAL_READY
 };
 
-struct dial_address {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-        struct sockaddr_un un;
-    } u;
-    socklen_t bytes;
-};
-
 struct dial_lookup {
     struct host_task task;
     struct loop *loop;
     struct peer_dial *dial; /* core only; NULL: nobody waits */
     char *host;
     uint16_t port;
-    struct dial_address addresses[PEER_ADDRESSES_MAX];
+    struct address addresses[PEER_ADDRESSES_MAX];
     size_t count;
     int error;              /* of getaddrinfo(), 0 */
     char why[ERR_TEXT_MAX]; /* not "": this is no place to dial */
@@ -65,7 +53,7 @@ struct peer_dial {
     struct url url; /* where the connection goes */
     char *url_text; /* owned; NULL: nowhere yet */
     struct dial_lookup *lookup;
-    struct dial_address addresses[PEER_ADDRESSES_MAX];
+    struct address addresses[PEER_ADDRESSES_MAX];
     size_t address_count, address_at;
     int fd;
     struct loop_fd *watch;
@@ -584,7 +572,7 @@ static void on_ready(void *arg, unsigned ready)
 static void connect_next(struct peer_dial *dial, int sys)
 {
     while (dial->address_at < dial->address_count) {
-        const struct dial_address *address = &dial->addresses[dial->address_at++];
+        const struct address *address = &dial->addresses[dial->address_at++];
 
         loop_fd_free(dial->watch);
         dial->watch = NULL;
@@ -667,7 +655,7 @@ static void look_up(struct dial_lookup *lookup)
     lookup->error = getaddrinfo(lookup->host, port, &hints, &list);
     for (struct addrinfo *at = lookup->error == 0 ? list : NULL;
          at != NULL && lookup->count < PEER_ADDRESSES_MAX; at = at->ai_next) {
-        struct dial_address *address = &lookup->addresses[lookup->count];
+        struct address *address = &lookup->addresses[lookup->count];
 
         if (at->ai_addrlen > sizeof(address->u))
             continue;
@@ -689,7 +677,7 @@ static void resolver(void *arg, struct host_task *tasks)
 /* True when the host is an address or a path, and no name. */
 static bool take_address(struct peer_dial *dial)
 {
-    struct dial_address *address = &dial->addresses[0];
+    struct address *address = &dial->addresses[0];
     const struct url *url = &dial->url;
 
     memset(address, 0, sizeof(*address));

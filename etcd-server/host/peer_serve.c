@@ -231,19 +231,6 @@ static void start_probe(struct exchange *exchange)
 
 /* ---- routing ---- */
 
-static bool is(struct slice path, const char *text)
-{
-    return slice_equal(path, slice_text(text));
-}
-
-static bool needs(struct exchange *exchange, enum exchange_method method, const char *allow)
-{
-    if (exchange->method == method)
-        return true;
-    exchange_not_allowed(exchange, allow);
-    return false;
-}
-
 static void start(void *arg, struct exchange *exchange)
 {
     struct peers *peers = arg;
@@ -252,14 +239,14 @@ static void start(void *arg, struct exchange *exchange)
 
     if (peers->stopped) {
         answer_text(exchange, 503, peers->cluster_field, "the server stops");
-    } else if (is(path, "/raft")) {
-        if (needs(exchange, METHOD_POST, "POST"))
+    } else if (exchange_path_is(exchange, "/raft")) {
+        if (exchange_needs(exchange, METHOD_POST, "POST"))
             start_message(peers, exchange);
     } else if (take_prefix(&path, "/raft/stream/")) {
-        if (needs(exchange, METHOD_GET, "GET"))
+        if (exchange_needs(exchange, METHOD_GET, "GET"))
             start_stream(peers, exchange, path);
-    } else if (is(path, "/raft/snapshot")) {
-        if (!needs(exchange, METHOD_POST, "POST"))
+    } else if (exchange_path_is(exchange, "/raft/snapshot")) {
+        if (!exchange_needs(exchange, METHOD_POST, "POST"))
             return;
         cause = check_sender(peers, exchange);
         if (cause != NULL) {
@@ -268,7 +255,7 @@ static void start(void *arg, struct exchange *exchange)
         }
         note_remote(peers, exchange);
         peer_receive_snapshot(peers, exchange);
-    } else if (is(path, "/raft/probing")) {
+    } else if (exchange_path_is(exchange, "/raft/probing")) {
         start_probe(exchange);
     } else {
         exchange_not_found(exchange);
@@ -283,5 +270,5 @@ struct exchange_handler peers_handler(struct peers *peers)
 bool peers_streams_body(void *arg, const struct exchange *exchange)
 {
     (void)arg;
-    return exchange->method == METHOD_POST && is(exchange->path, "/raft/snapshot");
+    return exchange->method == METHOD_POST && exchange_path_is(exchange, "/raft/snapshot");
 }
