@@ -19,7 +19,10 @@ sim: $(SIM)
 	$(SIM) --seed=$(SEED) --runs=$(RUNS) --members=$(MEMBERS)
 check-sim: $(SIM)
 	timeout 300 $(SIM) --file=tests/sim/seeds.txt
-	timeout 300 $(SIM) --seed=1 --runs=300
+	timeout 300 $(SIM) --seed=1 --runs=150 --members=1
+	timeout 300 $(SIM) --seed=1 --runs=200 --members=3
+	timeout 300 $(SIM) --seed=1 --runs=100 --members=5
+	timeout 300 $(SIM) --seed=1 --runs=60 --members=7
 	timeout 300 $(SIM) --seed=1 --runs=20 --twice
 
 # A variant of the build, where the bugs of common/base/plants.h can be switched on.

@@ -550,6 +550,26 @@ static void test_snapshot_after_its_commit(void **state)
     assert_int_equal(member_count(engine_members(lone.engine)), 1);
 }
 
+/* It was taken before the election, and goes to the log after it. */
+static void test_snapshot_takes_no_term_back(void **state)
+{
+    (void)state;
+    restart_with(few_snapshots);
+    lone.hold_commit = true;
+    put_versions(20);
+    lone_crash(&lone);
+    lone.hold_commit = true;
+    lone_lead(&lone);
+    assert_int_equal(lone.snapshots, 0);
+    lone.hold_commit = false;
+    lone_turn(&lone);
+    pass(500);
+    assert_non_null(lone.snapshot_saved);
+    assert_int_equal(lone.snapshot_saved->state.term, raft_term(engine_raft(lone.engine)));
+    assert_int_equal(lone.snapshot_saved->state.vote,
+                     raft_hard_state(engine_raft(lone.engine)).vote);
+}
+
 static void test_flush_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -619,6 +639,7 @@ int main(void)
         TEST(test_restart_replays_what_is_missing),
         TEST(test_unwritten_log_is_lost_unanswered),
         TEST(test_snapshot_after_its_commit),
+        TEST(test_snapshot_takes_no_term_back),
         TEST(test_commit_after_the_end),
         TEST(test_full_disk_does_not_hold_the_end),
         TEST(test_flush_leaves_nothing_behind),
