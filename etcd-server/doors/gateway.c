@@ -11,16 +11,12 @@
  */
 #include "etcd-server/doors/gateway_internal.h"
 
+#include "common/base/duration.h"
 #include "common/base/limits.h"
 #include "common/schema/pbjson.h"
+#include "etcd-server/doors/door_call.h"
 
 #include <stdio.h>
-
-#define SPARE_CALLS_MAX 256            /* ended calls kept with their memory */
-#define SPARE_ARENA_BYTES (64UL * KIB) /* more than that is given back */
-#define KEEP_IN_BYTES (16UL * KIB)     /* the same */
-#define TIMEOUT_DIGITS_MAX 8           /* gRPC over HTTP/2: TimeoutValue */
-#define DEADLINE_FAR_MS (1ULL << 50)   /* beyond any clock */
 
 struct gateway *gateway_new(const struct gateway_config *config)
 {
@@ -31,15 +27,18 @@ struct gateway *gateway_new(const struct gateway_config *config)
     return gateway;
 }
 
+static struct call_memory memory_of(struct gateway_call *call)
+{
+    return (struct call_memory){&call->call.arena, &call->message_arena, &call->in};
+}
+
 static void free_calls(struct gateway_call *call)
 {
     struct gateway_call *next;
 
     for (; call != NULL; call = next) {
         next = call->next;
-        arena_free(&call->call.arena);
-        arena_free(&call->message_arena);
-        buf_free(&call->in);
+        call_memory_free(memory_of(call));
         free(call);
     }
 }
@@ -56,13 +55,6 @@ void gateway_free(struct gateway *gateway)
 
 /* ---- calls ---- */
 
-static void empty_arena(struct arena *arena)
-{
-    arena_reset(arena);
-    if (arena->used > SPARE_ARENA_BYTES)
-        arena_free(arena);
-}
-
 static void recycle(struct gateway *gateway)
 {
     struct gateway_call *call = gateway->ended, *next;
@@ -75,11 +67,7 @@ static void recycle(struct gateway *gateway)
             free_calls(call);
             continue;
         }
-        empty_arena(&call->call.arena);
-        empty_arena(&call->message_arena);
-        buf_reset(&call->in);
-        if (call->in.capacity > KEEP_IN_BYTES)
-            buf_free(&call->in);
+        call_memory_reuse(memory_of(call));
         call->next = gateway->spare;
         gateway->spare = call;
         gateway->spare_count++;
@@ -102,12 +90,9 @@ static struct gateway_call *call_new(struct gateway *gateway, const struct rpc_r
             .call.arena = kept.call.arena, .message_arena = kept.message_arena, .in = kept.in};
     } else {
         call = xalloc(sizeof(*call));
-        arena_init(&call->call.arena, CALL_ARENA_MAX_BYTES);
-        arena_init(&call->message_arena, CALL_ARENA_MAX_BYTES);
-        buf_init(&call->in, BUF_UNLIMITED); /* HTTP_BODY_OPEN_MAX_BYTES or a stream's window more */
+        call_memory_init(memory_of(call));
     }
-    call->call.arena.allocator.allocator_data = &call->call.arena;
-    call->message_arena.allocator.allocator_data = &call->message_arena;
+    call_memory_moved(memory_of(call));
     call->call.row = row;
     call->call.ops = &gateway_call_ops;
     call->call.through_gateway = true;
@@ -176,43 +161,6 @@ static void on_stop(struct exchange *exchange)
 
 /* ---- metadata (api.md 12.8) ---- */
 
-/* "300m": up to eight digits and a unit of H M S m u n. False when it is malformed. */
-static bool parse_timeout(struct slice text, uint64_t *timeout_ms)
-{
-    uint64_t number = 0;
-    size_t digits = text.size - 1;
-
-    if (text.size < 2 || digits > TIMEOUT_DIGITS_MAX)
-        return false;
-    for (size_t i = 0; i < digits; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9')
-            return false;
-        number = number * 10 + (uint64_t)(text.data[i] - '0');
-    }
-    switch (text.data[digits]) {
-    case 'H':
-        *timeout_ms = number * 3600000;
-        return true;
-    case 'M':
-        *timeout_ms = number * 60000;
-        return true;
-    case 'S':
-        *timeout_ms = number * 1000;
-        return true;
-    case 'm':
-        *timeout_ms = number;
-        return true;
-    case 'u':
-        *timeout_ms = number / 1000;
-        return true;
-    case 'n':
-        *timeout_ms = number / 1000000;
-        return true;
-    default:
-        return false;
-    }
-}
-
 static bool set_text(struct gateway_call *call, const char **text, struct slice value)
 {
     *text = arena_strndup(&call->call.arena, value.data, value.size);
@@ -222,15 +170,16 @@ static bool set_text(struct gateway_call *call, const char **text, struct slice 
 /* False: the call was refused. */
 static bool take_timeout(struct gateway_call *call, struct slice value)
 {
-    uint64_t timeout_ms = 0, now_ms = call->exchange->link->clock->now_ms;
+    uint64_t timeout_ns = 0, timeout_ms, now_ms = call->exchange->link->clock->now_ms;
     char text[96];
 
-    if (!parse_timeout(value, &timeout_ms)) {
+    if (!call_timeout_parse(value, &timeout_ns)) {
         (void)snprintf(text, sizeof(text), "invalid grpc-timeout: %.*s", (int)MIN(value.size, 40),
                        (const char *)value.data);
         gateway_refuse(call, GRPC_INVALID_ARGUMENT, text);
         return false;
     }
+    timeout_ms = timeout_ns / (uint64_t)NS_PER_MS;
     if (timeout_ms == 0) {
         gateway_refuse(call, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
         return false;

@@ -11,17 +11,14 @@
  */
 #include "etcd-server/doors/grpc_internal.h"
 
+#include "common/base/duration.h"
 #include "common/base/limits.h"
 #include "common/schema/pbwire.h"
+#include "etcd-server/doors/door_call.h"
 
 #include <stdio.h>
 
-#define SPARE_CALLS_MAX 256            /* ended calls kept with their memory */
-#define SPARE_ARENA_BYTES (64UL * KIB) /* more than that is given back */
-#define KEEP_IN_BYTES (16UL * KIB)     /* the same */
-#define TIMEOUT_DIGITS_MAX 8           /* gRPC over HTTP/2: TimeoutValue */
-#define DEADLINE_FAR_MS (1ULL << 50)   /* beyond any clock */
-#define MESSAGES_PER_TURN 32           /* of one BIDI call: then the others have theirs */
+#define MESSAGES_PER_TURN 32 /* of one BIDI call: then the others have theirs */
 
 struct grpc *grpc_new(const struct grpc_config *config)
 {
@@ -35,15 +32,18 @@ struct grpc *grpc_new(const struct grpc_config *config)
     return grpc;
 }
 
+static struct call_memory memory_of(struct grpc_call *call)
+{
+    return (struct call_memory){&call->call.arena, &call->message_arena, &call->in};
+}
+
 static void free_calls(struct grpc_call *call)
 {
     struct grpc_call *next;
 
     for (; call != NULL; call = next) {
         next = call->next;
-        arena_free(&call->call.arena);
-        arena_free(&call->message_arena);
-        buf_free(&call->in);
+        call_memory_free(memory_of(call));
         free(call);
     }
 }
@@ -63,13 +63,6 @@ void grpc_free(struct grpc *grpc)
 
 /* ---- calls ---- */
 
-static void empty_arena(struct arena *arena)
-{
-    arena_reset(arena);
-    if (arena->used > SPARE_ARENA_BYTES)
-        arena_free(arena);
-}
-
 static void recycle(struct grpc *grpc)
 {
     struct grpc_call *call = grpc->ended, *next;
@@ -82,11 +75,7 @@ static void recycle(struct grpc *grpc)
             free_calls(call);
             continue;
         }
-        empty_arena(&call->call.arena);
-        empty_arena(&call->message_arena);
-        buf_reset(&call->in);
-        if (call->in.capacity > KEEP_IN_BYTES)
-            buf_free(&call->in);
+        call_memory_reuse(memory_of(call));
         call->next = grpc->spare;
         grpc->spare = call;
         grpc->spare_count++;
@@ -109,12 +98,9 @@ static struct grpc_call *call_new(struct grpc *grpc, const struct rpc_row *row,
             .call.arena = kept.call.arena, .message_arena = kept.message_arena, .in = kept.in};
     } else {
         call = xalloc(sizeof(*call));
-        arena_init(&call->call.arena, CALL_ARENA_MAX_BYTES);
-        arena_init(&call->message_arena, CALL_ARENA_MAX_BYTES);
-        buf_init(&call->in, BUF_UNLIMITED); /* what the stream's window lets through */
+        call_memory_init(memory_of(call));
     }
-    call->call.arena.allocator.allocator_data = &call->call.arena;
-    call->message_arena.allocator.allocator_data = &call->message_arena;
+    call_memory_moved(memory_of(call));
     call->call.row = row;
     call->call.ops = &grpc_call_ops;
     call->call.common_name = exchange->link->common_name;
@@ -198,45 +184,19 @@ static void on_stop(struct exchange *exchange)
 
 /* ---- metadata (api.md 1) ---- */
 
-/* "300m": up to eight digits and a unit of H M S m u n. False when it is malformed. */
-static bool parse_timeout(struct slice text, uint64_t *timeout_ms)
-{
-    static const struct {
-        char unit;
-        uint32_t multiply, divide;
-    } units[] = {{'H', 3600000, 1}, {'M', 60000, 1}, {'S', 1000, 1},
-                 {'m', 1, 1},       {'u', 1, 1000},  {'n', 1, 1000000}};
-    uint64_t number = 0;
-    size_t digits = text.size - 1;
-
-    if (text.size < 2 || digits > TIMEOUT_DIGITS_MAX)
-        return false;
-    for (size_t i = 0; i < digits; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9')
-            return false;
-        number = number * 10 + (uint64_t)(text.data[i] - '0');
-    }
-    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-        if (text.data[digits] != (uint8_t)units[i].unit)
-            continue;
-        *timeout_ms = (number * units[i].multiply + units[i].divide - 1) / units[i].divide;
-        return true;
-    }
-    return false;
-}
-
 /* False: the call was refused. */
 static bool take_timeout(struct grpc_call *call, struct slice value)
 {
-    uint64_t timeout_ms = 0, now_ms = call->exchange->link->clock->now_ms;
+    uint64_t timeout_ns = 0, timeout_ms, now_ms = call->exchange->link->clock->now_ms;
     char text[96];
 
-    if (!parse_timeout(value, &timeout_ms)) {
+    if (!call_timeout_parse(value, &timeout_ns)) {
         (void)snprintf(text, sizeof(text), "malformed grpc-timeout: \"%.*s\"",
                        (int)MIN(value.size, 40), (const char *)value.data);
         grpc_refuse(call, GRPC_INTERNAL, text);
         return false;
     }
+    timeout_ms = timeout_ns / (uint64_t)NS_PER_MS + (timeout_ns % (uint64_t)NS_PER_MS != 0);
     if (timeout_ms == 0) {
         grpc_refuse(call, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
         return false;

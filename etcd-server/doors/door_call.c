@@ -1,0 +1,71 @@
+/* door_call.c - see door_call.h. */
+#include "etcd-server/doors/door_call.h"
+
+#include "common/base/limits.h"
+
+#define SPARE_ARENA_BYTES (64UL * KIB) /* more than that is given back */
+#define KEEP_IN_BYTES (16UL * KIB)     /* the same */
+#define TIMEOUT_DIGITS_MAX 8
+
+void call_memory_init(struct call_memory memory)
+{
+    arena_init(memory.arena, CALL_ARENA_MAX_BYTES);
+    arena_init(memory.message, CALL_ARENA_MAX_BYTES);
+    buf_init(memory.in, BUF_UNLIMITED); /* HTTP_BODY_OPEN_MAX_BYTES or a stream's window bound it */
+}
+
+static void empty_arena(struct arena *arena)
+{
+    arena_reset(arena);
+    if (arena->used > SPARE_ARENA_BYTES)
+        arena_free(arena);
+}
+
+void call_memory_reuse(struct call_memory memory)
+{
+    empty_arena(memory.arena);
+    empty_arena(memory.message);
+    buf_reset(memory.in);
+    if (memory.in->capacity > KEEP_IN_BYTES)
+        buf_free(memory.in);
+}
+
+void call_memory_free(struct call_memory memory)
+{
+    arena_free(memory.arena);
+    arena_free(memory.message);
+    buf_free(memory.in);
+}
+
+void call_memory_moved(struct call_memory memory)
+{
+    memory.arena->allocator.allocator_data = memory.arena;
+    memory.message->allocator.allocator_data = memory.message;
+}
+
+bool call_timeout_parse(struct slice text, uint64_t *timeout_ns)
+{
+    static const struct {
+        char unit;
+        uint64_t ns;
+    } units[] = {{'H', UINT64_C(3600000000000)}, {'M', UINT64_C(60000000000)},
+                 {'S', UINT64_C(1000000000)},    {'m', UINT64_C(1000000)},
+                 {'u', UINT64_C(1000)},          {'n', UINT64_C(1)}};
+    uint64_t number = 0;
+    size_t digits = text.size - 1;
+
+    if (text.size < 2 || digits > TIMEOUT_DIGITS_MAX)
+        return false;
+    for (size_t i = 0; i < digits; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+        number = number * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (text.data[digits] != (uint8_t)units[i].unit)
+            continue;
+        *timeout_ns = number <= UINT64_MAX / units[i].ns ? number * units[i].ns : UINT64_MAX;
+        return true;
+    }
+    return false;
+}

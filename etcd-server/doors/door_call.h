@@ -1,0 +1,34 @@
+/*
+ * door_call.h - what the two doors of calls (gateway.h, grpc.h) do alike, whatever their messages
+ * look like: the memory of a call, kept for the next one, and the time a client gives it. Pure;
+ * thread: core.
+ */
+#ifndef ETCD_SERVER_DOORS_DOOR_CALL_H
+#define ETCD_SERVER_DOORS_DOOR_CALL_H
+
+#include "common/base/buf.h"
+#include "etcd-server/service/call.h"
+
+#define SPARE_CALLS_MAX 256          /* ended calls that a door keeps with their memory */
+#define DEADLINE_FAR_MS (1ULL << 50) /* beyond any clock */
+
+/* Owned by a call; what is large of it is given back between two calls. */
+struct call_memory {
+    struct arena *arena;   /* call.arena */
+    struct arena *message; /* BIDI: of the message being handled */
+    struct buf *in;        /* bytes that are no whole message yet, or wait for their turn */
+};
+
+void call_memory_init(struct call_memory memory);
+void call_memory_reuse(struct call_memory memory);
+void call_memory_free(struct call_memory memory);
+/* An arena knows where it is: after its struct was copied to another place. */
+void call_memory_moved(struct call_memory memory);
+
+/*
+ * "300m": up to eight digits and a unit of H M S m u n (gRPC over HTTP/2: TimeoutValue).
+ * timeout_ns  UINT64_MAX when it is more; untouched when it is malformed: false
+ */
+bool call_timeout_parse(struct slice text, uint64_t *timeout_ns);
+
+#endif
