@@ -6,4 +6,4 @@ $(B)/tests/unit/ctl_args_test $(B)/tests/unit/ctl_txn_test: $(CTL_PARSERS_O)
 ETCD_SERVER ?= $(abspath $(BIN)/etcd-server)
 .PHONY: check-ctl
 check-ctl: $(BIN)/etcd-ctl $(if $(filter $(abspath $(BIN)/etcd-server),$(ETCD_SERVER)),$(BIN)/etcd-server)
-	ETCD_CTL=$(abspath $(BIN)/etcd-ctl) ETCD_SERVER=$(ETCD_SERVER) bats tests/cli/ctl.bats
+	ETCD_CTL=$(abspath $(BIN)/etcd-ctl) ETCD_SERVER=$(ETCD_SERVER) bats tests/cli/ctl.bats tests/cli/ctl_hold.bats

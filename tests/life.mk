@@ -7,5 +7,5 @@ check-corrupt: $(BIN)/etcd-server
 
 # Members that find each other by a registry or DNS.
 .PHONY: check-discovery
-check-discovery: $(BIN)/etcd-server
+check-discovery: $(BIN)/etcd-server $(BIN)/etcd-ctl
 	tests/e2e/discovery_test $(BIN) "$(if $(ETCD_BIN),$(ETCD_BIN)/etcd)"

@@ -104,7 +104,8 @@ enum err_code authorise_start(struct service *service, struct call *call)
 {
     if (is_off(service))
         return ERR_OK;
-    if (call->through_gateway && call->common_name != NULL)
+    if (call->through_gateway && call->common_name != NULL && call->token == NULL &&
+        call->row->id != RPC_Auth_Authenticate)
         return ERR_COMMON_NAME_IGNORED; /* its sender believes that it counts (api.md 9.3) */
     switch ((enum need)needs[call->row->id]) {
     case NEEDS_ROOT:

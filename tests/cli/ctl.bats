@@ -2,6 +2,8 @@
 # ctl.bats - etcd-ctl as scripts use it, and what it says when something is wrong.
 # ETCD_CTL is the client; ETCD_SERVER a server with etcd's flags (a real etcd answers alike).
 
+load ctl_setup
+
 setup_file() {
     export DIR=$BATS_FILE_TMPDIR
     export PORT
@@ -19,85 +21,6 @@ setup_file() {
         --command-timeout=20s put up 1
     "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 6))" --insecure-skip-tls-verify \
         --command-timeout=20s put up 1
-}
-
-teardown_file() {
-    local pid
-    for pid in "$DIR"/*.pid; do
-        kill "$(cat "$pid")" 2>/dev/null || true
-    done
-}
-
-setup() {
-    cd "$BATS_TEST_TMPDIR" || return 1
-}
-
-# free_ports COUNT - the first of so many ports in a row on which nothing listens; below the range
-# from which the kernel takes ports for connections
-free_ports() {
-    local first port
-    while first=$((24000 + RANDOM % 8000)); do
-        for ((port = first; port < first + $1; port++)); do
-            ! (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null || continue 2
-        done
-        echo "$first"
-        return
-    done
-}
-
-# start NAME SCHEME PORT FLAG...
-start() {
-    local name=$1 url=$2://127.0.0.1:$3 peer=http://127.0.0.1:$(($3 + 1))
-    shift 3
-    "$ETCD_SERVER" --name "$name" --data-dir "$DIR/$name" --listen-client-urls "$url" \
-        --advertise-client-urls "$url" --listen-peer-urls "$peer" \
-        --initial-advertise-peer-urls "$peer" --initial-cluster "$name=$peer" "$@" \
-        >"$DIR/$name.log" 2>&1 3>&- &
-    echo $! >"$DIR/$name.pid"
-}
-
-# issue NAME CA SAN DAYS
-issue() {
-    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$1.key" -out "$1.csr" \
-        -subj "/CN=$1" 2>/dev/null
-    echo "subjectAltName=$3" >"$1.ext"
-    openssl x509 -req -in "$1.csr" -CA "$2.crt" -CAkey "$2.key" -CAcreateserial -out "$1.crt" \
-        -days "$4" -extfile "$1.ext" 2>/dev/null
-}
-
-make_certs() {
-    local ca
-    for ca in ca other; do
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$ca.key" \
-            -out "$ca.crt" -subj "/CN=$ca-authority" -days 30 2>/dev/null
-    done
-    issue server ca "IP:127.0.0.1,DNS:etcd.example" 20
-    issue client ca "DNS:client" 20
-    issue rogue other "DNS:client" 20
-    issue stale ca "DNS:client" -1
-    issue expired ca "IP:127.0.0.1" -1
-}
-
-ctl() {
-    "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" "$@"
-}
-
-tls() {
-    "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 2))" --cacert="$DIR/ca.crt" \
-        --cert="$DIR/client.crt" --key="$DIR/client.key" "$@"
-}
-
-# fails CODE LINE1-PART LINE2-PART -- COMMAND...: within 3 seconds, cause first, then what to do
-fails() {
-    local code=$1 cause=$2 cure=$3 begin
-    shift 4
-    begin=$(date +%s%N)
-    run --separate-stderr "$@"
-    [ "$status" -eq "$code" ] || { echo "exit $status: $output $stderr"; return 1; }
-    [ -z "$output" ] || { echo "stdout: $output"; return 1; }
-    [[ ${stderr_lines[0]} == "Error: "*"$cause"* ]] || { echo "line 1: $stderr"; return 1; }
-    [[ ${stderr_lines[1]-} == *"$cure"* ]] || { echo "line 2: $stderr"; return 1; }
-    [ $(($(date +%s%N) - begin)) -lt 3000000000 ] || { echo "too slow"; return 1; }
 }
 
 bats_require_minimum_version 1.5.0

@@ -1,0 +1,247 @@
+#!/usr/bin/env bats
+# ctl_hold.bats - the commands of etcd-ctl that hold something or work for long: lock, elect, make-mirror,
+# and those that look at a whole server: defrag --data-dir, downgrade, check, get --stream.
+# ETCD_CTL is the client, ETCD_SERVER a server with etcd's flags.
+load ctl_setup
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+    export DIR=$BATS_FILE_TMPDIR
+    export PORT
+    PORT=$(free_ports 8)
+    cd "$DIR" || return 1
+    make_certs
+    start plain http "$PORT"
+    start tls https $((PORT + 2)) --cert-file="$DIR/server.crt" --key-file="$DIR/server.key" \
+        --client-cert-auth --trusted-ca-file="$DIR/ca.crt"
+    "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" --command-timeout=20s put up 1
+    tls put up 1 --command-timeout=20s
+    # on the TLS server, authentication is on: alice may use what begins with /a
+    tls user add root:secret
+    tls user add alice:word
+    tls role add a
+    tls role grant-permission a readwrite /a --prefix
+    tls user grant-role alice a
+    tls auth enable
+}
+
+# background NAME COMMAND...: its output in NAME.out, its number in NAME.job
+background() {
+    local name=$1
+    shift
+    (EXEC=exec && "$@") >"$name.out" 2>"$name.err" 3>&- &
+    echo $! >"$name.job"
+}
+
+# ends NAME CODE: it ends by itself
+ends() {
+    local code=0
+    wait "$(cat "$1.job")" || code=$?
+    [ "$code" -eq "$2" ] || { echo "$1: exit $code: $(cat "$1.out" "$1.err")"; return 1; }
+}
+
+# stop NAME CODE [SIGNAL]: it ends by the signal, with that exit status
+stop() {
+    kill "-${3:-TERM}" "$(cat "$1.job")"
+    ends "$1" "$2"
+}
+
+# two_keys PREFIX COMMAND...: so many are there
+two_keys() {
+    local prefix=$1
+    shift
+    [ "$("$@" get "$prefix" --prefix --keys-only | grep -c .)" -eq 2 ]
+}
+
+third() {
+    ${EXEC-} "$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 4))" "$@"
+}
+
+alice() {
+    tls --user=alice:word "$@"
+}
+
+# keys_are TEXT COMMAND...: what it prints, line ends as blanks
+keys_are() {
+    local wanted=$1
+    shift
+    [ "$("$@" | tr '\n' ' ')" = "$wanted" ]
+}
+
+@test "lock: the key while it is held, nothing after a signal" {
+    background one ctl lock L
+    wait_for has_line one.out L/
+    [ "$(wc -l <one.out)" -eq 2 ]
+    [ "$(ctl get L --prefix --keys-only | head -n 1)" = "$(head -n 1 one.out)" ]
+    stop one 0
+    [ -z "$(ctl get L --prefix)" ]
+}
+
+@test "lock: one after the other, and the exit status of a command" {
+    background one ctl lock Q
+    wait_for has_line one.out Q/
+    background two ctl lock Q -- sh -c 'echo "$ETCD_LOCK_KEY $ETCD_LOCK_REV"; exit 7'
+    wait_for two_keys Q ctl
+    [ ! -s two.out ]
+    stop one 0
+    ends two 7
+    has_line two.err "exit status 7"
+    grep -E '^Q/[0-9a-f]+ [0-9]+$' two.out
+}
+
+@test "lock: signals are for the command, which is still waited for" {
+    background one ctl lock S -- sh -c 'trap "echo term; exit 3" TERM; echo ready; while :; do sleep 0.1; done'
+    wait_for has_line one.out ready
+    stop one 3
+    has_line one.out term
+    [ -z "$(ctl get S --prefix)" ]
+    run ctl lock S -- no-such-program
+    [ "$status" -eq 1 ]
+    [[ $output == *'exec: "no-such-program"'* ]]
+}
+
+@test "lock: with certificates and a user; without rights it is refused" {
+    background one alice lock /a/lock
+    wait_for has_line one.out /a/lock/
+    stop one 0
+    fails 1 "etcdserver: permission denied" "roles" -- alice lock /b/lock
+    [ -z "$(tls --user=root:secret lease list | sed -n '3,$p')" ] # what was refused gave its lease back
+}
+
+@test "lock: who waits goes on waiting when the server comes back" {
+    start third http $((PORT + 4))
+    wait_for third put up 1
+    background holder third lock W --ttl=60
+    wait_for has_line holder.out W/
+    background waiter third lock W --ttl=60 -- echo got it
+    wait_for two_keys W third
+    kill -9 "$(cat "$DIR/third.pid")"
+    wait_for has_line waiter.err "trying again"
+    start third http $((PORT + 4))
+    wait_for third get up
+    [ ! -s waiter.out ]
+    stop holder 0
+    ends waiter 0
+    has_line waiter.out "got it"
+}
+
+@test "elect: the first leads, an observer sees the next one too" {
+    background watcher ctl elect -l E
+    background one ctl elect E first
+    wait_for has_line one.out first
+    wait_for has_line watcher.out first
+    background two ctl elect E second
+    stop one 0
+    wait_for has_line two.out second
+    wait_for has_line watcher.out second
+    stop two 0
+    stop watcher 0
+    [ -z "$(ctl get E --prefix)" ]
+    fails 128 "no proposal argument but -l not set" "elect --help" -- ctl elect E
+}
+
+@test "elect: with certificates and a user" {
+    background one alice elect /a/elect me
+    wait_for has_line one.out me
+    stop one 0 INT
+}
+
+@test "make-mirror: to TLS and a user, another prefix, a step for each revision" {
+    ctl put src/1 a && ctl put src/2 b && ctl put other c
+    local mirror=(ctl make-mirror --prefix=src/ --dest-prefix=/a/ --dest-cacert="$DIR/ca.crt" --dest-cert="$DIR/client.crt"
+        --dest-key="$DIR/client.key" --dest-user=alice:word "https://127.0.0.1:$((PORT + 2))")
+    background mirror "${mirror[@]}"
+    wait_for keys_are "/a/1 a /a/2 b " alice get /a/ --prefix
+    ctl txn < <(printf '\nput src/3 x\ndel src/1\nput other y\n\n\n')
+    wait_for keys_are "/a/2 b /a/3 x " alice get /a/ --prefix
+    # both changes of that one step have one revision there too
+    [ "$(alice get /a/3 -w fields | grep ModRevision)" = "$(alice get /a/3 -w fields | grep '^"Revision"' | sed 's/Rev/ModRev/')" ]
+    stop mirror 143
+    [ ! -s mirror.out ]
+    # from a revision on nothing is copied that was there before
+    alice del /a/ --prefix
+    background late "${mirror[@]}" --rev="$(($(ctl get src/3 -w fields | sed -n 's/"Revision" : //p') + 1))"
+    ctl put src/4 late
+    wait_for keys_are "/a/4 late " alice get /a/ --prefix
+    stop late 143
+}
+
+@test "make-mirror: what it refuses, and a destination that is not there" {
+    fails 128 "takes one destination" "--help" -- ctl make-mirror
+    fails 128 "--max-txn-ops=0" "--help" -- ctl make-mirror --max-txn-ops=0 "127.0.0.1:$PORT"
+    fails 128 "KeyFile and CertFile must both be present" "--dest-key" -- ctl make-mirror --dest-cert="$DIR/client.crt" x:1
+    ctl put once 1
+    fails 1 "connection refused" "Start the server" -- ctl make-mirror 127.0.0.1:1
+    fails 2 "authentication failed" "--user" -- tls make-mirror --user=root:wrong "127.0.0.1:$PORT"
+}
+
+@test "get --stream prints what get prints" {
+    for i in 1 2 3; do
+        { echo; for ((k = 0; k < 120; k++)); do echo "put st/$i/$k value$k"; done; printf '\n\n'; } | ctl txn >/dev/null
+    done
+    [ "$(ctl get st/ --prefix --stream | sha256sum)" = "$(ctl get st/ --prefix | sha256sum)" ]
+    [ "$(ctl get st/ --prefix --stream --limit=150 --keys-only)" = "$(ctl get st/ --prefix --limit=150 --keys-only)" ]
+    [ "$(ctl get st/ --prefix --stream | wc -l)" -eq 720 ]
+    [ -z "$(ctl get nothing --prefix --stream)" ]
+    fails 128 "revision filters" "--help" -- ctl get st/ --prefix --stream --min-mod-rev=2
+}
+
+@test "defrag --data-dir: of a server that was stopped, not of one that runs" {
+    fails 1 "locked by another process" "Stop the server" -- ctl defrag --data-dir "$DIR/plain"
+    fails 1 "there is no database" "member/" -- ctl defrag --data-dir "$DIR"
+    start fourth http $((PORT + 6))
+    fourth=("$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 6))")
+    wait_for "${fourth[@]}" put kept 1
+    kill "$(cat "$DIR/fourth.pid")"
+    wait_for "$ETCD_CTL" defrag --data-dir "$DIR/fourth"
+    start fourth http $((PORT + 6))
+    wait_for "${fourth[@]}" get kept
+    [ "$("${fourth[@]}" get kept --print-value-only)" = 1 ]
+}
+
+@test "downgrade: validate, enable, cancel" {
+    [ "$(ctl downgrade validate 3.4)" = "Downgrade validate success, cluster version 3.5.0" ]
+    fails 1 "invalid downgrade target version" "minor version" -- ctl downgrade validate 3.5
+    fails 1 "wrong downgrade target version format" "looks like" -- ctl downgrade enable x
+    [ "$(ctl downgrade enable 3.4)" = "Downgrade enable success, cluster version 3.5.0" ]
+    fails 1 "downgrade job in progress" "downgrade cancel" -- ctl downgrade enable 3.4
+    [ "$(ctl downgrade cancel)" = "Downgrade cancel success, cluster version 3.5.0" ]
+    fails 1 "no inflight downgrade job" "" -- ctl downgrade cancel
+    fails 128 "TARGET_VERSION not provided" "--help" -- ctl downgrade validate
+}
+
+@test "check: the line of progress, and keys that are in the way" {
+    run -0 ctl check datascale --prefix=/scale/
+    [[ ${lines[0]} == "Start data scale check for work load [10000 key-value pairs, 1024 bytes per key-value, 50 concurrent clients]." ]]
+    [[ $output == *$'\r 10000 / 10000  100.00% '* ]]
+    [[ ${lines[-1]} == "PASS: Approximate system memory used : "*" MB." ]]
+    [ -z "$(ctl get /scale/ --prefix)" ]
+    ctl put /scale/x 1
+    fails 3 'prefix "/scale/" has keys' "" -- ctl check perf --prefix=/scale/
+    fails 128 "--prefix must not be empty" "--help" -- ctl check perf --prefix=
+}
+
+@test "limits on what is sent and taken" {
+    ctl put large "$(head -c 3000 /dev/zero | tr '\0' x)"
+    fails 1 "larger than 1000 bytes" "" -- ctl get large --max-recv-bytes=1000
+    fails 1 "the most that is sent is 1000" "--max-request-bytes" -- ctl put large "$(ctl get large --print-value-only)" --max-request-bytes=1000
+    fails 1 'invalid argument "-1s"' "--help" -- ctl get large --dial-timeout=-1s
+}
+
+@test "descriptors that are closed, and a full disk behind standard output" {
+    run sh -c '"$0" "$@" >&-' "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" watch up --rev=1
+    [[ $status -eq 1 && $output == *"cannot write to standard output"* ]]
+    run sh -c '"$0" "$@" >/dev/full' "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" get up
+    [[ $status -eq 1 && $output == *"No space left"* ]]
+    run sh -c '"$0" "$@" <&-' "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" put up
+    [ "$status" -eq 128 ]
+}
+
+@test "completions for four shells" {
+    for shell in bash fish powershell zsh; do
+        run -0 "$ETCD_CTL" completion "$shell"
+        [[ $output == *make-mirror* && $output == *etcdctl* ]]
+    done
+    bash -c "$("$ETCD_CTL" completion bash)"'
+        COMP_WORDS=(etcd-ctl member "") COMP_CWORD=2; _etcd_ctl; [[ " ${COMPREPLY[*]} " == *" promote "* ]]'
+}
