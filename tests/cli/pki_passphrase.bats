@@ -140,3 +140,42 @@ locked() { # KEY...
     refused 3 "the private key is encrypted; etcd cannot ask for a passphrase" check "${with[@]}"
     refused 1 "the private key is encrypted; etcd cannot ask for a passphrase" renew clients/x --reuse-key "${with[@]}"
 }
+
+@test "no key is printed, left where others can read it, or in a message" {
+    all() {
+        for dir in pki l; do
+            export ETCD_PKI_DIR=$dir
+            [ $dir = l ] && flags=("${with[@]}") || flags=()
+            "$pki" init --dry-run --key p256 "${flags[@]}"
+            "$pki" init --key p256 "${flags[@]}"
+            "$pki" issue server m1 --key p256 "${flags[@]}"
+            "$pki" issue client root --dry-run --key p256 "${flags[@]}"
+            "$pki" issue client root --key p256 "${flags[@]}"
+            "$pki" issue client root --org other "${flags[@]}"
+            "$pki" renew all --dry-run "${flags[@]}"
+            "$pki" renew all "${flags[@]}"
+            "$pki" csr client x --key p256
+            "$pki" sign $dir/clients/x.csr --role client "${flags[@]}"
+            "$pki" crl "${flags[@]}"
+            "$pki" rotate-ca prepare --key p256 "${flags[@]}"
+            "$pki" rotate-ca switch --force "${flags[@]}"
+            "$pki" show $dir/clients/root.crt $dir/clients/root.key
+            "$pki" describe
+            "$pki" check -o json "${flags[@]}"
+            "$pki" verify
+            "$pki" verify -- etcd --cert-file $dir/etcd/server.key --key-file $dir/etcd/server.crt --trusted-ca-file $dir/etcd/ca.key
+            "$pki" flags
+            "$pki" probe https://127.0.0.1:1 --cert $dir/etcd/server.crt --key $dir/clients/root.key
+        done
+    }
+    umask 000
+    all > out 2>&1 || true
+    [ "$(wc -l < out)" -gt 100 ]
+    ! grep -q 'PRIVATE KEY\|open-sesame' out
+    find pki l -type f -name '*.key' | while read -r key; do
+        sed '/^-/d' "$key" | while read -r line; do ! grep -qF -- "$line" out || echo "$key" >> found; done
+    done
+    [ ! -e found ]
+    [ -z "$(grep -rl 'PRIVATE KEY' pki l | xargs stat -c '%a %n' | grep -v '^600 ')" ]
+    [ "$(grep -rl 'PRIVATE KEY' pki l | wc -l)" -gt 8 ]
+}
