@@ -137,6 +137,7 @@ help:
 	@echo 'make deps                 installs the Debian packages that are missing (list: tests/deps)'
 	@echo 'make lint                 layout, layers, manual pages, cppcheck, clang, clang-tidy'
 	@echo 'make bench | bench-NAME   how fast, beside a real etcd'
+	@echo 'make failover ROUNDS=50   the leader of three is killed, or its disk stops, under load'
 	@echo 'make sim SEED= RUNS=      members in a simulated world that crashes them'
 	@echo 'make fuzz FUZZ_SECONDS=   each decoder under libFuzzer'
 	@echo 'make install DESTDIR= PREFIX=/usr/local COMPAT=1   COMPAT: also links etcd, etcdctl, etcdutl'
