@@ -35,12 +35,13 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 	tests/e2e/cluster_test $(BIN) "$$etcd/etcd" 500 && \
 	$(MAKE) -s --no-print-directory check-cli-etcdctl ETCD_BIN="$$etcd"
 
-# Three members as processes. With a real etcd also in mixed clusters, 10,000 writes each:
+# Three members as processes. With a real etcd also in mixed clusters, 10,000 writes each, and with cut links:
 #   make check-cluster ETCD_BIN=<folder>
 .PHONY: check-cluster
 check-cluster: $(BIN)/etcd-server $(BIN)/etcd-pki
 	tests/e2e/cluster_test $(BIN)
 	$(if $(ETCD_BIN),tests/e2e/cluster_test $(BIN) "$(ETCD_BIN)/etcd" 10000)
+	$(if $(ETCD_BIN),tests/e2e/partition_test $(BIN)/etcd-server "$(ETCD_BIN)/etcd" $(BIN)/etcd-server)
 
 # Some thirty ways to misuse the client port; memory stays flat and another client is served.
 .PHONY: check-floods
