@@ -95,7 +95,8 @@ static int snapshot_some(struct model *model, struct wal *wal, struct err *err)
     state.commit = index;
     if (wal_append(wal, &state, NULL, 0, err) < 0 ||
         wal_snapshot_record(
-            wal, &(struct wal_snapshot){index, model->entries[index - 1].term, &conf, false}, err) < 0)
+            wal, &(struct wal_snapshot){index, model->entries[index - 1].term, &conf, false}, err) <
+            0)
         return -1;
     model->synced = model->count;
     model->snapshot = index;
