@@ -43,7 +43,7 @@ static void turn(void)
 {
     do {
         lone_turn(&lone);
-    } while (service_turn(service));
+    } while (service_turn(service) <= lone.now_ms);
 }
 
 static int set_up(void **state)
