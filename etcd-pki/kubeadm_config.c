@@ -181,6 +181,7 @@ static int take_all(struct reader *reader, yaml_parser_t *parser, struct err *er
         end = yaml_document_get_root_node(&document) == NULL;
         if (!end)
             rc = take_document(reader, &used, err);
+        reader->document = NULL;
         yaml_document_delete(&document);
     }
     if (rc == 0 && !used) {

@@ -338,6 +338,7 @@ static int make_entries(const struct message_type *type, const struct field *fie
     size_t count = 0;
     int more;
 
+    must(arena != NULL); /* who decodes a type with entries gives one */
     while ((more = pb_next(&reader, &seen, err)) > 0)
         count += seen.number == field->number;
     if (more < 0 || count == 0)
