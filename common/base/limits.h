@@ -57,6 +57,7 @@
     (16UL * MIB)                             /* answers the windows hold back; above, no new calls \
                                               */
 #define HTTP2_UNREAD_END_BYTES (256UL * MIB) /* the same; above, the connection ends */
+#define HTTP2_INPUT_TURN_BYTES (16UL * KIB)  /* looked at in one turn of the loop */
 #define HTTP2_OUT_STOP_BYTES (1UL * MIB)     /* bytes not sent at which nothing is read any more */
 #define HTTP2_QUEUE_MAX 4096UL               /* frames not yet made into bytes, likewise */
 #define HTTP2_CONTROL_PER_S 20000UL         /* PING, SETTINGS, PRIORITY and empty frames a second */

@@ -583,6 +583,11 @@ static size_t http2_input(struct link *link, struct slice bytes)
         return 0;
     }
     http2->input_ms = link->clock->now_ms;
+    if (bytes.size > HTTP2_INPUT_TURN_BYTES) { /* hundreds of requests: first the others' */
+        bytes.size = HTTP2_INPUT_TURN_BYTES;
+        link->again = true;
+        link->changed(link);
+    }
     if (nghttp2_session_mem_recv(http2->session, bytes.data, bytes.size) < 0) {
         /* flooded, or no HTTP/2 at all: whatever can still be said is said */
         (void)nghttp2_session_terminate_session(http2->session, NGHTTP2_ENHANCE_YOUR_CALM);
