@@ -24,7 +24,7 @@
 
 #define BLOCK_BYTES (1UL * MIB)
 #define BLOCKS 4
-#define BLOCK_ALIGNMENT 4096 /* of memory for O_DIRECT */
+#define BLOCK_ALIGNMENT 4096UL /* of memory, offset and length for O_DIRECT */
 
 struct snapshot_save {
     char *path, *part; /* owned */
@@ -101,16 +101,21 @@ static int write_at(struct snapshot_save *save, const uint8_t *from, size_t byte
 {
     size_t done = 0;
 
-    if (bytes != BLOCK_BYTES)
-        write_as_usual(save);
     while (done < bytes) {
-        ssize_t wrote = pwrite(save->fd, from + done, bytes - done, (off_t)(offset + done));
+        size_t part = bytes - done;
+        ssize_t wrote;
 
-        if (wrote < 0 && errno != EINTR && !(errno == EINVAL && save->direct))
+        if (save->direct && part < BLOCK_ALIGNMENT)
+            write_as_usual(save); /* the end of the file */
+        if (save->direct)
+            part -= part % BLOCK_ALIGNMENT;
+        wrote = pwrite(save->fd, from + done, part, (off_t)(offset + done));
+        if (wrote >= 0)
+            done += (size_t)wrote;
+        else if (errno == EINVAL && save->direct) /* it wants more than this alignment */
+            write_as_usual(save);
+        else if (errno != EINTR)
             return -1;
-        if (wrote < 0 ? errno == EINVAL : done + (size_t)wrote != bytes)
-            write_as_usual(save); /* it wants another alignment, or what is left is odd */
-        done += wrote > 0 ? (size_t)wrote : 0;
     }
     if (!save->direct) /* a hint: only the fsync promises anything */
         (void)sync_file_range(save->fd, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
