@@ -16,12 +16,12 @@
 struct reader {
     const char *path;
     struct settings *settings;
-    yaml_document_t *document;
+    yaml_document_t document; /* the one that is looked at */
     yaml_node_t *root;
 };
 
 /* "a.b.c" below the root; NULL: not there, or null. */
-static yaml_node_t *find(const struct reader *reader, const char *where)
+static yaml_node_t *find(struct reader *reader, const char *where)
 {
     yaml_node_t *node = reader->root;
 
@@ -32,11 +32,11 @@ static yaml_node_t *find(const struct reader *reader, const char *where)
         for (yaml_node_pair_t *pair =
                  node->type == YAML_MAPPING_NODE ? node->data.mapping.pairs.start : NULL;
              pair != NULL && pair < node->data.mapping.pairs.top; pair++) {
-            const yaml_node_t *key = yaml_document_get_node(reader->document, pair->key);
+            const yaml_node_t *key = yaml_document_get_node(&reader->document, pair->key);
 
             if (key->type == YAML_SCALAR_NODE && key->data.scalar.length == bytes &&
                 memcmp(key->data.scalar.value, where, bytes) == 0)
-                next = yaml_document_get_node(reader->document, pair->value);
+                next = yaml_document_get_node(&reader->document, pair->value);
         }
         node = next;
         where += bytes + (where[bytes] == '.' ? 1 : 0);
@@ -49,7 +49,7 @@ static yaml_node_t *find(const struct reader *reader, const char *where)
     return node;
 }
 
-static int wrong_shape(const struct reader *reader, const char *where, const yaml_node_t *node,
+static int wrong_shape(struct reader *reader, const char *where, const yaml_node_t *node,
                        const char *wanted, struct err *err)
 {
     err_set(err, ERR_USAGE, "%s:%zu: %s should be %s", reader->path, node->start_mark.line + 1,
@@ -58,7 +58,7 @@ static int wrong_shape(const struct reader *reader, const char *where, const yam
 }
 
 /* The text, kept in the settings; NULL: not there. */
-static int take_text(const struct reader *reader, const char *where, const yaml_node_t *node,
+static int take_text(struct reader *reader, const char *where, const yaml_node_t *node,
                      const char **text, struct err *err)
 {
     if (node->type != YAML_SCALAR_NODE ||
@@ -69,8 +69,7 @@ static int take_text(const struct reader *reader, const char *where, const yaml_
     return 0;
 }
 
-static int take_list(const struct reader *reader, const char *where, struct texts *list,
-                     struct err *err)
+static int take_list(struct reader *reader, const char *where, struct texts *list, struct err *err)
 {
     const yaml_node_t *node = find(reader, where);
     const char *text;
@@ -81,7 +80,7 @@ static int take_list(const struct reader *reader, const char *where, struct text
         return wrong_shape(reader, where, node, "a list", err);
     for (yaml_node_item_t *item = node->data.sequence.items.start;
          item < node->data.sequence.items.top; item++) {
-        if (take_text(reader, where, yaml_document_get_node(reader->document, *item), &text, err) <
+        if (take_text(reader, where, yaml_document_get_node(&reader->document, *item), &text, err) <
             0)
             return -1;
         texts_add(list, text);
@@ -89,7 +88,7 @@ static int take_list(const struct reader *reader, const char *where, struct text
     return 0;
 }
 
-static int take_cluster(const struct reader *reader, struct err *err)
+static int take_cluster(struct reader *reader, struct err *err)
 {
     struct settings *settings = reader->settings;
     const struct {
@@ -126,7 +125,7 @@ static int take_cluster(const struct reader *reader, struct err *err)
                : 0;
 }
 
-static int take_init(const struct reader *reader, struct err *err)
+static int take_init(struct reader *reader, struct err *err)
 {
     struct settings *settings = reader->settings;
     const yaml_node_t *name = find(reader, "nodeRegistration.name");
@@ -146,7 +145,7 @@ static int take_document(struct reader *reader, bool *used, struct err *err)
 {
     const yaml_node_t *kind, *api;
 
-    reader->root = yaml_document_get_root_node(reader->document);
+    reader->root = yaml_document_get_root_node(&reader->document);
     kind = find(reader, "kind");
     api = find(reader, "apiVersion");
     if (kind == NULL || kind->type != YAML_SCALAR_NODE || api == NULL ||
@@ -166,23 +165,20 @@ static int take_document(struct reader *reader, bool *used, struct err *err)
 
 static int take_all(struct reader *reader, yaml_parser_t *parser, struct err *err)
 {
-    yaml_document_t document;
     bool used = false, end = false;
     int rc = 0;
 
     while (rc == 0 && !end) {
-        if (yaml_parser_load(parser, &document) != 1) {
+        if (yaml_parser_load(parser, &reader->document) != 1) {
             err_set(err, ERR_USAGE, "%s:%zu: no YAML: %s", reader->path,
                     parser->problem_mark.line + 1,
                     parser->problem != NULL ? parser->problem : "out of memory");
             return -1;
         }
-        reader->document = &document;
-        end = yaml_document_get_root_node(&document) == NULL;
+        end = yaml_document_get_root_node(&reader->document) == NULL;
         if (!end)
             rc = take_document(reader, &used, err);
-        reader->document = NULL;
-        yaml_document_delete(&document);
+        yaml_document_delete(&reader->document);
     }
     if (rc == 0 && !used) {
         err_set(err, ERR_USAGE,
