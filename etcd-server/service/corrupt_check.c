@@ -17,6 +17,7 @@
 #define START_TIMEOUT_MS 7000  /* as etcd's requests: 5 s and two elections */
 #define START_BEHIND_MS 1000   /* at start nobody waits longer for a member that lags behind */
 #define ROUND_TIMEOUT_MS 60000 /* a large store is hashed for seconds */
+#define AGAIN_MS 60000 /* between comparisons while the alarm is up and no majority answers */
 #define ANSWER_BYTES_MAX (64UL * 1024)
 #define BODY_BYTES 48
 #define FIELD_BYTES 48
@@ -49,7 +50,8 @@ struct corrupt_check {
     uint64_t began_ms;
     uint64_t next_whole_ms, next_compacted_ms;
     int64_t compacted_done; /* revision of the last hash of a compaction that all agree on */
-    bool alarm_seen;        /* the alarm is up, and this member has compared itself */
+    bool alarm_seen;        /* the alarm is up, and this member has compared itself ... */
+    uint64_t again_at_ms;   /* ... without a majority: once more then; 0 = it is known */
     enum corrupt_start start;
     char start_text[ERR_TEXT_MAX];
 };
@@ -190,6 +192,7 @@ static void judge_self(struct corrupt_check *check, bool majority, uint32_t righ
     bool differs = majority && check->own.hash != right;
 
     service_set_differs(check->config.service, differs);
+    check->again_at_ms = majority ? 0 : now_ms(check) + AGAIN_MS;
     if (differs || named)
         host_note(engine_host(check->engine), LOG_ERROR,
                   differs ? "this member's store is not what most others hold: it serves no data "
@@ -430,7 +433,8 @@ static void note_alarm(struct corrupt_check *check)
 {
     bool up = alarm_active(engine_alarms(check->engine), ETCDSERVERPB__ALARM_TYPE__CORRUPT);
 
-    if (up && !check->alarm_seen)
+    if (up &&
+        (!check->alarm_seen || (check->again_at_ms != 0 && now_ms(check) >= check->again_at_ms)))
         begin_round(check, ROUND_EXPLAIN, mvcc_revision(engine_mvcc(check->engine)));
     if (!up && check->alarm_seen)
         service_set_differs(check->config.service, false);

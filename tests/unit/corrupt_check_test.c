@@ -285,6 +285,29 @@ static void differs_by_somebody_elses_alarm(void **state)
     end();
 }
 
+static void differs_when_enough_are_back(void **state)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
+
+    (void)state;
+    begin(2, false);
+    compare();
+    others[0].body = others[1].body = other_body;
+    others[1].status = 0;
+    alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    alarm.alarm = ETCDSERVERPB__ALARM_TYPE__CORRUPT;
+    request.alarm = &alarm;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    compare();
+    assert_false(service_differs(service)); /* one against one */
+    others[1].status = 200;
+    for (unsigned i = 0; i < 700 && !service_differs(service); i++)
+        compare();
+    assert_true(service_differs(service));
+    end();
+}
+
 /* ---- at start ---- */
 
 static void at_start(void **state)
@@ -344,6 +367,7 @@ int main(void)
         cmocka_unit_test(not_comparable),
         cmocka_unit_test(one_behind_is_asked_again),
         cmocka_unit_test(differs_by_somebody_elses_alarm),
+        cmocka_unit_test(differs_when_enough_are_back),
         cmocka_unit_test(at_start),
     };
 
