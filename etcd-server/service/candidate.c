@@ -1,5 +1,10 @@
 /*
- * candidate.c - see candidate.h. One subcall at a time; `parked` means: waiting for a deletion.
+ * candidate.c - see candidate.h. One subcall at a time.
+ *
+ *   look: which is the youngest of the older keys under NAME/ ?
+ *     none -> verify    K -> parked: a watcher waits for K's deletion -> woken -> look
+ *
+ * So each waits for the one before it, and a deletion concerns one, however many wait.
  *
  * Where the own key stands:
  *   NONE -> ASKED -> MADE     created by this call
@@ -46,8 +51,10 @@ struct candidate {
     Etcdserverpb__ResponseHeader first, newest;
     bool overwrite;
     enum place place;
-    bool parked;
-    bool waited; /* it was parked once */
+    struct watch_stream *parked; /* owned; NULL: it does not wait */
+    bool waited;                 /* it was parked once */
+    bool woken;                  /* it is in the service's list of those ... */
+    struct candidate *next_woken;
 };
 
 /* A key on its way out. Its request is borrowed by the engine until it is applied. */
@@ -83,6 +90,65 @@ static struct slice put_key(uint8_t *bytes, struct slice name, int64_t lease)
     return slice_of(bytes, name.size + (size_t)written);
 }
 
+/* ---- waiting ---- */
+
+/* From within the watchers' hub: the rest is done at the end of the turn. */
+static void wake(struct candidate *candidate)
+{
+    struct service *service = candidate->service;
+
+    if (candidate->woken)
+        return;
+    candidate->woken = true;
+    candidate->next_woken = service->woken;
+    service->woken = candidate;
+}
+
+static bool on_deleted(void *arg, const struct watch_message *message)
+{
+    (void)message; /* the only kind of event that it lets through */
+    wake(arg);
+    return true;
+}
+
+static bool on_compacted(void *arg, int64_t watch_id, int64_t revision)
+{
+    (void)watch_id;
+    (void)revision;
+    wake(arg); /* the deletion may have been in what is gone */
+    return true;
+}
+
+static const struct watch_stream_ops watch_ops = {.events = on_deleted, .compacted = on_compacted};
+
+/* Wait until `key`, which was there at `revision`, is deleted. */
+static void park(struct candidate *candidate, struct slice key, int64_t revision)
+{
+    struct watch_request request = {.key = key, .start_revision = revision + 1, .no_put = true};
+    int64_t id;
+
+    candidate->waited = true;
+    candidate->parked =
+        watch_stream_new(engine_watches(candidate->service->engine), &watch_ops, candidate);
+    must(watch_create(candidate->parked, &request, &id) == WATCH_MADE); /* one key, one watcher */
+}
+
+static void unpark(struct candidate *candidate)
+{
+    struct candidate **at = &candidate->service->woken;
+
+    watch_stream_free(candidate->parked);
+    candidate->parked = NULL;
+    if (!candidate->woken)
+        return;
+    while (*at != candidate)
+        at = &(*at)->next_woken;
+    *at = candidate->next_woken;
+    candidate->woken = false;
+}
+
+/* ---- the end ---- */
+
 static void end(struct candidate *candidate)
 {
     struct service *service = candidate->service;
@@ -95,6 +161,7 @@ static void end(struct candidate *candidate)
         candidate->next->previous = candidate->previous;
     if (candidate->call != NULL)
         candidate->call->cancel = NULL;
+    unpark(candidate);
     subcall_fini(&candidate->subcall);
     free(candidate->bytes);
     free(candidate);
@@ -337,15 +404,15 @@ static void looked(void *arg, enum err_code code, const char *text, const Protob
     if (code != ERR_OK) {
         refuse(candidate, text);
     } else if (range != NULL && range->n_kvs != 0) {
-        candidate->parked = candidate->waited =
-            true; /* an older key is there: wait for deletions */
+        park(candidate, slice_of(range->kvs[0]->key.data, range->kvs[0]->key.len),
+             response->header->revision);
     } else {
         keep_header(&candidate->newest, response->header);
         verify(candidate);
     }
 }
 
-/* Is an older key left under NAME/ ? */
+/* The youngest of the older keys under NAME/. */
 static void look(struct candidate *candidate)
 {
     struct txn_memory *memory = txn_new(candidate);
@@ -353,13 +420,14 @@ static void look(struct candidate *candidate)
     memory->range.key = bytes_of(candidate->prefix);
     memory->range.range_end = bytes_of(candidate->past);
     memory->range.max_create_revision = candidate->create_revision - 1;
+    memory->range.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+    memory->range.sort_target = ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__CREATE;
     memory->range.limit = 1;
     memory->range.keys_only = true;
     memory->ops[0].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
     memory->ops[0].request_range = &memory->range;
     memory->txn.success = memory->success;
     memory->txn.n_success = 1;
-    candidate->parked = false;
     start_txn(candidate, memory, looked);
 }
 
@@ -509,12 +577,12 @@ void candidate_start(struct service *service, struct call *call, struct slice na
                   candidate);
 }
 
-void candidates_wake(struct service *service)
+void candidates_turn(struct service *service)
 {
-    for (struct candidate *next, *candidate = service->candidates; candidate != NULL;
-         candidate = next) {
-        next = candidate->next;
-        if (candidate->parked)
-            look(candidate);
+    while (service->woken != NULL) {
+        struct candidate *candidate = service->woken;
+
+        unpark(candidate);
+        look(candidate);
     }
 }

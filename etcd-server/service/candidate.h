@@ -5,8 +5,8 @@
  *   lease (made when 0) -> create NAME/<lease in hex> or find it -> wait until no older key is left
  *   -> read once more that the own key still exists (its lease may have run out meanwhile) -> won
  *
- * What waits is looked at again when keys were deleted, not at every write. The revision of the key
- * is a fencing number: it grows with every owner of the name. Thread: core.
+ * Who waits looks again when the key before its own is deleted, at nothing else. The revision of
+ * the key is a fencing number: it grows with every owner of the name. Thread: core.
  */
 #ifndef ETCD_SERVER_SERVICE_CANDIDATE_H
 #define ETCD_SERVER_SERVICE_CANDIDATE_H
@@ -35,8 +35,8 @@ struct candidate_won {
 void candidate_start(struct service *service, struct call *call, struct slice name, int64_t lease,
                      struct slice value, bool overwrite,
                      void (*won)(struct call *call, const struct candidate_won *won));
-/* Keys were deleted since the last turn: look again at everybody who waits. */
-void candidates_wake(struct service *service);
+/* After the events of one turn: those go on whose predecessor's key was deleted. */
+void candidates_turn(struct service *service);
 /* The service ends: whatever goes on without a caller is dropped. */
 void candidates_free(struct service *service);
 

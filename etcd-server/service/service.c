@@ -369,14 +369,10 @@ enum err_code quota_check(struct service *service, uint64_t cost)
 
 uint64_t service_turn(struct service *service)
 {
-    uint64_t deletes = mvcc_stats(engine_mvcc(service->engine)).deletes;
-    bool woken = service->candidates != NULL && deletes != service->deletes_seen;
-    bool leases = lease_duty_turn(service->leases);
+    bool leases = lease_duty_turn(service->leases), woken = service->woken != NULL;
     uint64_t watches_ms = watch_turn(service);
 
-    service->deletes_seen = deletes;
-    if (woken)
-        candidates_wake(service);
+    candidates_turn(service);
     if (hashing_turn(service->hashing) || woken || leases)
         return host_now_ms(engine_host(service->engine));
     return watches_ms;

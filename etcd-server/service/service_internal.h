@@ -20,7 +20,7 @@ struct service {
     unsigned password_jobs;       /* on the pool */
     struct candidate *candidates; /* Lock and Campaign calls under way */
     struct departure *departures; /* their keys on the way out */
-    uint64_t deletes_seen;        /* keys deleted when they were looked at last */
+    struct candidate *woken;      /* of those, who has to look again */
     struct hashing *hashing;
     struct promotion *promotions; /* that the leader is asked for */
     bool differs;                 /* service_set_differs() */

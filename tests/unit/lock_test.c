@@ -181,6 +181,62 @@ static void asking_again(void **state)
     leave(&once_more);
 }
 
+static void revoke(int64_t lease)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__LeaseRevokeRequest revoked = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+
+    request.lease_revoke = &revoked;
+    revoked.id = lease;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+}
+
+static uint64_t looks(void)
+{
+    return mvcc_stats(engine_mvcc(lone.engine)).ranges;
+}
+
+/* A deletion is looked at by the one who waits for that key, and by nobody else. */
+static void waits_for_one_key(void **state)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__DeleteRangeRequest other = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
+    struct locker a, b, c;
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(lone_put(&lone, "n/other", 0), ERR_OK);
+    ask(&a, 0xa);
+    turn();
+    ask(&b, 0xb);
+    turn();
+    ask(&c, 0xc);
+    turn();
+    assert_false(a.locked);
+    before = looks();
+    assert_int_equal(lone_put(&lone, "else", 0), ERR_OK);
+    other.key = (ProtobufCBinaryData){4, (uint8_t *)(uintptr_t) "else"};
+    request.delete_range = &other;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    turn();
+    assert_int_equal(looks(), before);
+    other.key = (ProtobufCBinaryData){7, (uint8_t *)(uintptr_t) "n/other"};
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    turn();
+    assert_true(a.locked && !b.locked && !c.locked);
+    assert_int_equal(looks(), before + 2); /* is one before it, and is its own key there */
+    revoke(0xa);
+    turn();
+    assert_true(b.locked && !c.locked);
+    assert_int_equal(looks(), before + 4);
+    revoke(0xb);
+    turn();
+    assert_true(c.locked);
+    leave(&a);
+    leave(&b);
+    leave(&c);
+}
+
 static void failing(void **state)
 {
     struct locker a, b, c;
@@ -193,14 +249,13 @@ static void failing(void **state)
     ask(&c, 0xc);
     turn();
     service_set_differs(service, true); /* no look into the store is allowed any more */
-    assert_int_equal(lone_put(&lone, "gone", 0), ERR_OK);
-    leave(&c); /* a deletion: b looks again */
-    turn();
+    leave(&c);
+    revoke(0xa); /* its key goes: b looks again */
     turn();
     assert_true(b.refused);
     service_set_differs(service, false);
     turn();
-    assert_true(there("n/a") && !there("n/b") && !there("n/c"));
+    assert_true(!there("n/b") && !there("n/c"));
     leave(&a);
     leave(&b);
 }
@@ -208,8 +263,6 @@ static void failing(void **state)
 /* Its lease ran out while it waited: it must not believe that it has the lock. */
 static void own_key_gone(void **state)
 {
-    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
-    Etcdserverpb__LeaseRevokeRequest revoke = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
     struct locker a, b;
 
     (void)state;
@@ -217,11 +270,8 @@ static void own_key_gone(void **state)
     turn();
     ask(&b, 0xb);
     turn();
-    request.lease_revoke = &revoke;
-    revoke.id = 0xb;
-    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
-    revoke.id = 0xa;
-    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    revoke(0xb);
+    revoke(0xa);
     turn();
     assert_true(b.refused && !b.locked);
     assert_string_equal(b.text, "mutex: session is expired");
@@ -252,7 +302,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(in_order), TEST(leaving_early), TEST(asking_again),
+        TEST(in_order), TEST(leaving_early), TEST(asking_again), TEST(waits_for_one_key),
         TEST(failing),  TEST(own_key_gone),  TEST(service_goes),
     };
 
