@@ -228,6 +228,18 @@ static struct flag_value *find_spelling(struct walk *walk, const char *name, siz
     return find_value(args, name, shorter);
 }
 
+/* "--key=A --key=B": B counts, and an error would name only that. Only files: no secrets here. */
+static void note_repetition(struct args *args, const struct flag_value *value, const char *text)
+{
+    static const char *const files[] = {"cacert", "cert", "key"};
+
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        if (value->given && strcmp(value->flag->name, files[i]) == 0 &&
+            strcmp(value->text, text) != 0)
+            buf_printf(&args->notes, "note: --%s is given more than once: %s counts, not %s\n",
+                       files[i], text, value->text);
+}
+
 static bool long_flag(struct walk *walk)
 {
     const char *text = walk->texts[walk->at], *name = text + 2, *equals = strchr(name, '=');
@@ -251,6 +263,7 @@ static bool long_flag(struct walk *walk)
     if (value == NULL)
         value = walk->texts[++walk->at];
     (void)snprintf(what, sizeof(what), "--%s", found->flag->name);
+    note_repetition(walk->args, found, value);
     if (!set_value(found, what, value, found->given, walk->err))
         return false;
     found->given = true;

@@ -159,6 +159,16 @@ bats_require_minimum_version 1.5.0
     [[ ${stderr_lines[0]} == *"context deadline exceeded: waited "*" for the TLS handshake"* ]]
 }
 
+@test "a certificate flag given twice: the last counts, both are named" {
+    run --separate-stderr tls --key-file="$DIR/missing.key" --key-file="$DIR/client.key" get up
+    [ "$status" -eq 0 ]
+    [[ $stderr == *"--key is given more than once: $DIR/missing.key counts, not $DIR/client.key"* ]]
+    [[ $stderr == *"$DIR/client.key counts, not $DIR/missing.key"* ]]
+    run --separate-stderr ctl --cert-file="$DIR/client.crt" --key-file="$DIR/client.key" --key-file="$DIR/missing.key" get up
+    [ "$status" -eq 128 ]
+    [[ $stderr == *"$DIR/missing.key counts, not $DIR/client.key"*"open $DIR/missing.key"* ]]
+}
+
 @test "error: certificate files" {
     cp "$DIR/ca.crt" ./ca.crt
     fails 128 "open $PWD/ca/crt: No such file" "Did you mean $PWD/ca.crt?" -- \
