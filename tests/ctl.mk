@@ -8,3 +8,14 @@ ETCD_SERVER ?= $(abspath $(BIN)/etcd-server)
 .PHONY: check-ctl
 check-ctl: $(BIN)/etcd-ctl $(if $(filter $(abspath $(BIN)/etcd-server),$(ETCD_SERVER)),$(BIN)/etcd-server)
 	ETCD_CTL=$(abspath $(BIN)/etcd-ctl) ETCD_SERVER=$(ETCD_SERVER) bats tests/cli/ctl.bats tests/cli/ctl_hold.bats
+
+# Servers that answer what no etcd answers.
+.PHONY: check-ctl-odd
+check-ctl-odd: $(BIN)/etcd-ctl
+	tests/cli/odd_answers.py $(BIN)/etcd-ctl
+
+# The whole of check perf, which takes its 60 seconds.
+LONG_CHECKS += check-ctl-perf
+.PHONY: check-ctl-perf
+check-ctl-perf: $(BIN)/etcd-ctl $(BIN)/etcd-server
+	tests/cli/check_perf_test.sh $(BIN)
