@@ -1,11 +1,12 @@
 # cluster.mk - three members as real processes: leaders that go, bad links, and how fast they are.
-#   make failover ROUNDS=50                fifty kills of the leader and fifty disks that stop
+#   make failover ROUNDS=50                fifty kills, disks that stop, power cuts
 #   make bench-cluster ETCD_BIN=<folder>   with mTLS, beside a real etcd
 .PHONY: check-failover failover
-check-failover: $(BIN)/etcd-server $(BIN)/etcd-pki $(B)/tests/e2e/stalled_sync.so
-	tests/e2e/failover_test $(BIN)/etcd-server 3 $(if $(SAN),,$(B)/tests/e2e/stalled_sync.so)
-failover: $(BIN)/etcd-server $(BIN)/etcd-pki $(B)/tests/e2e/stalled_sync.so
-	tests/e2e/failover_test $(BIN)/etcd-server $(ROUNDS) $(B)/tests/e2e/stalled_sync.so
+FAILOVER_SHIMS := $(addprefix $(B)/tests/e2e/,stalled_sync.so lost_writes.so)
+check-failover: $(BIN)/etcd-server $(BIN)/etcd-pki $(FAILOVER_SHIMS)
+	tests/e2e/failover_test $(BIN)/etcd-server 2 $(if $(SAN),,$(FAILOVER_SHIMS))
+failover: $(BIN)/etcd-server $(BIN)/etcd-pki $(FAILOVER_SHIMS)
+	tests/e2e/failover_test $(BIN)/etcd-server $(ROUNDS) $(FAILOVER_SHIMS)
 
 # wrk has no client certificates, so the load comes from a program of ours.
 TLS_LOAD := $(B)/tests/bench/tls_load

@@ -70,6 +70,8 @@ class Client(threading.Thread):
                 time.sleep(self.pause_s)
             except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
                 self.errors.append((f"{member.name}: {error!r}", time.monotonic() - self.last_success))
+                if isinstance(error, ConnectionRefusedError):
+                    time.sleep(0.005)  # perhaps nobody is there
             else:
                 if self.dice.random() < 0.95:
                     continue
