@@ -250,10 +250,13 @@ void candidates_free(struct service *service)
         subcall_cancel(service, &candidate->subcall);
         end(candidate);
     }
-    while (service->departures != NULL) {
-        engine_forget(service->engine, service->departures->proposal);
-        departure_free(service->departures);
+    for (struct departure *next, *departure = service->departures; departure != NULL;
+         departure = next) {
+        next = departure->next;
+        engine_forget(service->engine, departure->proposal);
+        free(departure);
     }
+    service->departures = NULL;
 }
 
 /* ---- ends ---- */
