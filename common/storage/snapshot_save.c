@@ -1,14 +1,14 @@
 /*
  * snapshot_save.c (edge) - see snapshot_save.h.
  *
- *   who receives: copy into a block, hash -> full blocks -> a thread: write -> ... -> the last
- * part, fsync, rename
+ *   who receives: copy into a block -> full blocks -> a thread that writes, a thread that hashes
+ *   ... -> the last part -> fsync, rename
  *
  * The last 32 bytes received are held back from the hash: nobody knows that they are the hash
  * before the end. Blocks go past the page cache (O_DIRECT): the fsync has nothing left to write,
  * and a backup does not push the pages of a server on this machine out of memory. Where the file
  * system has no such thing they are written as usual, and the disk is asked to begin at once. The
- * thread is begun with the first full block.
+ * threads are begun with the first full block; one is free again when both are done with it.
  */
 #include "common/storage/snapshot_save.h"
 #include "common/base/file.h"
@@ -26,23 +26,31 @@
 #define BLOCKS 4
 #define BLOCK_ALIGNMENT 4096UL /* of memory, offset and length for O_DIRECT */
 
+struct stage { /* a thread that does one thing with every block, in order */
+    struct snapshot_save *save;
+    int (*run)(struct snapshot_save *save, uint64_t number); /* 0, or an errno */
+    pthread_t thread;
+    bool running;
+    uint64_t done; /* blocks; guarded by the lock */
+};
+
 struct snapshot_save {
     char *path, *part; /* owned */
     int fd;
     uint64_t bytes;
-    uint8_t tail[SHA256_BYTES]; /* received, written, not hashed yet */
+    uint8_t *blocks; /* owned: BLOCKS of them */
+    size_t filled;   /* of the block that is not handed over yet */
+    /* of the stage that hashes, while it runs */
+    uint8_t tail[SHA256_BYTES]; /* received, not hashed yet */
     size_t tail_bytes;
     struct sha256 *sum; /* owned */
-    uint8_t *blocks;    /* owned: BLOCKS of them */
-    size_t filled;      /* of the block that is not handed over yet */
-    bool direct;        /* O_DIRECT is set; of the thread while it runs */
-    bool running;
-    pthread_t thread;
+    bool direct;        /* O_DIRECT is set; of the stage that writes, while it runs */
+    struct stage writer, hasher;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t moved;
-    uint64_t handed, written; /* blocks, in all */
+    uint64_t handed; /* blocks, in all; changed by who receives */
     bool ending;
-    int error; /* errno of the thread's write */
+    int error; /* errno of a stage */
 };
 
 int snapshot_save_begin(const char *path, struct snapshot_save **out, struct err *err)
@@ -127,89 +135,14 @@ static uint8_t *block(const struct snapshot_save *save, uint64_t number)
     return save->blocks + number % BLOCKS * BLOCK_BYTES;
 }
 
-static void *write_blocks(void *arg)
+static int write_block(struct snapshot_save *save, uint64_t number)
 {
-    struct snapshot_save *save = arg;
-    bool more = true;
+    int rc = write_at(save, block(save, number), BLOCK_BYTES, number * BLOCK_BYTES);
 
-    while (more) {
-        uint64_t number;
-        int error = 0;
-
-        must(pthread_mutex_lock(&save->lock) == 0);
-        while (save->written == save->handed && !save->ending)
-            must(pthread_cond_wait(&save->moved, &save->lock) == 0);
-        number = save->written;
-        more = number < save->handed && save->error == 0;
-        must(pthread_mutex_unlock(&save->lock) == 0);
-        if (!more)
-            break;
-        if (write_at(save, block(save, number), BLOCK_BYTES, number * BLOCK_BYTES) < 0)
-            error = errno;
-        must(pthread_mutex_lock(&save->lock) == 0);
-        save->written++;
-        save->error = error;
-        must(pthread_cond_signal(&save->moved) == 0);
-        must(pthread_mutex_unlock(&save->lock) == 0);
-        more = error == 0;
-    }
-    return NULL;
+    return rc < 0 ? errno : 0;
 }
 
-/* The thread has written what was handed to it, or failed. */
-static void end_thread(struct snapshot_save *save)
-{
-    if (!save->running)
-        return;
-    must(pthread_mutex_lock(&save->lock) == 0);
-    save->ending = true;
-    must(pthread_cond_signal(&save->moved) == 0);
-    must(pthread_mutex_unlock(&save->lock) == 0);
-    must(pthread_join(save->thread, NULL) == 0);
-    save->running = false;
-}
-
-static int fail_write(const struct snapshot_save *save, int error, struct err *err)
-{
-    err_sys(err, error, "write %s", save->part);
-    return -1;
-}
-
-/* The block is full: the thread's now. Waits for one that is free. */
-static int hand_over(struct snapshot_save *save, struct err *err)
-{
-    int error;
-
-    if (!save->running) {
-        error = pthread_create(&save->thread, NULL, write_blocks, save);
-        if (error != 0) {
-            err_sys(err, error, "a thread that writes %s", save->part);
-            return -1;
-        }
-        save->running = true;
-    }
-    must(pthread_mutex_lock(&save->lock) == 0);
-    save->handed++;
-    must(pthread_cond_signal(&save->moved) == 0);
-    while (save->handed - save->written == BLOCKS && save->error == 0)
-        must(pthread_cond_wait(&save->moved, &save->lock) == 0);
-    error = save->error;
-    must(pthread_mutex_unlock(&save->lock) == 0);
-    save->filled = 0;
-    return error == 0 ? 0 : fail_write(save, error, err);
-}
-
-/* Everything received is in the file. */
-static int write_rest(struct snapshot_save *save, struct err *err)
-{
-    end_thread(save);
-    if (save->error == 0 && save->filled != 0 &&
-        write_at(save, block(save, save->handed), save->filled, save->handed * BLOCK_BYTES) < 0)
-        save->error = errno;
-    return save->error == 0 ? 0 : fail_write(save, save->error, err);
-}
-
-/* ---- what comes ---- */
+/* ---- the hash ---- */
 
 /* Pass on to the hash all but the newest SHA256_BYTES. */
 static void hash_behind(struct snapshot_save *save, struct slice bytes)
@@ -230,6 +163,113 @@ static void hash_behind(struct snapshot_save *save, struct slice bytes)
     memcpy(save->tail, joined + old, save->tail_bytes);
 }
 
+static int hash_block(struct snapshot_save *save, uint64_t number)
+{
+    hash_behind(save, slice_of(block(save, number), BLOCK_BYTES));
+    return 0;
+}
+
+/* ---- the two threads ---- */
+
+static void *run_stage(void *arg)
+{
+    struct stage *stage = arg;
+    struct snapshot_save *save = stage->save;
+    int error;
+
+    must(pthread_mutex_lock(&save->lock) == 0);
+    for (;;) {
+        while (stage->done == save->handed && !save->ending)
+            must(pthread_cond_wait(&save->moved, &save->lock) == 0);
+        if (stage->done == save->handed || save->error != 0)
+            break;
+        must(pthread_mutex_unlock(&save->lock) == 0);
+        error = stage->run(save, stage->done);
+        must(pthread_mutex_lock(&save->lock) == 0);
+        stage->done++;
+        if (error != 0)
+            save->error = error;
+        must(pthread_cond_broadcast(&save->moved) == 0);
+    }
+    must(pthread_mutex_unlock(&save->lock) == 0);
+    return NULL;
+}
+
+static int start_stage(struct snapshot_save *save, struct stage *stage,
+                       int (*run)(struct snapshot_save *, uint64_t), struct err *err)
+{
+    int error;
+
+    if (stage->running)
+        return 0;
+    stage->save = save;
+    stage->run = run;
+    error = pthread_create(&stage->thread, NULL, run_stage, stage);
+    if (error != 0) {
+        err_sys(err, error, "a thread for %s", save->part);
+        return -1;
+    }
+    stage->running = true;
+    return 0;
+}
+
+/* The stages have done what was handed to them, or one failed. */
+static void end_stages(struct snapshot_save *save)
+{
+    struct stage *stages[] = {&save->writer, &save->hasher};
+
+    must(pthread_mutex_lock(&save->lock) == 0);
+    save->ending = true;
+    must(pthread_cond_broadcast(&save->moved) == 0);
+    must(pthread_mutex_unlock(&save->lock) == 0);
+    for (size_t i = 0; i < ARRAY_LEN(stages); i++) {
+        if (stages[i]->running)
+            must(pthread_join(stages[i]->thread, NULL) == 0);
+        stages[i]->running = false;
+    }
+}
+
+static int fail_write(const struct snapshot_save *save, int error, struct err *err)
+{
+    err_sys(err, error, "write %s", save->part);
+    return -1;
+}
+
+/* The block is full: the stages' now. Waits for one that is free. */
+static int hand_over(struct snapshot_save *save, struct err *err)
+{
+    int error;
+
+    if (start_stage(save, &save->writer, write_block, err) < 0 ||
+        start_stage(save, &save->hasher, hash_block, err) < 0)
+        return -1;
+    must(pthread_mutex_lock(&save->lock) == 0);
+    save->handed++;
+    must(pthread_cond_broadcast(&save->moved) == 0);
+    while (save->handed - MIN(save->writer.done, save->hasher.done) == BLOCKS && save->error == 0)
+        must(pthread_cond_wait(&save->moved, &save->lock) == 0);
+    error = save->error;
+    must(pthread_mutex_unlock(&save->lock) == 0);
+    save->filled = 0;
+    return error == 0 ? 0 : fail_write(save, error, err);
+}
+
+/* Everything received is in the file and in the hash. */
+static int finish_last(struct snapshot_save *save, struct err *err)
+{
+    const uint8_t *last = block(save, save->handed);
+
+    end_stages(save);
+    if (save->error == 0 && save->filled != 0) {
+        hash_behind(save, slice_of(last, save->filled));
+        if (write_at(save, last, save->filled, save->handed * BLOCK_BYTES) < 0)
+            save->error = errno;
+    }
+    return save->error == 0 ? 0 : fail_write(save, save->error, err);
+}
+
+/* ---- what comes ---- */
+
 int snapshot_save_add(struct snapshot_save *save, struct slice bytes, struct err *err)
 {
     while (bytes.size != 0) {
@@ -238,7 +278,6 @@ int snapshot_save_add(struct snapshot_save *save, struct slice bytes, struct err
         memcpy(block(save, save->handed) + save->filled, bytes.data, part);
         save->filled += part;
         save->bytes += part;
-        hash_behind(save, slice_of(bytes.data, part));
         bytes = slice_of(bytes.data + part, bytes.size - part);
         if (save->filled == BLOCK_BYTES && hand_over(save, err) < 0)
             return -1;
@@ -275,7 +314,7 @@ static int check_whole(struct snapshot_save *save, struct err *err)
 
 int snapshot_save_finish(struct snapshot_save *save, struct err *err)
 {
-    if (check_whole(save, err) < 0 || write_rest(save, err) < 0)
+    if (finish_last(save, err) < 0 || check_whole(save, err) < 0)
         goto failed;
     if (fsync(save->fd) < 0) {
         err_sys(err, errno, "sync %s", save->part);
@@ -300,7 +339,7 @@ void snapshot_save_abort(struct snapshot_save *save)
 {
     if (save == NULL)
         return;
-    end_thread(save);
+    end_stages(save);
     (void)pthread_cond_destroy(&save->moved);
     (void)pthread_mutex_destroy(&save->lock);
     free(save->blocks);
