@@ -243,8 +243,28 @@ static void end_round(struct corrupt_check *check)
     check->asked_count = 0;
 }
 
+/* At start a majority is enough: nobody waits for a member that hangs. */
+static void end_start_early(struct corrupt_check *check)
+{
+    struct host *host = engine_host(check->engine);
+
+    for (size_t i = 0; i < check->asked_count; i++) {
+        if (check->asked[i].state == ASKED_WAITING)
+            host->ops->ask_cancel(host, &check->asked[i].question);
+        if (check->asked[i].state == ASKED_WAITING || check->asked[i].state == ASKED_BEHIND)
+            check->asked[i].state = ASKED_PASSED_OVER;
+    }
+    end_round(check);
+}
+
 static void end_if_all_said(struct corrupt_check *check)
 {
+    uint32_t hash;
+
+    if (check->kind == ROUND_START && find_majority(check, &hash)) {
+        end_start_early(check);
+        return;
+    }
     for (size_t i = 0; i < check->asked_count; i++)
         if (check->asked[i].state == ASKED_WAITING || check->asked[i].state == ASKED_BEHIND)
             return;

@@ -312,6 +312,7 @@ static void differs_when_enough_are_back(void **state)
 
 static void at_start(void **state)
 {
+    struct host_question *question;
     struct err err = ERR_INIT;
 
     (void)state;
@@ -326,6 +327,14 @@ static void at_start(void **state)
     answer_all();
     assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_GOOD);
     assert_int_equal(alarms(), 0);
+    end();
+
+    begin(2, true); /* a majority is enough: the other one hangs */
+    question = others[0].asked;
+    others[0].asked = NULL;
+    question->done(question, 200, slice_text(same_body));
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_GOOD);
+    assert_null(others[1].asked);
     end();
 
     begin(2, true); /* nobody is there yet */
