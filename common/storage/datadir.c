@@ -3,6 +3,7 @@
 #include "common/base/buf.h"
 #include "common/base/limits.h"
 
+#include <errno.h>
 #define META_MAGIC_AT 16 /* in LMDB and bbolt alike a page header of 16 bytes comes first */
 #define LMDB_MAGIC 0xbeefc0deU
 #define BOLT_MAGIC 0xed0cdaedU
@@ -99,6 +100,32 @@ static int make_dirs(struct fs *fs, const char *path, bool last, struct err *err
     return rc;
 }
 
+/* The directory that `path` lies in; one that is not ours to open was not made by us either. */
+static int sync_parent(struct fs *fs, const char *path, struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *parent = slash == NULL ? xstrdup(".") : xstrndup(path, MAX((size_t)(slash - path), 1));
+    struct err cause = ERR_INIT;
+    int rc = fs->ops->sync_dir(fs, parent, &cause);
+
+    free(parent);
+    if (rc == 0 || cause.sys == EACCES || cause.sys == EPERM)
+        return 0;
+    *err = cause;
+    return -1;
+}
+
+/* Whoever made them may have died before their names were durable: they are there, and with the
+ * next power cut they are gone, with all that was synced inside. */
+static int sync_names(const struct datadir *dir, struct err *err)
+{
+    return sync_parent(dir->fs, dir->root, err) < 0 || sync_parent(dir->fs, dir->member, err) < 0 ||
+                   sync_parent(dir->fs, dir->snap, err) < 0 ||
+                   sync_parent(dir->fs, dir->wal, err) < 0
+               ? -1
+               : 0;
+}
+
 /* A path without slashes at its end, so that names can be put behind it. */
 static char *without_slashes(const char *path)
 {
@@ -173,7 +200,8 @@ int datadir_open(struct fs *fs, const char *root, const char *wal_dir, struct da
     made.db = xasprintf("%s/db", made.snap);
     made.wal = wal_dir != NULL ? without_slashes(wal_dir) : xasprintf("%s/wal", made.member);
     if (make_dirs(fs, made.snap, true, err) < 0 || make_dirs(fs, made.wal, false, err) < 0 ||
-        lock_db(&made, &made.lock, err) < 0 || delete_unfinished(&made, err) < 0) {
+        sync_names(&made, err) < 0 || lock_db(&made, &made.lock, err) < 0 ||
+        delete_unfinished(&made, err) < 0) {
         datadir_close(&made);
         return -1;
     }

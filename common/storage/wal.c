@@ -430,6 +430,9 @@ int wal_open(const struct wal_config *config, struct wal_position start, struct 
     made->last_index = start.index + log->entry_count;
     if (complete_header(made, &end, err) < 0 || clear_rest(made, err) < 0)
         goto failed;
+    /* Who died between a segment's name and its sync left a name that a power cut takes away. */
+    if (!PLANTED(SEGMENT_NAME) && made->fs->ops->sync_dir(made->fs, made->dir, err) < 0)
+        goto failed;
     *wal = made;
     return 0;
 failed:
