@@ -23,6 +23,27 @@ static struct log_write *request_of(struct host_task *task)
     return CONTAINER_OF(task, struct log_write, task);
 }
 
+/* The log has all that it stands for: it counts from the moment it is recorded. */
+static int record_own(struct wal *wal, const struct log_write *request,
+                      const struct wal_snapshot *record, struct err *err)
+{
+    return wal_append(wal, &request->state, NULL, 0, err) < 0 ||
+                   wal_snapshot_record(wal, record, err) < 0
+               ? -1
+               : 0;
+}
+
+/* The leader's: its commit index must not stand before it, or after a crash in between it would be
+ * that of the entries it takes the place of. Without it behind, the record does not count yet. */
+static int record_installed(struct wal *wal, const struct log_write *request,
+                            const struct wal_snapshot *record, struct err *err)
+{
+    return wal_snapshot_record(wal, record, err) < 0 ||
+                   wal_append(wal, &request->state, NULL, 0, err) < 0 || wal_sync(wal, err) < 0
+               ? -1
+               : 0;
+}
+
 static int save_snapshot(const struct log_writer_config *config, struct wal *wal,
                          const struct log_write *request, struct err *err)
 {
@@ -32,8 +53,8 @@ static int save_snapshot(const struct log_writer_config *config, struct wal *wal
                                   .installed = request->persist_id != 0};
 
     if (snapfile_save(config->fs, config->snap_dir, request->snapshot, err) < 0 ||
-        wal_append(wal, &request->state, NULL, 0, err) < 0 ||
-        wal_snapshot_record(wal, &record, err) < 0)
+        (record.installed ? record_installed(wal, request, &record, err)
+                          : record_own(wal, request, &record, err)) < 0)
         return -1;
     wal_release(wal, record.index);
     if (wal_purge(wal, config->max_wals, err) == 0 &&
