@@ -312,12 +312,17 @@ void node_crash(struct node *node)
     struct backend_mem_options hooks = {.commit = host_commit_fault, .arg = node};
     struct sim *sim = node->sim;
     struct backend *left;
+    bool only_process;
 
     sim_trace(sim, "crash", node->number, node->log_count);
     sim->crashes++;
+    only_process = !node->memfs.cut && sim_chance(sim, 300);
     node->memfs.cut = true;
     node_take_down(node);
-    memfs_crash(&node->memfs, sim_draw(sim, UINT64_MAX));
+    if (only_process) /* it is killed: what it wrote will get to the disk, unless the power goes */
+        node->memfs.cut = false;
+    else
+        memfs_crash(&node->memfs, sim_draw(sim, UINT64_MAX));
     left = backend_mem_clone(node->backend, &hooks);
     backend_close(node->backend);
     node->backend = left;

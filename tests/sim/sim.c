@@ -139,7 +139,9 @@ static void draw_network(struct sim *sim, unsigned members)
     struct sim_options *options = &sim->options;
     bool storms = sim_chance(sim, 700);
 
-    options->members = members != 0 ? members : sizes[sim_draw(sim, ARRAY_LEN(sizes))];
+    options->members = sizes[sim_draw(sim, ARRAY_LEN(sizes))];
+    if (members != 0) /* the rest is drawn alike */
+        options->members = members;
     options->net_delay_ms = sim_draw(sim, 2) == 0 ? 3 : sim_draw(sim, 80);
     options->net_loss_1000 = storms ? (unsigned)sim_draw(sim, 60) : 0;
     options->net_twice_1000 = storms ? (unsigned)sim_draw(sim, 60) : 0;
