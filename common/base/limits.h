@@ -16,16 +16,20 @@
     (512UL * KIB)                 /* a message may be that much larger than a proposal             \
                                    */
 #define MAX_TXN_OPS_DEFAULT 128UL /* --max-txn-ops */
-#define TXN_DEPTH_MAX 64UL        /* nesting of txns: recursion is bounded by this */
+#define TXN_DEPTH_MAX 64UL /* txns one inside the other: recursion is bounded by it, so ... */
+#define MESSAGE_DEPTH_MAX                                                                          \
+    (2 * TXN_DEPTH_MAX + 8) /* ... are messages: an inner txn is two levels. At the gRPC door and, \
+                               with the one that the log puts around it, on apply */
 #define CALL_ARENA_MAX_BYTES                                                                       \
     (256UL * MIB) /* one decoded request: many small messages cost more than their bytes */
 #define QUOTA_BACKEND_BYTES_DEFAULT (2UL * GIB)
 
 /* JSON gateway */
 #define JSON_BODY_MAX_BYTES                                                                        \
-    (16UL * MIB)             /* base64 and names make a body larger than its message               \
-                              */
-#define JSON_DEPTH_MAX 200UL /* nesting of a request body */
+    (16UL * MIB) /* base64 and names make a body larger than its message                           \
+                  */
+#define JSON_DEPTH_MAX                                                                             \
+    (3 * TXN_DEPTH_MAX + 8) /* nesting of a body: the same txns, three levels each */
 
 #define FREE_MEMORY_MAX_BYTES (32UL * MIB) /* kept for the next need; more goes to the system */
 
@@ -73,7 +77,6 @@
 #define GRPC_RANGE_GZIP_BYTES (1UL * MIB)   /* the same for a compressed call; above, it is plain */
 #define GRPC_RANGE_KEPT_BYTES (1UL * MIB)   /* of one range: where its key-values are ... */
 #define GRPC_RANGES_KEPT_BYTES (64UL * MIB) /* ... and of all; above, they are looked for again */
-#define GRPC_DEPTH_MAX 100UL                /* nesting of a message received */
 
 /* TLS and certificates */
 #define TLS_INPUT_MAX_BYTES (64UL * KIB)   /* ciphertext of one connection not yet decrypted */

@@ -341,8 +341,14 @@ static ProtobufCMessage *unpack(struct grpc_call *call, struct slice frame, stru
 
     if (!open_frame(call, frame, &content))
         return NULL;
-    if (pb_depth_within(type, content, GRPC_DEPTH_MAX))
-        message = protobuf_c_message_unpack(type, &arena->allocator, content.size, content.data);
+    if (!pb_depth_within(type, content, MESSAGE_DEPTH_MAX)) {
+        (void)snprintf(text, sizeof(text),
+                       "grpc: the received message nests deeper than %lu levels",
+                       MESSAGE_DEPTH_MAX);
+        grpc_refuse(call, GRPC_INTERNAL, text);
+        return NULL;
+    }
+    message = protobuf_c_message_unpack(type, &arena->allocator, content.size, content.data);
     if (message == NULL && arena->used > CALL_ARENA_MAX_BYTES / 2) {
         grpc_refuse(call, GRPC_RESOURCE_EXHAUSTED,
                     "grpc: the received message needs too much memory");

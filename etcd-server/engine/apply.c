@@ -6,7 +6,9 @@
  * built beside it and never changes what is applied.
  */
 #include "common/base/base.h"
+#include "common/base/limits.h"
 #include "common/base/plants.h"
+#include "common/schema/pbwire.h"
 #include "etcd-server/engine/engine_internal.h"
 #include "etcd-server/engine/v2request.h"
 
@@ -258,6 +260,12 @@ static void apply_normal(struct engine *engine, const struct raft_entry *entry, 
         return; /* the first entry of a term */
     if (v2_request_decode(entry->data, &v2)) {
         member_apply_v2(engine->members, v2.method, v2.path, v2.value, full ? engine->open : NULL);
+        return;
+    }
+    if (!pb_depth_within(&etcdserverpb__internal_raft_request__descriptor, entry->data,
+                         MESSAGE_DEPTH_MAX + 1)) {
+        stop_applying(engine, entry->index,
+                      "its txns nest too deep for this member; another one let them in");
         return;
     }
     request = etcdserverpb__internal_raft_request__unpack(&engine->entry_arena.allocator,

@@ -77,9 +77,11 @@ static void note(struct host *host, enum log_level level, const char *message,
 
 static void stop(struct host *host, const struct err *cause)
 {
-    (void)host;
+    struct lone *lone = CONTAINER_OF(host, struct lone, host);
+
     (void)cause;
-    must(!"a lone engine has no reason to stop");
+    must(lone->may_stop);
+    lone->stopped = true;
 }
 
 static const struct host_ops ops = {.now_ms = now_ms,

@@ -28,6 +28,9 @@ struct lone {
     struct log_write *snapshot, *snapshot_saved; /* owned: waiting, durable */
     size_t snapshots;                            /* asked for */
 
+    bool may_stop; /* else a reason to stop fails the test */
+    bool stopped;
+
     bool hold_commit;    /* the backend gets nothing */
     struct batch *batch; /* a reference: waiting */
     size_t commits;      /* done */

@@ -616,6 +616,48 @@ static void test_full_disk_does_not_hold_the_end(void **state)
     assert_int_equal(revision(), 4);
 }
 
+/* ---- txns one inside the other ---- */
+
+#define DEEP 2000
+
+struct nested {
+    Etcdserverpb__TxnRequest txns[DEEP];
+    Etcdserverpb__RequestOp ops[DEEP], *lists[DEEP];
+};
+
+/* Through the log, as another member may have put it there. */
+static enum err_code apply_nested(unsigned depth)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    struct nested *nested = xalloc(sizeof(*nested));
+    enum err_code code;
+
+    for (unsigned i = 0; i < depth; i++) {
+        etcdserverpb__txn_request__init(&nested->txns[i]);
+        etcdserverpb__request_op__init(&nested->ops[i]);
+        nested->lists[i] = &nested->ops[i];
+        if (i == 0)
+            continue;
+        nested->ops[i - 1].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
+        nested->ops[i - 1].request_txn = &nested->txns[i];
+        nested->txns[i - 1].success = &nested->lists[i - 1];
+        nested->txns[i - 1].n_success = 1;
+    }
+    request.txn = &nested->txns[0];
+    code = lone_apply(&lone, &request);
+    free(nested);
+    return code;
+}
+
+static void test_deep_txns(void **state)
+{
+    (void)state;
+    assert_int_equal(apply_nested(TXN_DEPTH_MAX), ERR_OK);
+    lone.may_stop = true;
+    (void)apply_nested(DEEP); /* it cannot be taken, so it must not be passed over either */
+    assert_true(lone.stopped);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -643,6 +685,7 @@ int main(void)
         TEST(test_commit_after_the_end),
         TEST(test_full_disk_does_not_hold_the_end),
         TEST(test_flush_leaves_nothing_behind),
+        TEST(test_deep_txns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
