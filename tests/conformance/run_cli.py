@@ -360,7 +360,7 @@ class Case:
                 if number in self.opts.skips.get(self.path.stem, ()):
                     continue
                 try:
-                    self.step(step)
+                    self.step_of_a_race(step, self.opts.races.get(f"{self.path.stem}:{number}", 1))
                 except StepFailed as e:
                     failures.append(f"step {number}: {step.get('run') or step}\n  {e}")
                     if "server" in step or len(failures) >= self.opts.max_failures:
@@ -408,6 +408,15 @@ class Case:
             self.nodes[name].wait_ready(self.spec.get("ready", ""))
 
     # -- steps
+    def step_of_a_race(self, step, tries):
+        """A step whose outcome is a race between other programs: what is wanted has to come in one of the tries."""
+        for left in reversed(range(tries)):
+            try:
+                return self.step(step)
+            except StepFailed:
+                if not left:
+                    raise
+
     def step(self, step):
         if "server" in step:
             self.server_step(step)
@@ -531,6 +540,12 @@ def read_skips(path):
     return skips
 
 
+def read_races(path):
+    """What a --races file lists: {"case:step": tries}."""
+    lines = [line.split() for line in path.read_text().splitlines() if line and line[0] not in "# "] if path else []
+    return {line[0]: int(line[1]) for line in lines}
+
+
 def main():
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--server", required=True)
@@ -539,6 +554,7 @@ def main():
     cli.add_argument("--cases", type=Path, default=Path(__file__).resolve().parent / "cli")
     cli.add_argument("--filter", action="append", default=[], help="only case files whose name contains this")
     cli.add_argument("--skip", type=Path, help="file that lists cases to leave out: NAME or NAME:STEP,STEP, then why")
+    cli.add_argument("--races", type=Path, help="file that lists steps to try again: NAME:STEP, TRIES, then why")
     cli.add_argument("--jobs", type=int, default=1)
     cli.add_argument("--port-base", type=int, default=22000)
     cli.add_argument("--port-count", type=int, default=1000)
@@ -546,7 +562,7 @@ def main():
     cli.add_argument("--keep", action="store_true", help="keep the scratch directories")
     cli.add_argument("--list", action="store_true", help="only name the cases")
     opts = cli.parse_args()
-    opts.skips = read_skips(opts.skip)
+    opts.skips, opts.races = read_skips(opts.skip), read_races(opts.races)
     paths = [p for p in sorted(opts.cases.glob("*.json")) if opts.skips.get(p.stem, 0) is not None
              and (not opts.filter or any(word in p.stem for word in opts.filter))]
     if opts.list:
