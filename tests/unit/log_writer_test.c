@@ -228,6 +228,60 @@ static void test_short_write_then_power_cut(void **state)
     }
 }
 
+static void add_leaders_snapshot(struct fixture *f, uint64_t index)
+{
+    struct log_write *request = xalloc(sizeof(*request));
+
+    request->persist_id = 7;
+    request->has_state = request->must_sync = true;
+    request->state = (struct raft_hard_state){.term = 1, .vote = 1, .commit = index};
+    request->snapshot = xalloc(sizeof(*request->snapshot));
+    request->snapshot->meta.index = index;
+    request->snapshot->meta.term = 1;
+    request->snapshot->meta.conf_state.voters[0] = 1;
+    request->snapshot->meta.conf_state.voter_count = 1;
+    f->tasks = &request->task;
+}
+
+static bool snapshot_counts(struct fixture *f, uint64_t index)
+{
+    struct wal_positions confirmed = {0};
+    bool found = false;
+
+    assert_int_equal(wal_valid_snapshots(&f->memfs.fs, "m/wal", &confirmed, &f->err), 0);
+    for (size_t i = 0; i < confirmed.count; i++)
+        found = found || confirmed.items[i].index == index;
+    wal_positions_free(&confirmed);
+    return found;
+}
+
+/* Wherever it stops: what was never committed here does not count as if it were. */
+static void test_commit_follows_the_leaders_snapshot(void **state)
+{
+    bool done = false;
+
+    for (uint64_t operations = 1; !done; operations++) {
+        struct fixture *f = *state;
+        struct wal_log log;
+
+        for (uint64_t index = 1; index <= 3; index++)
+            add(f, index, 100);
+        assert_int_equal(run(f), 0);
+        assert_int_equal(f->memfs.fs.ops->mkdir(&f->memfs.fs, "m/snap", 0700, &f->err), 0);
+        add_leaders_snapshot(f, 9);
+        f->memfs.fail_at = f->memfs.operations + operations;
+        f->memfs.fail_sys = EIO;
+        done = run(f) == 0;
+        f->memfs.fail_at = 0;
+        assert_int_equal(wal_read(&f->memfs.fs, "m/wal", (struct wal_position){0}, &log, &f->err),
+                         0);
+        assert_true(log.hard_state.commit == 0 || snapshot_counts(f, 9));
+        wal_log_free(&log);
+        (void)tear_down(state);
+        (void)set_up(state);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +291,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_sync_on_full_disk_is_final, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_failed_truncate_is_final, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_short_write_then_power_cut, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_commit_follows_the_leaders_snapshot, set_up,
+                                        tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
