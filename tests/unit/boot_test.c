@@ -143,6 +143,33 @@ static void test_new_log_survives_power_cuts(void **state)
         }
 }
 
+/* Wherever the process is killed: what the next one makes of it survives a power cut. */
+static void test_new_log_survives_kills(void **state)
+{
+    bool killed = true;
+
+    (void)state;
+    for (uint64_t at = 1; killed; at++)
+        for (uint64_t seed = 0; seed < 5; seed++) {
+            struct fixture f;
+
+            fixture_init(&f, CLUSTER);
+            f.cut_in = at;
+            killed = start(&f) < 0;
+            shut(&f);
+            f.cut_in = 0;
+            f.memfs.cut = false; /* all that was written is there, durable or not */
+            must_start(&f);
+            check_first_entries(&f.boot);
+            shut(&f);
+            memfs_crash(&f.memfs, seed);
+            must_start(&f);
+            assert_false(f.boot.created);
+            check_first_entries(&f.boot);
+            fixture_fini(&f);
+        }
+}
+
 /* A log that was begun and holds nothing: filled for the same cluster, refused for another. */
 static void test_begun_log(void **state)
 {
@@ -419,6 +446,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_new_log_survives_power_cuts),
+        cmocka_unit_test(test_new_log_survives_kills),
         cmocka_unit_test(test_begun_log),
         cmocka_unit_test(test_existing_log_ignores_the_flags),
         cmocka_unit_test(test_usage),
