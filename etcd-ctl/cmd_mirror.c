@@ -246,6 +246,11 @@ static int tell_failure(struct mirror *mirror, const struct err *err)
 
     if (client_failure(mirror->destination)->kind != CLIENT_FAILURE_NONE)
         return ctl_fail_err(&there, CTL_FAILED, err);
+    if (err->code == ERR_COMPACTED) {
+        (void)ctl_fail(CTL_FAILED, "%s", err->text);
+        (void)fprintf(stderr, "Leave --rev out, so that the keys there are now are copied.\n");
+        return CTL_FAILED;
+    }
     return ctl_fail_err(mirror->ctl, CTL_FAILED, err);
 }
 

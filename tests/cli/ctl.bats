@@ -236,6 +236,16 @@ bats_require_minimum_version 1.5.0
         done
 }
 
+@test "the examples of the manual run" {
+    ln -s "$ETCD_CTL" etcd-ctl
+    cp "$DIR"/{ca.crt,client.crt,client.key} .
+    sed -n '/^\.Sh EXAMPLES/,/^\.Ed/p' "$BATS_TEST_DIRNAME/../../man/etcd-ctl.1" |
+        sed -e '/^\./d' -e 's/\\e/\\/g' -e "s/2379/$((PORT + 2))/" >examples
+    [ "$(grep -c etcd-ctl examples)" -ge 6 ]
+    run -0 env PATH="$PWD:$PATH" ETCDCTL_ENDPOINTS="127.0.0.1:$PORT" bash -e examples
+    [[ $output == *hello*"nobody else does this now"*"Snapshot saved at backup.db"*SUCCESS* ]]
+}
+
 @test "version: the words of etcdctl, under either name" {
     for name in etcd-ctl etcdctl; do
         ln -s "$ETCD_CTL" "$BATS_TEST_TMPDIR/$name"
