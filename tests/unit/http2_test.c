@@ -420,6 +420,15 @@ static void large_range(void **state)
     h2_run(&fix.h2);
     assert_true(call->closed);
     assert_int_equal(fix.toy.sources, 0);
+    call = h2_grpc(&fix.h2, KV "Range", NULL, NULL, request, true);
+    h2_run(&fix.h2);
+    toy_link_at(&fix.link, 1100 + WRITE_STALL_TIMEOUT_MS - 1);
+    h2_run(&fix.h2);
+    assert_int_equal(fix.toy.sources, 1);
+    toy_link_at(&fix.link, 1100 + WRITE_STALL_TIMEOUT_MS); /* nothing was read */
+    h2_run(&fix.h2);
+    assert_true(call->closed);
+    assert_int_equal(fix.toy.sources, 0);
 }
 
 static void stopping(void **state)
