@@ -7,7 +7,7 @@ check-pki: $(PROGRAMS:%=$(BIN)/%)
 	tests/cli/pki/bad_input.py $(BIN)/etcd-pki
 	tests/cli/pki/table_test.sh $(BIN)/etcd-pki man/etcd-pki.1
 	tests/cli/pki_test.sh $(BIN)/etcd-pki $(BIN)/etcd-server $(BIN)/etcd-ctl
-	tests/cli/pki_live_test.sh $(BIN)/etcd-pki $(BIN)/etcd-server
+	tests/cli/pki_live_test.sh $(BIN)/etcd-pki $(BIN)/etcd-server 25 # check-interop: a hundred
 
 # Three members with mutual TLS: who is refused and why, files replaced in a loop, the CA replaced under load.
 check-pki-cluster: $(PROGRAMS:%=$(BIN)/%)
