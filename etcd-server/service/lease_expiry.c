@@ -156,13 +156,29 @@ static void propose_checkpoints(struct lease_run *run)
 
 /* ---- the tick ---- */
 
+/*
+ * Would a proposal get into the log of this member, now? Otherwise the engine would keep it for the
+ * next leader, who gives every lease time again and renews it: it must not hear then what ran out
+ * by the clock of the one before.
+ */
+static bool may_propose(const struct lease_duty *duty)
+{
+    const struct raft *raft = engine_raft(duty->engine);
+    const struct raft_conf_state *conf = raft_conf_state(raft);
+    bool voter = false;
+
+    for (size_t i = 0; i < conf->voter_count; i++)
+        voter = voter || conf->voters[i] == engine_member_id(duty->engine);
+    return voter && raft_role(raft) == RAFT_LEADER && raft_transferee(raft) == 0;
+}
+
 void lease_expiry_tick(struct lease_duty *duty, uint64_t now_ms, uint64_t elapsed_ms)
 {
     size_t budget = (size_t)(MIN(elapsed_ms, PORTION_MS_MAX) * LEASE_REVOKES_PER_SECOND / 1000);
     struct lease_run *checkpoints;
     const struct lease *lease;
 
-    if (lease_next_due(duty->leases, now_ms) == NULL)
+    if (lease_next_due(duty->leases, now_ms) == NULL || !may_propose(duty))
         return;
     if (alarm_active(engine_alarms(duty->engine), ETCDSERVERPB__ALARM_TYPE__CORRUPT))
         return; /* apply would refuse */
