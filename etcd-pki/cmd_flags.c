@@ -81,55 +81,156 @@ static const struct {
       {"--key", "ETCDCTL_KEY", "%D/etcd/healthcheck-client.key"},
 };
 
-static void print_value(const struct set *set, const char *value)
+enum form { FORM_ETCD, FORM_ENV, FORM_SYSTEMD, FORM_CTL, FORM_MANIFEST, FORMS };
+static const char *const forms[FORMS] = {"etcd", "env", "systemd", "etcdctl", "manifest"};
+
+static void fill(const struct set *set, const char *value, struct buf *out)
 {
     for (; *value != '\0'; value++) {
         if (*value != '%') {
-            putchar(*value);
+            (void)buf_append_byte(out, (uint8_t)*value);
             continue;
         }
         value++;
         if (*value == 'L')
-            (void)fputs(strcmp(set->host, "127.0.0.1") != 0 ? "https://127.0.0.1:2379," : "",
-                        stdout);
+            (void)buf_printf(out, "%s",
+                             strcmp(set->host, "127.0.0.1") != 0 ? "https://127.0.0.1:2379," : "");
         else
-            (void)fputs(*value == 'D' ? set->dir : *value == 'H' ? set->host : set->name, stdout);
+            (void)buf_printf(out, "%s",
+                             *value == 'D'   ? set->dir
+                             : *value == 'H' ? set->host
+                                             : set->name);
     }
+}
+
+/* For a shell in single quotes, for environment files and YAML in double ones; bare if it can be.
+ */
+static void print_word(enum form form, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_./:,=@%+";
+    bool shell = form == FORM_ETCD || form == FORM_CTL;
+    const char *escaped = shell ? "" : form == FORM_MANIFEST ? "\"\\" : "\"\\$`";
+    const char *odd = word + strspn(word, plain);
+
+    while (!shell && (*odd == '[' || *odd == ']')) /* https://[::1]:2379, a pattern for shells */
+        odd += 1 + strspn(odd + 1, plain);
+    if (*odd == '\0') {
+        (void)fputs(word, stdout);
+        return;
+    }
+    putchar(shell ? '\'' : '"');
+    for (; *word != '\0'; word++)
+        if (shell && *word == '\'')
+            (void)fputs("'\\''", stdout);
+        else if (strchr(escaped, *word) != NULL)
+            printf("\\%c", *word);
+        else
+            putchar(*word);
+    putchar(shell ? '\'' : '"');
+}
+
+/* What a static pod needs for its certificates; the rest of its manifest is the operator's. */
+static void print_manifest(const struct set *set)
+{
+    char *mount;
+
+    printf("# Of a static pod's manifest what its certificates need: image, --data-dir and\n"
+           "# --initial-cluster are to be added.\n"
+           "apiVersion: v1\nkind: Pod\nmetadata:\n  name: etcd\n  namespace: kube-system\nspec:\n"
+           "  hostNetwork: true\n  containers:\n  - name: etcd\n    command:\n    - etcd\n");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf word = BUF_INIT(BUF_UNLIMITED);
+
+        (void)buf_printf(&word, "%s=", rows[i].flag);
+        fill(set, rows[i].value, &word);
+        printf("    - ");
+        print_word(FORM_MANIFEST, buf_text(&word));
+        printf("\n");
+        buf_free(&word);
+    }
+    mount = xasprintf("%s/etcd", set->dir); /* no more than kubeadm lets it see */
+    printf("    volumeMounts:\n    - name: etcd-certs\n      mountPath: ");
+    print_word(FORM_MANIFEST, mount);
+    printf("\n      readOnly: true\n  volumes:\n  - name: etcd-certs\n    hostPath:\n      path: ");
+    print_word(FORM_MANIFEST, mount);
+    printf("\n      type: Directory\n");
+    free(mount);
+}
+
+static void print_lines(const struct set *set, enum form form)
+{
+    size_t count = form == FORM_CTL ? ARRAY_LEN(ctl_rows) : ARRAY_LEN(rows);
+
+    for (size_t i = 0; i < count; i++) {
+        struct buf value = BUF_INIT(BUF_UNLIMITED);
+
+        fill(set, form == FORM_CTL ? ctl_rows[i].value : rows[i].value, &value);
+        if (form == FORM_ETCD)
+            printf("%s=", rows[i].flag);
+        else if (form == FORM_CTL)
+            printf("export %s=", ctl_rows[i].variable);
+        else
+            printf("%s=", rows[i].variable);
+        print_word(form, buf_text(&value));
+        printf("%s\n", form == FORM_ETCD && i + 1 < count ? " \\" : "");
+        buf_free(&value);
+    }
+}
+
+/* A pod's paths are absolute. */
+static int make_absolute(struct set *set, struct err *err)
+{
+    char *path = realpath(set->dir, NULL);
+
+    if (path == NULL) {
+        err_sys(err, errno, "find the absolute path of %s", set->dir);
+        return -1;
+    }
+    free(set->dir);
+    set->dir = path;
+    return 0;
+}
+
+static bool printable(const char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return false;
+    return true;
 }
 
 int cmd_flags(struct settings *settings)
 {
-    const char *format = settings->format != NULL ? settings->format : "etcd";
-    bool etcd = strcmp(format, "etcd") == 0, ctl = strcmp(format, "etcdctl") == 0;
-    size_t count = ctl ? ARRAY_LEN(ctl_rows) : ARRAY_LEN(rows);
+    const char *named = settings->format != NULL ? settings->format : "etcd";
+    enum form form = FORM_ETCD;
     struct err err = ERR_INIT;
     struct set set = {0};
-    int status = EXIT_DONE;
+    int rc = -1;
 
-    if (!etcd && !ctl && strcmp(format, "env") != 0 && strcmp(format, "systemd") != 0)
-        err_set(&err, ERR_USAGE, "--for %.60s: one of etcd, env, systemd, etcdctl", format);
+    while (form < FORMS && strcmp(forms[form], named) != 0)
+        form++;
+    if (form == FORMS)
+        err_set(&err, ERR_USAGE, "--for %.60s: one of etcd, env, systemd, etcdctl, manifest",
+                named);
     else if (settings->args.count > 1)
         err_set(&err, ERR_USAGE, "flags: one member at a time");
-    else
-        (void)open_set(settings, &set, &err); /* err says it */
-    if (err.code != ERR_OK)
-        status = say(&err);
-    for (size_t i = 0; status == EXIT_DONE && i < count; i++) {
-        const char *value = ctl ? ctl_rows[i].value : rows[i].value;
-
-        if (etcd)
-            printf("%s=", rows[i].flag);
-        else if (ctl)
-            printf("export %s=", ctl_rows[i].variable);
-        else
-            printf("%s=", rows[i].variable);
-        print_value(&set, value);
-        printf("%s\n", etcd && i + 1 < count ? " \\" : "");
+    else if (open_set(settings, &set, &err) == 0)
+        rc = form == FORM_MANIFEST ? make_absolute(&set, &err) : 0;
+    if (rc == 0 && !(printable(set.dir) && printable(set.name))) {
+        err_set(&err, ERR_USAGE,
+                "flags: a control character in the directory or in the name of its server "
+                "certificate; rename the one, reissue the other");
+        rc = -1;
     }
+    if (rc == 0 && form == FORM_MANIFEST)
+        print_manifest(&set);
+    else if (rc == 0)
+        print_lines(&set, form);
     free(set.dir);
     free(set.host);
     free(set.name);
-    return status;
+    return rc < 0 ? say(&err) : EXIT_DONE;
 }
 
 int cmd_certificate_key(struct settings *settings)

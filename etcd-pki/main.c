@@ -63,7 +63,7 @@ static const struct verb {
      "text|json] "
      "[--manifest FILE | --config-file FILE | --env-file FILE | --pid NUMBER | -- etcd FLAG...]"},
     {"flags", NULL, V_FLAGS, cmd_flags, "print flags, environment or exports for a set",
-     "[MEMBER] [--dir DIR] [--for etcd|env|systemd|etcdctl]"},
+     "[MEMBER] [--dir DIR] [--for etcd|env|systemd|etcdctl|manifest]"},
     {"check", NULL, V_CHECK, cmd_check, "what expires when",
      "[--warn TIME] [--crit TIME] [--at TIME] [--nagios] [--prometheus FILE] [-o text|json] "
      "[FILE|DIR...]"},

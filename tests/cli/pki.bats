@@ -402,6 +402,34 @@ END
     [ ! -e pki ]
 }
 
+@test "flags: each form is read back, whatever the directory is called" {
+    yaml() { sed -n 's/^    - \(--.*\|"--.*"\)$/\1/p' | sed '/^"/ { s/^"//; s/"$//; s/\\\(["\\]\)/\1/g; }'; }
+    dir="it's \$HOME \\ \"x\""
+    "$pki" cluster --dir "$dir" --member m1=192.0.2.1 --member m2=2001:db8::1 --key p256 -q
+    for m in m1 m2; do
+        eval "words=($("$pki" flags $m --dir "$dir"))"
+        [ "${#words[@]}" -eq 13 ] && [ "${words[5]}" = "--cert-file=$dir/$m/etcd/server.crt" ]
+        run "$pki" verify -- etcd "${words[@]}"
+        [ "$status" -eq 4 ] && [[ $output == *" P2 "*"0 errors, 1 warning" ]]
+        "$pki" flags $m --dir "$dir" --for env > env
+        (. ./env && [ "$ETCD_KEY_FILE" = "$dir/$m/etcd/server.key" ] && [ "$ETCD_NAME" = $m ])
+        eval "$("$pki" flags $m --dir "$dir" --for etcdctl)"
+        [ -e "$ETCDCTL_KEY" ] && [ -e "$ETCDCTL_CACERT" ]
+        "$pki" flags $m --dir "$dir" --for manifest | yaml > words
+        [ "$(wc -l < words)" -eq 13 ] && grep -qxF -- "--name=$m" words && grep -qxF -- "--peer-key-file=$PWD/$dir/$m/etcd/peer.key" words
+    done
+    "$pki" cluster --member m2=2001:db8::1 --key p256 -q
+    run "$pki" flags m2 --for manifest
+    [[ $output == *"    - --advertise-client-urls=https://[2001:db8::1]:2379"*"      mountPath: $PWD/pki/m2/etcd"*"      path: $PWD/pki/m2/etcd"* ]]
+    run "$pki" verify --manifest <("$pki" flags m2 --for manifest)
+    [ "$status" -eq 4 ] && [[ $output == *" P2 "*"0 errors, 1 warning" ]]
+    run "$pki" flags m2 --for yaml
+    [ "$status" -eq 2 ] && [ "$output" = "etcd-pki: --for yaml: one of etcd, env, systemd, etcdctl, manifest" ]
+    mv pki $'bad\npki'
+    run "$pki" flags m2 --dir $'bad\npki' --for env
+    [ "$status" -eq 2 ] && [[ $output == *"a control character in the directory"* ]]
+}
+
 @test "every algorithm serves" {
     for alg in RSA-2048 ECDSA-P256 p384 Ed25519; do
         "$pki" init --dir "$alg" --key "$alg" -q
