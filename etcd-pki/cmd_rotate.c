@@ -12,6 +12,7 @@
 #include "common/base/file.h"
 #include "etcd-pki/life.h"
 
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -38,7 +39,24 @@ static void rotation_close(struct rotation *rotation)
     file_close(&rotation->fd);
 }
 
-static int rotation_open(struct rotation *rotation, const struct settings *settings,
+/* prepare makes another next CA; the other steps need what they are about. */
+static int refuse_unreadable(const struct rotation *rotation, bool preparing, struct err *err)
+{
+    const struct entry *bad = NULL;
+
+    if (rotation->next != NULL && rotation->next->error != NULL && !preparing)
+        bad = rotation->next;
+    if (rotation->prev != NULL && rotation->prev->error != NULL)
+        bad = rotation->prev;
+    if (bad == NULL)
+        return 0;
+    err_set(err, ERR_TLS, "%s; put a good copy back%s", bad->error,
+            bad == rotation->next ? ", or prepare again, which makes another CA"
+                                  : ": of the CA before the switch, which is in .old");
+    return -1;
+}
+
+static int rotation_open(struct rotation *rotation, const struct settings *settings, bool preparing,
                          struct err *err)
 {
     *rotation = (struct rotation){.settings = settings, .fd = -1};
@@ -67,7 +85,7 @@ static int rotation_open(struct rotation *rotation, const struct settings *setti
     rotation->prev_base = xasprintf("%s-prev", rotation->ca->base);
     rotation->next = scan_named(&rotation->scan, rotation->next_base);
     rotation->prev = scan_named(&rotation->scan, rotation->prev_base);
-    return 0;
+    return refuse_unreadable(rotation, preparing, err);
 }
 
 static void say_done(const struct rotation *rotation, const char *text)
@@ -237,8 +255,12 @@ static bool endpoint_trusts(const char *url, int64_t timeout_s, const struct x50
     return trusts;
 }
 
-/* Does every endpoint trust the CA that comes? */
-static int ask_endpoints(const struct rotation *rotation, size_t *without, struct err *err)
+/*
+ * Does every endpoint trust the CA that comes?
+ * list  an array that gets an object for each; NULL: lines are printed instead
+ */
+static int ask_endpoints(const struct rotation *rotation, json_t *list, size_t *without,
+                         struct err *err)
 {
     const struct entry *ca = rotation->next != NULL ? rotation->next : rotation->ca;
     struct texts endpoints = {0};
@@ -256,12 +278,17 @@ static int ask_endpoints(const struct rotation *rotation, size_t *without, struc
     (void)signal(SIGPIPE, SIG_IGN); /* a closed connection is an answer */
     texts_add_list(&endpoints, rotation->settings->endpoints);
     for (size_t i = 0; i < endpoints.count; i++) {
+        const char *url = endpoints.items[i];
         char *what;
+        bool trusts = endpoint_trusts(url, timeout_s, &cert, key, &what);
 
-        *without += endpoint_trusts(endpoints.items[i], timeout_s, &cert, key, &what) ? 0 : 1;
-        if (!rotation->settings->quiet)
-            printf("%s  trusts %s CA: %s\n", endpoints.items[i],
-                   rotation->next != NULL ? "the next" : "the", what);
+        *without += trusts ? 0 : 1;
+        if (list != NULL)
+            must(json_array_append_new(list, json_pack("{s:s, s:b, s:s}", "endpoint", url,
+                                                       "trusted", trusts, "answer", what)) == 0);
+        else if (!rotation->settings->quiet)
+            printf("%s  trusts %s CA: %s\n", url, rotation->next != NULL ? "the next" : "the",
+                   what);
         free(what);
     }
     rc = 0;
@@ -287,28 +314,75 @@ static size_t leaves_of(const struct rotation *rotation, const struct x509_cert 
     return count;
 }
 
-static int status_of(struct rotation *rotation, int *status, struct err *err)
+static void print_status(const struct rotation *rotation, const struct rotation_dates *dates,
+                         size_t left)
 {
-    struct rotation_dates dates;
-    size_t without = 0;
-
-    rotation_dates_read(rotation->renewal.dir, rotation->ca->base, &dates);
     if (rotation->prev != NULL)
         printf("switched%s%s: %s is the next CA; %zu certificates here are still of the previous "
                "one\n",
-               dates.switched[0] != '\0' ? " on " : "", dates.switched, rotation->ca->base,
-               leaves_of(rotation, rotation->prev->chain.items[0]));
+               dates->switched[0] != '\0' ? " on " : "", dates->switched, rotation->ca->base, left);
     else if (rotation->next != NULL)
         printf("prepared%s%s: %s.crt is the next CA, until %s\n",
-               dates.prepared[0] != '\0' ? " on " : "", dates.prepared, rotation->next_base,
+               dates->prepared[0] != '\0' ? " on " : "", dates->prepared, rotation->next_base,
                rotation->next->info.not_after);
     else
         printf("no rotation under way: %s until %s\n", rotation->ca->base,
                rotation->ca->info.not_after);
-    if (rotation->settings->endpoints == NULL)
-        return 0;
-    if (ask_endpoints(rotation, &without, err) < 0)
+}
+
+static json_t *date_json(const char *date)
+{
+    return date[0] != '\0' ? json_string(date) : json_null();
+}
+
+static json_t *ca_json(const struct entry *entry)
+{
+    if (entry == NULL)
+        return json_null();
+    return json_pack("{s:s, s:s, s:s, s:s, s:b}", "file", entry->path, "subject",
+                     entry->info.subject, "serial", entry->info.serial, "expirationDate",
+                     entry->info.not_after, "keyFits", entry->key_fits);
+}
+
+/* `endpoints` is taken; NULL: none was asked. */
+static void print_status_json(const struct rotation *rotation, const struct rotation_dates *dates,
+                              size_t left, size_t without, json_t *endpoints)
+{
+    const char *state = rotation->prev != NULL   ? "switched"
+                        : rotation->next != NULL ? "prepared"
+                                                 : "none";
+    json_t *all = json_pack(
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "name", rotation->ca->name, "state",
+        state, "prepared", date_json(dates->prepared), "switched", date_json(dates->switched), "ca",
+        ca_json(rotation->ca), "next", ca_json(rotation->next), "previous", ca_json(rotation->prev),
+        "issuedByPrevious", (json_int_t)left, "trusted",
+        endpoints != NULL ? json_boolean(without == 0) : json_null(), "endpoints",
+        endpoints != NULL ? endpoints : json_array());
+
+    must(all != NULL);
+    (void)json_dumpf(all, stdout, JSON_INDENT(2)); /* main() notices a closed output */
+    printf("\n");
+    json_decref(all);
+}
+
+static int status_of(struct rotation *rotation, bool as_json, int *status, struct err *err)
+{
+    bool asked = rotation->settings->endpoints != NULL;
+    json_t *endpoints = as_json && asked ? json_array() : NULL;
+    struct rotation_dates dates;
+    size_t left = 0, without = 0;
+
+    rotation_dates_read(rotation->renewal.dir, rotation->ca->base, &dates);
+    if (rotation->prev != NULL)
+        left = leaves_of(rotation, rotation->prev->chain.items[0]);
+    if (!as_json)
+        print_status(rotation, &dates, left);
+    if (asked && ask_endpoints(rotation, endpoints, &without, err) < 0) {
+        json_decref(endpoints);
         return -1;
+    }
+    if (as_json)
+        print_status_json(rotation, &dates, left, without, endpoints);
     *status = without != 0 ? EXIT_FINDING : EXIT_DONE;
     return 0;
 }
@@ -327,7 +401,7 @@ static int refuse_early(struct rotation *rotation, struct err *err)
                 "whether they trust the next CA (--force does without)");
         return -1;
     }
-    if (ask_endpoints(rotation, &without, err) < 0)
+    if (ask_endpoints(rotation, NULL, &without, err) < 0)
         return -1;
     if (without == 0)
         return 0;
@@ -478,11 +552,16 @@ int cmd_rotate_ca(struct settings *settings)
                  strcmp(step, "finish") == 0 || strcmp(step, "status") == 0;
     struct rotation rotation = {.fd = -1};
     struct err err = ERR_INIT;
+    bool bad, as_json = wants_json(settings, &err, &bad);
     int rc = -1, status = EXIT_DONE;
 
-    if (!known)
+    if (bad)
+        ; /* err says it */
+    else if (!known)
         err_set(&err, ERR_USAGE, "rotate-ca: one of prepare, status, switch, finish");
-    else if (rotation_open(&rotation, settings, &err) < 0)
+    else if (as_json && strcmp(step, "status") != 0)
+        err_set(&err, ERR_USAGE, "rotate-ca %s: JSON is there for rotate-ca status only", step);
+    else if (rotation_open(&rotation, settings, strcmp(step, "prepare") == 0, &err) < 0)
         ;
     else if (strcmp(step, "prepare") == 0)
         rc = prepare(&rotation, &err);
@@ -491,7 +570,7 @@ int cmd_rotate_ca(struct settings *settings)
     else if (strcmp(step, "finish") == 0)
         rc = finish_rotation(&rotation, &err);
     else
-        rc = status_of(&rotation, &status, &err);
+        rc = status_of(&rotation, as_json, &status, &err);
     rotation_close(&rotation);
     return rc < 0 ? say(&err) : status;
 }

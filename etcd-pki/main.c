@@ -93,7 +93,7 @@ static const struct verb {
     {"rotate-ca", NULL, V_ROTATE, cmd_rotate_ca, "a new CA, with overlap",
      "prepare|status|switch|finish [--endpoints LIST] [--timeout TIME] [--ca BASE] [--key "
      "ALGORITHM] "
-     "[--force] [--backup-dir DIR]"},
+     "[--force] [--backup-dir DIR] [-o text|json]"},
     {"certificate-key", NULL, V_KEY, cmd_certificate_key,
      "print a random key of 64 hexadecimal digits", ""},
 };

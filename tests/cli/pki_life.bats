@@ -360,6 +360,49 @@ refused() { # STATUS TEXT ARGUMENTS...
     "$pki" check -q
 }
 
+@test "rotate-ca status -o json" {
+    "$pki" cluster --member m1=192.0.2.1 --key p256 -q
+    is() { # FILTER EXPECTED ARGUMENTS...
+        local filter=$1 want=$2
+        shift 2
+        run "$pki" rotate-ca status -o json "$@"
+        [ "$(jq -c "$filter" <<< "$output")" = "$want" ] || { echo "$want: $output"; return 1; }
+    }
+    is 'keys_unsorted' '["name","state","prepared","switched","ca","next","previous","issuedByPrevious","trusted","endpoints"]'
+    is '[.name,.state,.prepared,.switched,.next,.previous,.issuedByPrevious,.trusted,.endpoints]' '["ca/etcd/ca","none",null,null,null,null,0,null,[]]'
+    serial=$(openssl x509 -in pki/ca/etcd/ca.crt -noout -serial | cut -d= -f2)
+    is '.ca|[.file,.subject,.serial,.keyFits]' "[\"pki/ca/etcd/ca.crt\",\"CN=etcd-ca\",\"$(tr A-F a-f <<< "$serial" | sed 's/^0*//')\",true]"
+    "$pki" rotate-ca prepare -q
+    is '[.state,.prepared != null,.switched,.next.file,.previous]' '["prepared",true,null,"pki/ca/etcd/ca-next.crt",null]'
+    [ "$status" -eq 0 ]
+    is '[.trusted,(.endpoints|length),.endpoints[1].endpoint,.endpoints[1].trusted,(.endpoints[1].answer|test("refused"))]' \
+        '[false,2,"127.0.0.1:2",false,true]' --endpoints https://127.0.0.1:1,127.0.0.1:2
+    [ "$status" -eq 3 ]
+    "$pki" rotate-ca switch --force -q
+    cp pki/m1/etcd/server.crt new.crt
+    cp pki/.old/*/m1/etcd/server.crt pki/m1/etcd/server.crt # one that was forgotten
+    is '[.state,.switched != null,.next,.previous.file,.issuedByPrevious]' '["switched",true,null,"pki/ca/etcd/ca-prev.crt",1]'
+    refused 2 "JSON is there for rotate-ca status only" rotate-ca finish -o json
+    refused 2 "text or json" rotate-ca status -o yaml
+}
+
+@test "rotate-ca: a next or previous CA that cannot be read" {
+    "$pki" init --key p256 -q
+    "$pki" rotate-ca prepare -q
+    echo junk > pki/etcd/ca-next.crt
+    refused 1 "ca-next.crt: holds no PEM block with a certificate; put a good copy back, or prepare again" rotate-ca status
+    refused 1 "or prepare again" rotate-ca switch --force
+    refused 0 "prepared:" rotate-ca prepare
+    refused 0 "switched:" rotate-ca switch --force
+    cp pki/etcd/ca-prev.crt kept
+    echo junk > pki/etcd/ca-prev.crt
+    for step in prepare status switch finish; do
+        refused 1 "of the CA before the switch, which is in .old" rotate-ca $step --force
+    done
+    cp kept pki/etcd/ca-prev.crt
+    refused 0 "finished:" rotate-ca finish
+}
+
 @test "kill -9 during any step of rotate-ca: the step run again ends well" {
     for i in 1 2 3 4 5 6; do
         rm -rf pki
