@@ -56,6 +56,7 @@ void maintenance_status(struct service *service, struct call *call)
     response.raftindex = raft_commit_index(raft);
     response.raftterm = raft_term(raft);
     response.raftappliedindex = engine_applied_index(service->engine);
+    response.islearner = service_is_learner(service);
     response.errors = errors;
     if (response.leader == 0) {
         (void)snprintf(texts[0], STATUS_ERROR_BYTES, "%s", err_text(ERR_NO_LEADER)); /* fits */

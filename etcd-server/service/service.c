@@ -155,6 +155,24 @@ bool service_differs(const struct service *service)
     return service->differs;
 }
 
+/* api.md 1: what a member without a vote answers itself. */
+static bool learner_answers(const struct call *call)
+{
+    enum rpc_id id = call->row->id;
+
+    if (id == RPC_KV_Range || id == RPC_KV_RangeStream)
+        return ((const Etcdserverpb__RangeRequest *)(const void *)call->request)->serializable;
+    return id == RPC_Maintenance_Status || id == RPC_Maintenance_Snapshot;
+}
+
+bool service_is_learner(const struct service *service)
+{
+    const struct member *self =
+        member_find(engine_members(service->engine), engine_member_id(service->engine));
+
+    return self != NULL && self->learner;
+}
+
 void service_start(struct service *service, struct call *call)
 {
     service_handler *handler = handlers[call->row->id];
@@ -166,6 +184,8 @@ void service_start(struct service *service, struct call *call)
         call_refuse(call, ERR_UNIMPLEMENTED);
     else if (call->request == NULL && call->row->kind != RPC_BIDI)
         call_refuse(call, ERR_EMPTY_KEY);
+    else if (service_is_learner(service) && !learner_answers(call))
+        call_refuse(call, ERR_NOT_SUPPORTED_FOR_LEARNER);
     else if (gives_data[call->row->id] && service_is_corrupt(service))
         call_refuse(call, ERR_CORRUPT);
     else if ((code = authorise_start(service, call)) != ERR_OK)

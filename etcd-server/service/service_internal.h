@@ -57,6 +57,8 @@ void watch_tick(struct service *service);
 
 /* This member's store is not to be trusted: no data goes out, streams that give some end. */
 bool service_is_corrupt(struct service *service);
+/* This member has no vote: it answers for itself, no more. */
+bool service_is_learner(const struct service *service);
 
 /* promote.c: let the leader promote `member`, then answer the call. */
 void promote_by_leader(struct service *service, struct call *call, uint64_t member);
