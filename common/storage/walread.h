@@ -12,11 +12,12 @@
 
 struct wal_name {
     uint64_t sequence;
-    uint64_t index; /* of the first entry it can hold; 0 for the first segment */
+    uint64_t index; /* 1 + that of the last entry before the cut; 0 for the first segment. Goes down
+                       where a leader replaced entries, so it is no order of segments */
 };
 
 struct wal_names {
-    struct wal_name *items; /* owned; ascending */
+    struct wal_name *items; /* owned; ascending by sequence */
     size_t count;
 };
 

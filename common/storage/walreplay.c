@@ -77,6 +77,24 @@ static int open_segment(struct fs *fs, const char *dir, struct wal_name name, bo
     return write ? segment->file->ops->lock(segment->file, err) : 0;
 }
 
+/* names[first] and all after it. */
+static int open_segments(struct fs *fs, const char *dir, const struct wal_names *names,
+                         size_t first, bool write, struct wal_segments *segments, struct err *err)
+{
+    for (size_t at = first; at < names->count; at++) {
+        if (at > first && names->items[at].sequence != names->items[at - 1].sequence + 1) {
+            err_set(err, ERR_DAMAGED,
+                    "%s: log segment %016" PRIx64 " is followed by %016" PRIx64
+                    ", the ones between are missing; put them back, or replace this member",
+                    dir, names->items[at - 1].sequence, names->items[at].sequence);
+            return -1;
+        }
+        if (open_segment(fs, dir, names->items[at], write, segments, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int wal_segments_open(struct fs *fs, const char *dir, uint64_t index, bool write,
                       struct wal_segments *segments, struct err *err)
 {
@@ -97,18 +115,7 @@ int wal_segments_open(struct fs *fs, const char *dir, uint64_t index, bool write
                 dir, index);
         goto out;
     }
-    for (size_t at = first - 1; at < names.count; at++) {
-        if (at >= first && names.items[at].sequence != names.items[at - 1].sequence + 1) {
-            err_set(err, ERR_DAMAGED,
-                    "%s: log segment %016" PRIx64 " is followed by %016" PRIx64
-                    ", the ones between are missing; put them back, or replace this member",
-                    dir, names.items[at - 1].sequence, names.items[at].sequence);
-            goto out;
-        }
-        if (open_segment(fs, dir, names.items[at], write, segments, err) < 0)
-            goto out;
-    }
-    rc = 0;
+    rc = open_segments(fs, dir, &names, first - 1, write, segments, err);
 out:
     wal_names_free(&names);
     if (rc < 0)
@@ -339,25 +346,36 @@ static int scan_snapshots(const struct wal_segments *segments, struct wal_reader
     return 0;
 }
 
-/* All segments count, from the oldest of the last unbroken run of sequence numbers. */
-static int oldest_index(struct fs *fs, const char *dir, uint64_t *index, struct err *err)
+/*
+ * All of the last unbroken run of sequence numbers. Not by index: a cut behind entries that a later
+ * leader replaced gives a name with a higher index than the names after it.
+ */
+static int open_last_run(struct fs *fs, const char *dir, struct wal_segments *segments,
+                         struct err *err)
 {
     struct wal_names names;
-    size_t at;
+    size_t first;
+    int rc = wal_names_list(fs, dir, &names, err);
 
-    if (wal_names_list(fs, dir, &names, err) < 0) {
-        wal_names_free(&names);
-        return -1;
+    *segments = (struct wal_segments){0};
+    if (rc == 0 && names.count == 0) {
+        err_set(err, ERR_MISSING,
+                "%s: no log segment is there; put the missing files back, or restore a backup with "
+                "etcd-snap restore",
+                dir);
+        rc = -1;
     }
-    *index = 0;
-    if (names.count != 0) {
-        for (at = names.count - 1;
-             at > 0 && names.items[at - 1].sequence + 1 == names.items[at].sequence; at--)
+    if (rc == 0) {
+        for (first = names.count - 1;
+             first > 0 && names.items[first - 1].sequence + 1 == names.items[first].sequence;
+             first--)
             ;
-        *index = names.items[at].index;
+        rc = open_segments(fs, dir, &names, first, false, segments, err);
     }
     wal_names_free(&names);
-    return 0;
+    if (rc < 0)
+        wal_segments_free(segments);
+    return rc;
 }
 
 int wal_valid_snapshots(struct fs *fs, const char *dir, struct wal_positions *positions,
@@ -365,13 +383,12 @@ int wal_valid_snapshots(struct fs *fs, const char *dir, struct wal_positions *po
 {
     struct wal_segments segments;
     struct wal_reader reader;
-    uint64_t index, commit = 0;
+    uint64_t commit = 0;
     size_t kept = 0;
     int rc;
 
     *positions = (struct wal_positions){0};
-    if (oldest_index(fs, dir, &index, err) < 0 ||
-        wal_segments_open(fs, dir, index, false, &segments, err) < 0)
+    if (open_last_run(fs, dir, &segments, err) < 0)
         return -1;
     wal_reader_init(&reader);
     rc = scan_snapshots(&segments, &reader, positions, &commit, err);

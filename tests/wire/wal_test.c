@@ -303,6 +303,53 @@ static void a_full_segment_is_cut_and_released(void **state)
     memfs_fini(&memfs);
 }
 
+/*
+ * A cut behind entries that a leader then replaces: the oldest name has a higher index than those
+ * after it. The snapshots between count all the same.
+ */
+static void names_may_go_down(void **state)
+{
+    struct memfs memfs;
+    struct err err = ERR_INIT;
+    struct wal_config config = {.fs = &memfs.fs, .dir = DIR, .segment_bytes = 8192};
+    struct wal_metadata metadata = {1, 2};
+    struct raft_conf_state conf = {.voters = {1}, .voter_count = 1};
+    struct wal_positions valid;
+    struct wal_log log = {0};
+    struct wal_names names;
+    struct wal *wal = NULL;
+
+    (void)state;
+    memfs_init(&memfs);
+    ok(wal_create(&config, &metadata, &wal, &err), &err);
+    for (uint64_t index = 1; index <= 24; index++)
+        append(wal, index, 1, 1000);
+    for (uint64_t index = 5; index <= 30; index++) { /* another leader's, from 5 on */
+        append(wal, index, 2, 1000);
+        if (index == 14)
+            ok(wal_snapshot_record(wal, &(struct wal_snapshot){14, 2, &conf, false}, &err), &err);
+    }
+    wal_release(wal, 26);
+    ok(wal_purge(wal, 4, &err), &err);
+    wal_close(wal);
+    ok(wal_names_list(&memfs.fs, DIR, &names, &err), &err);
+    assert_int_equal(names.count, 4);
+    assert_int_equal(names.items[0].index, 25);
+    assert_int_equal(names.items[1].index, 13); /* the snapshot is here */
+    assert_int_equal(names.items[2].index, 21); /* the last at or below the oldest name's index */
+    wal_names_free(&names);
+    ok(wal_valid_snapshots(&memfs.fs, DIR, &valid, &err), &err);
+    assert_int_equal(valid.count, 1);
+    assert_int_equal(valid.items[0].index, 14);
+    ok(wal_open(&config, valid.items[0], &log, &wal, &err), &err);
+    assert_int_equal(log.entry_count, 16);
+    assert_int_equal(log.entries[0].term, 2);
+    wal_log_free(&log);
+    wal_close(wal);
+    wal_positions_free(&valid);
+    memfs_fini(&memfs);
+}
+
 /* Entries behind a snapshot come back from the dead when only those before it are looked at. */
 static void what_was_overridden_stays_away(void **state)
 {
@@ -461,6 +508,7 @@ int main(void)
         cmocka_unit_test(a_real_log_reads_as_listed),
         cmocka_unit_test(damaged_logs_end_as_with_etcd),
         cmocka_unit_test(a_full_segment_is_cut_and_released),
+        cmocka_unit_test(names_may_go_down),
         cmocka_unit_test(later_entries_override_earlier_ones),
         cmocka_unit_test(what_was_overridden_stays_away),
         cmocka_unit_test(only_promises_need_a_sync),
