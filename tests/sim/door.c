@@ -22,6 +22,7 @@ struct sim_call {
     struct sim *sim;
     struct node *node; /* whom it asks */
     bool ended;
+    bool for_voters;       /* and the member that it asks has no vote: it must be refused */
     unsigned serial;       /* of a put; 0 = none */
     uint64_t acknowledged; /* when it began */
     uint64_t began_ms;
@@ -199,6 +200,7 @@ static enum refusal kind_of(enum err_code code)
     case ERR_NO_LEADER:
     case ERR_MEMBER_BAD_URLS:
     case ERR_MEMBER_NOT_ENOUGH_STARTED:
+    case ERR_NOT_SUPPORTED_FOR_LEARNER:
         return REFUSAL_BEFORE_LOG;
     case ERR_TIMEOUT:
     case ERR_TIMEOUT_DUE_TO_LEADER_FAIL:
@@ -272,6 +274,10 @@ static void finish(struct call *call, enum err_code code, const char *text)
 
     (void)text;
     sim_trace(sim, call->row->method, (uint64_t)code, sim->now_ms);
+    sim_check(sim, own->for_voters == (code == ERR_NOT_SUPPORTED_FOR_LEARNER),
+              "%s at member %u, %s vote: %s", call->row->method, own->node->number,
+              model_is_learner(&own->node->model, own->node->id) ? "without" : "with a",
+              err_text(code));
     if (code == ERR_OK) { /* a snapshot is whole */
         uint8_t sum[SHA256_DIGEST_LENGTH];
         size_t bytes = buf_used(&own->blob);
@@ -479,6 +485,10 @@ static void reply(struct call *call, const ProtobufCMessage *response)
         break;
     case RPC_Maintenance_Status:
         check_header(own, headed->header, true);
+        sim_check(sim,
+                  ((const Etcdserverpb__StatusResponse *)(const void *)response)->islearner ==
+                      model_is_learner(&own->node->model, own->node->id),
+                  "Status of member %u is wrong about its vote", own->node->number);
         break;
     default:
         break;
@@ -603,6 +613,20 @@ struct sim_call *door_call(struct node *node, enum rpc_id id)
     return own;
 }
 
+/* api.md 1: a member without a vote answers what it can tell by itself. */
+static bool is_for_voters(const struct sim_call *own)
+{
+    switch ((int)own->call.row->id) {
+    case RPC_KV_Range:
+        return !range_is_serializable((const void *)own->call.request);
+    case RPC_Maintenance_Status:
+    case RPC_Maintenance_Snapshot:
+        return false;
+    default:
+        return true;
+    }
+}
+
 void door_start(struct sim_call *call)
 {
     struct sim *sim = call->sim;
@@ -615,7 +639,10 @@ void door_start(struct sim_call *call)
         leasing_asked(sim, ((Etcdserverpb__LeaseRevokeRequest *)(void *)call->call.request)->id);
     sim->started++;
     sim_trace(sim, call->call.row->method, sim->started, call->node->number);
+    call->for_voters = is_for_voters(call) && model_is_learner(&call->node->model, call->node->id);
     service_start(call->node->service, &call->call);
+    sim_check(sim, !call->for_voters || call->ended, "%s goes on at member %u, which has no vote",
+              call->call.row->method, call->node->number);
 }
 
 void door_cancel_some(struct node *node)

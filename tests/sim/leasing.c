@@ -14,7 +14,7 @@ struct sim_keeper {
     struct sim *sim;
     struct node *node;
     uint64_t asked_ms;
-    bool ended;
+    bool ended, refused;
 };
 
 /* The leader renewed it after the client asked; its clock may be faster than true time. */
@@ -90,9 +90,10 @@ static void finish(struct call *call, enum err_code code, const char *text)
     (void)text;
     sim_trace(sim, "renewals end", (uint64_t)code, sim->now_ms);
     sim_check(sim,
-              code == ERR_OK || keeper->node->dying || keeper->node->stopped ||
-                  sim->now_ms < sim->trouble_ms + TROUBLE_MS,
+              code == ERR_OK || code == ERR_NOT_SUPPORTED_FOR_LEARNER || keeper->node->dying ||
+                  keeper->node->stopped || sim->now_ms < sim->trouble_ms + TROUBLE_MS,
               "a renewal fails: %s, though nothing was wrong", err_text(code));
+    keeper->refused = code == ERR_NOT_SUPPORTED_FOR_LEARNER;
     free_later(keeper);
 }
 
@@ -143,6 +144,9 @@ void leasing_renew(struct node *node)
     sim->keepers = keeper;
     request.id = 1 + (int64_t)sim_draw(sim, SIM_LEASES - 1);
     service_start(node->service, &keeper->call);
+    sim_check(sim, keeper->refused == model_is_learner(&node->model, node->id),
+              "renewals at member %u are %s", node->number,
+              keeper->refused ? "refused" : "taken, and it has no vote");
     if (!keeper->ended)
         keeper->call.message(&keeper->call, &request.base);
 }

@@ -518,6 +518,14 @@ static enum err_code refused_by_alarm(const struct model *model,
     return grows && alarmed(model, ETCDSERVERPB__ALARM_TYPE__NOSPACE) ? ERR_NO_SPACE : ERR_OK;
 }
 
+bool model_is_learner(const struct model *model, uint64_t member)
+{
+    for (size_t i = 0; i < model->member_count; i++)
+        if (model->members[i] == member)
+            return model->learner[i];
+    return false;
+}
+
 static void remove_member(struct model *model, size_t at)
 {
     model->member_count--;

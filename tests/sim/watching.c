@@ -39,7 +39,7 @@ struct sim_stream {
     struct sim_watcher watchers[WATCHERS_MAX];
     size_t count;
     struct sim_watcher *creating; /* its answer is awaited */
-    bool paused, ended;
+    bool paused, ended, refused;
 };
 
 static ProtobufCBinaryData binary(const char *text, size_t bytes)
@@ -269,7 +269,9 @@ static void finish(struct call *call, enum err_code code, const char *text)
     struct sim_stream *stream = CONTAINER_OF(call, struct sim_stream, call);
 
     (void)text;
-    sim_check(stream->sim, stream->node->dying, "a watch stream ends: %s", err_text(code));
+    stream->refused = code == ERR_NOT_SUPPORTED_FOR_LEARNER;
+    sim_check(stream->sim, stream->refused || stream->node->dying, "a watch stream ends: %s",
+              err_text(code));
 }
 
 /* ---- what clients do ---- */
@@ -288,7 +290,8 @@ static void stream_free(struct sim *sim, void *arg)
 /* Freed when no resume is on its way any more. */
 static void close_stream(struct sim *sim, struct sim_stream *stream)
 {
-    service_cancel(stream->node->service, &stream->call);
+    if (!stream->refused)
+        service_cancel(stream->node->service, &stream->call);
     stream->ended = true;
     sim_after(sim, stream->node, PAUSE_MS_MAX, stream_free, stream)->drop = stream_free;
 }
@@ -307,6 +310,9 @@ static struct sim_stream *open_stream(struct node *node)
     stream->next = sim->streams;
     sim->streams = stream;
     service_start(node->service, &stream->call);
+    sim_check(sim, stream->refused == model_is_learner(&node->model, node->id),
+              "a watch stream at member %u is %s", node->number,
+              stream->refused ? "refused" : "taken, and it has no vote");
     return stream;
 }
 
@@ -413,6 +419,10 @@ void watching_act(struct node *node)
     struct sim_stream *stream = NULL;
     size_t count = 0;
 
+    if (model_is_learner(&node->model, node->id)) { /* whoever asks it goes to another */
+        close_stream(sim, open_stream(node));
+        return;
+    }
     come_back(node);
     for (struct sim_stream *one = sim->streams; one != NULL; one = one->next)
         if (one->node == node && !one->ended && sim_draw(sim, ++count) == 0)
