@@ -157,11 +157,18 @@ int cmd_issue(struct settings *settings)
 
 /* ---- kubeadm ---- */
 
-static int refuse_missing(const char *flag, const char *value, struct err *err)
+/* `member` is where kubeadm's file has it. */
+static int refuse_missing(const struct settings *settings, const char *flag, const char *member,
+                          const char *value, struct err *err)
 {
     if (value != NULL)
         return 0;
-    err_set(err, ERR_USAGE, "kubeadm: %s is needed (or give kubeadm's file with --config)", flag);
+    if (settings->kubeadm_config != NULL)
+        err_set(err, ERR_USAGE, "%s: InitConfiguration has no %s; add it, or give %s",
+                settings->kubeadm_config, member, flag);
+    else
+        err_set(err, ERR_USAGE, "kubeadm: %s is needed (or give kubeadm's file with --config)",
+                flag);
     return -1;
 }
 
@@ -270,8 +277,10 @@ static int plan_kubeadm_role(struct plan *plan, enum role_id id, struct err *err
 
 static int plan_kubeadm(struct plan *plan, const struct settings *settings, struct err *err)
 {
-    if (refuse_missing("--node-name", settings->node_name, err) < 0 ||
-        refuse_missing("--apiserver-advertise-address", settings->advertise_address, err) < 0 ||
+    if (refuse_missing(settings, "--node-name", "nodeRegistration.name", settings->node_name, err) <
+            0 ||
+        refuse_missing(settings, "--apiserver-advertise-address",
+                       "localAPIEndpoint.advertiseAddress", settings->advertise_address, err) < 0 ||
         check_member_name("--node-name", settings->node_name, err) < 0)
         return -1;
     if (!x509_is_address(settings->advertise_address)) {

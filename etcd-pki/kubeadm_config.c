@@ -15,6 +15,7 @@
 
 struct reader {
     const char *path;
+    struct slice text; /* of the whole file */
     struct settings *settings;
     yaml_document_t document; /* the one that is looked at */
     yaml_node_t *root;
@@ -163,6 +164,18 @@ static int take_document(struct reader *reader, bool *used, struct err *err)
     return 0;
 }
 
+/* Counted from 1. What is no text at all has an offset and no mark. */
+static size_t line_of_problem(const struct reader *reader, const yaml_parser_t *parser)
+{
+    size_t line = 1;
+
+    if (parser->error != YAML_READER_ERROR)
+        return parser->problem_mark.line + 1;
+    for (size_t at = 0; at < MIN(parser->problem_offset, reader->text.size); at++)
+        line += reader->text.data[at] == '\n';
+    return line;
+}
+
 static int take_all(struct reader *reader, yaml_parser_t *parser, struct err *err)
 {
     bool used = false, end = false;
@@ -171,7 +184,7 @@ static int take_all(struct reader *reader, yaml_parser_t *parser, struct err *er
     while (rc == 0 && !end) {
         if (yaml_parser_load(parser, &reader->document) != 1) {
             err_set(err, ERR_USAGE, "%s:%zu: no YAML: %s", reader->path,
-                    parser->problem_mark.line + 1,
+                    line_of_problem(reader, parser),
                     parser->problem != NULL ? parser->problem : "out of memory");
             return -1;
         }
@@ -199,7 +212,8 @@ int kubeadm_config(struct settings *settings, struct err *err)
 
     if (file_read_all(reader.path, &text, err) == 0) {
         must(yaml_parser_initialize(&parser) == 1);
-        yaml_parser_set_input_string(&parser, buf_slice(&text).data, buf_used(&text));
+        reader.text = buf_slice(&text);
+        yaml_parser_set_input_string(&parser, reader.text.data, reader.text.size);
         rc = take_all(&reader, &parser, err);
         yaml_parser_delete(&parser);
     }

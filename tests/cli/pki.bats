@@ -171,7 +171,11 @@ END
     printf "$head"'encryptionAlgorithm: RSA-1024\n' > k.yaml
     says "--key RSA-1024: one of"
     printf "$head" > k.yaml
-    says "--node-name is needed"
+    says "k.yaml: InitConfiguration has no nodeRegistration.name; add it, or give --node-name"
+    printf "$head"'---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nnodeRegistration: {name: n}\n' > k.yaml
+    says "InitConfiguration has no localAPIEndpoint.advertiseAddress; add it, or give --apiserver-advertise-address"
+    printf "$head"'kubernetesVersion: v1.36.0\nx: a\377b\n' > k.yaml
+    says "k.yaml:4: no YAML: invalid leading UTF-8 octet"
     printf "$head"'x: "\\0"\ncertificatesDir: "a\\0b"\n' > k.yaml
     says "certificatesDir should be a text"
     head -c 3000000 /dev/zero > k.yaml
