@@ -412,7 +412,7 @@ static int write_prometheus(const struct check *check, const char *path, struct 
                      "# HELP etcd_pki_scan_errors Files that could not be read.\n"
                      "# TYPE etcd_pki_scan_errors gauge\netcd_pki_scan_errors %zu\n",
                      check->at_s, unreadable);
-    rc = file_write_atomic(path, buf_slice(&out), 0644, true, err);
+    rc = store_write(path, buf_slice(&out), 0644, true, check->settings->follow, err);
     buf_free(&out);
     return rc;
 }

@@ -130,9 +130,18 @@ static void say_renewed(const struct fresh *fresh)
     x509_info_free(&info);
 }
 
+struct store renewal_store(const struct renewal *renewal)
+{
+    return (struct store){.dir = renewal->dir,
+                          .backup = renewal->settings->backup_dir,
+                          .follow = renewal->settings->follow,
+                          .now_s = renewal->now_s};
+}
+
 /* All complete on disk first: a disk that fills up meanwhile leaves everything as it was. */
 int renewal_write(struct renewal *renewal, struct err *err)
 {
+    const struct store store = renewal_store(renewal);
     struct staged *staged = xalloc(renewal->count * sizeof *staged);
     size_t done = 0;
     int rc = 0;
@@ -143,10 +152,11 @@ int renewal_write(struct renewal *renewal, struct err *err)
         if (renewal->settings->dry_run)
             printf("would write %s.crt%s\n", fresh->base, fresh->made ? " and .key" : "");
         else
-            rc = store_stage(renewal->dir, renewal->settings->backup_dir, fresh->base,
-                             fresh->made ? fresh->key : NULL, &fresh->certs, renewal->now_s,
+            rc = store_stage(&store, fresh->base, fresh->made ? fresh->key : NULL, &fresh->certs,
                              &staged[done++], err);
     }
+    if (rc == 0)
+        rc = store_check_keys(staged, done, err);
     for (size_t i = 0; rc == 0 && i < done; i++) {
         rc = store_put_in_place(&staged[i], err);
         if (rc == 0 && !renewal->settings->quiet)
@@ -183,6 +193,7 @@ int renewal_init(struct renewal *renewal, const struct settings *settings, bool 
 
 int renewal_heal(const struct settings *settings, const char *dir, struct err *err)
 {
+    const struct store store = {.dir = dir, .follow = settings->follow};
     struct texts found = {0};
     int rc = scan_find(dir, ".crt", &found, err);
 
@@ -191,7 +202,7 @@ int renewal_heal(const struct settings *settings, const char *dir, struct err *e
         char *base = xstrndup(found.items[i], strlen(found.items[i]) - 4);
         bool healed;
 
-        rc = store_heal(dir, base, settings->passphrase, &healed, err);
+        rc = store_heal(&store, base, settings->passphrase, &healed, err);
         if (rc == 0 && healed)
             (void)fprintf(
                 stderr, "etcd-pki: %s.crt: put in place what an interrupted run had left\n", base);
@@ -224,7 +235,7 @@ static int select_all(struct renewal *renewal, const struct scan *scan, int64_t 
 
         if (entry->error != NULL)
             return refuse_unfit(scan, entry, err);
-        if (entry->info.ca)
+        if (entry->info.ca || entry->same_as != NULL)
             continue;
         if (expiring_s != 0 && entry->info.not_after_s - renewal->now_s > expiring_s)
             (*skipped)++;
@@ -232,6 +243,14 @@ static int select_all(struct renewal *renewal, const struct scan *scan, int64_t 
             return -1;
     }
     return 0;
+}
+
+static bool is_chosen(const struct renewal *renewal, const struct entry *entry)
+{
+    for (size_t i = 0; i < renewal->count; i++)
+        if (strcmp(renewal->items[i].base, entry->base) == 0)
+            return true;
+    return false;
 }
 
 static int select_named(struct renewal *renewal, const struct scan *scan, int64_t expiring_s,
@@ -251,6 +270,10 @@ static int select_named(struct renewal *renewal, const struct scan *scan, int64_
         }
         if (refuse_unfit(scan, entry, err) < 0)
             return -1;
+        if (entry->same_as != NULL)
+            entry = entry->same_as;
+        if (is_chosen(renewal, entry))
+            continue;
         if (expiring_s != 0 && entry->info.not_after_s - renewal->now_s > expiring_s)
             (*skipped)++;
         else if (renewal_add(renewal, entry, err) < 0)
@@ -307,14 +330,15 @@ int cmd_renew(struct settings *settings)
 static int write_copies(const struct renewal *renewal, const struct scan *scan,
                         const struct entry *ca, const struct x509_list *certs, struct err *err)
 {
+    const struct store store = renewal_store(renewal);
+
     for (size_t i = 0; i < scan->count; i++) {
         const struct entry *entry = &scan->items[i];
 
-        if (entry == ca || entry->chain.count == 0 ||
+        if (entry == ca || entry->chain.count == 0 || entry->same_as != NULL ||
             !x509_certs_equal(entry->chain.items[0], ca->chain.items[0]))
             continue;
-        if (store_replace(renewal->dir, renewal->settings->backup_dir, entry->base, NULL, certs,
-                          renewal->now_s, err) < 0)
+        if (store_replace(&store, entry->base, NULL, certs, err) < 0)
             return -1;
         if (!renewal->settings->quiet)
             printf("%s.crt replaced with it\n", entry->base);
@@ -325,6 +349,7 @@ static int write_copies(const struct renewal *renewal, const struct scan *scan,
 static int again(struct renewal *renewal, const struct scan *scan, const struct entry *entry,
                  struct err *err)
 {
+    const struct store store = renewal_store(renewal);
     char *key_path = xasprintf("%s/%s.key", renewal->dir, entry->base);
     struct x509_list certs = {0};
     struct x509_key *key = NULL;
@@ -352,8 +377,7 @@ static int again(struct renewal *renewal, const struct scan *scan, const struct 
         rc = 0;
         goto out;
     }
-    rc = store_replace(renewal->dir, renewal->settings->backup_dir, entry->base, NULL, &certs,
-                       renewal->now_s, err);
+    rc = store_replace(&store, entry->base, NULL, &certs, err);
     if (rc == 0 && !renewal->settings->quiet)
         printf("%s renewed: serial %s, until %s; same key, so what it signed stays valid; etcd "
                "reads CA files at its start only\n",

@@ -92,15 +92,18 @@ static int open_listing(struct listing *listing, const struct settings *settings
 static int write_listing(struct listing *listing, struct err *err)
 {
     struct buf der = BUF_INIT(BUF_UNLIMITED), pem = BUF_INIT(BUF_UNLIMITED);
-    char until[32];
+    bool follow = listing->settings->follow;
+    char until[32], *pem_path = NULL;
     int rc = -1;
 
+    if (listing->settings->pem != NULL &&
+        store_target(listing->settings->pem, follow, false, &pem_path, err) < 0)
+        return -1; /* before the list is written */
     if (x509_crl_sign(listing->crl, listing->certs.items[0], listing->key, listing->now_s,
                       listing->next_s, &der, &pem, err) == 0 &&
-        file_write_atomic(listing->path, buf_slice(&der), 0644, true, err) == 0)
-        rc = listing->settings->pem == NULL
-                 ? 0
-                 : file_write_atomic(listing->settings->pem, buf_slice(&pem), 0644, true, err);
+        store_write(listing->path, buf_slice(&der), 0644, true, follow, err) == 0)
+        rc = pem_path == NULL ? 0 : file_write_atomic(pem_path, buf_slice(&pem), 0644, true, err);
+    free(pem_path);
     buf_free(&der);
     buf_free(&pem);
     if (rc < 0)

@@ -103,20 +103,20 @@ static int write_bundles(struct rotation *rotation, const struct x509_key *key,
                                   second != NULL ? x509_cert_copy(second) : NULL};
     const struct x509_list certs = {items, second != NULL ? 2 : 1};
     const struct x509_cert *was = rotation->ca->chain.items[0];
-    int rc = store_replace(rotation->renewal.dir, rotation->settings->backup_dir,
-                           rotation->ca->base, key, &certs, rotation->renewal.now_s, err);
+    const struct store store = renewal_store(&rotation->renewal);
+    int rc = store_replace(&store, rotation->ca->base, key, &certs, err);
 
     for (size_t i = 0; rc == 0 && i < rotation->scan.count; i++) {
         const struct entry *entry = &rotation->scan.items[i];
         bool copy = entry != rotation->ca && entry != rotation->next && entry != rotation->prev &&
-                    entry->chain.count != 0 && entry->info.ca && !entry->key_there;
+                    entry->chain.count != 0 && entry->info.ca && !entry->key_there &&
+                    entry->same_as == NULL;
 
         if (!copy || (!x509_certs_equal(entry->chain.items[0], was) &&
                       !x509_certs_equal(entry->chain.items[0], first) &&
                       (second == NULL || !x509_certs_equal(entry->chain.items[0], second))))
             continue;
-        rc = store_replace(rotation->renewal.dir, rotation->settings->backup_dir, entry->base, NULL,
-                           &certs, rotation->renewal.now_s, err);
+        rc = store_replace(&store, entry->base, NULL, &certs, err);
         if (rc == 0 && !rotation->settings->quiet)
             printf("%s.crt follows\n", entry->base);
     }
@@ -127,9 +127,19 @@ static int write_bundles(struct rotation *rotation, const struct x509_key *key,
 
 /* ---- prepare ---- */
 
+/* What a rotation makes itself is kept in .old whatever --backup-dir says. */
+static struct store own_store(const struct rotation *rotation)
+{
+    struct store store = renewal_store(&rotation->renewal);
+
+    store.backup = NULL;
+    return store;
+}
+
 static int make_next(struct rotation *rotation, struct x509_cert **next, struct err *err)
 {
     const struct renewal *renewal = &rotation->renewal;
+    const struct store store = own_store(rotation);
     enum x509_algorithm kind = renewal->kind;
     struct x509_key *key;
     struct x509_list certs = {next, 1};
@@ -148,8 +158,7 @@ static int make_next(struct rotation *rotation, struct x509_cert **next, struct 
     x509_key_lock(key, rotation->settings->passphrase);
     if (x509_cert_again(rotation->ca->chain.items[0], key, NULL, NULL, renewal->not_before_s,
                         renewal->end_s, next, err) == 0) {
-        rc = store_replace(renewal->dir, NULL, rotation->next_base, key, &certs, renewal->now_s,
-                           err);
+        rc = store_replace(&store, rotation->next_base, key, &certs, err);
         if (rc < 0) {
             x509_cert_free(*next);
             *next = NULL;
@@ -306,10 +315,10 @@ static size_t leaves_of(const struct rotation *rotation, const struct x509_cert 
     for (size_t i = 0; i < rotation->scan.count; i++) {
         const struct entry *entry = &rotation->scan.items[i];
 
-        count +=
-            entry->chain.count != 0 && !entry->info.ca && x509_issued_by(entry->chain.items[0], ca)
-                ? 1
-                : 0;
+        count += entry->chain.count != 0 && entry->same_as == NULL && !entry->info.ca &&
+                         x509_issued_by(entry->chain.items[0], ca)
+                     ? 1
+                     : 0;
     }
     return count;
 }
@@ -413,6 +422,7 @@ static int refuse_early(struct rotation *rotation, struct err *err)
 
 static int exchange(struct rotation *rotation, struct err *err)
 {
+    const struct store store = own_store(rotation);
     const char *dir = rotation->renewal.dir;
     char *next_key = xasprintf("%s/%s.key", dir, rotation->next_base);
     char *ca_key = xasprintf("%s/%s.key", dir, rotation->ca->base);
@@ -430,8 +440,7 @@ static int exchange(struct rotation *rotation, struct err *err)
     else if (ca_key_read(next_key, rotation->settings->passphrase, &key, err) == 0 &&
              (rotation->prev != NULL ||
               (ca_key_read(ca_key, rotation->settings->passphrase, &old_key, err) == 0 &&
-               store_replace(dir, NULL, rotation->prev_base, old_key, &old, rotation->renewal.now_s,
-                             err) == 0)))
+               store_replace(&store, rotation->prev_base, old_key, &old, err) == 0)))
         rc = write_bundles(rotation, key, next, current, err);
     x509_cert_free(kept);
     x509_key_free(key);
@@ -466,7 +475,8 @@ static int reissue(struct rotation *rotation, struct err *err)
     rc = scan_directory(renewal.dir, rotation->settings->passphrase, &scan, err);
     prev = rc == 0 ? scan_named(&scan, rotation->prev_base) : NULL;
     for (size_t i = 0; rc == 0 && prev != NULL && i < scan.count; i++)
-        if (scan.items[i].chain.count != 0 && !scan.items[i].info.ca &&
+        if (scan.items[i].chain.count != 0 && scan.items[i].same_as == NULL &&
+            !scan.items[i].info.ca &&
             x509_issued_by(scan.items[i].chain.items[0], prev->chain.items[0]))
             rc = renewal_add(&renewal, &scan.items[i], err);
     if (rc == 0)

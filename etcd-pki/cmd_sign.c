@@ -15,7 +15,7 @@ static int write_request(const struct plan *plan, const struct item *item, struc
 {
     char *key_path = xasprintf("%s/%s.key", plan->dir, item->base);
     char *csr_path = xasprintf("%s/%s.csr", plan->dir, item->base);
-    char *parent = xstrndup(key_path, (size_t)(strrchr(key_path, '/') - key_path));
+    char *parent = xstrndup(key_path, (size_t)(strrchr(key_path, '/') - key_path)), *target = NULL;
     struct x509_key *key = x509_key_new(plan->algorithm);
     struct x509_csr *csr = NULL;
     struct buf key_pem = BUF_INIT(BUF_UNLIMITED), csr_pem = BUF_INIT(BUF_UNLIMITED);
@@ -38,7 +38,8 @@ static int write_request(const struct plan *plan, const struct item *item, struc
     x509_key_pem(key, &key_pem);
     x509_csr_pem(csr, &csr_pem);
     if (file_make_dirs(parent, 0755, err) < 0 ||
-        file_write_atomic(key_path, buf_slice(&key_pem), 0600, false, err) < 0)
+        store_target(key_path, false, true, &target, err) < 0 ||
+        file_write_atomic(target, buf_slice(&key_pem), 0600, false, err) < 0)
         goto out;
     rc = file_write_atomic(csr_path, buf_slice(&csr_pem), 0600, false, err);
     if (rc < 0)
@@ -51,6 +52,7 @@ out:
     buf_free(&csr_pem);
     x509_csr_free(csr);
     x509_key_free(key);
+    free(target);
     free(parent);
     free(key_path);
     free(csr_path);
@@ -153,7 +155,7 @@ static int write_signed(const struct settings *settings, const char *csr_path,
 
     x509_cert_pem(cert, &pem);
     x509_describe(cert, &info);
-    rc = file_write_atomic(path, buf_slice(&pem), 0644, settings->force, err);
+    rc = store_write(path, buf_slice(&pem), 0644, settings->force, settings->follow, err);
     if (rc == 0 && !settings->quiet)
         printf("%s made: %s, valid for %s, until %s\n", path, info.subject, info.sans,
                info.not_after);

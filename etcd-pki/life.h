@@ -33,6 +33,7 @@ int renewal_write(struct renewal *renewal, struct err *err) MUST_CHECK; /* and s
 void renewal_free(struct renewal *renewal);
 /* What an earlier run that was killed has left is put right; to be called under the lock. */
 int renewal_heal(const struct settings *settings, const char *dir, struct err *err) MUST_CHECK;
+struct store renewal_store(const struct renewal *renewal);
 
 /* The CA of that name, or etcd's, with its key; borrowed. NULL: err says why. */
 const struct entry *scan_ca(const struct scan *scan, const char *name, struct err *err);

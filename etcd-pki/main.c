@@ -32,6 +32,7 @@ enum verb_bit {
     V_MAKE = V_INIT | V_ISSUE | V_CLUSTER | V_KUBEADM,
     V_ENDS = V_MAKE | V_RENEW | V_RENEW_CA | V_SIGN,
     V_CA_KEY = V_ENDS | V_CHECK | V_REVOKE | V_CRL | V_ROTATE, /* open or make a CA's key */
+    V_FOLLOW = V_ENDS | V_ROTATE | V_CHECK | V_REVOKE | V_CRL, /* replace files */
     V_ALL = 262143,
 };
 
@@ -65,27 +66,29 @@ static const struct verb {
     {"flags", NULL, V_FLAGS, cmd_flags, "print flags, environment or exports for a set",
      "[MEMBER] [--dir DIR] [--for etcd|env|systemd|etcdctl|manifest]"},
     {"check", NULL, V_CHECK, cmd_check, "what expires when",
-     "[--warn TIME] [--crit TIME] [--at TIME] [--nagios] [--prometheus FILE] [-o text|json] "
+     "[--warn TIME] [--crit TIME] [--at TIME] [--nagios] [--prometheus FILE] [--follow] [-o "
+     "text|json] "
      "[FILE|DIR...]"},
     {"check-expiration", NULL, V_CHECK, cmd_check_expiration, "the same, in kubeadm's tables",
      "[--dir DIR] [--at TIME] [-o text|json]"},
     {"renew", NULL, V_RENEW, cmd_renew, "the same certificates again, later",
      "(NAME...|all) [--if-expiring TIME] [--reuse-key | --key ALGORITHM] [--backup-dir DIR] "
-     "[--validity TIME | --days N | --not-after TIME] [--backdate TIME] [--no-clamp] [--dry-run]"},
+     "[--validity TIME | --days N | --not-after TIME] [--backdate TIME] [--no-clamp] [--follow] "
+     "[--dry-run]"},
     {"renew-ca", NULL, V_RENEW_CA, cmd_renew_ca, "a CA again, with the same key",
      "[CA] [--backup-dir DIR] [--validity TIME | --days N | --not-after TIME] [--backdate TIME] "
-     "[--dry-run]"},
+     "[--follow] [--dry-run]"},
     {"revoke", NULL, V_REVOKE, cmd_revoke, "put a certificate on the CA's revocation list",
      "(FILE|NAME|--serial HEX) [--reason WORD] [--ca BASE] [--next-update TIME] [--pem FILE] "
-     "[--out FILE]"},
+     "[--out FILE] [--follow]"},
     {"crl", NULL, V_CRL, cmd_crl, "write the revocation list again",
-     "[--ca BASE] [--next-update TIME] [--pem FILE] [--out FILE]"},
+     "[--ca BASE] [--next-update TIME] [--pem FILE] [--out FILE] [--follow]"},
     {"csr", "generate-csr", V_CSR, cmd_csr, "make a key and a request",
      "ROLE [NAME] [--ip ADDRESS]... [--dns NAME]... [--san LIST] [--cn NAME] [--org NAME]... "
      "[--out BASE] [--key ALGORITHM]"},
     {"sign", NULL, V_SIGN, cmd_sign, "sign a request for a role",
      "REQUEST --role ROLE [--san request|exact:LIST|add:LIST] [--ca BASE] [--out FILE] [--force] "
-     "[--validity TIME | --days N | --not-after TIME] [--backdate TIME] [--no-clamp]"},
+     "[--follow] [--validity TIME | --days N | --not-after TIME] [--backdate TIME] [--no-clamp]"},
     {"probe", NULL, V_PROBE, cmd_probe, "what an endpoint serves, and whether it takes this client",
      "[--cacert FILE] [--cert FILE --key FILE] [--expect FILE] [--peer] [--timeout TIME] [--dir "
      "DIR] "
@@ -93,7 +96,7 @@ static const struct verb {
     {"rotate-ca", NULL, V_ROTATE, cmd_rotate_ca, "a new CA, with overlap",
      "prepare|status|switch|finish [--endpoints LIST] [--timeout TIME] [--ca BASE] [--key "
      "ALGORITHM] "
-     "[--force] [--backup-dir DIR] [-o text|json]"},
+     "[--force] [--follow] [--backup-dir DIR] [-o text|json]"},
     {"certificate-key", NULL, V_KEY, cmd_certificate_key,
      "print a random key of 64 hexadecimal digits", ""},
 };
@@ -117,6 +120,7 @@ static const struct flag {
     {"--help", FLAG_BOOL, V_ALL, AT(help)},
     {"-h", FLAG_BOOL, V_ALL, AT(help)},
     {"--force", FLAG_BOOL, V_MAKE | V_SIGN | V_ROTATE, AT(force)},
+    {"--follow", FLAG_BOOL, V_FOLLOW, AT(follow)},
     {"--dry-run", FLAG_BOOL, V_MAKE | V_RENEW | V_RENEW_CA, AT(dry_run)},
     {"--key", FLAG_TEXT, V_MAKE | V_RENEW | V_CSR | V_ROTATE | V_PROBE, AT(key)},
     {"--validity", FLAG_TEXT, V_ENDS, AT(validity)},
@@ -189,7 +193,7 @@ static int print_help(const struct verb *verb)
         if ((verb->bit & V_MAKE) != 0)
             printf(
                 "MAKING: [--dir DIR] [--key ALGORITHM] [--validity TIME | --days N | --not-after "
-                "TIME] [--backdate TIME] [--no-clamp] [--force] [--dry-run] [-q]\n");
+                "TIME] [--backdate TIME] [--no-clamp] [--force] [--follow] [--dry-run] [-q]\n");
         if ((verb->bit & V_CA_KEY) != 0)
             printf("A CA key with a passphrase: [--ca-passphrase-file FILE | --ca-passphrase-fd "
                    "NUMBER], or ETCD_PKI_CA_PASSPHRASE\n");

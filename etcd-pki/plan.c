@@ -322,27 +322,49 @@ static void judge_service_account(struct plan *plan, struct item *item)
 
 /* ---- writing ---- */
 
+static struct store store_of(const struct plan *plan)
+{
+    return (struct store){.dir = plan->dir, .follow = plan->settings->follow, .now_s = plan->now_s};
+}
+
 static int put(struct plan *plan, const char *base, const char *extension, struct slice content,
                unsigned mode, struct err *err)
 {
-    char *path = path_of(plan, base, extension), *slash = strrchr(path, '/');
-    struct stat info;
+    const struct store store = store_of(plan);
+    char *path = path_of(plan, base, extension), *slash = strrchr(path, '/'), *target = NULL;
     int rc = -1;
 
     *slash = '\0';
     if (file_make_dirs(path, 0755, err) < 0)
         goto out;
     *slash = '/';
-    if (lstat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
-        err_set(err, ERR_EXISTS, "%s is no regular file; remove it or write elsewhere", path);
+    if (store_target(path, store.follow, mode == 0600, &target, err) < 0)
         goto out;
-    }
-    if (plan->settings->force &&
-        store_back_up(plan->dir, NULL, base, extension, plan->now_s, NULL, err) < 0)
+    if (plan->settings->force && store_back_up(&store, base, extension, NULL, err) < 0)
         goto out;
-    rc = file_write_atomic(path, content, mode, plan->settings->force, err);
+    rc = file_write_atomic(target, content, mode, plan->settings->force, err);
 out:
+    free(target);
     free(path);
+    return rc;
+}
+
+/* What put() would refuse, before it has written anything. */
+static int check_targets(const struct plan *plan, const struct item *item, struct err *err)
+{
+    static const char *const extensions[][2] = {[ITEM_PAIR] = {".key", ".crt"},
+                                                [ITEM_COPY] = {"", NULL},
+                                                [ITEM_SERVICE_ACCOUNT] = {".key", ".pub"}};
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < 2 && extensions[item->kind][i] != NULL; i++) {
+        char *path = path_of(plan, item->base, extensions[item->kind][i]), *target = NULL;
+        bool secret = strcmp(path + strlen(path) - 4, ".key") == 0;
+
+        rc = store_target(path, plan->settings->follow, secret, &target, err);
+        free(target);
+        free(path);
+    }
     return rc;
 }
 
@@ -498,6 +520,10 @@ static int make(struct plan *plan, const struct item *item, struct err *err)
 static int write_all(struct plan *plan, struct err *err)
 {
     size_t made = 0;
+
+    for (size_t i = 0; i < plan->count; i++)
+        if (!plan->items[i].kept && check_targets(plan, &plan->items[i], err) < 0)
+            return -1;
 
     for (size_t i = 0; i < plan->count; i++) {
         const struct item *item = &plan->items[i];

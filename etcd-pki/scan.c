@@ -122,6 +122,17 @@ static void look_for_key(const char *passphrase, struct entry *entry)
     free(path);
 }
 
+static void look_at_file(struct entry *entry)
+{
+    struct stat info;
+
+    entry->link = lstat(entry->path, &info) == 0 && S_ISLNK(info.st_mode);
+    if (stat(entry->path, &info) < 0)
+        return;
+    entry->device = (uint64_t)info.st_dev;
+    entry->inode = (uint64_t)info.st_ino;
+}
+
 void scan_add(struct scan *scan, const char *base, const char *path)
 {
     const struct role *role = role_of_file(base != NULL ? base : path);
@@ -138,6 +149,7 @@ void scan_add(struct scan *scan, const char *base, const char *path)
     entry->missing = !file_exists(path);
     if (entry->missing)
         return;
+    look_at_file(entry);
     if (read_entry(entry, &err) < 0) {
         entry->error = xstrdup(err.text);
         return;
@@ -174,12 +186,27 @@ static void find_issuer(const struct scan *scan, struct entry *entry)
     }
 }
 
+/* A link is the same as what it points to, if that is here, else as the first link to it. */
+static void find_same(const struct scan *scan, struct entry *entry)
+{
+    entry->same_as = NULL;
+    for (size_t i = 0; entry->link && entry->inode != 0 && i < scan->count; i++) {
+        const struct entry *other = &scan->items[i];
+
+        if (other->inode == entry->inode && other->device == entry->device && other != entry &&
+            (!other->link || (other < entry && entry->same_as == NULL)))
+            entry->same_as = other;
+    }
+}
+
 void scan_sort(struct scan *scan)
 {
     if (scan->count != 0)
         qsort(scan->items, scan->count, sizeof *scan->items, by_base);
     for (size_t i = 0; i < scan->count; i++)
         find_issuer(scan, &scan->items[i]);
+    for (size_t i = 0; i < scan->count; i++)
+        find_same(scan, &scan->items[i]);
 }
 
 int scan_directory(const char *dir, const char *passphrase, struct scan *scan, struct err *err)

@@ -4,6 +4,8 @@
  * A pair that is replaced: key and certificate are complete and synced under temporary names, then
  *     rename key -> (killed here: store_heal() finds the certificate that waits) -> rename
  * certificate
+ * Symbolic links are refused; with --follow it is the files at their ends that are replaced, each
+ * by a temporary file beside itself, and the links stay.
  */
 #include "common/base/file.h"
 #include "common/base/limits.h"
@@ -13,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -48,14 +51,15 @@ int store_lock(const char *dir, int *fd, struct err *err)
     return 0;
 }
 
-int store_back_up(const char *dir, const char *backup, const char *base, const char *extension,
-                  int64_t now_s, char **made, struct err *err)
+int store_back_up(const struct store *store, const char *base, const char *extension, char **made,
+                  struct err *err)
 {
+    const char *dir = store->dir, *backup = store->backup;
     char *path = xasprintf("%s/%s%s", dir, base, extension), stamp[32], *copy, *slash;
     struct buf content = BUF_INIT(PEM_FILE_MAX_BYTES);
     int rc = -1;
 
-    x509_time_text(now_s, stamp);
+    x509_time_text(store->now_s, stamp);
     copy = backup != NULL ? xasprintf("%s/%s%s", backup, base, extension)
                           : xasprintf("%s/.old/%s/%s%s", dir, stamp, base, extension);
     for (unsigned n = 1; file_exists(copy) && n < BACKUPS_MAX; n++) { /* twice in a second */
@@ -132,41 +136,149 @@ void ca_ring_free(struct ca_ring *ring)
     *ring = (struct ca_ring){0};
 }
 
-static int refuse_link(const char *path, struct err *err)
+/* ---- where a file really is ---- */
+
+static bool is_link(const char *path)
 {
     struct stat info;
 
-    if (lstat(path, &info) < 0 || S_ISREG(info.st_mode))
-        return 0;
-    err_set(err, ERR_EXISTS, "%s is no regular file; replace what it points to instead", path);
-    return -1;
+    return lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
 }
 
-int store_stage(const char *dir, const char *backup, const char *base, const struct x509_key *key,
-                const struct x509_list *certs, int64_t now_s, struct staged *staged,
+static bool same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
+/* The file behind the link at `path`; owned. */
+static char *follow_link(const char *path, bool follow, struct err *err)
+{
+    char to[PATH_MAX], *end;
+    ssize_t bytes = readlink(path, to, sizeof to - 1);
+
+    to[MAX(bytes, 0)] = '\0';
+    if (!follow) {
+        err_set(err, ERR_EXISTS,
+                "%s is a symbolic link to %.200s; with --follow that file is replaced and the link "
+                "stays",
+                path, to);
+        return NULL;
+    }
+    end = realpath(path, NULL);
+    if (end == NULL)
+        err_sys(err, errno, "follow the symbolic link %s to %.200s", path, to);
+    return end;
+}
+
+/* Others could put their own key there, or take this one's name away. */
+static int refuse_open_directory(const char *path, struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *parent = slash == NULL ? xstrdup(".") : xstrndup(path, MAX((size_t)(slash - path), 1));
+    struct stat info;
+    int rc = 0;
+
+    if (stat(parent, &info) == 0 && (info.st_mode & S_IWOTH) != 0) {
+        err_set(err, ERR_IO,
+                "%s is writable by everybody (mode %o); keys do not go there: chmod o-w %s", parent,
+                info.st_mode & 07777, parent);
+        rc = -1;
+    }
+    free(parent);
+    return rc;
+}
+
+int store_target(const char *path, bool follow, bool secret, char **target, struct err *err)
+{
+    char *end = is_link(path) ? follow_link(path, follow, err) : xstrdup(path);
+    struct stat info;
+
+    if (end == NULL)
+        return -1;
+    if (lstat(end, &info) == 0 && !S_ISREG(info.st_mode)) {
+        err_set(err, ERR_EXISTS, "%s is no regular file; remove it or write elsewhere", end);
+        free(end);
+        return -1;
+    }
+    if (secret && refuse_open_directory(end, err) < 0) {
+        free(end);
+        return -1;
+    }
+    *target = end;
+    return 0;
+}
+
+int store_write(const char *path, struct slice content, unsigned mode, bool replace, bool follow,
                 struct err *err)
+{
+    char *target;
+    int rc;
+
+    if (!replace) /* a link is something that is there */
+        return file_write_atomic(path, content, mode, false, err);
+    if (store_target(path, follow, false, &target, err) < 0)
+        return -1;
+    rc = file_write_atomic(target, content, mode, true, err);
+    free(target);
+    return rc;
+}
+
+/* ---- pairs replaced together ---- */
+
+static int find_targets(const struct store *store, const char *base, bool with_key,
+                        struct staged *staged, struct err *err)
+{
+    char *key_path = xasprintf("%s/%s.key", store->dir, base),
+         *cert_path = xasprintf("%s/%s.crt", store->dir, base);
+    int rc = -1;
+
+    staged->key_followed = is_link(key_path);
+    if (store_target(cert_path, store->follow, false, &staged->cert_path, err) == 0)
+        rc = with_key ? store_target(key_path, store->follow, true, &staged->key_path, err) : 0;
+    free(key_path);
+    free(cert_path);
+    return rc;
+}
+
+int store_stage(const struct store *store, const char *base, const struct x509_key *key,
+                const struct x509_list *certs, struct staged *staged, struct err *err)
 {
     struct buf cert_pem = BUF_INIT(BUF_UNLIMITED), key_pem = BUF_INIT(BUF_UNLIMITED);
     int rc = -1;
 
-    *staged = (struct staged){.key_path = xasprintf("%s/%s.key", dir, base),
-                              .cert_path = xasprintf("%s/%s.crt", dir, base),
-                              .root = backup != NULL ? backup : dir};
+    *staged = (struct staged){.root = store->backup != NULL ? store->backup : store->dir};
     for (size_t i = 0; i < certs->count; i++)
         x509_cert_pem(certs->items[i], &cert_pem);
     if (key != NULL)
         x509_key_pem(key, &key_pem);
-    if (refuse_link(staged->cert_path, err) == 0 && refuse_link(staged->key_path, err) == 0 &&
+    if (find_targets(store, base, key != NULL, staged, err) == 0 &&
         (key == NULL ||
          file_stage(staged->key_path, buf_slice(&key_pem), 0600, &staged->new_key, err) == 0) &&
         file_stage(staged->cert_path, buf_slice(&cert_pem), 0644, &staged->new_cert, err) == 0 &&
-        (key == NULL ||
-         store_back_up(dir, backup, base, ".key", now_s, &staged->backups[0], err) == 0) &&
-        store_back_up(dir, backup, base, ".crt", now_s, &staged->backups[1], err) == 0)
+        (key == NULL || store_back_up(store, base, ".key", &staged->backups[0], err) == 0) &&
+        store_back_up(store, base, ".crt", &staged->backups[1], err) == 0)
         rc = 0;
     x509_wipe(&key_pem);
     buf_free(&cert_pem);
     return rc;
+}
+
+int store_check_keys(const struct staged *staged, size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; staged[i].key_followed && staged[i].new_key != NULL && k < count; k++)
+            if (k != i && staged[k].new_key != NULL &&
+                same_file(staged[i].key_path, staged[k].key_path)) {
+                err_set(err, ERR_EXISTS,
+                        "%s is by a symbolic link the key of %s and of %s; renew them with "
+                        "--reuse-key",
+                        staged[i].key_path, staged[i].cert_path, staged[k].cert_path);
+                return -1;
+            }
+    return 0;
 }
 
 int store_put_in_place(struct staged *staged, struct err *err)
@@ -183,6 +295,9 @@ int store_put_in_place(struct staged *staged, struct err *err)
         err_sys(err, errno, "replace %s", staged->cert_path);
         return -1;
     }
+    if (staged->key_followed && staged->new_key != NULL &&
+        file_sync_parent(staged->key_path, err) < 0)
+        return -1;
     return file_sync_parent(staged->cert_path, err);
 }
 
@@ -216,11 +331,11 @@ void store_drop(struct staged *staged)
     *staged = (struct staged){0};
 }
 
-int store_replace(const char *dir, const char *backup, const char *base, const struct x509_key *key,
-                  const struct x509_list *certs, int64_t now_s, struct err *err)
+int store_replace(const struct store *store, const char *base, const struct x509_key *key,
+                  const struct x509_list *certs, struct err *err)
 {
     struct staged staged;
-    int rc = store_stage(dir, backup, base, key, certs, now_s, &staged, err);
+    int rc = store_stage(store, base, key, certs, &staged, err);
 
     if (rc == 0)
         rc = store_put_in_place(&staged, err);
@@ -243,14 +358,27 @@ static bool pair_fits(const char *cert_path, const char *key_path, const char *p
     return fits;
 }
 
-/* ".NAME.crt.XXXXXX" or ".NAME.key.XXXXXX" */
-static bool is_temporary(const char *entry, const char *name, const char *extension)
+/* ".NAME.XXXXXX" beside `path`, whose last component is NAME. */
+static void find_temporaries(const char *path, struct texts *found)
 {
+    const char *name = strrchr(path, '/') + 1;
     size_t bytes = strlen(name);
+    char *parent = xstrndup(path, (size_t)(name - path));
+    DIR *directory = opendir(parent);
+    struct dirent *entry;
 
-    return entry[0] == '.' && strncmp(entry + 1, name, bytes) == 0 &&
-           strncmp(entry + 1 + bytes, extension, 4) == 0 && entry[1 + bytes + 4] == '.' &&
-           strlen(entry) == 1 + bytes + 4 + TEMPORARY_TAIL;
+    while (directory != NULL && (entry = readdir(directory)) != NULL)
+        if (entry->d_name[0] == '.' && strncmp(entry->d_name + 1, name, bytes) == 0 &&
+            entry->d_name[1 + bytes] == '.' &&
+            strlen(entry->d_name) == 1 + bytes + TEMPORARY_TAIL) {
+            char *one = xasprintf("%s%s", parent, entry->d_name);
+
+            texts_add(found, one);
+            free(one);
+        }
+    if (directory != NULL)
+        (void)closedir(directory);
+    free(parent);
 }
 
 /* Locked, and the passphrase does not open it (or there is none): nothing can be said. */
@@ -295,29 +423,13 @@ void store_sweep(const char *dir)
     free(old);
 }
 
-int store_heal(const char *dir, const char *base, const char *passphrase, bool *healed,
-               struct err *err)
+static int heal_pair(const char *cert_path, const char *key_path, const char *passphrase,
+                     bool *healed, struct err *err)
 {
-    char *cert_path = xasprintf("%s/%s.crt", dir, base),
-         *key_path = xasprintf("%s/%s.key", dir, base);
-    char *slash = strrchr(cert_path, '/'),
-         *parent = xstrndup(cert_path, (size_t)(slash - cert_path));
-    const char *name = strrchr(base, '/') != NULL ? strrchr(base, '/') + 1 : base;
-    DIR *directory = opendir(parent);
-    struct dirent *entry;
     struct texts found = {0};
 
-    *healed = false;
-    while (directory != NULL && (entry = readdir(directory)) != NULL)
-        if (is_temporary(entry->d_name, name, ".crt") ||
-            is_temporary(entry->d_name, name, ".key")) {
-            char *path = xasprintf("%s/%s", parent, entry->d_name);
-
-            texts_add(&found, path);
-            free(path);
-        }
-    if (directory != NULL)
-        (void)closedir(directory);
+    find_temporaries(cert_path, &found);
+    find_temporaries(key_path, &found);
     if (found.count == 0 || is_locked(key_path, passphrase))
         texts_free(&found);
     for (size_t i = 0; i < found.count; i++)
@@ -325,14 +437,27 @@ int store_heal(const char *dir, const char *base, const char *passphrase, bool *
     for (size_t i = 0; i < found.count; i++)
         (void)unlink(found.items[i]);
     texts_free(&found);
-    free(parent);
-    free(key_path);
-    if (*healed && file_sync_parent(cert_path, err) < 0) {
-        free(cert_path);
-        return -1;
-    }
+    return *healed ? file_sync_parent(cert_path, err) : 0;
+}
+
+int store_heal(const struct store *store, const char *base, const char *passphrase, bool *healed,
+               struct err *err)
+{
+    char *cert_path = xasprintf("%s/%s.crt", store->dir, base),
+         *key_path = xasprintf("%s/%s.key", store->dir, base);
+    char *cert = NULL, *key = NULL;
+    struct err ignored = ERR_INIT; /* what cannot be replaced was not half replaced */
+    int rc = 0;
+
+    *healed = false;
+    if (store_target(cert_path, store->follow, false, &cert, &ignored) == 0 &&
+        store_target(key_path, store->follow, true, &key, &ignored) == 0)
+        rc = heal_pair(cert, key, passphrase, healed, err);
+    free(cert);
+    free(key);
     free(cert_path);
-    return 0;
+    free(key_path);
+    return rc;
 }
 
 char *store_backup_of(const char *dir, const char *base, const char *passphrase)

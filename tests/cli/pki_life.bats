@@ -360,6 +360,110 @@ refused() { # STATUS TEXT ARGUMENTS...
     "$pki" check -q
 }
 
+@test "--follow: files behind symbolic links are replaced, the links stay" {
+    "$pki" init --key p256 -q
+    "$pki" issue server m1 --key p256 -q
+    "$pki" issue client root --key p256 -q
+    mkdir kept other
+    for file in server.crt server.key; do
+        mv pki/etcd/$file kept/$file
+        ln -s "../../kept/$file" pki/etcd/$file
+    done
+    sums=$(sha256sum kept/*)
+    links() { readlink pki/etcd/server.crt pki/etcd/server.key | xargs; }
+    refused 1 "pki/etcd/server.crt is a symbolic link to ../../kept/server.crt; with --follow that file is replaced" renew etcd-server
+    refused 1 "is a symbolic link" issue server m2 --key p256 --force
+    [ "$sums" = "$(sha256sum kept/*)" ] && [ -z "$(ls kept | grep -v server)" ]
+    refused 0 "nothing to do" issue server m1 --key p256
+    refused 0 "etcd-server renewed" renew etcd-server --follow
+    [ "$(links)" = "../../kept/server.crt ../../kept/server.key" ]
+    fits kept/server && fits pki/etcd/server
+    [ "$(stat -c %a kept/server.key kept/server.crt | xargs)" = "600 644" ]
+    [ "$(sha256sum < pki/.old/*/etcd/server.key)" = "$(grep key <<< "$sums" | cut -d' ' -f1)  -" ]
+    [ -z "$(find . -name '.*.??????')" ]
+    refused 0 "made: CN=m2" issue server m2 --key p256 --force --follow
+    [ "$(links)" = "../../kept/server.crt ../../kept/server.key" ] && fits kept/server
+    "$pki" renew all --follow --reuse-key -q
+    fits kept/server
+    # an interrupted run: the certificate waits beside the file behind the link
+    cp kept/server.crt was.crt
+    cp kept/server.key was.key
+    "$pki" renew etcd-server --follow -q
+    mv kept/server.crt kept/.server.crt.abcdef
+    cp was.crt kept/server.crt
+    "$pki" renew clients/root -q
+    [ -e kept/.server.crt.abcdef ]
+    refused 0 "put in place what an interrupted run had left" renew clients/root --follow
+    fits kept/server && [ "$(links)" = "../../kept/server.crt ../../kept/server.key" ]
+    # links that lead nowhere, to a directory, or into one of everybody's
+    ln -sf nowhere pki/clients/root.crt
+    refused 1 "No such file" renew clients/root --follow
+    ln -sf "$PWD/other/root.key" pki/clients/x.key
+    refused 1 "x.key" issue client x --key p256 --force --follow
+    rm pki/clients/*
+    chmod o+w kept
+    refused 1 "$PWD/kept is writable by everybody" renew etcd-server --follow
+    chmod o-w kept
+    ln -sf "$PWD/kept" pki/etcd/ca.crl
+    refused 1 "pki/etcd/ca.crl: Is a directory" crl --follow
+}
+
+@test "--follow: lists, signed certificates and Prometheus files" {
+    "$pki" init --key p256 -q
+    "$pki" csr client root --dir host --key p256 -q
+    for file in list pem prom crt; do
+        echo old > $file
+        ln -s $file $file.link
+    done
+    ln -s ../../list.link pki/etcd/ca.crl && rm list && "$pki" crl --out list -q 2> /dev/null
+    refused 1 "is a symbolic link to pem;" crl --pem pem.link --out fresh
+    refused 1 "pki/etcd/ca.crl is a symbolic link to ../../list.link" crl
+    refused 1 "is a symbolic link to prom;" check --prometheus prom.link -q
+    refused 1 "exists already" sign host/clients/root.csr --role client --out crt.link
+    refused 1 "is a symbolic link to crt;" sign host/clients/root.csr --role client --out crt.link --force
+    [ "$(cat pem prom crt | xargs)" = "old old old" ]
+    "$pki" crl --pem pem.link --follow -q
+    "$pki" check --prometheus prom.link --follow -q
+    "$pki" sign host/clients/root.csr --role client --out crt.link --force --follow -q
+    [ "$(readlink pem.link prom.link crt.link list.link pki/etcd/ca.crl | xargs)" = "pem prom crt list ../../list.link" ]
+    openssl crl -in pem -noout && openssl crl -inform DER -in list -noout && openssl x509 -in crt -noout
+    grep -q ^etcd_pki prom
+    refused 2 "does not take the flag" probe --follow https://127.0.0.1:1
+}
+
+@test "links to files of the same directory: each is replaced once, under its own name" {
+    "$pki" cluster --member m1=192.0.2.1 --member m2=192.0.2.2 --client root --key p256 -q
+    for m in m1 m2; do ln -sf ../../ca/etcd/ca.crt pki/$m/etcd/ca.crt; done
+    ln -s root.crt pki/clients/alias.crt
+    ln -s root.key pki/clients/alias.key
+    all() {
+        [ "$(find pki -type l | wc -l)" -eq 4 ]
+        for base in pki/m{1,2}/etcd/{server,peer,healthcheck-client} pki/clients/{root,alias} pki/ca/etcd/ca; do
+            fits $base
+            openssl verify -CAfile pki/m2/etcd/ca.crt $base.crt
+        done
+        "$pki" check -q
+    }
+    run "$pki" renew all
+    [ "$status" -eq 0 ] && [ "$(wc -l <<< "$output")" -eq 7 ] && [[ $output != *alias* ]]
+    all
+    run "$pki" renew clients/alias clients/root clients/root --follow
+    [ "$status" -eq 0 ] && [ "$(wc -l <<< "$output")" -eq 1 ] && [[ $output == "clients/root renewed"* ]]
+    all
+    refused 0 "renewed" renew-ca
+    all
+    for step in prepare switch finish; do
+        "$pki" rotate-ca $step --force -q
+        all
+    done
+    # one key under two names: a new one would fit only one of the certificates
+    rm pki/m1/etcd/peer.key
+    ln -s server.key pki/m1/etcd/peer.key
+    sums=$(find pki -type f -exec sha256sum {} + | sort)
+    refused 1 "is by a symbolic link the key of" renew all --follow
+    [ "$sums" = "$(find pki -type f -exec sha256sum {} + | sort)" ]
+}
+
 @test "rotate-ca status -o json" {
     "$pki" cluster --member m1=192.0.2.1 --key p256 -q
     is() { # FILTER EXPECTED ARGUMENTS...
