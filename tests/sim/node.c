@@ -100,7 +100,7 @@ void node_advance(struct node *node)
 
         model_apply(&node->model, &record->entry, record->request, &added, &removed);
         if (added != 0)
-            operator_added(sim, added);
+            operator_added(sim, added, node->model.index);
         if (removed != 0)
             note_removed(sim, record, removed, &node->model);
     }

@@ -122,13 +122,16 @@ void operator_act(struct sim *sim)
         node_turn(node);
 }
 
-/* Told once per member and life of a model: the first time it is started. */
-void operator_added(struct sim *sim, uint64_t id)
+/*
+ * Told once per member and life of a model: the first time it is started. The first entries name
+ * those that the cluster began with, of which one may not have come up yet and have no id.
+ */
+void operator_added(struct sim *sim, uint64_t id, uint64_t index)
 {
     struct node *node;
 
     if (sim->options.members == 1 || truth_node(sim, id) != NULL || id == 0 ||
-        sim->committed_count <= sim->options.members)
+        index <= sim->options.members)
         return;
     if (sim->node_count == SIM_NODES_MAX)
         return;

@@ -282,7 +282,8 @@ bool leasing_is_early(struct sim *sim, int64_t id); /* to end it now; told once 
 
 /* operator.c */
 void operator_act(struct sim *sim);
-void operator_added(struct sim *sim, uint64_t id); /* so says the log: it is to be started */
+/* So says the entry at `index`: it is to be started. */
+void operator_added(struct sim *sim, uint64_t id, uint64_t index);
 
 /* node.c */
 struct node *node_new(struct sim *sim);
