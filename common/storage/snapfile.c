@@ -203,13 +203,17 @@ int snapfile_load_newest(struct fs *fs, const char *dir, const struct wal_positi
     return rc;
 }
 
-static int purge_kind(struct fs *fs, const char *dir, const char *suffix, size_t max,
-                      struct err *err)
+/* Those up to the name `newest` count; what a crash left above it may not crowd it out. */
+static int purge_kind(struct fs *fs, const char *dir, const char *suffix, const char *newest,
+                      size_t max, struct err *err)
 {
     struct names names = {.suffix = suffix};
     int rc = fs->ops->list(fs, dir, add_name, &names, err);
+    size_t count = names.count;
 
-    for (size_t at = 0; rc == 0 && at + max < names.count; at++) {
+    while (count > 0 && strcmp(names.items[count - 1], newest) > 0)
+        count--;
+    for (size_t at = 0; rc == 0 && at + max < count; at++) {
         char *path = xasprintf("%s/%s", dir, names.items[at]);
 
         rc = fs->ops->unlink(fs, path, err);
@@ -219,10 +223,16 @@ static int purge_kind(struct fs *fs, const char *dir, const char *suffix, size_t
     return rc;
 }
 
-int snapfile_purge(struct fs *fs, const char *dir, size_t max, struct err *err)
+int snapfile_purge(struct fs *fs, const char *dir, const struct raft_snapshot_meta *newest,
+                   size_t max, struct err *err)
 {
+    char snap[SNAPFILE_NAME_BYTES], db[SNAPFILE_NAME_BYTES];
+
     if (max == 0)
         return 0;
-    return purge_kind(fs, dir, ".snap", max, err) < 0 ? -1
-                                                      : purge_kind(fs, dir, ".snap.db", max, err);
+    snapfile_name(newest->term, newest->index, snap);
+    (void)snprintf(db, sizeof(db), "%016" PRIx64 ".snap.db", newest->index);
+    return purge_kind(fs, dir, ".snap", snap, max, err) < 0
+               ? -1
+               : purge_kind(fs, dir, ".snap.db", db, max, err);
 }

@@ -35,8 +35,15 @@ int snapfile_load_newest(struct fs *fs, const char *dir, const struct wal_positi
                          struct buf *bytes, struct raft_snapshot *snapshot, bool *found,
                          struct err *err) MUST_CHECK;
 
-/* Delete the oldest .snap files, and the oldest .snap.db files, until `max` of each are left; 0
- * keeps all. */
-int snapfile_purge(struct fs *fs, const char *dir, size_t max, struct err *err) MUST_CHECK;
+/*
+ * Delete the oldest .snap files, and the oldest .snap.db files, until `max` of each are left; 0
+ * keeps all.
+ *
+ * newest  the one saved and recorded last. Files named above it do not count and stay: what a
+ *         crash kept from being recorded; its name may be the higher one, for a leader's snapshot
+ *         that came to nothing may have gone further
+ */
+int snapfile_purge(struct fs *fs, const char *dir, const struct raft_snapshot_meta *newest,
+                   size_t max, struct err *err) MUST_CHECK;
 
 #endif

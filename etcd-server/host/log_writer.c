@@ -58,7 +58,8 @@ static int save_snapshot(const struct log_writer_config *config, struct wal *wal
         return -1;
     wal_release(wal, record.index);
     if (wal_purge(wal, config->max_wals, err) == 0 &&
-        snapfile_purge(config->fs, config->snap_dir, config->max_snapshots, err) == 0)
+        snapfile_purge(config->fs, config->snap_dir, &request->snapshot->meta,
+                       config->max_snapshots, err) == 0)
         return 0;
     /* The snapshot is saved: a full disk under the purge must not have it saved again, over a file
      * that the log already needs. The next snapshot purges what this one left. */

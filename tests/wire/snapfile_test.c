@@ -173,13 +173,45 @@ static void the_newest_confirmed_one_is_loaded(void **state)
     assert_true(
         memfs.fs.ops->exists(&memfs.fs, "snap/0000000000000004-0000000000000050.snap.broken"));
     assert_true(memfs.fs.ops->exists(&memfs.fs, "snap/0000000000000002-000000000000001e.snap"));
-    ok(snapfile_purge(&memfs.fs, "snap", 2, &err), &err);
+    ok(snapfile_purge(&memfs.fs, "snap", &(struct raft_snapshot_meta){.term = 2, .index = 30}, 2,
+                      &err),
+       &err);
     assert_false(memfs.fs.ops->exists(&memfs.fs, "snap/0000000000000001-000000000000000a.snap"));
     assert_true(memfs.fs.ops->exists(&memfs.fs, "snap/0000000000000001-0000000000000014.snap"));
     confirmed.count = 0;
     ok(snapfile_load_newest(&memfs.fs, "snap", &confirmed, &bytes, &snapshot, &found, &err), &err);
     assert_false(found);
     buf_free(&bytes);
+    memfs_fini(&memfs);
+}
+
+/* A leader's snapshot came to nothing; that it went further is no reason to drop the one we have.
+ */
+static void what_was_never_recorded_crowds_nothing_out(void **state)
+{
+    static const char *const paths[] = {"snap/0000000000000001-000000000000001e.snap",
+                                        "snap/0000000000000004-000000000000004c.snap",
+                                        "snap/0000000000000004-000000000000004d.snap",
+                                        "snap/000000000000001e.snap.db",
+                                        "snap/000000000000004c.snap.db",
+                                        "snap/000000000000004d.snap.db"};
+    struct memfs memfs;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    memfs_init(&memfs);
+    for (size_t at = 0; at < ARRAY_LEN(paths); at++)
+        memfs_put(&memfs, paths[at], SLICE_LITERAL("x"));
+    ok(snapfile_purge(&memfs.fs, "snap", &(struct raft_snapshot_meta){.term = 4, .index = 0x4c}, 1,
+                      &err),
+       &err);
+    for (size_t at = 0; at < ARRAY_LEN(paths); at++)
+        assert_int_equal(memfs.fs.ops->exists(&memfs.fs, paths[at]), at % 3 != 0);
+    ok(snapfile_purge(&memfs.fs, "snap", &(struct raft_snapshot_meta){.term = 4, .index = 0x50}, 1,
+                      &err),
+       &err);
+    for (size_t at = 0; at < ARRAY_LEN(paths); at++)
+        assert_int_equal(memfs.fs.ops->exists(&memfs.fs, paths[at]), at % 3 == 2);
     memfs_fini(&memfs);
 }
 
@@ -231,6 +263,7 @@ int main(void)
         cmocka_unit_test(the_smallest_text_is_written),
         cmocka_unit_test(foreign_or_broken_texts_are_refused),
         cmocka_unit_test(the_newest_confirmed_one_is_loaded),
+        cmocka_unit_test(what_was_never_recorded_crowds_nothing_out),
         cmocka_unit_test(a_data_directory_is_made_locked_and_cleaned),
     };
 
