@@ -64,8 +64,17 @@ void node_free(struct node *node)
     free(node);
 }
 
+/* Did it lead the term of the entry, or a later one? */
+static bool led_since(const struct sim *sim, uint64_t term, uint64_t id)
+{
+    while (term < SIM_TERMS_MAX && sim->leaders[term] != id)
+        term++;
+    return term < SIM_TERMS_MAX;
+}
+
 /* Who led two members and removed itself must stay until the other knows (confchange.c says why):
- * if it dies at once there is nobody to be elected, with etcd too. */
+ * if it dies at once there is nobody to be elected, with etcd too. The entry may be one that a
+ * leader before it left: it commits that with the first of its own. */
 static void note_removed(struct sim *sim, const struct record *record, uint64_t removed,
                          const struct model *model)
 {
@@ -77,7 +86,7 @@ static void note_removed(struct sim *sim, const struct record *record, uint64_t 
     node->removed = model->index;
     for (size_t i = 0; i < model->member_count; i++)
         voters += !model->learner[i];
-    if (voters == 1 && sim->leaders[record->entry.term] == removed)
+    if (voters == 1 && led_since(sim, record->entry.term, removed))
         sim->stranded = true;
 }
 
