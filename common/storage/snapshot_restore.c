@@ -48,27 +48,41 @@ static char *trimmed(const char *path)
     return xstrndup(path, length);
 }
 
+/* What a restore that is killed leaves behind: beside the directory, or in one that was there. */
+#define LEFT_BEHIND ".restore-"
+
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
 /* Nothing there, or an empty directory. */
 static int check_data_dir(const char *path, bool *exists, struct err *err)
 {
     DIR *directory = opendir(path);
-    struct dirent *entry;
-    bool empty = true;
+    const struct dirent *entry = NULL;
+    int rc = -1;
 
     *exists = directory != NULL;
     if (directory == NULL && errno == ENOENT)
         return 0;
-    while (directory != NULL && empty && (entry = readdir(directory)) != NULL)
-        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    while (directory != NULL && (entry = readdir(directory)) != NULL && is_dots(entry->d_name))
+        ;
+    if (directory != NULL && entry == NULL)
+        rc = 0;
+    else if (entry != NULL && strncmp(entry->d_name, LEFT_BEHIND, strlen(LEFT_BEHIND)) == 0)
+        err_set(err, ERR_EXISTS,
+                "data-dir \"%s\" not empty: %s/%s is what a restore that was killed left behind; "
+                "remove it, then restore again",
+                path, path, entry->d_name);
+    else
+        err_set(err, ERR_EXISTS,
+                "data-dir \"%s\" not empty or could not be read; restore into a new directory, or "
+                "move the old one away first",
+                path);
     if (directory != NULL)
         (void)closedir(directory);
-    if (directory != NULL && empty)
-        return 0;
-    err_set(err, ERR_EXISTS,
-            "data-dir \"%s\" not empty or could not be read; restore into a new directory, or move "
-            "the old one away first",
-            path);
-    return -1;
+    return rc;
 }
 
 static int find_places(const struct snapshot_restore *restore, struct places *places,
@@ -118,14 +132,14 @@ static char *make_temporary(const char *pattern, struct err *err)
 static int make_places(struct places *places, struct err *err)
 {
     char *pattern =
-        xasprintf("%s%s-XXXXXX", places->data, places->data_exists ? "/.restore" : ".restore");
+        xasprintf("%s%s" LEFT_BEHIND "XXXXXX", places->data, places->data_exists ? "/" : "");
 
     if (make_parent(places->data, err) == 0)
         places->temporary = make_temporary(pattern, err);
     free(pattern);
     if (places->temporary == NULL || places->wal == NULL)
         return places->temporary == NULL ? -1 : 0;
-    pattern = xasprintf("%s.restore-XXXXXX", places->wal);
+    pattern = xasprintf("%s" LEFT_BEHIND "XXXXXX", places->wal);
     if (make_parent(places->wal, err) == 0)
         places->wal_temporary = make_temporary(pattern, err);
     free(pattern);

@@ -92,6 +92,14 @@ expect() {
     [ "$(ls -d e* f* log* new* 2>/dev/null | tr "\n" " ")" = "e log new " ]
 }
 
+@test "a restore killed in a directory that was there is cleaned up after by name" {
+    mkdir -p mount/.restore-Ab12cd/member
+    expect 1 'mount/.restore-Ab12cd is what a restore that was killed left behind; remove it' "$snap" restore "$good" --data-dir mount
+    rm -r mount/.restore-Ab12cd
+    expect 0 "" "$snap" restore "$good" --data-dir mount
+    [ "$(ls -A mount)" = member ]
+}
+
 @test "a restore that is killed leaves nothing that starts" {
     for i in 1 2 3 4 5 6 7 8; do
         "$snap" restore "$good" --data-dir "k$i" 2>/dev/null &
