@@ -1,6 +1,7 @@
 /* watch_stream.c - see watch_stream.h. */
 #include "etcd-ctl/watch_stream.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #define RETRY_PAUSE_MS 500
@@ -12,6 +13,7 @@ struct stream {
     bool created;
     bool cancelled;
     bool failed; /* `each` said so */
+    bool told;   /* that it is broken */
 };
 
 static int on_message(void *arg, const ProtobufCMessage *message, struct err *err)
@@ -22,6 +24,7 @@ static int on_message(void *arg, const ProtobufCMessage *message, struct err *er
 
     if (response->created && !response->canceled) {
         stream->created = true;
+        stream->told = false;
         if (stream->next == 0)
             stream->next = revision + 1;
         return 0;
@@ -46,6 +49,18 @@ static int on_message(void *arg, const ProtobufCMessage *message, struct err *er
 static bool is_final(const struct client_failure *failure)
 {
     return failure->kind == CLIENT_FAILURE_REFUSED && failure->grpc != GRPC_UNAVAILABLE;
+}
+
+/* The server went away: once for each time, whoever waits for events must know that none can come.
+ */
+static void tell(struct stream *stream, const struct client *client, const char *cause)
+{
+    if (stream->told)
+        return;
+    (void)fprintf(stderr, "watch: %s%s; trying again from revision %" PRId64 "\n",
+                  cause[0] != '\0' ? cause : client_endpoint(client, 0),
+                  cause[0] != '\0' ? "" : " ended it", stream->next);
+    stream->told = true;
 }
 
 int watch_stream(struct client *client, const struct watch_order *order, watch_message_fn *each,
@@ -78,7 +93,7 @@ int watch_stream(struct client *client, const struct watch_order *order, watch_m
                     client_endpoint(client, 0));
             return -1;
         }
-        /* the server went away: go on from where this was, as soon as there is one again */
+        tell(&stream, client, cause.text);
         (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_PAUSE_MS * 1000000L},
                         NULL); /* woken early: tried early */
     }

@@ -1,6 +1,7 @@
 /*
  * watch_stream.h - the messages of one watch, whoever wants them: taken up again where they were
- * when the connection breaks or the server goes away. Thread: one for each watch.
+ * when the connection breaks or the server goes away, of which one line on stderr tells. Thread:
+ * one for each watch.
  */
 #ifndef ETCD_CTL_WATCH_STREAM_H
 #define ETCD_CTL_WATCH_STREAM_H

@@ -8,7 +8,7 @@ bats_require_minimum_version 1.5.0
 setup_file() {
     export DIR=$BATS_FILE_TMPDIR
     export PORT
-    PORT=$(free_ports 8)
+    PORT=$(free_ports 10)
     cd "$DIR" || return 1
     make_certs
     start plain http "$PORT"
@@ -55,6 +55,10 @@ two_keys() {
 
 third() {
     ${EXEC-} "$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 4))" "$@"
+}
+
+away() {
+    ${EXEC-} "$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 8))" "$@"
 }
 
 alice() {
@@ -123,6 +127,20 @@ keys_are() {
     stop holder 0
     ends waiter 0
     has_line waiter.out "got it"
+}
+
+@test "watch: says once that its server is away, and goes on when it is back" {
+    start away http $((PORT + 8))
+    wait_for away put up 1
+    background watcher away watch up --rev=1
+    wait_for has_line watcher.out 1
+    kill -9 "$(cat "$DIR/away.pid")"
+    wait_for has_line watcher.err "trying again from revision 3"
+    start away http $((PORT + 8))
+    wait_for away put up 2
+    wait_for has_line watcher.out 2
+    stop watcher 143
+    [ "$(wc -l < watcher.err)" -eq 1 ]
 }
 
 @test "elect: the first leads, an observer sees the next one too" {
