@@ -440,8 +440,10 @@ int cmd_check(struct settings *settings)
                                  : check.warnings != 0 ? 1
                                                        : 0)
                               : check_status(&check);
-    if (settings->prometheus != NULL && write_prometheus(&check, settings->prometheus, &err) < 0)
+    if (settings->prometheus != NULL && write_prometheus(&check, settings->prometheus, &err) < 0) {
         status = say(&err);
+        status = settings->nagios ? 3 : status;
+    }
     check_free(&check);
     return status;
 }

@@ -113,7 +113,8 @@ static void print_word(enum form form, const char *word)
     const char *escaped = shell ? "" : form == FORM_MANIFEST ? "\"\\" : "\"\\$`";
     const char *odd = word + strspn(word, plain);
 
-    while (!shell && (*odd == '[' || *odd == ']')) /* https://[::1]:2379, a pattern for shells */
+    /* https://[::1]:2379 is a pattern for shells that no file fits: $(etcd-pki flags) works */
+    while (form != FORM_CTL && (*odd == '[' || *odd == ']'))
         odd += 1 + strspn(odd + 1, plain);
     if (*odd == '\0') {
         (void)fputs(word, stdout);

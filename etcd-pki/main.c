@@ -33,6 +33,7 @@ enum verb_bit {
     V_ENDS = V_MAKE | V_RENEW | V_RENEW_CA | V_SIGN,
     V_CA_KEY = V_ENDS | V_CHECK | V_REVOKE | V_CRL | V_ROTATE, /* open or make a CA's key */
     V_FOLLOW = V_ENDS | V_ROTATE | V_CHECK | V_REVOKE | V_CRL, /* replace files */
+    V_JSON = V_SHOW | V_DESCRIBE | V_VERIFY | V_CHECK | V_ROTATE,
     V_ALL = 262143,
 };
 
@@ -119,6 +120,7 @@ static const struct flag {
     {"-q", FLAG_BOOL, V_ALL, AT(quiet)},
     {"--help", FLAG_BOOL, V_ALL, AT(help)},
     {"-h", FLAG_BOOL, V_ALL, AT(help)},
+    {"--version", FLAG_BOOL, V_ALL, AT(version)},
     {"--force", FLAG_BOOL, V_MAKE | V_SIGN | V_ROTATE, AT(force)},
     {"--follow", FLAG_BOOL, V_FOLLOW, AT(follow)},
     {"--dry-run", FLAG_BOOL, V_MAKE | V_RENEW | V_RENEW_CA, AT(dry_run)},
@@ -324,17 +326,52 @@ static void settings_free(struct settings *settings)
     free(settings->passphrase);
 }
 
+static int print_version(void)
+{
+    printf("etcd-pki %s\n", SUITE_VERSION);
+    return EXIT_DONE;
+}
+
+/* What asks for JSON gets JSON, or is told that there is none. */
+static int check_output(const struct settings *settings, const struct verb *verb, struct err *err)
+{
+    bool bad, as_json = wants_json(settings, err, &bad);
+
+    if (as_json && (verb->bit & V_JSON) == 0) {
+        err_set(err, ERR_USAGE, "%s: there is no JSON of it; -o text", verb->name);
+        return -1;
+    }
+    return bad ? -1 : 0;
+}
+
+/* Nagios takes 2 for an alarm; a command line that cannot be read is 3, unknown. */
+static int say_usage(const struct err *err, int argc, char **argv)
+{
+    int status = say(err);
+
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--nagios") == 0)
+            return 3;
+    return status;
+}
+
 static int run(const struct verb *verb, int argc, char **argv)
 {
     struct settings settings = {0};
     struct err err = ERR_INIT;
     int status;
 
-    if (parse_line(argc, argv, verb, &settings, &err) < 0 ||
-        (!settings.help && (verb->bit & V_CA_KEY) != 0 && passphrase_take(&settings, &err) < 0))
-        status = say(&err);
+    if (parse_line(argc, argv, verb, &settings, &err) < 0)
+        status = say_usage(&err, argc, argv);
+    else if (settings.help)
+        status = print_help(verb);
+    else if (settings.version)
+        status = print_version();
+    else if (check_output(&settings, verb, &err) < 0 ||
+             ((verb->bit & V_CA_KEY) != 0 && passphrase_take(&settings, &err) < 0))
+        status = say_usage(&err, argc, argv);
     else
-        status = settings.help ? print_help(verb) : verb->run(&settings);
+        status = verb->run(&settings);
     settings_free(&settings);
     if (fflush(stdout) != 0 && status == EXIT_DONE) {
         err_set(&err, ERR_IO, "cannot write to standard output");
@@ -347,6 +384,7 @@ int main(int argc, char **argv)
 {
     const struct verb *verb;
     struct err err = ERR_INIT;
+    bool help = false;
 
     (void)umask(022); /* directories come out 0755 whatever it was; files set their mode */
     argc--, argv++;
@@ -363,15 +401,15 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 ||
         strcmp(argv[0], "-h") == 0)
-        return print_help(argc > 1 ? verb_named(argv[1]) : NULL);
-    if (strcmp(argv[0], "version") == 0 || strcmp(argv[0], "--version") == 0) {
-        printf("etcd-pki %s\n", SUITE_VERSION);
-        return EXIT_DONE;
-    }
-    verb = verb_named(argv[0]);
+        help = true;
+    else if (strcmp(argv[0], "version") == 0 || strcmp(argv[0], "--version") == 0)
+        return print_version();
+    if (help && argc == 1)
+        return print_help(NULL);
+    verb = verb_named(argv[help ? 1 : 0]);
     if (verb == NULL) {
-        err_set(&err, ERR_USAGE, "unknown verb \"%.100s\"; see etcd-pki help", argv[0]);
+        err_set(&err, ERR_USAGE, "unknown verb \"%.100s\"; see etcd-pki help", argv[help ? 1 : 0]);
         return say(&err);
     }
-    return run(verb, argc - 1, argv + 1);
+    return help ? print_help(verb) : run(verb, argc - 1, argv + 1);
 }

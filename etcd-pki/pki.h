@@ -37,7 +37,7 @@ struct settings { /* the command line; texts borrowed from argv */
     const char *passphrase_file, *passphrase_fd, *kubeadm_config;
     struct texts org, ip, dns, san, member, client;
     struct texts server_sans, peer_sans, apiserver_sans;
-    bool force, dry_run, quiet, help, crl_sign, no_client_auth, kubernetes, with_ca_key;
+    bool force, dry_run, quiet, help, version, crl_sign, no_client_auth, kubernetes, with_ca_key;
     bool external_etcd, no_clamp, normalise, nagios, reuse_key, peer, kubeadm_tables, follow;
     struct texts args;         /* what is no flag */
     struct texts after;        /* behind "--" */

@@ -434,6 +434,26 @@ END
     [ "$status" -eq 2 ] && [[ $output == *"a control character in the directory"* ]]
 }
 
+@test "what every verb takes" {
+    for verb in $("$pki" help | sed -n 's/^    \([a-z-]*\) .*/\1/p'); do
+        case $verb in help | version) continue ;; esac
+        [ "$("$pki" $verb --version)" = "$("$pki" version)" ]
+        run "$pki" $verb -o yaml
+        [ "$status" -eq 2 ] && [ "$output" = "etcd-pki: -o yaml: text or json" ]
+        case $verb in show | describe | check | check-expiration | verify | rotate-ca) continue ;; esac
+        run "$pki" $verb -w json
+        [ "$status" -eq 2 ] && [ "$output" = "etcd-pki: $verb: there is no JSON of it; -o text" ]
+    done
+    [ -z "$(ls)" ]
+    run "$pki" help emperor
+    [ "$status" -eq 2 ] && [[ $output == *'unknown verb "emperor"'* ]]
+    for bad in --nagios=x "-o yaml" --crit=x "--prometheus nowhere/x" --unknown; do
+        "$pki" init --key p256 -q
+        run "$pki" check $bad --nagios
+        [ "$status" -eq 3 ] || { echo "$bad: $status"; return 1; }
+    done
+}
+
 @test "every algorithm serves" {
     for alg in RSA-2048 ECDSA-P256 p384 Ed25519; do
         "$pki" init --dir "$alg" --key "$alg" -q
