@@ -99,6 +99,12 @@ static int write_listing(struct listing *listing, struct err *err)
     if (listing->settings->pem != NULL &&
         store_target(listing->settings->pem, follow, false, &pem_path, err) < 0)
         return -1; /* before the list is written */
+    if (listing->settings->dry_run) {
+        printf("would write %s%s%s: %zu revoked\n", listing->path, pem_path != NULL ? " and " : "",
+               pem_path != NULL ? pem_path : "", x509_crl_count(listing->crl));
+        free(pem_path);
+        return 0;
+    }
     if (x509_crl_sign(listing->crl, listing->certs.items[0], listing->key, listing->now_s,
                       listing->next_s, &der, &pem, err) == 0 &&
         store_write(listing->path, buf_slice(&der), 0644, true, follow, err) == 0)

@@ -35,6 +35,11 @@ static int write_request(const struct plan *plan, const struct item *item, struc
                 csr_path);
         goto out;
     }
+    if (plan->settings->dry_run) {
+        printf("would write %s.key and .csr\n", item->base);
+        rc = 0;
+        goto out;
+    }
     x509_key_pem(key, &key_pem);
     x509_csr_pem(csr, &csr_pem);
     if (file_make_dirs(parent, 0755, err) < 0 ||
@@ -71,7 +76,7 @@ int cmd_csr(struct settings *settings)
         rc = plan_init(&plan, settings, false, &err);
     if (rc == 0)
         rc = plan_issue(&plan, settings, &err);
-    if (rc == 0)
+    if (rc == 0 && !settings->dry_run)
         rc = store_lock(plan.dir, &fd, &err);
     if (rc == 0)
         rc = write_request(&plan, &plan.items[0], &err);
@@ -151,12 +156,16 @@ static int write_signed(const struct settings *settings, const char *csr_path,
                      : xasprintf("%.*s.crt", (int)(bytes - (named ? 4 : 0)), csr_path);
     struct buf pem = BUF_INIT(BUF_UNLIMITED);
     struct x509_info info;
-    int rc;
+    int rc = 0;
 
     x509_cert_pem(cert, &pem);
     x509_describe(cert, &info);
-    rc = store_write(path, buf_slice(&pem), 0644, settings->force, settings->follow, err);
-    if (rc == 0 && !settings->quiet)
+    if (settings->dry_run)
+        printf("would write %s: %s, valid for %s, until %s\n", path, info.subject, info.sans,
+               info.not_after);
+    else
+        rc = store_write(path, buf_slice(&pem), 0644, settings->force, settings->follow, err);
+    if (rc == 0 && !settings->dry_run && !settings->quiet)
         printf("%s made: %s, valid for %s, until %s\n", path, info.subject, info.sans,
                info.not_after);
     x509_info_free(&info);

@@ -81,15 +81,16 @@ static const struct verb {
      "[--follow] [--dry-run]"},
     {"revoke", NULL, V_REVOKE, cmd_revoke, "put a certificate on the CA's revocation list",
      "(FILE|NAME|--serial HEX) [--reason WORD] [--ca BASE] [--next-update TIME] [--pem FILE] "
-     "[--out FILE] [--follow]"},
+     "[--out FILE] [--follow] [--dry-run]"},
     {"crl", NULL, V_CRL, cmd_crl, "write the revocation list again",
-     "[--ca BASE] [--next-update TIME] [--pem FILE] [--out FILE] [--follow]"},
+     "[--ca BASE] [--next-update TIME] [--pem FILE] [--out FILE] [--follow] [--dry-run]"},
     {"csr", "generate-csr", V_CSR, cmd_csr, "make a key and a request",
      "ROLE [NAME] [--ip ADDRESS]... [--dns NAME]... [--san LIST] [--cn NAME] [--org NAME]... "
-     "[--out BASE] [--key ALGORITHM]"},
+     "[--out BASE] [--key ALGORITHM] [--dry-run]"},
     {"sign", NULL, V_SIGN, cmd_sign, "sign a request for a role",
      "REQUEST --role ROLE [--san request|exact:LIST|add:LIST] [--ca BASE] [--out FILE] [--force] "
-     "[--follow] [--validity TIME | --days N | --not-after TIME] [--backdate TIME] [--no-clamp]"},
+     "[--follow] [--validity TIME | --days N | --not-after TIME] [--backdate TIME] [--no-clamp] "
+     "[--dry-run]"},
     {"probe", NULL, V_PROBE, cmd_probe, "what an endpoint serves, and whether it takes this client",
      "[--cacert FILE] [--cert FILE --key FILE] [--expect FILE] [--peer] [--timeout TIME] [--dir "
      "DIR] "
@@ -123,7 +124,7 @@ static const struct flag {
     {"--version", FLAG_BOOL, V_ALL, AT(version)},
     {"--force", FLAG_BOOL, V_MAKE | V_SIGN | V_ROTATE, AT(force)},
     {"--follow", FLAG_BOOL, V_FOLLOW, AT(follow)},
-    {"--dry-run", FLAG_BOOL, V_MAKE | V_RENEW | V_RENEW_CA, AT(dry_run)},
+    {"--dry-run", FLAG_BOOL, V_ENDS | V_CSR | V_REVOKE | V_CRL, AT(dry_run)},
     {"--key", FLAG_TEXT, V_MAKE | V_RENEW | V_CSR | V_ROTATE | V_PROBE, AT(key)},
     {"--validity", FLAG_TEXT, V_ENDS, AT(validity)},
     {"--ca-validity", FLAG_TEXT, V_CLUSTER | V_KUBEADM, AT(ca_validity)},

@@ -408,6 +408,20 @@ refused() { # STATUS TEXT ARGUMENTS...
     refused 1 "pki/etcd/ca.crl: Is a directory" crl --follow
 }
 
+@test "dry runs of requests, signatures and lists" {
+    refused 0 "would write etcd/peer.key and .csr" csr peer m1 --key p256 --dir host --dry-run
+    [ ! -e host ]
+    "$pki" init --key p256 -q
+    "$pki" issue client root --key p256 -q
+    "$pki" csr peer m1 --key p256 --dir host -q
+    sums=$(find . -type f -exec sha256sum {} + | sort)
+    refused 0 "would write host/etcd/peer.crt: CN=m1, valid for DNS:localhost, DNS:m1" sign host/etcd/peer.csr --role peer --dry-run
+    refused 0 "would write pki/etcd/ca.crl: 0 revoked" crl --dry-run
+    refused 0 "would write pki/etcd/ca.crl and x.pem: 1 revoked" revoke clients/root --pem x.pem --dry-run
+    refused 1 "exists already; sign that one" csr peer m1 --key p256 --dir host --dry-run
+    [ "$sums" = "$(find . -type f -exec sha256sum {} + | sort)" ]
+}
+
 @test "--follow: lists, signed certificates and Prometheus files" {
     "$pki" init --key p256 -q
     "$pki" csr client root --dir host --key p256 -q
