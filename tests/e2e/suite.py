@@ -2,6 +2,7 @@
 
 Everything listens on 127.0.0.1; every folder is temporary; every wait is for a fact, with a bound.
 """
+import atexit
 import base64
 import http.client
 import json
@@ -61,6 +62,13 @@ def wait_for(what, fact, seconds=None):
         time.sleep(0.005)
 
 
+def put_down(process):
+    """Nothing that a test started outlives it, however it ends."""
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
 class Server:
     """One etcd (ours or a real one) on one data directory; it may be started again and again."""
 
@@ -98,6 +106,7 @@ class Server:
     def launch(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, env={**os.environ, **self.env})
+        atexit.register(put_down, self.process)
         return self
 
     def start(self):
