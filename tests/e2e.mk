@@ -30,7 +30,7 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 	tests/interop/snapshot_interop.sh "$$etcd" $(BIN)/etcd-snap && \
 	tests/interop/auth_interop.sh "$$etcd" $(BIN) && \
 	tests/cli/pki_test.sh $(BIN)/etcd-pki "$$etcd/etcd" "$$etcd/etcdctl" && \
-	tests/cli/pki_live_test.sh $(BIN)/etcd-pki "$$etcd/etcd" && \
+	tests/cli/pki_live_test.sh $(BIN)/etcd-pki "$$etcd/etcd" $(PROBES) && \
 	tests/e2e/pki_cluster_test $(BIN) "$$etcd/etcd" && \
 	tests/e2e/cluster_test $(BIN) "$$etcd/etcd" 500 && \
 	$(MAKE) -s --no-print-directory check-cli-etcdctl ETCD_BIN="$$etcd"
