@@ -363,13 +363,28 @@ static void ask_again(struct corrupt_check *check)
     end_if_all_said(check);
 }
 
+static void stop_round(struct corrupt_check *check)
+{
+    struct host *host = engine_host(check->engine);
+
+    hashing_cancel(&check->query);
+    for (size_t i = 0; i < check->asked_count; i++)
+        if (check->state == ROUND_ASKING && check->asked[i].state == ASKED_WAITING)
+            host->ops->ask_cancel(host, &check->asked[i].question);
+    free(check->asked);
+    check->asked = NULL;
+    check->asked_count = 0;
+    check->state = ROUND_IDLE;
+}
+
 static void hashed(struct hash_query *query, enum err_code code,
                    const struct mvcc_hash_result *result)
 {
     struct corrupt_check *check = CONTAINER_OF(query, struct corrupt_check, query);
 
-    if (code != ERR_OK) { /* compacted meanwhile */
-        check->state = ROUND_IDLE;
+    if (code != ERR_OK) { /* compacted meanwhile: nothing can be compared this time */
+        check->start = check->kind == ROUND_START ? CORRUPT_START_GOOD : check->start;
+        stop_round(check);
         return;
     }
     check->own = *result;
@@ -424,20 +439,6 @@ struct corrupt_check *corrupt_check_new(const struct corrupt_check_config *confi
     check->start = CORRUPT_START_PENDING;
     begin_round(check, ROUND_START, mvcc_revision(engine_mvcc(config->engine)));
     return check;
-}
-
-static void stop_round(struct corrupt_check *check)
-{
-    struct host *host = engine_host(check->engine);
-
-    hashing_cancel(&check->query);
-    for (size_t i = 0; i < check->asked_count; i++)
-        if (check->state == ROUND_ASKING && check->asked[i].state == ASKED_WAITING)
-            host->ops->ask_cancel(host, &check->asked[i].question);
-    free(check->asked);
-    check->asked = NULL;
-    check->asked_count = 0;
-    check->state = ROUND_IDLE;
 }
 
 void corrupt_check_free(struct corrupt_check *check)
