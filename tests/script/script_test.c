@@ -218,6 +218,8 @@ static void start(struct script *script, char **words, size_t count)
         else if (!spare)
             conf.voters[conf.voter_count++] = members;
     }
+    if (script->started)
+        cluster_fini(&script->cluster); /* a second cluster in the same script */
     cluster_init(&script->cluster, members, &conf, 1);
     script->cluster.note = note;
     script->cluster.note_arg = script;
