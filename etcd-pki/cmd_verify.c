@@ -158,10 +158,10 @@ static void print_text(const struct verify *verify)
     for (size_t i = 0; i < verify->count; i++) {
         const struct finding *finding = &verify->findings[i];
 
-        printf("%s %s  %s%s%s: %s\n      %s.\n", finding->error ? "error  " : "warning",
-               finding->id, finding->file,
+        printf("%s %s  %s%s%s: %s\n      expected  %s\n      do        %s\n",
+               finding->error ? "error  " : "warning", finding->id, finding->file,
                finding->file[0] != '\0' && finding->flag[0] != '\0' ? " " : "", finding->flag,
-               finding->found, finding->todo);
+               finding->found, finding->expected, finding->todo);
     }
     if (!verify->settings->quiet)
         printf("%zu error%s, %zu warning%s\n", verify->errors, verify->errors != 1 ? "s" : "",
@@ -174,10 +174,10 @@ static void print_json(const struct verify *verify)
 
     for (size_t i = 0; i < verify->count; i++) {
         const struct finding *finding = &verify->findings[i];
-        json_t *json =
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "id", finding->id, "severity",
-                      finding->error ? "error" : "warning", "file", finding->file, "flag",
-                      finding->flag, "found", finding->found, "do", finding->todo);
+        json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", finding->id,
+                                 "severity", finding->error ? "error" : "warning", "file",
+                                 finding->file, "flag", finding->flag, "found", finding->found,
+                                 "expected", finding->expected, "do", finding->todo);
 
         must(json != NULL && json_array_append_new(list, json) == 0);
     }

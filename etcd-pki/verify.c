@@ -26,6 +26,24 @@ struct side {
     bool dials;   /* the member presents a certificate itself */
 };
 
+static const struct {
+    const char *id, *expected;
+} rules[] = {
+#define RULE(id, expected) {#id, expected},
+#include "etcd-pki/rules.def"
+#undef RULE
+};
+
+static const char *expected_by(const char *id)
+{
+    size_t i = 0;
+
+    while (i < ARRAY_LEN(rules) && strcmp(rules[i].id, id) != 0)
+        i++;
+    must(i < ARRAY_LEN(rules));
+    return rules[i].expected;
+}
+
 void verify_find(struct verify *verify, const char *id, bool error, const char *file,
                  const char *flag, const char *todo, const char *format, ...)
 {
@@ -38,6 +56,7 @@ void verify_find(struct verify *verify, const char *id, bool error, const char *
     verify->findings = xrealloc(verify->findings, (verify->count + 1) * sizeof *verify->findings);
     verify->findings[verify->count++] = (struct finding){.id = id,
                                                          .error = error,
+                                                         .expected = expected_by(id),
                                                          .file = xstrdup(file != NULL ? file : ""),
                                                          .flag = xstrdup(flag != NULL ? flag : ""),
                                                          .found = xstrdup(text),

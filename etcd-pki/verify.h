@@ -8,7 +8,7 @@
 #include "etcd-pki/pki.h"
 
 struct finding {
-    const char *id;                   /* a row of pki.md 4.5 */
+    const char *id, *expected;        /* a row of rules.def */
     bool error;                       /* else a warning */
     char *file, *flag, *found, *todo; /* owned */
 };

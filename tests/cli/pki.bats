@@ -325,6 +325,8 @@ END
     run "$pki" verify --dir pki/m1 --at "$(date -u -d '+370 days' +%FT%TZ)" -o json
     [ "$status" -eq 3 ]
     [ "$(jq -c '[.ok, .errors]' <<< "$output")" = "[false,2]" ]
+    [ "$(jq -c '.findings[0]|keys_unsorted' <<< "$output")" = '["id","severity","file","flag","found","expected","do"]' ]
+    [ "$(jq -r 'first(.findings[]|select(.id == "C3")).expected' <<< "$output")" = "a certificate that is valid now and for longer than --warn" ]
 }
 
 @test "verify: the files of a set against each other" {
