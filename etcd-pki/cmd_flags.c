@@ -1,5 +1,6 @@
 /*
- * cmd_flags.c - flags: how to call etcd and etcdctl with a set; certificate-key: 32 random bytes.
+ * cmd_flags.c - flags: how to call etcd and etcdctl with a set, also for the files of cluster;
+ * certificate-key: 32 random bytes.
  */
 #include "common/base/file.h"
 #include "etcd-pki/pki.h"
@@ -8,29 +9,35 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-struct set { /* where the files of a member are */
-    char *dir;
-    char *host; /* an address of its own, or a name; from the server certificate */
-    char *name; /* its CN */
-};
-
 static void first_own_address(void *arg, char kind, const char *text)
 {
-    struct set *set = arg;
+    struct member_flags *set = arg;
 
     if (kind == 'I' && set->host == NULL && strncmp(text, "127.", 4) != 0 &&
         strcmp(text, "::1") != 0)
-        set->host = strchr(text, ':') != NULL ? xasprintf("[%s]", text) : xstrdup(text);
+        set->host = host_in_url(text);
 }
 
-static int open_set(const struct settings *settings, struct set *set, struct err *err)
+static void set_free(struct member_flags *set)
+{
+    free(set->dir);
+    free(set->name);
+    free(set->host);
+    free(set->bind);
+    free(set->peer_urls);
+    free(set->listen_peer_urls);
+    free(set->initial_cluster);
+}
+
+/* From the server certificate: the name is its CN, the host an address of its own. */
+static int open_set(const struct settings *settings, struct member_flags *set, struct err *err)
 {
     const char *dir = reading_dir(settings);
     char *path;
     struct x509_list certs;
     struct x509_info info;
 
-    *set = (struct set){0};
+    *set = (struct member_flags){0};
     set->dir =
         settings->args.count != 0 ? xasprintf("%s/%s", dir, settings->args.items[0]) : xstrdup(dir);
     path = xasprintf("%s/etcd/server.crt", set->dir);
@@ -49,6 +56,9 @@ static int open_set(const struct settings *settings, struct set *set, struct err
     set->name = xstrdup(info.cn);
     if (set->host == NULL)
         set->host = xstrdup("127.0.0.1");
+    set->bind = xstrdup(set->host);
+    set->peer_urls = xasprintf("https://%s:2380", set->host);
+    set->listen_peer_urls = xstrdup(set->peer_urls);
     x509_info_free(&info);
     x509_list_free(&certs);
     free(path);
@@ -56,15 +66,14 @@ static int open_set(const struct settings *settings, struct set *set, struct err
 }
 
 static const struct {
-    const char *flag, *variable, *value; /* value: %D directory, %H host, %N name,
-                                         %L loopback's URL and a comma, unless it is the host's */
+    const char *flag, *variable, *value; /* %X: see part_of() */
 } rows[] =
     {
         {"--name", "ETCD_NAME", "%N"},
-        {"--listen-client-urls", "ETCD_LISTEN_CLIENT_URLS", "%Lhttps://%H:2379"},
+        {"--listen-client-urls", "ETCD_LISTEN_CLIENT_URLS", "%Lhttps://%B:2379"},
         {"--advertise-client-urls", "ETCD_ADVERTISE_CLIENT_URLS", "https://%H:2379"},
-        {"--listen-peer-urls", "ETCD_LISTEN_PEER_URLS", "https://%H:2380"},
-        {"--initial-advertise-peer-urls", "ETCD_INITIAL_ADVERTISE_PEER_URLS", "https://%H:2380"},
+        {"--listen-peer-urls", "ETCD_LISTEN_PEER_URLS", "%Q"},
+        {"--initial-advertise-peer-urls", "ETCD_INITIAL_ADVERTISE_PEER_URLS", "%P"},
         {"--cert-file", "ETCD_CERT_FILE", "%D/etcd/server.crt"},
         {"--key-file", "ETCD_KEY_FILE", "%D/etcd/server.key"},
         {"--client-cert-auth", "ETCD_CLIENT_CERT_AUTH", "true"},
@@ -73,6 +82,7 @@ static const struct {
         {"--peer-key-file", "ETCD_PEER_KEY_FILE", "%D/etcd/peer.key"},
         {"--peer-client-cert-auth", "ETCD_PEER_CLIENT_CERT_AUTH", "true"},
         {"--peer-trusted-ca-file", "ETCD_PEER_TRUSTED_CA_FILE", "%D/etcd/ca.crt"},
+        {"--initial-cluster", "ETCD_INITIAL_CLUSTER", "%C"},
 },
   ctl_rows[] = {
       {"--endpoints", "ETCDCTL_ENDPOINTS", "https://%H:2379"},
@@ -84,32 +94,56 @@ static const struct {
 enum form { FORM_ETCD, FORM_ENV, FORM_SYSTEMD, FORM_CTL, FORM_MANIFEST, FORMS };
 static const char *const forms[FORMS] = {"etcd", "env", "systemd", "etcdctl", "manifest"};
 
-static void fill(const struct set *set, const char *value, struct buf *out)
+static const char *part_of(const struct member_flags *set, char letter)
+{
+    switch (letter) {
+    case 'D':
+        return set->dir;
+    case 'N':
+        return set->name;
+    case 'H':
+        return set->host;
+    case 'B':
+        return set->bind;
+    case 'P':
+        return set->peer_urls;
+    case 'Q':
+        return set->listen_peer_urls;
+    case 'C':
+        return set->initial_cluster;
+    case 'L': /* loopback too, unless it is among them */
+        return strcmp(set->bind, "127.0.0.1") != 0 && strcmp(set->bind, "0.0.0.0") != 0
+                   ? "https://127.0.0.1:2379,"
+                   : "";
+    }
+    must(false);
+    return NULL;
+}
+
+/* false: nothing is known to say there. */
+static bool fill(const struct member_flags *set, const char *value, struct buf *out)
 {
     for (; *value != '\0'; value++) {
-        if (*value != '%') {
+        const char *part = *value == '%' ? part_of(set, *++value) : NULL;
+
+        if (*value == 'C' && part == NULL)
+            return false;
+        if (part == NULL)
             (void)buf_append_byte(out, (uint8_t)*value);
-            continue;
-        }
-        value++;
-        if (*value == 'L')
-            (void)buf_printf(out, "%s",
-                             strcmp(set->host, "127.0.0.1") != 0 ? "https://127.0.0.1:2379," : "");
         else
-            (void)buf_printf(out, "%s",
-                             *value == 'D'   ? set->dir
-                             : *value == 'H' ? set->host
-                                             : set->name);
+            (void)buf_printf(out, "%s", part);
     }
+    return true;
 }
 
 /* For a shell in single quotes, for environment files and YAML in double ones; bare if it can be.
  */
-static void print_word(enum form form, const char *word)
+static void put_word(enum form form, const char *word, struct buf *out)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                 "-_./:,=@%+";
     bool shell = form == FORM_ETCD || form == FORM_CTL;
+    const char *quote = shell ? "'" : "\"";
     const char *escaped = shell ? "" : form == FORM_MANIFEST ? "\"\\" : "\"\\$`";
     const char *odd = word + strspn(word, plain);
 
@@ -117,70 +151,78 @@ static void print_word(enum form form, const char *word)
     while (form != FORM_CTL && (*odd == '[' || *odd == ']'))
         odd += 1 + strspn(odd + 1, plain);
     if (*odd == '\0') {
-        (void)fputs(word, stdout);
+        (void)buf_printf(out, "%s", word);
         return;
     }
-    putchar(shell ? '\'' : '"');
+    (void)buf_printf(out, "%s", quote);
     for (; *word != '\0'; word++)
         if (shell && *word == '\'')
-            (void)fputs("'\\''", stdout);
-        else if (strchr(escaped, *word) != NULL)
-            printf("\\%c", *word);
+            (void)buf_printf(out, "'\\''");
         else
-            putchar(*word);
-    putchar(shell ? '\'' : '"');
+            (void)buf_printf(out, "%s%c", strchr(escaped, *word) != NULL ? "\\" : "", *word);
+    (void)buf_printf(out, "%s", quote);
 }
 
 /* What a static pod needs for its certificates; the rest of its manifest is the operator's. */
-static void print_manifest(const struct set *set)
+static void put_manifest(const struct member_flags *set, struct buf *out)
 {
-    char *mount;
+    char *mount = xasprintf("%s/etcd", set->dir); /* no more than kubeadm lets it see */
 
-    printf("# Of a static pod's manifest what its certificates need: image, --data-dir and\n"
-           "# --initial-cluster are to be added.\n"
-           "apiVersion: v1\nkind: Pod\nmetadata:\n  name: etcd\n  namespace: kube-system\nspec:\n"
-           "  hostNetwork: true\n  containers:\n  - name: etcd\n    command:\n    - etcd\n");
+    (void)buf_printf(
+        out, "# Of a static pod's manifest what its certificates need: image, --data-dir and\n"
+             "# --initial-cluster are to be added.\n"
+             "apiVersion: v1\nkind: Pod\nmetadata:\n  name: etcd\n  namespace: kube-system\nspec:\n"
+             "  hostNetwork: true\n  containers:\n  - name: etcd\n    command:\n    - etcd\n");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf word = BUF_INIT(BUF_UNLIMITED);
 
         (void)buf_printf(&word, "%s=", rows[i].flag);
-        fill(set, rows[i].value, &word);
-        printf("    - ");
-        print_word(FORM_MANIFEST, buf_text(&word));
-        printf("\n");
+        if (fill(set, rows[i].value, &word)) {
+            (void)buf_printf(out, "    - ");
+            put_word(FORM_MANIFEST, buf_text(&word), out);
+            (void)buf_printf(out, "\n");
+        }
         buf_free(&word);
     }
-    mount = xasprintf("%s/etcd", set->dir); /* no more than kubeadm lets it see */
-    printf("    volumeMounts:\n    - name: etcd-certs\n      mountPath: ");
-    print_word(FORM_MANIFEST, mount);
-    printf("\n      readOnly: true\n  volumes:\n  - name: etcd-certs\n    hostPath:\n      path: ");
-    print_word(FORM_MANIFEST, mount);
-    printf("\n      type: Directory\n");
+    (void)buf_printf(out, "    volumeMounts:\n    - name: etcd-certs\n      mountPath: ");
+    put_word(FORM_MANIFEST, mount, out);
+    (void)buf_printf(out,
+                     "\n      readOnly: true\n  volumes:\n  - name: etcd-certs\n    hostPath:\n"
+                     "      path: ");
+    put_word(FORM_MANIFEST, mount, out);
+    (void)buf_printf(out, "\n      type: Directory\n");
     free(mount);
 }
 
-static void print_lines(const struct set *set, enum form form)
+static void put_lines(const struct member_flags *set, enum form form, struct buf *out)
 {
     size_t count = form == FORM_CTL ? ARRAY_LEN(ctl_rows) : ARRAY_LEN(rows);
 
     for (size_t i = 0; i < count; i++) {
         struct buf value = BUF_INIT(BUF_UNLIMITED);
 
-        fill(set, form == FORM_CTL ? ctl_rows[i].value : rows[i].value, &value);
-        if (form == FORM_ETCD)
-            printf("%s=", rows[i].flag);
-        else if (form == FORM_CTL)
-            printf("export %s=", ctl_rows[i].variable);
-        else
-            printf("%s=", rows[i].variable);
-        print_word(form, buf_text(&value));
-        printf("%s\n", form == FORM_ETCD && i + 1 < count ? " \\" : "");
+        if (fill(set, form == FORM_CTL ? ctl_rows[i].value : rows[i].value, &value)) {
+            if (form == FORM_ETCD)
+                (void)buf_printf(out, "%s%s=", i != 0 ? " \\\n" : "", rows[i].flag);
+            else if (form == FORM_CTL)
+                (void)buf_printf(out, "export %s=", ctl_rows[i].variable);
+            else
+                (void)buf_printf(out, "%s=", rows[i].variable);
+            put_word(form, buf_text(&value), out);
+            (void)buf_printf(out, "%s", form == FORM_ETCD ? "" : "\n");
+        }
         buf_free(&value);
     }
+    (void)buf_printf(out, "%s", form == FORM_ETCD ? "\n" : "");
+}
+
+void member_flags_env(const struct member_flags *set, struct buf *out)
+{
+    put_lines(set, FORM_ENV, out);
 }
 
 /* A pod's paths are absolute. */
-static int make_absolute(struct set *set, struct err *err)
+static int make_absolute(struct member_flags *set, struct err *err)
 {
     char *path = realpath(set->dir, NULL);
 
@@ -205,8 +247,9 @@ int cmd_flags(struct settings *settings)
 {
     const char *named = settings->format != NULL ? settings->format : "etcd";
     enum form form = FORM_ETCD;
+    struct buf out = BUF_INIT(BUF_UNLIMITED);
     struct err err = ERR_INIT;
-    struct set set = {0};
+    struct member_flags set = {0};
     int rc = -1;
 
     while (form < FORMS && strcmp(forms[form], named) != 0)
@@ -225,12 +268,12 @@ int cmd_flags(struct settings *settings)
         rc = -1;
     }
     if (rc == 0 && form == FORM_MANIFEST)
-        print_manifest(&set);
+        put_manifest(&set, &out);
     else if (rc == 0)
-        print_lines(&set, form);
-    free(set.dir);
-    free(set.host);
-    free(set.name);
+        put_lines(&set, form, &out);
+    (void)fputs(buf_text(&out), stdout);
+    buf_free(&out);
+    set_free(&set);
     return rc < 0 ? say(&err) : EXIT_DONE;
 }
 

@@ -315,9 +315,9 @@ int cmd_kubeadm(struct settings *settings)
 
 /* ---- cluster ---- */
 
-struct member { /* a name and the hosts of its URLs */
+struct member { /* a name, its peer URLs and their hosts */
     char *name;
-    struct texts hosts;
+    struct texts hosts, urls;
 };
 
 static struct member *member_named(struct member **members, size_t *count, const char *name)
@@ -353,6 +353,8 @@ static int take_member(const char *text, const char *flag, struct member **membe
 
             if (host != NULL) {
                 texts_add(&member->hosts, host);
+                if (strcmp(flag, "--member") != 0)
+                    texts_add(&member->urls, hosts.items[i]);
             } else {
                 err_set(err, ERR_USAGE, "%s %.100s: there is no host in it", flag, hosts.items[i]);
                 rc = -1;
@@ -426,6 +428,89 @@ static int plan_member(struct plan *plan, const struct member *member, struct er
     return 0;
 }
 
+/* Where the member has no URLs of its own the first host's, on etcd's usual port. */
+static char *peer_urls(const struct member *member)
+{
+    struct buf out = BUF_INIT(BUF_UNLIMITED);
+    char *host = host_in_url(member->hosts.items[0]), *text;
+
+    for (size_t i = 0; i < member->urls.count; i++)
+        (void)buf_printf(&out, "%s%s", i != 0 ? "," : "", member->urls.items[i]);
+    if (member->urls.count == 0)
+        (void)buf_printf(&out, "https://%s:2380", host);
+    text = xstrdup(buf_text(&out));
+    buf_free(&out);
+    free(host);
+    return text;
+}
+
+/* etcd listens on addresses only: where the URL has a name, on all of them. */
+static char *listen_urls(const char *urls)
+{
+    struct texts list = {0};
+    struct buf out = BUF_INIT(BUF_UNLIMITED);
+    char *text;
+
+    texts_add_list(&list, urls);
+    for (size_t i = 0; i < list.count; i++) {
+        const char *url = list.items[i], *scheme = strstr(url, "://");
+        const char *port = strrchr(url, ':');
+        char *host = url_host(url);
+
+        (void)buf_printf(&out, "%s", i != 0 ? "," : "");
+        if (scheme == NULL || x509_is_address(host))
+            (void)buf_printf(&out, "%s", url);
+        else
+            (void)buf_printf(&out, "%.*s://0.0.0.0%s", (int)(scheme - url), url,
+                             port > scheme ? port : "");
+        free(host);
+    }
+    text = xstrdup(buf_text(&out));
+    buf_free(&out);
+    texts_free(&list);
+    return text;
+}
+
+/* MEMBER/etcd.env travels with the files it names, so it names them from there. */
+static void plan_flags_file(struct plan *plan, const struct member *members, size_t count,
+                            const struct member *member)
+{
+    struct buf cluster = BUF_INIT(BUF_UNLIMITED), text = BUF_INIT(BUF_UNLIMITED);
+    char *urls = peer_urls(member), *listen = listen_urls(urls), *one;
+    char *host = host_in_url(member->hosts.items[0]), dot[] = ".", any[] = "0.0.0.0";
+    char *base = xasprintf("%s/etcd.env", member->name);
+    bool address = x509_is_address(member->hosts.items[0]);
+
+    for (size_t i = 0; i < count; i++) {
+        struct texts list = {0};
+
+        one = peer_urls(&members[i]);
+        texts_add_list(&list, one);
+        for (size_t k = 0; k < list.count; k++)
+            (void)buf_printf(&cluster, "%s%s=%s", buf_used(&cluster) != 0 ? "," : "",
+                             members[i].name, list.items[k]);
+        texts_free(&list);
+        free(one);
+    }
+    one = xstrdup(buf_text(&cluster));
+    member_flags_env(&(struct member_flags){.dir = dot,
+                                            .name = member->name,
+                                            .host = host,
+                                            .bind = address ? host : any,
+                                            .peer_urls = urls,
+                                            .listen_peer_urls = listen,
+                                            .initial_cluster = one},
+                     &text);
+    plan_add(plan, ITEM_TEXT, base, NULL)->text = xstrdup(buf_text(&text));
+    buf_free(&cluster);
+    buf_free(&text);
+    free(urls);
+    free(listen);
+    free(one);
+    free(host);
+    free(base);
+}
+
 static int plan_cluster(struct plan *plan, const struct settings *settings, struct err *err)
 {
     struct member *members = NULL;
@@ -443,6 +528,8 @@ static int plan_cluster(struct plan *plan, const struct settings *settings, stru
         } else {
             rc = plan_member(plan, &members[i], err);
         }
+        if (rc == 0 && settings->flags_file)
+            plan_flags_file(plan, members, count, &members[i]);
     }
     for (size_t i = 0; rc == 0 && i < settings->client.count; i++) {
         const char *name = settings->client.items[i];
@@ -459,6 +546,7 @@ static int plan_cluster(struct plan *plan, const struct settings *settings, stru
     for (size_t i = 0; i < count; i++) {
         free(members[i].name);
         texts_free(&members[i].hosts);
+        texts_free(&members[i].urls);
     }
     free(members);
     return rc;

@@ -51,7 +51,7 @@ static const struct verb {
      "[--ca BASE] [--out BASE] [--no-client-auth] [MAKING]"},
     {"cluster", NULL, V_CLUSTER, cmd_cluster, "make everything for N members",
      "(--member NAME=HOST[,SAN...]... | --initial-cluster LIST) [--client NAME]... [--kubernetes] "
-     "[--with-ca-key] [MAKING]"},
+     "[--with-ca-key] [--flags-file] [MAKING]"},
     {"kubeadm", NULL, V_KUBEADM, cmd_kubeadm, "make a node's whole kubeadm set",
      "--node-name NAME --apiserver-advertise-address ADDRESS [--etcd-server-cert-extra-sans LIST] "
      "[--etcd-peer-cert-extra-sans LIST] [--apiserver-cert-extra-sans LIST] "
@@ -146,6 +146,7 @@ static const struct flag {
     {"--client", FLAG_LIST, V_CLUSTER, AT(client)},
     {"--kubernetes", FLAG_BOOL, V_CLUSTER, AT(kubernetes)},
     {"--with-ca-key", FLAG_BOOL, V_CLUSTER, AT(with_ca_key)},
+    {"--flags-file", FLAG_BOOL, V_CLUSTER, AT(flags_file)},
     {"--node-name", FLAG_TEXT, V_KUBEADM, AT(node_name)},
     {"--apiserver-advertise-address", FLAG_TEXT, V_KUBEADM, AT(advertise_address)},
     {"--etcd-server-cert-extra-sans", FLAG_LIST, V_KUBEADM, AT(server_sans)},

@@ -38,6 +38,7 @@ struct settings { /* the command line; texts borrowed from argv */
     struct texts org, ip, dns, san, member, client;
     struct texts server_sans, peer_sans, apiserver_sans;
     bool force, dry_run, quiet, help, version, crl_sign, no_client_auth, kubernetes, with_ca_key;
+    bool flags_file;
     bool external_etcd, no_clamp, normalise, nagios, reuse_key, peer, kubeadm_tables, follow;
     struct texts args;         /* what is no flag */
     struct texts after;        /* behind "--" */
@@ -93,14 +94,15 @@ int ca_key_read(const char *path, const char *passphrase, struct x509_key **key,
 
 /* ---- the plan ---- */
 
-enum item_kind { ITEM_PAIR, ITEM_COPY, ITEM_SERVICE_ACCOUNT };
+enum item_kind { ITEM_PAIR, ITEM_COPY, ITEM_SERVICE_ACCOUNT, ITEM_TEXT };
 struct item {
     enum item_kind kind;
     bool ca, crl_sign;
     bool external; /* found: a CA certificate without key */
     bool kept;     /* found: complete and as wanted */
-    char *base;    /* path below the directory without extension; ITEM_COPY: with it */
+    char *base;    /* path below the directory without extension; ITEM_COPY, ITEM_TEXT: with it */
     char *issuer;  /* base of the CA; NULL: itself. ITEM_COPY: what is copied */
+    char *text;    /* ITEM_TEXT: its content, of which an existing file may differ */
     char *cn;
     struct texts orgs;
     struct x509_sans sans;
@@ -136,6 +138,17 @@ void plan_free(struct plan *plan);
 
 /* Read settings->kubeadm_config into settings; flags given stay. (kubeadm_config.c) */
 int kubeadm_config(struct settings *settings, struct err *err) MUST_CHECK;
+
+/* ---- how etcd is called with a member's files (cmd_flags.c) ---- */
+
+struct member_flags {  /* texts owned by whom fills it */
+    char *dir, *name;  /* where the files are */
+    char *host, *bind; /* as in a URL: what clients are told, where the member listens */
+    char *peer_urls, *listen_peer_urls;
+    char *initial_cluster; /* NULL: not known */
+};
+/* Lines for an environment file. */
+void member_flags_env(const struct member_flags *set, struct buf *out);
 
 /* ---- the directory that is written to (store.c) ---- */
 
@@ -253,6 +266,7 @@ int add_sans(struct x509_sans *sans, const struct texts *texts, const char *flag
              struct err *err) MUST_CHECK;
 /* The host of "https://host:port", "[::1]:1" or "host"; owned; NULL when there is none. */
 char *url_host(const char *url);
+char *host_in_url(const char *host); /* an IPv6 address in brackets; owned */
 bool wants_json(const struct settings *settings, struct err *err, bool *bad);
 char *residual(int64_t until_s, int64_t now_s); /* "364d", "<invalid>"; owned */
 

@@ -120,6 +120,7 @@ void plan_free(struct plan *plan)
         free(item->base);
         free(item->issuer);
         free(item->cn);
+        free(item->text);
         texts_free(&item->orgs);
         x509_sans_free(&item->sans);
     }
@@ -292,6 +293,22 @@ static void judge_copy(struct plan *plan, struct item *item)
     free(from);
 }
 
+/* What is there is the operator's, who may have changed it. */
+static void judge_text(struct plan *plan, struct item *item)
+{
+    char *path = path_of(plan, item->base, "");
+    struct buf here = BUF_INIT(PEM_FILE_MAX_BYTES);
+    struct err err = ERR_INIT;
+
+    if (file_exists(path) && file_read_all(path, &here, &err) < 0)
+        differs(plan, item, "%s", err.text);
+    else
+        item->kept = file_exists(path) && (!plan->settings->force ||
+                                           slice_equal(buf_slice(&here), slice_text(item->text)));
+    buf_free(&here);
+    free(path);
+}
+
 static void judge_service_account(struct plan *plan, struct item *item)
 {
     char *key_path = path_of(plan, item->base, ".key"),
@@ -354,7 +371,8 @@ static int check_targets(const struct plan *plan, const struct item *item, struc
 {
     static const char *const extensions[][2] = {[ITEM_PAIR] = {".key", ".crt"},
                                                 [ITEM_COPY] = {"", NULL},
-                                                [ITEM_SERVICE_ACCOUNT] = {".key", ".pub"}};
+                                                [ITEM_SERVICE_ACCOUNT] = {".key", ".pub"},
+                                                [ITEM_TEXT] = {"", NULL}};
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < 2 && extensions[item->kind][i] != NULL; i++) {
@@ -485,6 +503,15 @@ static int make_service_account(struct plan *plan, const struct item *item, stru
     return rc;
 }
 
+static int make_text(struct plan *plan, const struct item *item, struct err *err)
+{
+    if (put(plan, item->base, "", slice_text(item->text), 0644, err) < 0)
+        return -1;
+    if (!plan->settings->quiet)
+        printf("%s  made\n", item->base);
+    return 0;
+}
+
 /* ---- all of it ---- */
 
 static void judge(struct plan *plan)
@@ -500,6 +527,9 @@ static void judge(struct plan *plan)
         case ITEM_SERVICE_ACCOUNT:
             judge_service_account(plan, &plan->items[i]);
             break;
+        case ITEM_TEXT:
+            judge_text(plan, &plan->items[i]);
+            break;
         }
     }
 }
@@ -513,6 +543,8 @@ static int make(struct plan *plan, const struct item *item, struct err *err)
         return make_copy(plan, item, err);
     case ITEM_SERVICE_ACCOUNT:
         return make_service_account(plan, item, err);
+    case ITEM_TEXT:
+        return make_text(plan, item, err);
     }
     return -1;
 }
@@ -536,9 +568,9 @@ static int write_all(struct plan *plan, struct err *err)
         made++;
         if (plan->settings->dry_run)
             printf("would write %s%s\n", item->base,
-                   item->kind == ITEM_PAIR   ? ".crt and .key"
-                   : item->kind == ITEM_COPY ? ""
-                                             : ".key and .pub");
+                   item->kind == ITEM_PAIR              ? ".crt and .key"
+                   : item->kind == ITEM_SERVICE_ACCOUNT ? ".key and .pub"
+                                                        : "");
         else if (make(plan, item, err) < 0)
             return -1;
     }

@@ -169,6 +169,11 @@ char *url_host(const char *url)
     return bytes != 0 ? xstrndup(host, bytes) : NULL;
 }
 
+char *host_in_url(const char *host)
+{
+    return strchr(host, ':') != NULL ? xasprintf("[%s]", host) : xstrdup(host);
+}
+
 bool wants_json(const struct settings *settings, struct err *err, bool *bad)
 {
     *bad = settings->output != NULL && strcmp(settings->output, "json") != 0 &&

@@ -488,3 +488,34 @@ END
     echo "$output"
     [ "$status" -eq 0 ]
 }
+
+@test "cluster: a file of flags for each member" {
+    list=m1=https://192.0.2.1:2380,m2=https://m2.example:3380,m3=https://[2001:db8::3]:2380
+    run "$pki" cluster --initial-cluster "$list" --flags-file --key p256
+    [ "$status" -eq 0 ]
+    [[ $output == *"m1/etcd.env  made"* ]]
+    value() { sed -n "s/^ETCD_$2=//p" "pki/$1/etcd.env"; }
+    [ "$(value m1 INITIAL_CLUSTER)" = "$list" ]
+    [ "$(value m1 LISTEN_CLIENT_URLS)" = https://127.0.0.1:2379,https://192.0.2.1:2379 ]
+    [ "$(value m2 LISTEN_CLIENT_URLS)" = https://0.0.0.0:2379 ]
+    [ "$(value m2 ADVERTISE_CLIENT_URLS)" = https://m2.example:2379 ]
+    [ "$(value m2 LISTEN_PEER_URLS)" = https://0.0.0.0:3380 ]
+    [ "$(value m2 INITIAL_ADVERTISE_PEER_URLS)" = https://m2.example:3380 ]
+    [ "$(value m3 LISTEN_PEER_URLS)" = 'https://[2001:db8::3]:2380' ]
+    for m in m1 m2 m3; do # the paths are those from where the file lies
+        (cd pki/$m && "$pki" verify --env-file etcd.env) || [ $? -eq 4 ]
+    done
+    # one more member: what is there is the operator's, what is missing is made
+    echo ETCD_DATA_DIR=/var/lib/etcd >> pki/m1/etcd.env
+    run "$pki" cluster --initial-cluster "$list,m4=https://192.0.2.4:2380" --flags-file --key p256
+    [ "$status" -eq 0 ]
+    [ "$(value m1 DATA_DIR)" = /var/lib/etcd ]
+    [ "$(value m1 INITIAL_CLUSTER)" = "$list" ]
+    [ "$(value m4 INITIAL_CLUSTER)" = "$list,m4=https://192.0.2.4:2380" ]
+    # hosts alone
+    run "$pki" cluster --dir two --member a=192.0.2.7,a.example --member b=b.example --flags-file --key p256 -q
+    [ "$status" -eq 0 ] && [ -z "$output" ]
+    grep -qx 'ETCD_INITIAL_CLUSTER=a=https://192.0.2.7:2380,b=https://b.example:2380' two/b/etcd.env
+    run "$pki" flags m1
+    [[ $output != *initial-cluster* ]]
+}
