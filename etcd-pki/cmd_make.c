@@ -136,10 +136,7 @@ int plan_issue(struct plan *plan, const struct settings *settings, struct err *e
     add_orgs(item, &settings->org);
     if (settings->no_client_auth) {
         item->usages &= ~X509_CLIENT;
-        (void)fprintf(stderr,
-                      "etcd-pki: without clientAuth etcd's gateway (HTTP and JSON) fails with "
-                      "\"bad certificate\" when client certificates are demanded, and peers "
-                      "cannot dial; give etcd --client-cert-file then\n");
+        say_no_client_auth();
     }
     return issue_sans(item, role, name != NULL ? name : cn, settings, err);
 }

@@ -1,7 +1,7 @@
 /*
  * cmd_renew.c - renew and renew-ca: the same certificates again, later. Subject, names and usages
- * are those of the old one; everything is signed in memory first, so a CA that cannot sign or a
- * name that is not there stops the run before any file is touched.
+ * are those of the old one, usages unless said otherwise; everything is signed in memory first, so
+ * a CA that cannot sign or a name that is not there stops the run before any file is touched.
  */
 #include "common/base/file.h"
 #include "common/base/limits.h"
@@ -98,8 +98,8 @@ int renewal_add(struct renewal *renewal, const struct entry *entry, struct err *
         fresh.key = x509_key_new(kind);
     }
     if (x509_cert_again(entry->chain.items[0], fresh.key, ca->certs.items[0], ca->key,
-                        renewal->not_before_s, end_for(renewal, entry, ca->certs.items[0]), &cert,
-                        err) < 0)
+                        renewal->usages, renewal->not_before_s,
+                        end_for(renewal, entry, ca->certs.items[0]), &cert, err) < 0)
         goto out;
     fresh.base = xstrdup(entry->base);
     fresh.name = xstrdup(entry->name);
@@ -128,6 +128,34 @@ static void say_renewed(const struct fresh *fresh)
                ? "; etcd reads it at the next handshake, no restart needed"
                : "");
     x509_info_free(&info);
+}
+
+/* --eku server,client */
+static int take_usages(struct renewal *renewal, struct err *err)
+{
+    const struct texts *words = &renewal->settings->eku, *names = &renewal->settings->args;
+
+    for (size_t i = 0; i < words->count; i++) {
+        const char *word = words->items[i];
+
+        if (strcmp(word, "server") == 0 || strcmp(word, "serverAuth") == 0) {
+            renewal->usages |= X509_SERVER;
+        } else if (strcmp(word, "client") == 0 || strcmp(word, "clientAuth") == 0) {
+            renewal->usages |= X509_CLIENT;
+        } else {
+            err_set(err, ERR_USAGE, "--eku %.60s: server, client or server,client", word);
+            return -1;
+        }
+    }
+    if (renewal->usages != 0 && names->count == 1 && strcmp(names->items[0], "all") == 0) {
+        err_set(err, ERR_USAGE,
+                "--eku: name the certificates; all would give clients the usages "
+                "of servers, or the reverse");
+        return -1;
+    }
+    if (renewal->usages == X509_SERVER)
+        say_no_client_auth();
+    return 0;
 }
 
 struct store renewal_store(const struct renewal *renewal)
@@ -293,6 +321,8 @@ static int renew(struct renewal *renewal, const struct settings *settings, struc
         err_set(err, ERR_USAGE, "renew: which certificate? NAME... or all");
         return -1;
     }
+    if (take_usages(renewal, err) < 0)
+        return -1;
     if (settings->if_expiring != NULL &&
         parse_duration("--if-expiring", settings->if_expiring, &expiring_s, err) < 0)
         return -1;
@@ -363,7 +393,7 @@ static int again(struct renewal *renewal, const struct scan *scan, const struct 
         err_set(err, ERR_TLS, "%s belongs to another certificate than the CA beside it", key_path);
         goto out;
     }
-    if (x509_cert_again(entry->chain.items[0], key, NULL, NULL, renewal->not_before_s,
+    if (x509_cert_again(entry->chain.items[0], key, NULL, NULL, 0, renewal->not_before_s,
                         renewal->end_s, &cert, err) < 0)
         goto out;
     certs.count = entry->chain.count;

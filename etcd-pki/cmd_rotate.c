@@ -156,7 +156,7 @@ static int make_next(struct rotation *rotation, struct x509_cert **next, struct 
     }
     key = x509_key_new(kind);
     x509_key_lock(key, rotation->settings->passphrase);
-    if (x509_cert_again(rotation->ca->chain.items[0], key, NULL, NULL, renewal->not_before_s,
+    if (x509_cert_again(rotation->ca->chain.items[0], key, NULL, NULL, 0, renewal->not_before_s,
                         renewal->end_s, next, err) == 0) {
         rc = store_replace(&store, rotation->next_base, key, &certs, err);
         if (rc < 0) {

@@ -19,6 +19,7 @@ struct renewal {
     int64_t now_s, not_before_s, end_s;
     enum x509_algorithm kind;
     bool kind_given, reuse_key;
+    unsigned usages; /* 0: those of the old one */
     struct fresh *items;
     size_t count;
     struct ca_ring cas;

@@ -73,7 +73,8 @@ static const struct verb {
     {"check-expiration", NULL, V_CHECK, cmd_check_expiration, "the same, in kubeadm's tables",
      "[--dir DIR] [--at TIME] [-o text|json]"},
     {"renew", NULL, V_RENEW, cmd_renew, "the same certificates again, later",
-     "(NAME...|all) [--if-expiring TIME] [--reuse-key | --key ALGORITHM] [--backup-dir DIR] "
+     "(NAME...|all) [--if-expiring TIME] [--reuse-key | --key ALGORITHM] [--eku LIST] "
+     "[--backup-dir DIR] "
      "[--validity TIME | --days N | --not-after TIME] [--backdate TIME] [--no-clamp] [--follow] "
      "[--dry-run]"},
     {"renew-ca", NULL, V_RENEW_CA, cmd_renew_ca, "a CA again, with the same key",
@@ -168,6 +169,7 @@ static const struct flag {
     {"--root", FLAG_TEXT, V_VERIFY, AT(root)},
     {"--if-expiring", FLAG_TEXT, V_RENEW, AT(if_expiring)},
     {"--reuse-key", FLAG_BOOL, V_RENEW, AT(reuse_key)},
+    {"--eku", FLAG_LIST, V_RENEW, AT(eku)},
     {"--backup-dir", FLAG_TEXT, V_RENEW | V_RENEW_CA | V_ROTATE, AT(backup_dir)},
     {"--serial", FLAG_TEXT, V_REVOKE, AT(serial)},
     {"--reason", FLAG_TEXT, V_REVOKE, AT(reason)},
@@ -319,7 +321,8 @@ static void settings_free(struct settings *settings)
         &settings->org,         &settings->ip,        &settings->dns,
         &settings->san,         &settings->member,    &settings->client,
         &settings->server_sans, &settings->peer_sans, &settings->apiserver_sans,
-        &settings->args,        &settings->after,     &settings->config_texts};
+        &settings->args,        &settings->after,     &settings->config_texts,
+        &settings->eku};
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         texts_free(lists[i]);

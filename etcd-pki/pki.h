@@ -35,7 +35,7 @@ struct settings { /* the command line; texts borrowed from argv */
     const char *role, *san_rule, *endpoints, *cacert, *cert, *timeout;
     const char *manifest, *etcd_config, *env_file, *pid, *etcd_version, *expect;
     const char *passphrase_file, *passphrase_fd, *kubeadm_config;
-    struct texts org, ip, dns, san, member, client;
+    struct texts org, ip, dns, san, member, client, eku;
     struct texts server_sans, peer_sans, apiserver_sans;
     bool force, dry_run, quiet, help, version, crl_sign, no_client_auth, kubernetes, with_ca_key;
     bool flags_file;
@@ -256,6 +256,7 @@ void scan_free(struct scan *scan);
 int take_at(const struct settings *settings, int64_t *at_s, struct err *err) MUST_CHECK; /* --at */
 
 int say(const struct err *err); /* "etcd-pki: ..." on stderr; EXIT_USAGE for ERR_USAGE, else 1 */
+void say_no_client_auth(void);  /* what a server's certificate without clientAuth means */
 /* "8760h", "365d", "1y", "90m"; several parts add up; more than zero, at most 1000 years. */
 int parse_duration(const char *flag, const char *text, int64_t *seconds,
                    struct err *err) MUST_CHECK;

@@ -84,6 +84,13 @@ int64_t clock_s(void)
     return (int64_t)time(NULL);
 }
 
+void say_no_client_auth(void)
+{
+    (void)fprintf(stderr, "etcd-pki: without clientAuth etcd's gateway (HTTP and JSON) fails with "
+                          "\"bad certificate\" when client certificates are demanded, and peers "
+                          "cannot dial; give etcd --client-cert-file then\n");
+}
+
 int parse_duration(const char *flag, const char *text, int64_t *seconds, struct err *err)
 {
     int64_t sum = 0;

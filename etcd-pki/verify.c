@@ -267,11 +267,13 @@ static void judge_usages(struct verify *verify, const struct side *side, const s
                     "has %s only; the member dials its peers with it and they refuse it",
                     dialling->info.extended_usage);
     else
-        verify_find(verify, "U2", true, dialling->file, dialling->flag,
-                    "reissue it with clientAuth, or give etcd --client-cert-file",
-                    "has %s only; with client certificates demanded the gRPC gateway uses it as a "
-                    "client certificate and fails with \"bad certificate\"",
-                    dialling->info.extended_usage);
+        verify_find(
+            verify, "U2", true, dialling->file, dialling->flag,
+            "reissue it with clientAuth (etcd-pki renew NAME --eku server,client), or give etcd "
+            "--client-cert-file",
+            "has %s only; with client certificates demanded the gRPC gateway uses it as a "
+            "client certificate and fails with \"bad certificate\"",
+            dialling->info.extended_usage);
 }
 
 static void judge_crl(struct verify *verify, const struct side *side, const struct pair *pair,

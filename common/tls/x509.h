@@ -103,10 +103,11 @@ int x509_cert_new(const struct x509_request *request, const struct x509_key *key
                   struct x509_cert **cert, struct err *err) MUST_CHECK;
 /*
  * The same again: subject and extensions of `old` as they are, but new serial, dates, key, and the
- * identifier of its CA. ca_cert NULL: signed by `key` itself.
+ * identifier of its CA. ca_cert NULL: signed by `key` itself. usages 0: those of `old`, else these
+ * instead.
  */
 int x509_cert_again(const struct x509_cert *old, const struct x509_key *key,
-                    const struct x509_cert *ca_cert, const struct x509_key *ca_key,
+                    const struct x509_cert *ca_cert, const struct x509_key *ca_key, unsigned usages,
                     int64_t not_before_s, int64_t not_after_s, struct x509_cert **cert,
                     struct err *err) MUST_CHECK;
 struct x509_cert *x509_cert_copy(const struct x509_cert *cert); /* owned */

@@ -17,8 +17,10 @@ bool x509_issued_by(const struct x509_cert *cert, const struct x509_cert *ca)
     return issued;
 }
 
-/* Identifiers of keys follow the keys; all else is copied in its order. */
-static void copy_extensions(X509 *made, const X509 *old, const struct x509_cert *ca)
+/* Identifiers of keys follow the keys, other usages go where kubeadm has them; all else is copied
+ * in its order. */
+static void copy_extensions(X509 *made, const X509 *old, const struct x509_cert *ca,
+                            unsigned usages)
 {
     bool same_key = EVP_PKEY_eq(X509_get0_pubkey(made), X509_get0_pubkey(old)) == 1;
     bool pointed = false;
@@ -33,17 +35,21 @@ static void copy_extensions(X509 *made, const X509 *old, const struct x509_cert 
                 x509_add_authority_key_id(made, ca);
         } else if (nid == NID_subject_key_identifier && !same_key) {
             x509_add_subject_key_id(made);
-        } else {
+        } else if (nid != NID_ext_key_usage || usages == 0) {
             must(X509_add_ext(made, extension, -1) == 1);
         }
+        if (nid == NID_key_usage && usages != 0)
+            x509_add_extended_usage(made, usages);
     }
+    if (usages != 0 && X509_get_ext_by_NID(made, NID_ext_key_usage, -1) < 0)
+        x509_add_extended_usage(made, usages);
     if (!pointed && ca != NULL)
         x509_add_authority_key_id(made, ca);
     ERR_clear_error();
 }
 
 int x509_cert_again(const struct x509_cert *old, const struct x509_key *key,
-                    const struct x509_cert *ca_cert, const struct x509_key *ca_key,
+                    const struct x509_cert *ca_cert, const struct x509_key *ca_key, unsigned usages,
                     int64_t not_before_s, int64_t not_after_s, struct x509_cert **cert,
                     struct err *err)
 {
@@ -59,7 +65,7 @@ int x509_cert_again(const struct x509_cert *old, const struct x509_key *key,
     must(X509_set_subject_name(made, subject) == 1);
     must(X509_set_issuer_name(made, ca_cert != NULL ? X509_get_subject_name(ca_cert->x509)
                                                     : subject) == 1);
-    copy_extensions(made, old->x509, ca_cert);
+    copy_extensions(made, old->x509, ca_cert, usages);
     if (X509_sign(made, signer, x509_digest_for(signer)) <= 0) {
         err_set(err, ERR_TLS, "the CA's key cannot sign: %s", ossl_reason(reason, sizeof reason));
         X509_free(made);

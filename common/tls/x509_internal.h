@@ -22,6 +22,7 @@ void x509_set_serial(X509 *cert, bool long_serial); /* 63 random bits, or 128 */
 void x509_set_dates(X509 *cert, int64_t not_before_s, int64_t not_after_s);
 void x509_add_extensions(X509 *cert, const struct x509_request *request,
                          const struct x509_cert *ca);
+void x509_add_extended_usage(X509 *cert, unsigned usages);
 void x509_add_subject_key_id(X509 *cert);
 void x509_add_authority_key_id(X509 *cert, const struct x509_cert *ca);
 const EVP_MD *x509_digest_for(EVP_PKEY *key); /* NULL: the key hashes by itself */

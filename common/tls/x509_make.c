@@ -147,7 +147,7 @@ static void add_key_usage(X509 *cert, const struct x509_request *request)
     ASN1_BIT_STRING_free(bits);
 }
 
-static void add_extended_usage(X509 *cert, unsigned usages)
+void x509_add_extended_usage(X509 *cert, unsigned usages)
 {
     EXTENDED_KEY_USAGE *list = EXTENDED_KEY_USAGE_new();
 
@@ -229,7 +229,7 @@ void x509_add_extensions(X509 *cert, const struct x509_request *request, const s
 {
     add_key_usage(cert, request);
     if (request->usages != 0)
-        add_extended_usage(cert, request->usages);
+        x509_add_extended_usage(cert, request->usages);
     add_basic_constraints(cert, request->ca);
     if (request->ca)
         x509_add_subject_key_id(cert);

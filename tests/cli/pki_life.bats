@@ -587,3 +587,25 @@ refused() { # STATUS TEXT ARGUMENTS...
     refused 2 "one of --manifest" verify --env-file etcd.env --manifest etcd.yaml
     refused 2 "write it as 3.5.30" verify --etcd-version new
 }
+
+@test "renew: other usages" {
+    usages() { openssl x509 -in "$1" -noout -ext extendedKeyUsage 2> /dev/null | tail -1; }
+    extensions() { openssl x509 -in "$1" -noout -text | grep 'X509v3'; }
+    "$pki" init --key p256 -q
+    "$pki" issue server m1 --key p256 --no-client-auth -q 2> /dev/null
+    before=$(extensions pki/etcd/server.crt)
+    refused 3 "etcd-pki renew NAME --eku server,client" verify -- etcd --cert-file pki/etcd/server.crt \
+        --key-file pki/etcd/server.key --trusted-ca-file pki/etcd/ca.crt --client-cert-auth
+    refused 2 "--eku both: server, client or server,client" renew etcd-server --eku both
+    refused 2 "name the certificates" renew all --eku client
+    refused 0 "etcd-server renewed" renew etcd-server --eku server,client
+    [ "$(usages pki/etcd/server.crt)" = "    TLS Web Server Authentication, TLS Web Client Authentication" ]
+    [ "$(extensions pki/etcd/server.crt)" = "$before" ]
+    refused 0 "without clientAuth" renew etcd-server --eku server --reuse-key
+    [ "$(usages pki/etcd/server.crt)" = "    TLS Web Server Authentication" ]
+    # one that had none: what it may be used for is what was asked
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout pki/own.key -out pki/own.crt -subj /CN=own \
+        -CA pki/etcd/ca.crt -CAkey pki/etcd/ca.key -addext basicConstraints=critical,CA:FALSE 2> /dev/null
+    refused 0 "own renewed" renew own --eku client
+    [ "$(usages pki/own.crt)" = "    TLS Web Client Authentication" ]
+}

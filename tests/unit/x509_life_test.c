@@ -44,10 +44,10 @@ static void a_ca_made_again_keeps_what_it_signed(void **state)
     struct err err = ERR_INIT;
 
     (void)state;
-    assert_int_equal(x509_cert_again(ca.cert, ca.key, NULL, NULL, NOW, NOW + 9000, &again, &err),
+    assert_int_equal(x509_cert_again(ca.cert, ca.key, NULL, NULL, 0, NOW, NOW + 9000, &again, &err),
                      0);
     assert_int_equal(
-        x509_cert_again(ca.cert, other.key, NULL, NULL, NOW, NOW + 9000, &replaced, &err), 0);
+        x509_cert_again(ca.cert, other.key, NULL, NULL, 0, NOW, NOW + 9000, &replaced, &err), 0);
     x509_describe(ca.cert, &old);
     x509_describe(again, &fresh);
     assert_string_equal(old.subject, fresh.subject);
