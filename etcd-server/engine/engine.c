@@ -108,7 +108,7 @@ static void start_raft(struct engine *engine)
     struct raft_config raft = {.id = config->member_id,
                                .election_ticks = config->election_ticks,
                                .heartbeat_ticks = 1,
-                               .pre_vote = true,
+                               .pre_vote = config->pre_vote,
                                .seed = engine->host->ops->random(engine->host),
                                .hard_state = config->hard_state,
                                .snapshot = config->snapshot,

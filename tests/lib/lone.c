@@ -66,6 +66,18 @@ static void commit(struct host *host, struct batch *batch)
     lone->batch = batch_ref(batch);
 }
 
+static void send(struct host *host, const struct raft_message *messages, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        of(host)->sent[messages[i].type]++;
+}
+
+static uint64_t connected_ms(struct host *host, uint64_t member)
+{
+    (void)member;
+    return of(host)->connected_ms;
+}
+
 static void note(struct host *host, enum log_level level, const char *message,
                  const struct log_field *fields)
 {
@@ -89,6 +101,8 @@ static const struct host_ops ops = {.now_ms = now_ms,
                                     .random = random_number,
                                     .log_write = write_log,
                                     .commit = commit,
+                                    .send = send,
+                                    .connected_ms = connected_ms,
                                     .note = note,
                                     .stop = stop};
 
@@ -110,14 +124,30 @@ static void start(struct lone *lone)
     must(rc == 0);
 }
 
-void lone_init(struct lone *lone, void (*set_up)(struct engine_config *config))
+/* The entry that makes it a member (raft.md 10.1). */
+static void append_member(struct lone *lone, const struct member *member)
+{
+    struct buf context = BUF_INIT(BUF_UNLIMITED), data = BUF_INIT(BUF_UNLIMITED);
+    struct raft_conf_change change = {.type = RAFT_CONF_ADD_NODE, .node_id = member->id};
+    struct raft_entry entry = {
+        .type = RAFT_ENTRY_CONF_CHANGE, .term = 1, .index = lone->log_end + 1};
+
+    must(member_write_json(member, false, &context));
+    change.context = buf_slice(&context);
+    must(raft_conf_change_encode(&change, &data));
+    entry.data = buf_slice(&data);
+    append(lone, &entry);
+    buf_free(&context);
+    buf_free(&data);
+}
+
+static void init(struct lone *lone, const char *cluster,
+                 void (*set_up)(struct engine_config *config))
 {
     struct bootstrap bootstrap;
-    struct buf context = BUF_INIT(BUF_UNLIMITED), data = BUF_INIT(BUF_UNLIMITED);
-    struct raft_conf_change change = {.type = RAFT_CONF_ADD_NODE};
-    struct raft_entry entry = {.type = RAFT_ENTRY_CONF_CHANGE, .term = 1, .index = 1};
     struct engine_config config = {.election_ticks = 10,
                                    .tick_ms = LONE_TICK_MS,
+                                   .pre_vote = true,
                                    .max_request_bytes = 1 << 20,
                                    .quota_bytes = -1,
                                    .snapshot_count = 1000000,
@@ -125,21 +155,18 @@ void lone_init(struct lone *lone, void (*set_up)(struct engine_config *config))
                                    .batch_limit = 10000,
                                    .compaction_batch = 1000,
                                    .name = "a",
-                                   .hard_state = {.term = 1, .commit = 1}};
+                                   .hard_state = {.term = 1}};
     struct err err = ERR_INIT;
     int rc;
 
     *lone = (struct lone){.host = {&ops}, .now_ms = 1000000, .backend = backend_new_mem()};
-    rc = bootstrap_parse("a", "a=http://127.0.0.1:1", "t", "http://127.0.0.1:1", &bootstrap, &err);
+    rc = bootstrap_parse("a", cluster, "t", "http://127.0.0.1:1", &bootstrap, &err);
     must(rc == 0);
-    config.member_id = change.node_id = bootstrap.members[0].id;
+    config.member_id = bootstrap.members[bootstrap.self].id;
     config.cluster_id = bootstrap.cluster_id;
-    must(member_write_json(&bootstrap.members[0], false, &context));
-    change.context = buf_slice(&context);
-    must(raft_conf_change_encode(&change, &data));
-    entry.data = buf_slice(&data);
-    append(lone, &entry);
-    lone->log_durable = 1;
+    for (size_t i = 0; i < bootstrap.member_count; i++)
+        append_member(lone, &bootstrap.members[i]);
+    lone->log_durable = config.hard_state.commit = lone->log_end;
     lone->state = lone->state_durable = config.hard_state;
     config.host = &lone->host;
     config.backend = lone->backend;
@@ -148,8 +175,16 @@ void lone_init(struct lone *lone, void (*set_up)(struct engine_config *config))
     lone->config = config;
     start(lone);
     bootstrap_free(&bootstrap);
-    buf_free(&context);
-    buf_free(&data);
+}
+
+void lone_init(struct lone *lone, void (*set_up)(struct engine_config *config))
+{
+    init(lone, "a=http://127.0.0.1:1", set_up);
+}
+
+void lone_init_of_three(struct lone *lone, void (*set_up)(struct engine_config *config))
+{
+    init(lone, "a=http://127.0.0.1:1,b=http://127.0.0.1:2,c=http://127.0.0.1:3", set_up);
 }
 
 static void stop_engine(struct lone *lone)

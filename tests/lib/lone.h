@@ -9,6 +9,7 @@
 #include "etcd-server/engine/engine.h"
 
 #define LONE_TICK_MS 100
+#define LONE_MESSAGE_TYPES (RAFT_MSG_PRE_VOTE_RESP + 1)
 
 struct lone {
     struct host host; /* first */
@@ -28,6 +29,9 @@ struct lone {
     struct log_write *snapshot, *snapshot_saved; /* owned: waiting, durable */
     size_t snapshots;                            /* asked for */
 
+    size_t sent[LONE_MESSAGE_TYPES]; /* messages to others, by type */
+    uint64_t connected_ms;           /* for how long each of them has been in reach */
+
     bool may_stop; /* else a reason to stop fails the test */
     bool stopped;
 
@@ -38,6 +42,8 @@ struct lone {
 
 /* Not yet leading. `set_up` may change the configuration; NULL is fine. */
 void lone_init(struct lone *lone, void (*set_up)(struct engine_config *config));
+/* The same with two other voters, of whom nothing is heard: it cannot lead. */
+void lone_init_of_three(struct lone *lone, void (*set_up)(struct engine_config *config));
 void lone_fini(struct lone *lone);
 /* The power goes: what is durable in log and backend is there, and nothing else. Not yet leading.
  */

@@ -394,6 +394,7 @@ static void start_engine(struct node *node, struct boot *boot)
                                    .cluster_id = boot->log.metadata.cluster_id,
                                    .election_ticks = SIM_ELECTION_TICKS,
                                    .tick_ms = SIM_TICK_MS,
+                                   .pre_vote = true,
                                    .max_request_bytes = 1572864,
                                    .quota_bytes = options->quota_bytes,
                                    .snapshot_count = options->snapshot_count,

@@ -616,6 +616,35 @@ static void test_full_disk_does_not_hold_the_end(void **state)
     assert_int_equal(revision(), 4);
 }
 
+/* ---- elections ---- */
+
+static void restart_with_others(void (*config)(struct engine_config *config))
+{
+    lone_fini(&lone);
+    lone_init_of_three(&lone, config);
+    lone_turn(&lone);
+}
+
+static void without_pre_vote(struct engine_config *config)
+{
+    config->pre_vote = false;
+}
+
+static void test_pre_vote_can_be_switched_off(void **state)
+{
+    (void)state;
+    restart_with_others(NULL);
+    pass(2000); /* the longest election timeout */
+    assert_true(lone.sent[RAFT_MSG_PRE_VOTE] >= 2);
+    assert_int_equal(lone.sent[RAFT_MSG_VOTE], 0);
+    assert_int_equal(raft_term(engine_raft(lone.engine)), 1);
+    restart_with_others(without_pre_vote);
+    pass(2000);
+    assert_int_equal(lone.sent[RAFT_MSG_PRE_VOTE], 0);
+    assert_true(lone.sent[RAFT_MSG_VOTE] >= 2);
+    assert_true(raft_term(engine_raft(lone.engine)) >= 2);
+}
+
 /* ---- txns one inside the other ---- */
 
 #define DEEP 2000
@@ -685,6 +714,7 @@ int main(void)
         TEST(test_commit_after_the_end),
         TEST(test_full_disk_does_not_hold_the_end),
         TEST(test_flush_leaves_nothing_behind),
+        TEST(test_pre_vote_can_be_switched_off),
         TEST(test_deep_txns),
     };
 
