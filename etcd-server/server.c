@@ -192,6 +192,7 @@ static int start_engine(struct server *server, struct err *err)
         .cluster_id = server->boot.log.metadata.cluster_id,
         .election_ticks = (unsigned)(config->election_timeout_ms / config->heartbeat_interval_ms),
         .tick_ms = (unsigned)config->heartbeat_interval_ms,
+        .election_tick_advance = config->initial_election_tick_advance,
         .pre_vote = config->pre_vote,
         .max_request_bytes = config->max_request_bytes,
         .quota_bytes = config->quota_backend_bytes,

@@ -36,7 +36,9 @@ struct engine_config {
     uint64_t member_id, cluster_id;
     unsigned election_ticks;
     unsigned tick_ms;
-    bool pre_vote; /* ask who would vote before the term is raised (Raft 9.6) */
+    bool election_tick_advance; /* at the start, with two others in reach, wait for a leader two
+                                   ticks and the random part only (raft.md 9.6) */
+    bool pre_vote;              /* ask who would vote before the term is raised (Raft 9.6) */
     uint64_t max_request_bytes;
     int64_t quota_bytes;      /* negative = none */
     uint64_t snapshot_count;  /* applied entries between snapshots */

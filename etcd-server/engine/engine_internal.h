@@ -101,6 +101,7 @@ struct engine {
     bool installing; /* a snapshot of the leader is on its way to disk: begin anew after it */
     bool removed;    /* this member is out of the cluster: stop soon */
     uint64_t removed_ms;
+    uint64_t advance_until_ms; /* others in reach before that: skip_first_ticks(); 0 = no more */
     bool published;
     uint64_t publish_after_ms;
 

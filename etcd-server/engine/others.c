@@ -12,9 +12,10 @@
 #include "common/base/plants.h"
 #include "etcd-server/engine/engine_internal.h"
 
-#define READ_RESEND_MS 500   /* raft.md 8.8: a read index question may be lost */
-#define REMOVED_STOP_MS 1000 /* raft.md 9.2: the news still goes out */
-#define HELD_MS 3000         /* proposals of others that nobody can take now are lost after that */
+#define READ_RESEND_MS 500     /* raft.md 8.8: a read index question may be lost */
+#define REMOVED_STOP_MS 1000   /* raft.md 9.2: the news still goes out */
+#define ADVANCE_WITHIN_MS 5000 /* raft.md 9.6: of the start */
+#define HELD_MS 3000 /* proposals of others that nobody can take now are lost after that */
 
 struct outgoing_snapshot {
     struct outgoing_snapshot *next;
@@ -56,6 +57,8 @@ struct held_proposal {
 void others_open(struct engine *engine)
 {
     engine->held_end = &engine->held;
+    if (engine->config.election_tick_advance)
+        engine->advance_until_ms = host_now_ms(engine->host) + ADVANCE_WITHIN_MS;
 }
 
 static void hold(struct engine *engine, const struct raft_message *message)
@@ -349,8 +352,47 @@ void others_turn(struct engine *engine, uint64_t now_ms)
     stop_when_removed(engine, now_ms);
 }
 
+static size_t others_in_reach(const struct engine *engine)
+{
+    struct host *host = engine->host;
+    size_t count = 0;
+
+    for (size_t i = 0; i < member_count(engine->members); i++) {
+        uint64_t id = member_at(engine->members, i)->id;
+
+        count += id != engine->config.member_id && host->ops->connected_ms != NULL &&
+                 host->ops->connected_ms(host, id) != 0;
+    }
+    return count;
+}
+
+/*
+ * Who starts beside others that it reaches has waited long enough: a leader's heartbeat would be
+ * here within two ticks. The random part of the timeout stays, so that not all stand at once.
+ */
+static void skip_first_ticks(struct engine *engine, uint64_t now_ms)
+{
+    unsigned ticks = engine->config.election_ticks;
+    struct raft_event event = {.type = RAFT_EVENT_SKIP, .ticks = ticks > 2 ? ticks - 2 : 0};
+    size_t reached;
+
+    if (raft_leader(engine->raft) != 0 || now_ms >= engine->advance_until_ms) {
+        engine->advance_until_ms = 0;
+        return;
+    }
+    reached = others_in_reach(engine);
+    if (reached < 2)
+        return;
+    engine->advance_until_ms = 0;
+    host_note(engine->host, LOG_INFO,
+              "initialized peer connections; fast-forwarding election ticks",
+              log_u64("forward-ticks", event.ticks), log_u64("election-ticks", ticks),
+              log_u64("active-remote-members", reached));
+    others_step(engine, &event);
+}
+
 /* Questions for a read index whose answer did not come are asked again. */
-void others_tick(struct engine *engine, uint64_t now_ms)
+static void ask_again(struct engine *engine, uint64_t now_ms)
 {
     for (struct waiter *waiter = engine->reads.last; waiter != NULL; waiter = waiter->previous) {
         if (waiter->index != 0)
@@ -359,4 +401,11 @@ void others_tick(struct engine *engine, uint64_t now_ms)
             return; /* the newest question is young: it answers for the older ones, too */
         waiter->read_id = 0;
     }
+}
+
+void others_tick(struct engine *engine, uint64_t now_ms)
+{
+    if (engine->advance_until_ms != 0)
+        skip_first_ticks(engine, now_ms);
+    ask_again(engine, now_ms);
 }

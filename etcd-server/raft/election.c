@@ -272,3 +272,12 @@ void raft_tick(struct raft *raft)
         raft_campaign(raft, false);
     }
 }
+
+void raft_skip(struct raft *raft, unsigned ticks)
+{
+    unsigned left = raft->timeout_ticks - raft->elapsed_ticks;
+
+    if (raft->role == RAFT_FOLLOWER && raft->leader == 0 &&
+        raft->elapsed_ticks < raft->timeout_ticks)
+        raft->elapsed_ticks += MIN(ticks, left - 1); /* it is a tick that begins an election */
+}

@@ -235,6 +235,9 @@ enum err_code raft_step(struct raft *raft, const struct raft_event *event)
     case RAFT_EVENT_CAMPAIGN:
         raft_campaign(raft, false);
         return ERR_OK;
+    case RAFT_EVENT_SKIP:
+        raft_skip(raft, event->ticks);
+        return ERR_OK;
     case RAFT_EVENT_MESSAGE:
         return step_message(raft, event->message);
     case RAFT_EVENT_PROPOSE:

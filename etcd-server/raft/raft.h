@@ -40,10 +40,12 @@ struct raft_config {
 };
 
 enum raft_event_type {
-    RAFT_EVENT_TICK,      /* one heartbeat interval has passed */
-    RAFT_EVENT_CAMPAIGN,  /* do not wait for the election timeout */
-    RAFT_EVENT_MESSAGE,   /* from a peer, decoded and size-checked */
-    RAFT_EVENT_PROPOSE,   /* `data` wanted in the log as an entry of `entry_type` */
+    RAFT_EVENT_TICK,     /* one heartbeat interval has passed */
+    RAFT_EVENT_CAMPAIGN, /* do not wait for the election timeout */
+    RAFT_EVENT_SKIP,     /* `ticks` of the wait for a leader are over, but for the last one; nothing
+                            where a leader is known */
+    RAFT_EVENT_MESSAGE,  /* from a peer, decoded and size-checked */
+    RAFT_EVENT_PROPOSE,  /* `data` wanted in the log as an entry of `entry_type` */
     RAFT_EVENT_PERSISTED, /* what raft_ready() gave with `persist_id` is durable here */
     RAFT_EVENT_READ,      /* a linearizable read asks which index to wait for; `read_id` names it */
     RAFT_EVENT_CONF_APPLIED, /* the caller applied a configuration change entry: `conf_change` or
@@ -67,6 +69,7 @@ struct raft_event {
     const struct raft_conf_change_v2 *conf_change_v2;
     uint64_t index;
     uint64_t member;
+    unsigned ticks;
     bool ok;
 };
 

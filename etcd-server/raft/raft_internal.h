@@ -93,6 +93,7 @@ void raft_give_back(struct raft *raft); /* what was borrowed dies */
 /* election.c */
 void raft_become_follower(struct raft *raft, uint64_t term, uint64_t leader);
 void raft_tick(struct raft *raft);
+void raft_skip(struct raft *raft, unsigned ticks);
 void raft_campaign(struct raft *raft, bool transfer);
 void raft_vote_asked(struct raft *raft, const struct raft_message *message);
 void raft_vote_answered(struct raft *raft, const struct raft_message *message);

@@ -394,6 +394,7 @@ static void start_engine(struct node *node, struct boot *boot)
                                    .cluster_id = boot->log.metadata.cluster_id,
                                    .election_ticks = SIM_ELECTION_TICKS,
                                    .tick_ms = SIM_TICK_MS,
+                                   .election_tick_advance = node->sim->seed % 2 == 0,
                                    .pre_vote = true,
                                    .max_request_bytes = 1572864,
                                    .quota_bytes = options->quota_bytes,

@@ -645,6 +645,78 @@ static void test_pre_vote_can_be_switched_off(void **state)
     assert_true(raft_term(engine_raft(lone.engine)) >= 2);
 }
 
+static void with_advance(struct engine_config *config)
+{
+    config->election_tick_advance = true;
+}
+
+/* Ticks until it asks for votes. */
+static unsigned ticks_to_pre_vote(uint64_t connected_ms, uint64_t connected_after_ms)
+{
+    unsigned ticks = 0;
+
+    lone.connected_ms = 0;
+    for (; lone.sent[RAFT_MSG_PRE_VOTE] == 0 && ticks < 200; ticks++) {
+        if (ticks * LONE_TICK_MS >= connected_after_ms)
+            lone.connected_ms = connected_ms;
+        pass(LONE_TICK_MS);
+    }
+    return ticks;
+}
+
+/* raft.md 9.6: election ticks are 10, the timeout is 10 to 19. */
+static void test_first_ticks_are_skipped(void **state)
+{
+    unsigned least = 100, most = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 50; i++) {
+        restart_with_others(with_advance);
+        lone.random = i;
+        lone_crash(&lone); /* with another timeout */
+        unsigned ticks = ticks_to_pre_vote(LONE_TICK_MS, 0);
+
+        least = MIN(least, ticks);
+        most = MAX(most, ticks);
+    }
+    assert_in_range(least, 1, 3);
+    assert_in_range(most, 9, 12);
+}
+
+static void test_first_ticks_are_not_skipped(void **state)
+{
+    (void)state;
+    restart_with_others(NULL); /* not asked for */
+    assert_in_range(ticks_to_pre_vote(LONE_TICK_MS, 0), 10, 20);
+    restart_with_others(with_advance); /* nobody is in reach */
+    assert_in_range(ticks_to_pre_vote(0, 0), 10, 20);
+}
+
+static void with_advance_and_patience(struct engine_config *config)
+{
+    config->election_tick_advance = true;
+    config->election_ticks = 60; /* 6 seconds and more */
+}
+
+/* Whoever comes into reach after five seconds is no reason any more. */
+static void test_later_ticks_are_not_skipped(void **state)
+{
+    unsigned most = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 20; i++) {
+        unsigned ticks;
+
+        restart_with_others(with_advance_and_patience);
+        lone.random = i;
+        lone_crash(&lone);
+        ticks = ticks_to_pre_vote(LONE_TICK_MS, 5000);
+        assert_in_range(ticks, 60, 120);
+        most = MAX(most, ticks);
+    }
+    assert_in_range(most, 80, 120); /* had it been skipped: 62 */
+}
+
 /* ---- txns one inside the other ---- */
 
 #define DEEP 2000
@@ -715,6 +787,9 @@ int main(void)
         TEST(test_full_disk_does_not_hold_the_end),
         TEST(test_flush_leaves_nothing_behind),
         TEST(test_pre_vote_can_be_switched_off),
+        TEST(test_first_ticks_are_skipped),
+        TEST(test_first_ticks_are_not_skipped),
+        TEST(test_later_ticks_are_not_skipped),
         TEST(test_deep_txns),
     };
 
