@@ -6,6 +6,7 @@
 #include "etcd-pki/life.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
@@ -84,6 +85,7 @@ struct probe {
     struct x509_key *own_key;
     struct x509_seen seen;
     bool wrong;
+    json_t *report; /* this endpoint's row; NULL: text is wanted */
 };
 
 static char *if_there(const struct settings *settings, const char *given, const char *base)
@@ -136,8 +138,15 @@ static int choose_files(struct probe *probe, struct err *err)
 static void row(struct probe *probe, bool good, const char *name, const char *what,
                 const char *verdict)
 {
+    json_t *check = report_row(probe->report, "checks");
+
     probe->wrong = probe->wrong || !good;
-    printf("  %-12s %-36s %s\n", name, what, verdict);
+    report_text(check, "check", name);
+    report_text(check, "of", what);
+    report_flag(check, "ok", good);
+    report_text(check, "verdict", verdict);
+    if (probe->report == NULL)
+        printf("  %-12s %-36s %s\n", name, what, verdict);
 }
 
 static void judge_served(struct probe *probe)
@@ -151,8 +160,11 @@ static void judge_served(struct probe *probe)
 
     x509_describe(chain->items[0], &info);
     left = residual(info.not_after_s, now_s);
-    printf("  %-12s %s  serial %s  until %s (%s)\n", "served", info.subject, info.serial,
-           info.not_after, left);
+    report_cert(probe->report, chain->items[0]);
+    report_number(probe->report, "residualTime", info.not_after_s - now_s);
+    if (probe->report == NULL)
+        printf("  %-12s %s  serial %s  until %s (%s)\n", "served", info.subject, info.serial,
+               info.not_after, left);
     free(left);
     if (now_s > info.not_after_s || now_s < info.not_before_s)
         row(probe, false, "dates", "",
@@ -262,7 +274,9 @@ static void show_version(struct probe *probe)
         return;
     at = at != NULL ? at + strlen("\"etcdserver\":\"") : NULL;
     version = at != NULL ? xstrndup(at, MIN(strcspn(at, "\""), 40)) : xstrdup("?");
-    printf("  %-12s %s\n", "etcd", at != NULL ? version : "did not say its version");
+    report_text(probe->report, "etcd", version);
+    if (probe->report == NULL)
+        printf("  %-12s %s\n", "etcd", at != NULL ? version : "did not say its version");
     free(version);
 }
 
@@ -283,7 +297,10 @@ static int probe_one(struct probe *probe, int64_t timeout_s, struct err *err)
                 probe->seen.alert == 80 ? "; the member cannot load its own pair" : "");
         return -1;
     }
-    printf("%s  %s %s\n", probe->target.url, probe->seen.version, probe->seen.cipher);
+    report_text(probe->report, "tls", probe->seen.version);
+    report_text(probe->report, "cipher", probe->seen.cipher);
+    if (probe->report == NULL)
+        printf("%s  %s %s\n", probe->target.url, probe->seen.version, probe->seen.cipher);
     judge_served(probe);
     judge_client(probe);
     show_version(probe);
@@ -316,14 +333,19 @@ int cmd_probe(struct settings *settings)
          parse_duration("--timeout", settings->timeout, &timeout_s, &err) < 0))
         return say(&err);
     for (size_t i = 0; i < settings->args.count; i++) {
-        struct probe probe = {.settings = settings};
+        struct probe probe = {.settings = settings,
+                              .report = report_row(settings->report, "endpoints")};
 
         err = ERR_INIT;
+        report_text(probe.report, "url", settings->args.items[i]);
         if (probe_target_parse(settings->args.items[i], &probe.target, &err) < 0 ||
             choose_files(&probe, &err) < 0 || probe_one(&probe, timeout_s, &err) < 0)
             status = say(&err);
         else if (probe.wrong && status == EXIT_DONE)
             status = EXIT_FINDING;
+        report_flag(probe.report, "ok", err.code == ERR_OK && !probe.wrong);
+        if (err.code != ERR_OK)
+            report_text(probe.report, "error", err.text);
         probe_free(&probe);
     }
     return status;

@@ -118,10 +118,28 @@ out:
     return rc;
 }
 
-static void say_renewed(const struct fresh *fresh)
+static void report_fresh(const struct renewal *renewal, const struct fresh *fresh)
+{
+    report_cert(report_file(renewal->settings, renewal->dir, fresh->base, ".crt", "renewed"),
+                fresh->certs.items[0]);
+    if (fresh->made)
+        (void)report_file(renewal->settings, renewal->dir, fresh->base, ".key", "renewed");
+}
+
+static void say_would(const struct renewal *renewal, const struct fresh *fresh)
+{
+    report_fresh(renewal, fresh);
+    if (renewal->settings->report == NULL)
+        printf("would write %s.crt%s\n", fresh->base, fresh->made ? " and .key" : "");
+}
+
+static void say_renewed(const struct renewal *renewal, const struct fresh *fresh)
 {
     struct x509_info info;
 
+    report_fresh(renewal, fresh);
+    if (!says(renewal->settings))
+        return;
     x509_describe(fresh->certs.items[0], &info);
     printf("%s renewed: serial %s, until %s%s\n", fresh->name, info.serial, info.not_after,
            (info.usages & X509_SERVER) != 0
@@ -178,7 +196,7 @@ int renewal_write(struct renewal *renewal, struct err *err)
         const struct fresh *fresh = &renewal->items[i];
 
         if (renewal->settings->dry_run)
-            printf("would write %s.crt%s\n", fresh->base, fresh->made ? " and .key" : "");
+            say_would(renewal, fresh);
         else
             rc = store_stage(&store, fresh->base, fresh->made ? fresh->key : NULL, &fresh->certs,
                              &staged[done++], err);
@@ -187,8 +205,8 @@ int renewal_write(struct renewal *renewal, struct err *err)
         rc = store_check_keys(staged, done, err);
     for (size_t i = 0; rc == 0 && i < done; i++) {
         rc = store_put_in_place(&staged[i], err);
-        if (rc == 0 && !renewal->settings->quiet)
-            say_renewed(&renewal->items[i]);
+        if (rc == 0)
+            say_renewed(renewal, &renewal->items[i]);
     }
     for (size_t i = 0; i < done; i++)
         store_drop(&staged[i]);
@@ -335,7 +353,9 @@ static int renew(struct renewal *renewal, const struct settings *settings, struc
         scan_directory(renewal->dir, settings->passphrase, &scan, err) == 0 &&
         select_named(renewal, &scan, expiring_s, &skipped, err) == 0)
         rc = renewal_write(renewal, err);
-    if (rc == 0 && !settings->quiet && skipped != 0)
+    if (rc == 0)
+        report_number(settings->report, "leftAlone", (int64_t)skipped);
+    if (rc == 0 && says(settings) && skipped != 0)
         printf("%zu left alone: more than %s to go\n", skipped, settings->if_expiring);
     scan_free(&scan);
     file_close(&fd);
@@ -370,7 +390,9 @@ static int write_copies(const struct renewal *renewal, const struct scan *scan,
             continue;
         if (store_replace(&store, entry->base, NULL, certs, err) < 0)
             return -1;
-        if (!renewal->settings->quiet)
+        report_cert(report_file(renewal->settings, renewal->dir, entry->base, ".crt", "copied"),
+                    certs->items[0]);
+        if (says(renewal->settings))
             printf("%s.crt replaced with it\n", entry->base);
     }
     return 0;
@@ -402,13 +424,18 @@ static int again(struct renewal *renewal, const struct scan *scan, const struct 
     for (size_t i = 1; i < certs.count; i++)
         certs.items[i] = x509_cert_copy(entry->chain.items[i]);
     x509_describe(cert, &info);
+    rc = 0;
+    if (!renewal->settings->dry_run)
+        rc = store_replace(&store, entry->base, NULL, &certs, err);
+    if (rc == 0)
+        report_cert(report_file(renewal->settings, renewal->dir, entry->base, ".crt", "renewed"),
+                    cert);
     if (renewal->settings->dry_run) {
-        printf("would write %s.crt\n", entry->base);
-        rc = 0;
+        if (renewal->settings->report == NULL)
+            printf("would write %s.crt\n", entry->base);
         goto out;
     }
-    rc = store_replace(&store, entry->base, NULL, &certs, err);
-    if (rc == 0 && !renewal->settings->quiet)
+    if (rc == 0 && says(renewal->settings))
         printf("%s renewed: serial %s, until %s; same key, so what it signed stays valid; etcd "
                "reads CA files at its start only\n",
                entry->name, info.serial, info.not_after);

@@ -7,6 +7,7 @@
 #include "common/base/limits.h"
 #include "etcd-pki/life.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 #define NEXT_UPDATE_S (30LL * 86400)
@@ -89,6 +90,19 @@ static int open_listing(struct listing *listing, const struct settings *settings
     return -1;
 }
 
+static void report_listing(const struct listing *listing, const char *pem_path)
+{
+    json_t *row = report_file(listing->settings, NULL, listing->path, "", "written");
+    char until[32];
+
+    x509_time_text(listing->next_s, until);
+    report_text(row, "issuer", listing->ca->info.subject);
+    report_number(row, "revoked", (int64_t)x509_crl_count(listing->crl));
+    report_text(row, "nextUpdate", until);
+    if (pem_path != NULL)
+        (void)report_file(listing->settings, NULL, pem_path, "", "written");
+}
+
 static int write_listing(struct listing *listing, struct err *err)
 {
     struct buf der = BUF_INIT(BUF_UNLIMITED), pem = BUF_INIT(BUF_UNLIMITED);
@@ -100,8 +114,11 @@ static int write_listing(struct listing *listing, struct err *err)
         store_target(listing->settings->pem, follow, false, &pem_path, err) < 0)
         return -1; /* before the list is written */
     if (listing->settings->dry_run) {
-        printf("would write %s%s%s: %zu revoked\n", listing->path, pem_path != NULL ? " and " : "",
-               pem_path != NULL ? pem_path : "", x509_crl_count(listing->crl));
+        report_listing(listing, pem_path);
+        if (listing->settings->report == NULL)
+            printf("would write %s%s%s: %zu revoked\n", listing->path,
+                   pem_path != NULL ? " and " : "", pem_path != NULL ? pem_path : "",
+                   x509_crl_count(listing->crl));
         free(pem_path);
         return 0;
     }
@@ -109,13 +126,15 @@ static int write_listing(struct listing *listing, struct err *err)
                       listing->next_s, &der, &pem, err) == 0 &&
         store_write(listing->path, buf_slice(&der), 0644, true, follow, err) == 0)
         rc = pem_path == NULL ? 0 : file_write_atomic(pem_path, buf_slice(&pem), 0644, true, err);
+    if (rc == 0)
+        report_listing(listing, pem_path);
     free(pem_path);
     buf_free(&der);
     buf_free(&pem);
     if (rc < 0)
         return -1;
     x509_time_text(listing->next_s, until);
-    if (!listing->settings->quiet) {
+    if (says(listing->settings)) {
         printf("%s written: %zu revoked, next update by %s\n", listing->path,
                x509_crl_count(listing->crl), until);
         if (listing->settings->pem != NULL)
@@ -177,7 +196,14 @@ static int revoke(struct listing *listing, const struct x509_cert *cert, struct 
     }
     rc = x509_crl_add(listing->crl, cert != NULL ? info.serial : settings->serial, settings->reason,
                       listing->now_s, &known, err);
-    if (rc == 0 && !settings->quiet)
+    if (rc == 0) {
+        json_t *row = report_row(settings->report, "revoked");
+
+        report_text(row, "serial", cert != NULL ? info.serial : settings->serial);
+        report_text(row, "subject", cert != NULL ? info.subject : "");
+        report_flag(row, "before", known);
+    }
+    if (rc == 0 && says(settings))
         printf("%s%sserial %s %s\n", cert != NULL ? info.subject : "", cert != NULL ? ", " : "",
                cert != NULL ? info.serial : settings->serial,
                known ? "was revoked before" : "revoked");

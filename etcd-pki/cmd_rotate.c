@@ -90,7 +90,8 @@ static int rotation_open(struct rotation *rotation, const struct settings *setti
 
 static void say_done(const struct rotation *rotation, const char *text)
 {
-    if (!rotation->settings->quiet)
+    report_text(rotation->settings->report, "done", text);
+    if (says(rotation->settings))
         printf("%s\n", text);
 }
 
@@ -106,6 +107,13 @@ static int write_bundles(struct rotation *rotation, const struct x509_key *key,
     const struct store store = renewal_store(&rotation->renewal);
     int rc = store_replace(&store, rotation->ca->base, key, &certs, err);
 
+    if (rc == 0) {
+        report_cert(
+            report_file(rotation->settings, store.dir, rotation->ca->base, ".crt", "written"),
+            first);
+        if (key != NULL)
+            (void)report_file(rotation->settings, store.dir, rotation->ca->base, ".key", "written");
+    }
     for (size_t i = 0; rc == 0 && i < rotation->scan.count; i++) {
         const struct entry *entry = &rotation->scan.items[i];
         bool copy = entry != rotation->ca && entry != rotation->next && entry != rotation->prev &&
@@ -117,7 +125,10 @@ static int write_bundles(struct rotation *rotation, const struct x509_key *key,
                       (second == NULL || !x509_certs_equal(entry->chain.items[0], second))))
             continue;
         rc = store_replace(&store, entry->base, NULL, &certs, err);
-        if (rc == 0 && !rotation->settings->quiet)
+        if (rc == 0)
+            report_cert(report_file(rotation->settings, store.dir, entry->base, ".crt", "copied"),
+                        first);
+        if (rc == 0 && says(rotation->settings))
             printf("%s.crt follows\n", entry->base);
     }
     x509_cert_free(items[0]);
@@ -162,6 +173,11 @@ static int make_next(struct rotation *rotation, struct x509_cert **next, struct 
         if (rc < 0) {
             x509_cert_free(*next);
             *next = NULL;
+        } else {
+            report_cert(
+                report_file(rotation->settings, store.dir, rotation->next_base, ".crt", "made"),
+                *next);
+            (void)report_file(rotation->settings, store.dir, rotation->next_base, ".key", "made");
         }
     }
     x509_key_free(key);
@@ -295,7 +311,7 @@ static int ask_endpoints(const struct rotation *rotation, json_t *list, size_t *
         if (list != NULL)
             must(json_array_append_new(list, json_pack("{s:s, s:b, s:s}", "endpoint", url,
                                                        "trusted", trusts, "answer", what)) == 0);
-        else if (!rotation->settings->quiet)
+        else if (says(rotation->settings))
             printf("%s  trusts %s CA: %s\n", url, rotation->next != NULL ? "the next" : "the",
                    what);
         free(what);
@@ -457,7 +473,8 @@ static void remove_pair(const struct rotation *rotation, const char *base)
     for (size_t i = 0; i < 2; i++) {
         char *path = xasprintf("%s/%s%s", rotation->renewal.dir, base, extensions[i]);
 
-        (void)unlink(path);
+        if (unlink(path) == 0)
+            (void)report_file(rotation->settings, NULL, path, "", "removed");
         free(path);
     }
 }
@@ -562,15 +579,13 @@ int cmd_rotate_ca(struct settings *settings)
                  strcmp(step, "finish") == 0 || strcmp(step, "status") == 0;
     struct rotation rotation = {.fd = -1};
     struct err err = ERR_INIT;
-    bool bad, as_json = wants_json(settings, &err, &bad);
+    bool as_json = settings->report != NULL;
     int rc = -1, status = EXIT_DONE;
 
-    if (bad)
-        ; /* err says it */
-    else if (!known)
+    if (strcmp(step, "status") == 0)
+        report_drop(settings); /* it has an object of its own */
+    if (!known)
         err_set(&err, ERR_USAGE, "rotate-ca: one of prepare, status, switch, finish");
-    else if (as_json && strcmp(step, "status") != 0)
-        err_set(&err, ERR_USAGE, "rotate-ca %s: JSON is there for rotate-ca status only", step);
     else if (rotation_open(&rotation, settings, strcmp(step, "prepare") == 0, &err) < 0)
         ;
     else if (strcmp(step, "prepare") == 0)

@@ -11,6 +11,12 @@
 
 /* ---- csr ---- */
 
+static void report_request(const struct plan *plan, const struct item *item)
+{
+    report_text(report_file(plan->settings, plan->dir, item->base, ".csr", "made"), "cn", item->cn);
+    (void)report_file(plan->settings, plan->dir, item->base, ".key", "made");
+}
+
 static int write_request(const struct plan *plan, const struct item *item, struct err *err)
 {
     char *key_path = xasprintf("%s/%s.key", plan->dir, item->base);
@@ -36,7 +42,9 @@ static int write_request(const struct plan *plan, const struct item *item, struc
         goto out;
     }
     if (plan->settings->dry_run) {
-        printf("would write %s.key and .csr\n", item->base);
+        report_request(plan, item);
+        if (plan->settings->report == NULL)
+            printf("would write %s.key and .csr\n", item->base);
         rc = 0;
         goto out;
     }
@@ -49,7 +57,9 @@ static int write_request(const struct plan *plan, const struct item *item, struc
     rc = file_write_atomic(csr_path, buf_slice(&csr_pem), 0600, false, err);
     if (rc < 0)
         (void)unlink(key_path); /* ours: nobody has a request for it */
-    else if (!plan->settings->quiet)
+    else
+        report_request(plan, item);
+    if (rc == 0 && says(plan->settings))
         printf("%s.key, .csr  made: CN=%s; sign it where the CA is: etcd-pki sign %s --role ROLE\n",
                item->base, item->cn, csr_path);
 out:
@@ -160,12 +170,16 @@ static int write_signed(const struct settings *settings, const char *csr_path,
 
     x509_cert_pem(cert, &pem);
     x509_describe(cert, &info);
-    if (settings->dry_run)
+    if (settings->dry_run && settings->report != NULL)
+        ;
+    else if (settings->dry_run)
         printf("would write %s: %s, valid for %s, until %s\n", path, info.subject, info.sans,
                info.not_after);
     else
         rc = store_write(path, buf_slice(&pem), 0644, settings->force, settings->follow, err);
-    if (rc == 0 && !settings->dry_run && !settings->quiet)
+    if (rc == 0)
+        report_cert(report_file(settings, NULL, path, "", "made"), cert);
+    if (rc == 0 && !settings->dry_run && says(settings))
         printf("%s made: %s, valid for %s, until %s\n", path, info.subject, info.sans,
                info.not_after);
     x509_info_free(&info);

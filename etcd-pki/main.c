@@ -31,9 +31,10 @@ enum verb_bit {
     V_PROBE = 131072,
     V_MAKE = V_INIT | V_ISSUE | V_CLUSTER | V_KUBEADM,
     V_ENDS = V_MAKE | V_RENEW | V_RENEW_CA | V_SIGN,
-    V_CA_KEY = V_ENDS | V_CHECK | V_REVOKE | V_CRL | V_ROTATE, /* open or make a CA's key */
-    V_FOLLOW = V_ENDS | V_ROTATE | V_CHECK | V_REVOKE | V_CRL, /* replace files */
-    V_JSON = V_SHOW | V_DESCRIBE | V_VERIFY | V_CHECK | V_ROTATE,
+    V_CA_KEY = V_ENDS | V_CHECK | V_REVOKE | V_CRL | V_ROTATE,         /* open or make a CA's key */
+    V_FOLLOW = V_ENDS | V_ROTATE | V_CHECK | V_REVOKE | V_CRL,         /* replace files */
+    V_REPORT = V_ENDS | V_CSR | V_REVOKE | V_CRL | V_ROTATE | V_PROBE, /* say what they did */
+    V_JSON = V_SHOW | V_DESCRIBE | V_VERIFY | V_CHECK | V_REPORT,
     V_ALL = 262143,
 };
 
@@ -329,6 +330,7 @@ static void settings_free(struct settings *settings)
     if (settings->passphrase != NULL)
         wipe(settings->passphrase, strlen(settings->passphrase));
     free(settings->passphrase);
+    report_drop(settings);
 }
 
 static int print_version(void)
@@ -338,7 +340,7 @@ static int print_version(void)
 }
 
 /* What asks for JSON gets JSON, or is told that there is none. */
-static int check_output(const struct settings *settings, const struct verb *verb, struct err *err)
+static int take_output(struct settings *settings, const struct verb *verb, struct err *err)
 {
     bool bad, as_json = wants_json(settings, err, &bad);
 
@@ -346,6 +348,8 @@ static int check_output(const struct settings *settings, const struct verb *verb
         err_set(err, ERR_USAGE, "%s: there is no JSON of it; -o text", verb->name);
         return -1;
     }
+    if (as_json && (verb->bit & V_REPORT) != 0)
+        report_begin(settings);
     return bad ? -1 : 0;
 }
 
@@ -372,11 +376,13 @@ static int run(const struct verb *verb, int argc, char **argv)
         status = print_help(verb);
     else if (settings.version)
         status = print_version();
-    else if (check_output(&settings, verb, &err) < 0 ||
+    else if (take_output(&settings, verb, &err) < 0 ||
              ((verb->bit & V_CA_KEY) != 0 && passphrase_take(&settings, &err) < 0))
         status = say_usage(&err, argc, argv);
     else
         status = verb->run(&settings);
+    if (settings.report != NULL && status != EXIT_USAGE)
+        report_print(&settings, status == EXIT_DONE);
     settings_free(&settings);
     if (fflush(stdout) != 0 && status == EXIT_DONE) {
         err_set(&err, ERR_IO, "cannot write to standard output");

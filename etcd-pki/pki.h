@@ -44,6 +44,7 @@ struct settings { /* the command line; texts borrowed from argv */
     struct texts after;        /* behind "--" */
     struct texts config_texts; /* of kubeadm's file; others borrow them */
     char *passphrase;          /* of CA keys; owned, wiped; NULL: none was given */
+    struct json_t *report;     /* owned; NULL: text is wanted */
 };
 typedef int command_fn(struct settings *settings);
 
@@ -65,6 +66,22 @@ bool role_is_ca(const struct role *role);
 const struct role *role_named(const char *name); /* NULL: none */
 /* The role whose default file is `base`, e.g. "etcd/server"; NULL: none. */
 const struct role *role_of_file(const char *base);
+
+/* ---- what was done, as JSON (report.c); a row that is NULL takes and gives nothing ---- */
+
+bool says(const struct settings *settings); /* in words: neither -q nor -o json */
+void report_begin(struct settings *settings);
+void report_drop(struct settings *settings);
+/* A new row of that list of `in`; borrowed. */
+struct json_t *report_row(struct json_t *in, const char *list);
+/* The same for "files": DIR/BASE and extension; dir NULL: BASE alone. */
+struct json_t *report_file(const struct settings *settings, const char *dir, const char *base,
+                           const char *extension, const char *action);
+void report_text(struct json_t *row, const char *key, const char *text);
+void report_number(struct json_t *row, const char *key, int64_t number);
+void report_flag(struct json_t *row, const char *key, bool flag);
+void report_cert(struct json_t *row, const struct x509_cert *cert);
+void report_print(const struct settings *settings, bool ok);
 
 /* ---- CAs that sign (store.c) ---- */
 

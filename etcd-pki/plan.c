@@ -11,6 +11,7 @@
 #include "common/base/limits.h"
 #include "etcd-pki/pki.h"
 
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -141,6 +142,7 @@ static void differs(struct plan *plan, const struct item *item, const char *form
 static void differs(struct plan *plan, const struct item *item, const char *format, ...)
 {
     char text[ERR_TEXT_MAX];
+    json_t *row;
     va_list args;
 
     plan->differences++;
@@ -149,6 +151,9 @@ static void differs(struct plan *plan, const struct item *item, const char *form
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    row = report_row(plan->settings->report, "differences");
+    report_text(row, "file", item->base);
+    report_text(row, "found", text);
     (void)fprintf(stderr, "etcd-pki: %s%s: %s\n", item->base, item->kind == ITEM_PAIR ? ".crt" : "",
                   text);
 }
@@ -459,7 +464,7 @@ static int make_pair(struct plan *plan, const struct item *item, struct err *err
         goto out;
     rc = 0;
     x509_describe(cert, &info);
-    if (!plan->settings->quiet)
+    if (says(plan->settings))
         printf("%s.crt, .key  made: %s, valid for %s, until %s\n", item->base, info.subject,
                info.sans, info.not_after);
     x509_info_free(&info);
@@ -478,7 +483,7 @@ static int make_copy(struct plan *plan, const struct item *item, struct err *err
 
     if (file_read_all(from, &content, err) == 0)
         rc = put(plan, item->base, "", buf_slice(&content), secret ? 0600 : 0644, err);
-    if (rc == 0 && !plan->settings->quiet)
+    if (rc == 0 && says(plan->settings))
         printf("%s  copied from %s\n", item->base, item->issuer);
     x509_wipe(&content);
     free(from);
@@ -495,7 +500,7 @@ static int make_service_account(struct plan *plan, const struct item *item, stru
     x509_key_public_pem(key, &public);
     if (put(plan, item->base, ".key", buf_slice(&private), 0600, err) == 0)
         rc = put(plan, item->base, ".pub", buf_slice(&public), 0600, err);
-    if (rc == 0 && !plan->settings->quiet)
+    if (rc == 0 && says(plan->settings))
         printf("%s.key, .pub  made\n", item->base);
     x509_wipe(&private);
     buf_free(&public);
@@ -507,7 +512,7 @@ static int make_text(struct plan *plan, const struct item *item, struct err *err
 {
     if (put(plan, item->base, "", slice_text(item->text), 0644, err) < 0)
         return -1;
-    if (!plan->settings->quiet)
+    if (says(plan->settings))
         printf("%s  made\n", item->base);
     return 0;
 }
@@ -549,6 +554,36 @@ static int make(struct plan *plan, const struct item *item, struct err *err)
     return -1;
 }
 
+/* As it is on disk by now; after a dry run only what was there is. */
+static void report_item(const struct plan *plan, const struct item *item)
+{
+    const char *made = item->kind == ITEM_COPY ? "copied" : "made";
+    const char *action = item->kept ? "kept" : made;
+    bool one = item->kind == ITEM_COPY || item->kind == ITEM_TEXT;
+    bool pair = item->kind == ITEM_PAIR;
+    char *path = path_of(plan, item->base, ".crt");
+    struct x509_list certs = {0};
+    struct err err = ERR_INIT;
+    json_t *row;
+
+    if (plan->settings->report == NULL) {
+        free(path);
+        return;
+    }
+    row = report_file(plan->settings, plan->dir, item->base,
+                      one    ? ""
+                      : pair ? ".crt"
+                             : ".pub",
+                      action);
+    if (pair && (item->kept || !plan->settings->dry_run) &&
+        x509_list_read(path, false, &certs, &err) == 0)
+        report_cert(row, certs.items[0]);
+    if (!one && !item->external)
+        (void)report_file(plan->settings, plan->dir, item->base, ".key", action);
+    x509_list_free(&certs);
+    free(path);
+}
+
 static int write_all(struct plan *plan, struct err *err)
 {
     size_t made = 0;
@@ -561,20 +596,24 @@ static int write_all(struct plan *plan, struct err *err)
         const struct item *item = &plan->items[i];
 
         if (item->kept) {
-            if (item->external && !plan->settings->quiet)
+            report_item(plan, item);
+            if (item->external && says(plan->settings))
                 printf("%s.crt  kept: an external CA, its key is not here\n", item->base);
             continue;
         }
         made++;
-        if (plan->settings->dry_run)
+        if (plan->settings->dry_run && plan->settings->report != NULL)
+            ;
+        else if (plan->settings->dry_run)
             printf("would write %s%s\n", item->base,
                    item->kind == ITEM_PAIR              ? ".crt and .key"
                    : item->kind == ITEM_SERVICE_ACCOUNT ? ".key and .pub"
                                                         : "");
         else if (make(plan, item, err) < 0)
             return -1;
+        report_item(plan, item);
     }
-    if (plan->settings->quiet)
+    if (!says(plan->settings))
         return 0;
     if (made == 0)
         printf("nothing to do: %zu wanted in %s, all there, all as asked\n", plan->count,

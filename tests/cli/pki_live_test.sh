@@ -75,6 +75,8 @@ openssl x509 -req -in late.csr -CA pki/etcd/ca.crt -CAkey pki/etcd/ca.key -days 
 "$pki" crl -q 2> /dev/null
 start || exit 1
 often "a good pair" 0 "accepted" probe $url
+asked=$("$pki" probe $url -o json | jq -c '.ok,(.endpoints[]|.ok,.subject,(.checks|map(select(.check == "client cert").verdict)))' | xargs)
+[ "$asked" = 'true true CN=m1 [accepted]' ] && echo "ok   as JSON" || { echo "FAIL as JSON: $asked"; failed=$((failed + 1)); }
 often "the file that is served" 0 "same as      pki/etcd/server.crt                  yes" probe $url
 says "the peer port" 0 "accepted" probe $peer --peer
 often "another CA's certificate" 3 "refused: unknown_ca" probe $url --cert other/clients/x.crt --key other/clients/x.key
