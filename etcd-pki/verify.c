@@ -401,8 +401,8 @@ static void judge_local(struct verify *verify, const struct pair *pair)
     texts_free(&urls);
 }
 
-/* Both ends apply the list, so this member's own certificate has to fit it. */
-static void judge_allowed(struct verify *verify, const struct pair *pair)
+void verify_allowed(struct verify *verify, const struct x509_cert *cert,
+                    const struct x509_info *info, const char *file)
 {
     struct texts cns = {0}, hosts = {0};
     bool fits = false;
@@ -412,15 +412,15 @@ static void judge_allowed(struct verify *verify, const struct pair *pair)
     if (verify->peer_allowed_hostname != NULL)
         texts_add_list(&hosts, verify->peer_allowed_hostname);
     for (size_t i = 0; i < cns.count; i++)
-        fits = fits || strcmp(cns.items[i], pair->info.cn) == 0;
+        fits = fits || strcmp(cns.items[i], info->cn) == 0;
     for (size_t i = 0; i < hosts.count; i++)
-        fits = fits || x509_fits_host(pair->chain.items[0], hosts.items[i]);
+        fits = fits || x509_fits_host(cert, hosts.items[i]);
     if (cns.count + hosts.count != 0 && !fits)
-        verify_find(verify, "P1", true, pair->file,
+        verify_find(verify, "P1", true, file,
                     cns.count != 0 ? "--peer-cert-allowed-cn" : "--peer-cert-allowed-hostname",
                     "put every member's own certificate on the list",
                     "is %s with %s, which the list does not allow: both ends apply it",
-                    pair->info.subject, pair->info.sans);
+                    info->subject, info->sans);
     texts_free(&cns);
     texts_free(&hosts);
 }
@@ -437,7 +437,7 @@ static void judge_names(struct verify *verify, const struct side *side, const st
     } else {
         if (serving->read) {
             judge_source(verify, serving);
-            judge_allowed(verify, serving);
+            verify_allowed(verify, serving->chain.items[0], &serving->info, serving->file);
         }
         judge_urls(verify, "N2", serving, verify->peer_urls, "--initial-advertise-peer-urls");
         judge_initial_cluster(verify, serving);

@@ -37,7 +37,10 @@ void verify_find(struct verify *verify, const char *id, bool error, const char *
 char *verify_path(const struct verify *verify, const char *path);
 void verify_rules(struct verify *verify);
 void verify_flags(struct verify *verify); /* verify_flags.c: what only flags can get wrong */
-void verify_set(struct verify *verify, const char *dir); /* verify_set.c: S1, C5 */
+/* Both ends apply the list of peers, so each member's own certificate has to fit it: P1. */
+void verify_allowed(struct verify *verify, const struct x509_cert *cert,
+                    const struct x509_info *info, const char *file);
+void verify_set(struct verify *verify, const char *dir); /* verify_set.c: S1, C5, others' P1 */
 /* verify_flags.c: a revocation list against the trust file and the version of etcd: R1, R3. */
 void verify_crl(struct verify *verify, const char *path, const char *file, const char *flag,
                 const struct x509_list *anchors);

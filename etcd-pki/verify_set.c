@@ -1,10 +1,12 @@
 /*
- * verify_set.c - the files of one directory against each other: S1, and the serials of C5. Where
- * members have directories of their own, each is judged as a node's, and then their CAs together.
+ * verify_set.c - the files of one directory against each other: S1, the serials of C5, and P1.
+ * Where members have directories of their own, each is judged as a node's, and then their CAs
+ * together.
  */
 #include "etcd-pki/verify.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 /* The role whose file this is, also in a member's directory: "m1/etcd/server". *above: "m1/". */
 static const struct role *role_below(const char *base, size_t *above)
@@ -109,6 +111,18 @@ static void judge_members(struct verify *verify, const struct scan *scan, const 
     }
 }
 
+/* Is that the file of this flag? */
+static bool is_file(const struct verify *verify, const struct entry *entry, const char *file)
+{
+    char *path = file != NULL ? verify_path(verify, file) : NULL;
+    struct stat info;
+    bool same = path != NULL && stat(path, &info) == 0 && info.st_dev == entry->device &&
+                info.st_ino == entry->inode;
+
+    free(path);
+    return same;
+}
+
 void verify_set(struct verify *verify, const char *dir)
 {
     struct scan scan;
@@ -131,6 +145,8 @@ void verify_set(struct verify *verify, const char *dir)
         judge_content(verify, entry, role);
         if (role == role_at(ROLE_ETCD_CA))
             judge_members(verify, &scan, entry);
+        if (role == role_at(ROLE_ETCD_PEER) && !is_file(verify, entry, verify->peer_cert_file))
+            verify_allowed(verify, entry->chain.items[0], &entry->info, entry->path);
         if (!role_is_ca(role))
             judge_issuer(verify, &scan, entry, role, above);
     }

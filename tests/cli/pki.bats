@@ -370,6 +370,18 @@ END
     [[ $refused == *"open directory nowhere"* ]]
 }
 
+@test "verify: allow lists and the other members of the directory" {
+    "$pki" cluster --member m1=192.0.2.1 --member m2=192.0.2.2 --key p256 -q
+    judged() { # LIST: which certificates it does not allow
+        "$pki" verify --dir pki -o json -- etcd --peer-cert-file pki/m1/etcd/peer.crt --peer-key-file pki/m1/etcd/peer.key \
+            --peer-trusted-ca-file pki/m1/etcd/ca.crt --peer-client-cert-auth "$@" | jq -c '[.findings[]|select(.id == "P1").file]'
+    }
+    [ "$(judged --peer-cert-allowed-cn=m1,m2)" = '[]' ]
+    [ "$(judged --peer-cert-allowed-cn=m1)" = '["pki/m2/etcd/peer.crt"]' ]
+    [ "$(judged --peer-cert-allowed-hostname=192.0.2.2)" = '["pki/m1/etcd/peer.crt"]' ]
+    [ "$(judged --peer-cert-allowed-hostname=x.invalid)" = '["pki/m1/etcd/peer.crt","pki/m2/etcd/peer.crt"]' ]
+}
+
 @test "verify: a list of a CA that may not sign lists" {
     "$pki" cluster --member m1=192.0.2.1 --key p256 -q
     "$pki" cluster --dir signs --member m1=192.0.2.1 --key p256 --crl-sign -q
