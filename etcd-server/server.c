@@ -92,6 +92,24 @@ static int ask_members(struct server *server, const struct boot_config *boot, st
     return rc;
 }
 
+/*
+ * Members that DNS has named and no CA of the peers vouches for show the domain's name
+ * (cli.md 1.11, pki.md 2.4). As in etcd that holds until the next start, which knows the members
+ * from its data.
+ */
+static void name_peers(struct server *server, const struct discovered *found)
+{
+    const struct config *config = server->config;
+
+    if (config->discovery_srv[0] == '\0' || config->peer_trusted_ca_file[0] != '\0' ||
+        strstr(found->initial_cluster, "https://") == NULL || server->peer_dial_tls == NULL)
+        return;
+    tls_context_name(server->peer_dial_tls, config->discovery_srv);
+    log_info(
+        "peers have to show the name of the SRV domain, for there is no --peer-trusted-ca-file",
+        log_str("domain", config->discovery_srv));
+}
+
 /* The database may become as large as its quota. */
 static uint64_t bytes_to_lock(const struct config *config)
 {
@@ -146,6 +164,7 @@ static int open_files(struct server *server, struct err *err)
         boot.initial_cluster = found.initial_cluster;
         boot.token = found.token;
         boot.advertised_peer_urls = found.advertised;
+        name_peers(server, &found);
     }
     if (is_new && boot.joining) {
         if (ask_members(server, &boot, err) < 0)

@@ -61,6 +61,13 @@ int tls_context_new(const struct tls_config *config, struct tls_context **contex
                     struct err *err) MUST_CHECK;
 void tls_context_free(struct tls_context *context); /* NULL is fine */
 
+/*
+ * Client: from now on sessions send and check this name, whatever host is dialled; those that check
+ * none go on so.
+ * thread  that of the sessions
+ */
+void tls_context_name(struct tls_context *context, const char *name);
+
 enum tls_refresh {
     TLS_REFRESH_SAME,   /* nothing changed, or less than a second since the last look */
     TLS_REFRESH_LOADED, /* files changed and are in use for handshakes from now on */

@@ -462,10 +462,17 @@ int tls_context_new(const struct tls_config *config, struct tls_context **contex
     return 0;
 }
 
+void tls_context_name(struct tls_context *context, const char *name)
+{
+    free(context->name);
+    context->name = xstrdup(name);
+}
+
 void tls_context_free(struct tls_context *context)
 {
     if (context == NULL)
         return;
+    free(context->name);
     SSL_SESSION_free(context->ticket);
     free(context->ticket_name);
     tls_set_release(context->set);

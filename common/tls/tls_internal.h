@@ -40,6 +40,7 @@ struct tls_context {
     uint64_t next_look_ms;
     SSL_SESSION *ticket; /* client: the last one given, owned ... */
     char *ticket_name;   /* ... and the server it came from, owned */
+    char *name;          /* client: instead of the host dialled; owned; NULL: that host */
 };
 
 struct tls_session {

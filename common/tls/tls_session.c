@@ -117,6 +117,8 @@ int tls_session_new(struct tls_context *context, const char *server_name,
         return 0;
     }
     SSL_set_connect_state(made->ssl);
+    if (server_name != NULL && context->name != NULL)
+        server_name = context->name;
     if (server_name != NULL) {
         made->server_name = xstrdup(server_name);
         if (!is_address(server_name) &&

@@ -265,6 +265,26 @@ static void names_and_addresses_fit(void **state)
     WORKS(&server, &client, NULL);
 }
 
+static void one_name_for_every_server(void **state)
+{
+    struct tls_config server = server_config(), client = client_config(&pki.client);
+    struct ends ends = connect_ends(&server, &client, "10.0.0.1");
+
+    (void)state;
+    assert_int_equal(ends.client_result, TLS_ERROR);
+    end_sessions(&ends);
+    tls_context_name(ends.client_context, "a.example.org");
+    begin(&ends, "10.0.0.1");
+    talk(&ends);
+    assert_int_equal(ends.client_result, TLS_OK);
+    end_sessions(&ends);
+    tls_context_name(ends.client_context, "b.example.net");
+    begin(&ends, "127.0.0.1");
+    talk(&ends);
+    assert_int_equal(ends.client_result, TLS_ERROR);
+    disconnect(&ends);
+}
+
 static void bulk_data_arrives_whole(void **state)
 {
     struct tls_config server = server_config(), client = client_config(&pki.client);
@@ -754,6 +774,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_handshake_tells_who_is_there),
         cmocka_unit_test(names_and_addresses_fit),
+        cmocka_unit_test(one_name_for_every_server),
         cmocka_unit_test(bulk_data_arrives_whole),
         cmocka_unit_test(tickets_resume_until_files_change),
         cmocka_unit_test(without_client_certificates),
