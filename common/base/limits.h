@@ -54,8 +54,17 @@
 #define HTTP2_STREAMS_MAX 20000UL       /* open streams; --max-concurrent-streams may lower it */
 #define HTTP2_INCOMPLETE_MAX 2000UL     /* those whose request has not come whole */
 #define HTTP2_WINDOW_BYTES (16UL * MIB) /* the same of all its streams together */
+#define HTTP2_STREAM_WINDOW_BYTES                                                                  \
+    (16UL * KIB) /* a stream may send so much unasked: of HTTP2_INCOMPLETE_MAX it is 32 MiB ...    \
+                  */
+#define HTTP2_LENT_MAX_BYTES (32UL * MIB) /* ... and streams whose messages are larger share this  \
+                                           */
+#define HTTP2_LENT_STALL_MS                                                                        \
+    10000UL /* nothing came of a stream that was lent some while others wait: it is refused        \
+             */
+#define HTTP2_LEAST_BYTES 1024UL /* less of a request than this counts as nothing */
 #define HTTP2_BODIES_MAX_BYTES                                                                     \
-    (64UL * MIB) /* bodies not yet used up; above, streams are refused                             \
+    (64UL * MIB) /* bodies not yet used up, besides one message; above, streams are refused        \
                   */
 #define HTTP2_UNREAD_MAX_BYTES                                                                     \
     (16UL * MIB)                             /* answers the windows hold back; above, no new calls \

@@ -80,6 +80,12 @@ struct exchange {
     struct link *link; /* facts of the connection; borrowed */
     const struct exchange_ops *ops;
 
+    /* the handler's: set in start() ... */
+    bool open_ended; /* a conversation: either side may say nothing for as long as it likes */
+    /* ... and in data(): nothing is used up until so many bytes of the body wait that are not;
+     * 0: what is there will do. HTTP/2 opens its windows that far. */
+    size_t wants_bytes;
+
     /* the handler's; each may be NULL */
     void *state;
     const char *common_fields; /* what the client door adds to every head (CORS); NULL: none */
@@ -152,7 +158,8 @@ static inline void exchange_trail(struct exchange *exchange, const struct exchan
     exchange->ops->trail(exchange, head, fields);
 }
 
-/* So many bytes that data() gave have been used up: the client may send as many more. */
+/* So many bytes that data() gave have been used up: the client may send as many more. With 0 bytes:
+ * look at wants_bytes, which was changed outside data(). */
 static inline void exchange_taken(struct exchange *exchange, size_t bytes)
 {
     exchange->ops->taken(exchange, bytes);

@@ -294,14 +294,24 @@ static ProtobufCMessage *take_message(struct gateway_call *call, struct slice te
     return message;
 }
 
-/* Nothing that was sent waits here any longer: the client may send more. */
+#define PIECE_BYTES (8UL * KIB) /* a value that is longer and not whole may be any length */
+
+/* What was sent and does not wait here any longer is used up: the client may send more. */
 static void take_pieces(struct gateway_call *call)
 {
-    size_t bytes = call->untaken_bytes;
+    size_t left = buf_used(&call->in), bytes = call->untaken_bytes - MIN(left, call->untaken_bytes);
 
-    call->untaken_bytes = 0;
-    if (bytes != 0)
-        exchange_taken(call->exchange, bytes);
+    call->exchange->wants_bytes =
+        left > PIECE_BYTES ? 2 * call->gateway->config.max_message_bytes + 1 : 0;
+    call->untaken_bytes -= bytes;
+    exchange_taken(call->exchange, bytes);
+}
+
+/* Nothing of it will be looked at. */
+static void ignore_pieces(struct gateway_call *call)
+{
+    buf_reset(&call->in);
+    take_pieces(call);
 }
 
 /*
@@ -362,7 +372,7 @@ static void on_turn(struct exchange *exchange)
             call->gateway->config.metrics->rpcs[call->call.row->id].received++;
         exchange_again(exchange);
     } else {
-        take_pieces(call);
+        ignore_pieces(call);
     }
     call->call.message(&call->call, message); /* may end the call */
 }
@@ -392,7 +402,7 @@ static void start_with_first(struct gateway_call *call)
         call->exchange->turn = on_turn;
         exchange_again(call->exchange);
     } else {
-        take_pieces(call); /* what follows is not looked at */
+        ignore_pieces(call);
     }
     gateway->config.start(gateway->config.service, &call->call);
 }
@@ -404,7 +414,7 @@ static void on_data(struct exchange *exchange, struct slice bytes, bool ended)
     call->untaken_bytes += bytes.size;
     call->end_seen = call->end_seen || ended;
     if (call->state != GATEWAY_READING && (call->call.row->kind != RPC_BIDI || call->end_told)) {
-        take_pieces(call);
+        ignore_pieces(call);
         return;
     }
     buf_append_slice(&call->in, bytes);
@@ -423,6 +433,7 @@ static void start_call(struct gateway *gateway, const struct rpc_row *row,
     exchange->gone = on_gone;
     exchange->stop = on_stop;
     exchange->drained = gateway_drained;
+    exchange->open_ended = row->kind == RPC_BIDI;
     call->call.raw = wants_raw(row, exchange);
     if (!take_metadata(call, &version))
         return;

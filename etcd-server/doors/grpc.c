@@ -7,7 +7,7 @@
  *
  * A unary call starts when the client has ended its side, a BIDI call with its first message;
  * further ones are handed on in later turns, each in memory of its own. A call that has ended may
- * still be on its handler's stack, so it is recycled only when the next one begins.
+ * still be on its handler's stack, so it is recycled only when something comes in.
  */
 #include "etcd-server/doors/grpc_internal.h"
 
@@ -276,6 +276,7 @@ static int find_message(struct grpc_call *call, struct slice bytes, struct slice
     size_t length;
     char text[96];
 
+    call->exchange->wants_bytes = 0;
     if (bytes.size < GRPC_PREFIX_BYTES)
         return 0;
     length = prefix_length(bytes.data);
@@ -291,8 +292,10 @@ static int find_message(struct grpc_call *call, struct slice bytes, struct slice
         grpc_refuse(call, GRPC_INTERNAL, text);
         return -1;
     }
-    if (bytes.size - GRPC_PREFIX_BYTES < length)
+    if (bytes.size - GRPC_PREFIX_BYTES < length) {
+        call->exchange->wants_bytes = GRPC_PREFIX_BYTES + length;
         return 0;
+    }
     *frame = slice_of(bytes.data, GRPC_PREFIX_BYTES + length);
     return 1;
 }
@@ -401,6 +404,7 @@ static void only_message(struct grpc_call *call, struct slice bytes)
     call->call.request = unpack(call, frame, &call->call.arena);
     if (call->call.request != NULL)
         exchange_taken(call->exchange, bytes.size);
+    buf_free(&call->in); /* a large one: the arena has it */
 }
 
 static void only_end(struct grpc_call *call)
@@ -423,6 +427,8 @@ static int next_message(struct grpc_call *call, struct arena *arena, ProtobufCMe
     struct slice frame;
     int found = find_message(call, buf_slice(&call->in), &frame);
 
+    if (found == 0)
+        exchange_taken(call->exchange, 0); /* it may want more */
     if (found <= 0)
         return found;
     *message = unpack(call, frame, arena);
@@ -494,6 +500,7 @@ static void on_data(struct exchange *exchange, struct slice bytes, bool ended)
 {
     struct grpc_call *call = exchange->state;
 
+    recycle(call->grpc);
     call->end_seen |= ended;
     if (call->call.row->kind == RPC_BIDI) {
         buf_append_slice(&call->in, bytes);
@@ -561,6 +568,7 @@ static void on_start(void *arg, struct exchange *exchange)
     exchange->gone = on_gone;
     exchange->stop = on_stop;
     exchange->drained = grpc_drained;
+    exchange->open_ended = row->kind == RPC_BIDI;
     if (row->kind == RPC_BIDI)
         exchange->turn = on_turn;
     if (!take_metadata(call, &version))

@@ -9,7 +9,7 @@
  *   MEASURE, RANGE_SLICE_KEYS a turn -> front is sent -> pull()... -> pulled(): the end
  *
  * Until then a view of the store is held, and with it what was written meanwhile: a client that
- * reads nothing for WRITE_STALL_TIMEOUT_MS loses the call.
+ * reads nothing for WRITE_STALL_TIMEOUT_MS loses the stream (http2_flow.c).
  */
 #include "etcd-server/doors/grpc_internal.h"
 
@@ -30,9 +30,7 @@ struct grpc_range {
     uint64_t total;  /* bytes of the message */
     uint8_t tag[16]; /* of the key-value being written: tag and length */
     struct slice tag_left, bytes_left;
-    bool last;          /* all key-values are written, RangeResponse.more is left */
-    uint64_t left;      /* bytes not yet pulled ... */
-    uint64_t seen_left; /* ... when the client's pace was last looked at */
+    bool last; /* all key-values are written, RangeResponse.more is left */
 };
 
 static const uint8_t more_bytes[] = {PB_TAG(3, PB_VARINT), 1}; /* RangeResponse.more */
@@ -108,34 +106,6 @@ static void begin_again(struct grpc_range *range)
         must(range->source->next(range->source, &key_value)); /* it was there before */
 }
 
-/* ---- the client's pace ---- */
-
-static void on_wake(struct exchange *exchange);
-
-static void look_again(struct grpc_call *call)
-{
-    uint64_t at_ms = call->exchange->link->clock->now_ms + WRITE_STALL_TIMEOUT_MS;
-
-    call->range->seen_left = call->range->left;
-    call->exchange->wake = on_wake;
-    exchange_wake_at(call->exchange,
-                     call->call.deadline_ms != 0 ? MIN(at_ms, call->call.deadline_ms) : at_ms);
-}
-
-static void on_wake(struct exchange *exchange)
-{
-    struct grpc_call *call = exchange->state;
-    uint64_t deadline_ms = call->call.deadline_ms, now_ms = exchange->link->clock->now_ms;
-
-    if ((deadline_ms == 0 || now_ms < deadline_ms) && call->range->left != call->range->seen_left) {
-        look_again(call);
-        return;
-    }
-    grpc_range_drop(call); /* half a message cannot end in a status */
-    grpc_call_over(call, GRPC_DEADLINE_EXCEEDED);
-    exchange_abort(exchange);
-}
-
 /* The message's length is known: say it, and have the rest pulled. */
 static void announce(struct grpc_call *call, struct grpc_range *range)
 {
@@ -162,8 +132,6 @@ static void announce(struct grpc_call *call, struct grpc_range *range)
     if (rest != 0) {
         exchange_pull(call->exchange, rest,
                       HELD_BYTES + range->kept_capacity * sizeof(*range->kept));
-        range->left = rest;
-        look_again(call);
         return;
     }
     grpc_range_drop(call);
@@ -217,7 +185,6 @@ static void pull(struct exchange *exchange, uint8_t *out, size_t bytes)
 {
     struct grpc_range *range = ((struct grpc_call *)exchange->state)->range;
 
-    range->left -= bytes;
     while (bytes != 0) {
         struct slice *left = range->tag_left.size != 0 ? &range->tag_left : &range->bytes_left;
         size_t size = MIN(left->size, bytes);

@@ -295,7 +295,7 @@ static void op_taken(struct exchange *exchange, size_t bytes)
 
     must(bytes <= http1->open_bytes);
     http1->open_bytes -= bytes;
-    if (http1->open_bytes > HTTP_OUT_HIGH_BYTES)
+    if (http1->open_bytes > MAX(HTTP_OUT_HIGH_BYTES, exchange->wants_bytes))
         return;
     if (http1->state == HTTP1_HELD) {
         http1->state = HTTP1_TAKING;
@@ -569,7 +569,8 @@ static int on_body(http_parser *parser, const char *at, size_t size)
     if (takes(http1)) {
         http1->open_bytes += size;
         http1->exchange.data(&http1->exchange, slice_of(at, size), false);
-        if (takes(http1) && http1->open_bytes > HTTP_BODY_OPEN_MAX_BYTES) {
+        if (takes(http1) &&
+            http1->open_bytes > MAX(HTTP_BODY_OPEN_MAX_BYTES, http1->exchange.wants_bytes)) {
             http1->state = http1->state == HTTP1_TAKING ? HTTP1_HELD : HTTP1_DUPLEX_HELD;
             http1_set_phase(http1, LINK_BUSY);
             http_parser_pause(parser, 1);

@@ -89,7 +89,7 @@ static void op_abort(struct exchange *exchange)
 
 static bool holds_back(const struct http1 *http1)
 {
-    return http1->open_bytes > HTTP_BODY_OPEN_MAX_BYTES ||
+    return http1->open_bytes > MAX(HTTP_BODY_OPEN_MAX_BYTES, http1->exchange.wants_bytes) ||
            buf_used(&http1->link->out) > HTTP_OUT_HIGH_BYTES;
 }
 

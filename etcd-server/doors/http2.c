@@ -1,5 +1,6 @@
 /*
- * http2.c - see http2.h: the connection, what comes in, and when output is made.
+ * http2.c - see http2.h: the connection, what comes in, and when output is made. How much may come
+ * is http2_flow.c, answers are http2_answer.c.
  *
  *   input()   bytes -> nghttp2 -> heads and bodies of streams -> handlers; answers are submitted
  * only drained() end of the turn: everything submitted becomes bytes of link->out, at once for all
@@ -63,11 +64,16 @@ static struct http2_stream *stream_new(struct http2 *http2, int32_t id)
     ring_init(&stream->held);
     ring_init(&stream->waiting);
     ring_init(&stream->timed);
+    ring_init(&stream->flow);
     stream->state = HTTP2_HEAD;
     stream->id = id;
     stream->grpc = stream->pieces = stream->client_ended = stream->deferred = stream->out_ended =
         false;
-    stream->too_large = false;
+    stream->too_large = stream->length_known = false;
+    stream->lent_bytes = stream->fresh_bytes = 0;
+    stream->used_bytes = 0;
+    stream->allowed = HTTP2_STREAM_WINDOW_BYTES;
+    stream->in_ms = http2->link->clock->now_ms;
     stream->head_bytes = 0;
     stream->incomplete = true;
     http2->incomplete++;
@@ -108,6 +114,7 @@ static void stream_close(struct http2_stream *stream)
     struct http2_door *door = http2->door;
 
     http2_complete(stream);
+    http2_flow_over(stream);
     if (busy(stream)) {
         stream->state = HTTP2_DONE;
         if (stream->exchange.gone != NULL)
@@ -138,8 +145,17 @@ static void reset_stream(struct http2_stream *stream, uint32_t error)
     if (nghttp2_submit_rst_stream(stream->http2->session, NGHTTP2_FLAG_NONE, stream->id, error) !=
         0)
         http2_fail(stream->http2);
-    http2_complete(stream);
-    stream->state = HTTP2_DONE;
+    http2_done(stream);
+}
+
+void http2_drop(struct http2_stream *stream, uint32_t error)
+{
+    bool known = busy(stream);
+
+    reset_stream(stream, error);
+    if (known && stream->exchange.gone != NULL)
+        stream->exchange.gone(&stream->exchange);
+    http2_touch(stream->http2);
 }
 
 /* ---- requests ---- */
@@ -171,6 +187,16 @@ static void take_target(struct exchange *exchange, struct slice target)
     exchange->query = slice_of(question + 1, target.size - exchange->path.size - 1);
 }
 
+static void take_length(struct http2_stream *stream, struct slice text)
+{
+    uint64_t length = 0;
+
+    for (size_t i = 0; i < text.size; i++) /* digits, and below 2^63: nghttp2 has looked */
+        length = length * 10 + (uint64_t)(text.data[i] - '0');
+    stream->length = length;
+    stream->length_known = true;
+}
+
 /* Fill the exchange from the headers; nghttp2 has checked that they are well-formed. */
 static void take_head(struct http2_stream *stream)
 {
@@ -197,6 +223,8 @@ static void take_head(struct http2_stream *stream)
         else if (name.size == 12 && slice_equal(name, SLICE_LITERAL("content-type")))
             stream->grpc = slice_starts_with(value, SLICE_LITERAL("application/grpc")) &&
                            (value.size == 16 || value.data[16] == '+' || value.data[16] == ';');
+        else if (name.size == 14 && slice_equal(name, SLICE_LITERAL("content-length")))
+            take_length(stream, value);
     }
     exchange->fields = stream->fields;
 }
@@ -217,6 +245,8 @@ static void start(struct http2_stream *stream)
     else
         exchange_not_found(exchange);
     exchange->body = SLICE_EMPTY;
+    stream->http2->body_bytes -= buf_used(&stream->body);
+    keep_little(&stream->body);
 }
 
 static void start_in_pieces(struct http2_stream *stream, const struct exchange_handler *handler)
@@ -238,7 +268,7 @@ static void head_complete(struct http2_stream *stream)
     } else if (http2->incomplete > HTTP2_INCOMPLETE_MAX) {
         reset_stream(stream, NGHTTP2_REFUSED_STREAM); /* its client may try again */
     } else if (http2->unread_bytes > HTTP2_UNREAD_MAX_BYTES) {
-        reset_stream(stream, NGHTTP2_ENHANCE_YOUR_CALM); /* let it read what it asked for first */
+        reset_stream(stream, NGHTTP2_REFUSED_STREAM); /* let it read what it asked for first */
     } else if (stream->grpc && grpc->start != NULL) {
         start_in_pieces(stream, grpc);
     } else if (http->streams != NULL && http->streams(http->arg, &stream->exchange)) {
@@ -246,16 +276,27 @@ static void head_complete(struct http2_stream *stream)
     } else {
         stream->state = HTTP2_BODY;
     }
+    http2_came(stream, 0);
 }
 
 static void request_complete(struct http2_stream *stream)
 {
     stream->client_ended = true;
     http2_complete(stream);
+    http2_flow_over(stream);
     if (stream->state == HTTP2_BODY)
         start(stream);
     else if (busy(stream) && stream->exchange.data != NULL)
         stream->exchange.data(&stream->exchange, SLICE_EMPTY, true);
+}
+
+/*
+ * More than all windows together can bring: only of a client that does not know our settings, or of
+ * more conversations than requests may be incomplete. It may try again what was not begun.
+ */
+static bool too_many_bodies(const struct http2 *http2)
+{
+    return http2->body_bytes > HTTP2_BODIES_MAX_BYTES + http2->door->config.window_bytes;
 }
 
 /* A piece for a handler that takes pieces. */
@@ -265,13 +306,13 @@ static void give(struct http2_stream *stream, struct slice bytes)
 
     http2->body_bytes += bytes.size;
     stream->untaken_bytes += bytes.size;
-    if (http2->body_bytes <= HTTP2_BODIES_MAX_BYTES) {
-        stream->exchange.data(&stream->exchange, bytes, false);
+    if (too_many_bodies(http2)) {
+        http2_drop(stream, stream->exchange.open_ended ? NGHTTP2_ENHANCE_YOUR_CALM
+                                                       : NGHTTP2_REFUSED_STREAM);
         return;
     }
-    reset_stream(stream, NGHTTP2_ENHANCE_YOUR_CALM);
-    if (stream->exchange.gone != NULL)
-        stream->exchange.gone(&stream->exchange);
+    stream->exchange.data(&stream->exchange, bytes, false);
+    http2_came(stream, bytes.size);
 }
 
 static void collect(struct http2_stream *stream, struct slice bytes)
@@ -279,14 +320,16 @@ static void collect(struct http2_stream *stream, struct slice bytes)
     struct http2 *http2 = stream->http2;
 
     stream->exchange.body_bytes += bytes.size;
-    if (http2->body_bytes + bytes.size > HTTP2_BODIES_MAX_BYTES) {
-        reset_stream(stream, NGHTTP2_ENHANCE_YOUR_CALM);
-    } else if (buf_append_slice(&stream->body, bytes)) {
-        http2->body_bytes += bytes.size;
-    } else {
+    if (!buf_append_slice(&stream->body, bytes)) {
         stream->too_large = true;
         start(stream);
+        return;
     }
+    http2->body_bytes += bytes.size;
+    if (too_many_bodies(http2))
+        reset_stream(stream, NGHTTP2_REFUSED_STREAM);
+    else
+        http2_came(stream, bytes.size);
 }
 
 /* ---- nghttp2's callbacks ---- */
@@ -360,11 +403,9 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
         give(stream, slice_of(data, size));
         return 0;
     }
-    if (nghttp2_session_consume_stream(session, id, size) != 0)
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (stream != NULL && stream->state == HTTP2_BODY)
         collect(stream, slice_of(data, size));
-    return 0;
+    return 0; /* else the rest of a request that has its answer: no window is opened for it */
 }
 
 /* Frames that cost us work and the client nothing. */
@@ -422,6 +463,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     case NGHTTP2_HEADERS:
     case NGHTTP2_DATA:
         stream = stream_of(session, frame->hd.stream_id);
+        if (stream != NULL && frame->hd.type == NGHTTP2_DATA)
+            http2_padding(stream, frame->data.padlen);
         if (stream != NULL && stream->state == HTTP2_HEAD)
             head_complete(stream);
         if (stream != NULL && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
@@ -439,6 +482,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     case NGHTTP2_SETTINGS:
         if (http2->link->phase == LINK_HEADER)
             http2->link->phase = LINK_OPEN;
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0)
+            http2_settled(http2);
         costs = true;
         break;
     case NGHTTP2_WINDOW_UPDATE:
@@ -501,6 +546,8 @@ void http2_set_wake(struct http2 *http2)
 
     if (ping_ms != 0 && (wake_ms == 0 || ping_ms < wake_ms))
         wake_ms = ping_ms;
+    if (http2->look_ms != 0 && (wake_ms == 0 || http2->look_ms < wake_ms))
+        wake_ms = http2->look_ms;
     http2->link->wake_ms = wake_ms;
     http2->link->changed(http2->link);
 }
@@ -550,6 +597,7 @@ static void http2_drained(struct link *link)
 
     if (http2->failed)
         return;
+    http2_lend(http2);
     while (!ring_empty(&http2->held)) {
         struct http2_stream *stream = CONTAINER_OF(http2->held.next, struct http2_stream, held);
 
@@ -644,6 +692,8 @@ static void http2_wake(struct link *link)
 
     if (http2->wake_at_ms != 0 && http2->wake_at_ms <= now_ms)
         wake_streams(http2, now_ms);
+    if (http2->look_ms != 0 && http2->look_ms <= now_ms)
+        http2_look(http2);
     if (http2->ping_end_ms != 0 && http2->ping_end_ms <= now_ms) {
         http2_fail(http2); /* it is gone without a word */
         buf_reset(&link->out);
@@ -700,7 +750,7 @@ static void http2_open(void *arg, struct link *link)
     nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
          (uint32_t)MIN(door->config.max_streams, HTTP2_STREAMS_MAX)},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, door->config.window_bytes},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP2_STREAM_WINDOW_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_HEADER_MAX_BYTES},
     };
 
@@ -714,6 +764,8 @@ static void http2_open(void *arg, struct link *link)
     ring_init(&http2->held);
     ring_init(&http2->waiting);
     ring_init(&http2->timed);
+    ring_init(&http2->hungry);
+    ring_init(&http2->lent);
     must(nghttp2_session_server_new2(&http2->session, door->callbacks, http2, door->option) == 0);
     must(nghttp2_submit_settings(http2->session, NGHTTP2_FLAG_NONE, settings,
                                  ARRAY_LEN(settings)) == 0);

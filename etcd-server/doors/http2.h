@@ -16,7 +16,7 @@ struct http2_config {
     struct exchange_handler http; /* start NULL: every such request is answered 404 */
     struct exchange_handler grpc; /* start NULL: these go to `http`, too */
     uint32_t max_streams;         /* --max-concurrent-streams; at most HTTP2_STREAMS_MAX count */
-    uint32_t window_bytes;        /* a stream may send so much that was not used up: a message */
+    uint32_t window_bytes;        /* the largest message that a handler may wait for */
     uint64_t ping_min_ms;         /* --grpc-keepalive-min-time: clients may ping that often */
     uint64_t ping_interval_ms; /* --grpc-keepalive-interval: we ping a silent client; 0 = never */
     uint64_t ping_timeout_ms;  /* --grpc-keepalive-timeout: and wait so long */

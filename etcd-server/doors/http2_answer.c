@@ -164,6 +164,7 @@ int http2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     buf_consume(&stream->out, sent);
     http2->unread_bytes -= sent;
+    stream->out_ms = http2->link->clock->now_ms;
     if (length != sent && !pull_out(stream, length - sent))
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     return 0;
@@ -173,6 +174,8 @@ static void keep_out(struct http2_stream *stream, struct slice bytes)
 {
     struct http2 *http2 = stream->http2;
 
+    if (buf_used(&stream->out) == 0)
+        stream->out_ms = http2->link->clock->now_ms;
     if (!buf_append_slice(&stream->out, bytes)) {
         http2_fail(http2);
         return;
@@ -201,9 +204,10 @@ static void submit(struct http2_stream *stream, struct nv_list *list, bool with_
     http2_touch(stream->http2);
 }
 
-static void done(struct http2_stream *stream)
+void http2_done(struct http2_stream *stream)
 {
     http2_complete(stream);
+    http2_flow_over(stream);
     stream->state = HTTP2_DONE;
     stream->pull_left = 0;
     release_held(stream);
@@ -221,7 +225,7 @@ void http2_refuse(struct http2_stream *stream, unsigned status)
 
     add_head(&list, stream, &head, text);
     submit(stream, &list, false);
-    done(stream);
+    http2_done(stream);
 }
 
 /* ---- the ops ---- */
@@ -242,7 +246,7 @@ static void op_answer(struct exchange *exchange, const struct exchange_head *hea
         keep_out(stream, body);
     stream->out_ended = true;
     submit(stream, &list, with_data);
-    done(stream);
+    http2_done(stream);
 }
 
 static void op_begin(struct exchange *exchange, const struct exchange_head *head)
@@ -290,7 +294,7 @@ static void op_end(struct exchange *exchange)
     must(stream->state == HTTP2_BEGUN);
     stream->out_ended = true;
     go_on(stream);
-    done(stream);
+    http2_done(stream);
 }
 
 static void op_trail(struct exchange *exchange, const struct exchange_head *head,
@@ -309,7 +313,7 @@ static void op_trail(struct exchange *exchange, const struct exchange_head *head
     add_head(&list, stream, head, status);
     add_lines(&list, fields);
     submit(stream, &list, false);
-    done(stream);
+    http2_done(stream);
 }
 
 static void op_abort(struct exchange *exchange)
@@ -320,7 +324,7 @@ static void op_abort(struct exchange *exchange)
                                   NGHTTP2_INTERNAL_ERROR) != 0)
         http2_fail(stream->http2);
     http2_touch(stream->http2);
-    done(stream);
+    http2_done(stream);
 }
 
 static bool op_full(struct exchange *exchange)
@@ -369,11 +373,9 @@ static void op_taken(struct exchange *exchange, size_t bytes)
     bytes = MIN(bytes, stream->untaken_bytes);
     stream->untaken_bytes -= bytes;
     stream->http2->body_bytes -= bytes;
-    if (bytes == 0 || stream->client_ended)
-        return;
-    if (nghttp2_session_consume_stream(stream->http2->session, stream->id, bytes) != 0)
-        http2_fail(stream->http2);
-    http2_touch(stream->http2);
+    if (bytes != 0)
+        http2_used_up(stream, bytes);
+    http2_came(stream, 0);
 }
 
 const struct exchange_ops http2_exchange_ops = {

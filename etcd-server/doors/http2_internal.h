@@ -1,6 +1,6 @@
 /*
- * http2_internal.h - what http2.c (connection, input, output) and http2_answer.c (what an
- * exchange's ops do) share. nghttp2 is known here and nowhere else.
+ * http2_internal.h - what http2.c (connection, input, output), http2_answer.c (what an exchange's
+ * ops do) and http2_flow.c (windows, deadlines) share. nghttp2 is known here and nowhere else.
  */
 #ifndef ETCD_SERVER_DOORS_HTTP2_INTERNAL_H
 #define ETCD_SERVER_DOORS_HTTP2_INTERNAL_H
@@ -76,16 +76,25 @@ struct http2_stream {
     struct http2 *http2;                         /* borrowed */
     struct http2_stream *next_spare;             /* in door->spare */
     struct ring all, turn, held, waiting, timed; /* in the rings of the connection */
+    struct ring flow;                            /* in `hungry` or, with lent_bytes, in `lent` */
     enum http2_state state;
     int32_t id;
     bool grpc;
-    bool pieces;       /* the handler takes the body as it comes */
-    bool client_ended; /* the request is complete */
-    bool incomplete;   /* it is not, nor was an answer begun: one of http2->incomplete */
-    bool deferred;     /* nghttp2 waits for output of this stream */
-    bool out_ended;    /* `out` will not grow any more */
-    bool too_large;    /* the body is longer than we take */
-    unsigned refused;  /* status the head is refused with; 0 = none */
+    bool pieces;         /* the handler takes the body as it comes */
+    bool client_ended;   /* the request is complete */
+    bool incomplete;     /* it is not, nor was an answer begun: one of http2->incomplete */
+    bool deferred;       /* nghttp2 waits for output of this stream */
+    bool out_ended;      /* `out` will not grow any more */
+    bool too_large;      /* the body is longer than we take */
+    bool length_known;   /* content-length */
+    uint64_t length;     /* ... says so */
+    uint64_t allowed;    /* bytes of the body that the client may send, from the first on ... */
+    uint64_t used_bytes; /* ... of which so many are used up */
+    size_t lent_bytes;   /* beyond HTTP2_STREAM_WINDOW_BYTES */
+    uint64_t in_ms; /* when it came, or was lent something, or last HTTP2_LEAST_BYTES had come */
+    size_t fresh_bytes; /* ... and since then so many */
+    uint64_t out_ms;    /* since when output waits of which nothing was sent */
+    unsigned refused;   /* status the head is refused with; 0 = none */
     uint64_t wake_at_ms;
     size_t head_bytes;             /* of all headers that came, also those not kept */
     struct buf head;               /* names and values */
@@ -109,6 +118,11 @@ struct http2 {
     struct ring held;         /* have output that the link does not take now */
     struct ring waiting;      /* their handlers wait for drained() */
     struct ring timed;        /* have a wake_at_ms */
+    struct ring hungry;       /* need a larger window; the oldest first */
+    struct ring lent;         /* have it */
+    size_t lent_bytes;        /* of all of them */
+    bool settled;             /* the client knows our settings */
+    uint64_t look_ms;         /* when to look for streams that wait too long; 0 = nothing waits */
     size_t unread_bytes;      /* of all `out` together, and what is held to be pulled */
     size_t incomplete;        /* streams whose requests are */
     size_t body_bytes;        /* of all bodies not yet used up */
@@ -148,6 +162,25 @@ void http2_touch(struct http2 *http2);
 void http2_fail(struct http2 *http2);
 /* Earliest of what the streams and the pings wait for. */
 void http2_set_wake(struct http2 *http2);
+/* The handler is done with it, or it with the handler. */
+void http2_done(struct http2_stream *stream);
+/* Reset it and tell the handler, if one has it. */
+void http2_drop(struct http2_stream *stream, uint32_t error);
+/* So many bytes of the request came, maybe 0: may it need a larger window? */
+void http2_came(struct http2_stream *stream, size_t bytes);
+/* So many that the handler was given are used up. */
+void http2_used_up(struct http2_stream *stream, size_t bytes);
+/* A DATA frame had so much of it, which counts in windows. */
+void http2_padding(struct http2_stream *stream, size_t bytes);
+/* The request is complete, or the stream over: what was lent is free for others. */
+void http2_flow_over(struct http2_stream *stream);
+/* The client has taken our settings, which changed its windows. */
+void http2_settled(struct http2 *http2);
+/* End of a turn: larger windows for those whose turn it is. */
+void http2_lend(struct http2 *http2);
+/* Look for streams that waited too long; at the latest at `at_ms`. */
+void http2_look(struct http2 *http2);
+void http2_look_by(struct http2 *http2, uint64_t at_ms);
 /* Answer before there is a handler: a status and nothing else. */
 void http2_refuse(struct http2_stream *stream, unsigned status);
 /* nghttp2 asks for DATA; and takes it (NGHTTP2_DATA_FLAG_NO_COPY). */

@@ -33,7 +33,9 @@ enum link_phase {
 
 struct link {
     void (*changed)(struct link *link); /* cheap; may be called often */
-    const struct link_clock *clock;     /* borrowed */
+    /* A word for the log about this connection: what was done, and how much; NULL: no log */
+    void (*note)(struct link *link, const char *what, const char *how_much);
+    const struct link_clock *clock; /* borrowed */
     const struct link_door *serves; /* whose connection it is; link_pass() changes it. Borrowed */
     void *door;                     /* the door's object, set by open() */
 

@@ -31,6 +31,14 @@ static void on_changed(struct link *link)
     net_conn_changed(of_link(link));
 }
 
+static void on_note(struct link *link, const char *what, const char *how_much)
+{
+    const struct net_conn *conn = of_link(link);
+
+    log_warn(what, log_str("endpoint", conn->listener->name), log_str("remote-addr", conn->remote),
+             log_str("detail", how_much));
+}
+
 void net_conn_changed(struct net_conn *conn)
 {
     struct net *net = conn->listener->net;
@@ -553,8 +561,13 @@ static bool open_too_long(const struct net_conn *conn, uint64_t now_ms)
 {
     const struct link *link = &conn->link;
 
-    if (waiting(conn) != 0 && passed(conn->progress_ms, WRITE_STALL_TIMEOUT_MS, now_ms))
+    if (waiting(conn) != 0 && passed(conn->progress_ms, WRITE_STALL_TIMEOUT_MS, now_ms)) {
+        log_warn("closing a connection whose client does not read",
+                 log_str("endpoint", conn->listener->name), log_str("remote-addr", conn->remote),
+                 log_u64("waiting-bytes", waiting(conn)),
+                 log_u64("seconds", WRITE_STALL_TIMEOUT_MS / 1000));
         return true;
+    }
     switch (link->phase) {
     case LINK_IDLE:
         return passed(link->phase_ms, IDLE_TIMEOUT_MS, now_ms);
@@ -616,6 +629,7 @@ void net_conn_open(struct net_listener *listener, int fd, const char *remote)
     conn->since_ms = net->clock.now_ms;
     conn->progress_ms = net->clock.now_ms;
     conn->link = (struct link){.changed = on_changed,
+                               .note = on_note,
                                .clock = &net->clock,
                                .remote = conn->remote,
                                .protocol = "",

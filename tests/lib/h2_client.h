@@ -10,7 +10,7 @@
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
 
-#define H2_CALLS_MAX 64
+#define H2_CALLS_MAX 512
 
 struct h2_call {
     int32_t id;
@@ -126,26 +126,30 @@ static inline void h2_close(struct h2_client *client)
     nghttp2_session_del(client->session);
 }
 
-/* Pass bytes to and fro until nothing moves; what the client sends goes in pieces of `piece`. */
+/* Pass bytes to and fro once; what the client sends goes in pieces of `piece`. False: none did. */
+static inline bool h2_step(struct h2_client *client, size_t piece)
+{
+    const uint8_t *data;
+    ssize_t size = nghttp2_session_mem_send(client->session, &data);
+    bool moved = size > 0;
+
+    for (ssize_t at = 0; at < size; at += (ssize_t)piece)
+        toy_link_feed(client->toy, slice_of(data + at, MIN(piece, (size_t)(size - at))));
+    moved |= toy_link_turn(client->toy);
+    if (buf_used(&client->toy->got) != 0) {
+        (void)nghttp2_session_mem_recv(client->session, buf_slice(&client->toy->got).data,
+                                       buf_used(&client->toy->got));
+        buf_reset(&client->toy->got);
+        moved = true;
+    }
+    return moved;
+}
+
+/* The same until nothing moves. */
 static inline void h2_run_in_pieces(struct h2_client *client, size_t piece)
 {
-    bool moved = true;
-
-    while (moved) {
-        const uint8_t *data;
-        ssize_t size = nghttp2_session_mem_send(client->session, &data);
-
-        moved = size > 0;
-        for (ssize_t at = 0; at < size; at += (ssize_t)piece)
-            toy_link_feed(client->toy, slice_of(data + at, MIN(piece, (size_t)(size - at))));
-        moved |= toy_link_turn(client->toy);
-        if (buf_used(&client->toy->got) != 0) {
-            (void)nghttp2_session_mem_recv(client->session, buf_slice(&client->toy->got).data,
-                                           buf_used(&client->toy->got));
-            buf_reset(&client->toy->got);
-            moved = true;
-        }
-    }
+    while (h2_step(client, piece))
+        continue;
 }
 
 static inline void h2_run(struct h2_client *client)

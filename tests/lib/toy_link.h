@@ -19,6 +19,7 @@ struct toy_link {
     struct link_door door;
     struct buf pending; /* not taken by the door */
     struct buf got;     /* everything sent so far */
+    struct buf notes;   /* for the log: lines */
 };
 
 static inline void toy_changed(struct link *link)
@@ -26,12 +27,21 @@ static inline void toy_changed(struct link *link)
     (void)link;
 }
 
+static inline void toy_note(struct link *link, const char *what, const char *how_much)
+{
+    struct toy_link *toy = CONTAINER_OF(link, struct toy_link, link);
+
+    buf_printf(&toy->notes, "%s: %s\n", what, how_much);
+}
+
 static inline void toy_link_begin(struct toy_link *toy, struct exchange_handler handler)
 {
     *toy = (struct toy_link){.clock = {.now_ms = 1000, .unix_s = 1795320000}};
     buf_init(&toy->pending, BUF_UNLIMITED);
     buf_init(&toy->got, BUF_UNLIMITED);
+    buf_init(&toy->notes, BUF_UNLIMITED);
     toy->link = (struct link){.changed = toy_changed,
+                              .note = toy_note,
                               .clock = &toy->clock,
                               .remote = "toy",
                               .protocol = "",
@@ -74,6 +84,7 @@ static inline void toy_link_close(struct toy_link *toy)
     buf_free(&toy->link.out);
     buf_free(&toy->pending);
     buf_free(&toy->got);
+    buf_free(&toy->notes);
 }
 
 static inline void toy_link_offer(struct toy_link *toy)

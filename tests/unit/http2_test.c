@@ -431,6 +431,186 @@ static void large_range(void **state)
     assert_int_equal(fix.toy.sources, 0);
 }
 
+/* ---- uploads: windows open as there is room for what comes through them ---- */
+
+/* A put of `bytes` with more to come, all of it if `whole`. */
+static struct h2_call *upload(size_t bytes, bool whole)
+{
+    struct buf message = BUF_INIT(BUF_UNLIMITED), body = BUF_INIT(BUF_UNLIMITED);
+    uint8_t front[1 + PB_VARINT_MAX], *room;
+    struct h2_call *call;
+
+    room = buf_reserve(&message, bytes);
+    memset(room, 'x', bytes);
+    buf_advance(&message, bytes);
+    buf_append_byte(&body, 0);
+    buf_append_byte(&body, 0);
+    bytes += (size_t)(pb_put_header(front, 1, bytes) - front);
+    for (int shift = 16; shift >= 0; shift -= 8)
+        buf_append_byte(&body, (uint8_t)(bytes >> shift));
+    buf_append(&body, front, bytes - buf_used(&message));
+    buf_append_slice(&body,
+                     whole ? buf_slice(&message) : slice_of(message.data, buf_used(&message) / 2));
+    call =
+        h2_ask(&fix.h2, "POST", KV "Put", "application/grpc", NULL, NULL, buf_slice(&body), whole);
+    buf_free(&message);
+    buf_free(&body);
+    return call;
+}
+
+/* 200 MB at once on one connection, a frame of each in turn: all are served, in bounded memory. */
+static void uploads(void **state)
+{
+    size_t before, most = 0;
+
+    (void)state;
+    h2_run(&fix.h2); /* settings are known */
+    for (size_t i = 0; i < 500; i++)
+        (void)upload(400000, true);
+    before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    for (bool moved = true; moved;) {
+        size_t now;
+
+        moved = h2_step(&fix.h2, 4096);
+        now = mallinfo2().uordblks + mallinfo2().hblkhd;
+        most = now > before ? MAX(most, now - before) : most;
+    }
+    for (size_t i = 0; i < 500; i++) {
+        assert_true(fix.h2.calls[i].closed);
+        assert_int_equal(fix.h2.calls[i].error, NGHTTP2_NO_ERROR);
+        has(&fix.h2.calls[i], "grpc-status: 0\n");
+    }
+    assert_int_equal(fix.toy.revision, 500);
+    if (most > 80 * MIB)
+        fail_msg("grew by %zu KiB", most / KIB);
+}
+
+static void at(uint64_t now_ms)
+{
+    toy_link_at(&fix.link, now_ms);
+    h2_run(&fix.h2);
+}
+
+static void noted(const char *line)
+{
+    if (strstr(buf_text(&fix.link.notes), line) == NULL)
+        fail_msg("no \"%s\" in\n%s", line, buf_text(&fix.link.notes));
+}
+
+/* The oldest were lent all there is and send no more: the others wait for a while, not for ever. */
+static void stalled_uploads(void **state)
+{
+    struct h2_call *stalled[20], *whole[20], *lone;
+
+    (void)state;
+    h2_run(&fix.h2);
+    for (size_t i = 0; i < 20; i++)
+        stalled[i] = upload(2 * MIB - 10, false);
+    h2_run(&fix.h2);
+    for (size_t i = 0; i < 20; i++)
+        whole[i] = upload(300000, true);
+    h2_run(&fix.h2);
+    at(1000 + HTTP2_LENT_STALL_MS - 1);
+    for (size_t i = 0; i < 20; i++)
+        assert_false(stalled[i]->closed || whole[i]->closed);
+    at(1000 + HTTP2_LENT_STALL_MS);
+    for (size_t i = 0; i < 20; i++) {
+        has(whole[i], "grpc-status: 0\n");
+        assert_int_equal(stalled[i]->error, stalled[i]->closed ? NGHTTP2_REFUSED_STREAM : 0);
+        assert_int_equal(stalled[i]->closed, i < 16);
+    }
+    noted("reset requests of which nothing came while others waited: 16 streams, for 10 s\n");
+    lone = upload(100, false);
+    h2_run(&fix.h2);
+    at(1000 + HTTP2_LENT_STALL_MS + BODY_TIMEOUT_MS - 1);
+    assert_false(lone->closed);
+    at(1000 + HTTP2_LENT_STALL_MS + BODY_TIMEOUT_MS);
+    assert_true(lone->closed && stalled[16]->closed && stalled[19]->closed);
+    noted("reset requests of which nothing came: 1 streams, for 60 s\n");
+}
+
+/* Large messages one behind the other: what each was lent comes back, whatever the pieces. */
+static void large_messages(void **state)
+{
+    struct buf message = BUF_INIT(BUF_UNLIMITED), json = BUF_INIT(BUF_UNLIMITED);
+    uint8_t front[2 * (1 + PB_VARINT_MAX)], *end;
+    struct h2_call *watch, *lines;
+    size_t sizes[] = {300000, 1, 20000, 16384, 1000000, 8190, 16379, 12000, 40000, 2};
+
+    (void)state;
+    watch = h2_ask(&fix.h2, "POST", "/etcdserverpb.Watch/Watch", "application/grpc", NULL, NULL,
+                   SLICE_EMPTY, false);
+    lines =
+        h2_ask(&fix.h2, "POST", "/v3/watch", "application/json", NULL, NULL, SLICE_EMPTY, false);
+    h2_run(&fix.h2);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct buf frame = BUF_INIT(BUF_UNLIMITED);
+        size_t bytes = sizes[i] / 4 * 4, inner = pb_bytes_field_bytes(bytes);
+
+        buf_reset(&message);
+        end = pb_put_header(front, 1, inner); /* create_request { key } */
+        end = pb_put_header(end, 1, bytes);
+        buf_append(&message, front, (size_t)(end - front));
+        buf_reset(&json);
+        buf_append_text(&json, "{\"create_request\":{\"key\":\"");
+        for (size_t j = 0; j < bytes; j++) {
+            buf_append_byte(&message, 'x');
+            buf_append_byte(&json, 'x');
+        }
+        buf_append_text(&json, "\"}}\n");
+        h2_put_message(&frame, buf_slice(&message), false);
+        h2_more(&fix.h2, watch, buf_slice(&frame), false);
+        h2_more(&fix.h2, lines, buf_slice(&json), false);
+        buf_free(&frame);
+        if (i % 3 == 0)
+            h2_run_in_pieces(&fix.h2, 1 + i * 1000);
+    }
+    h2_run(&fix.h2);
+    assert_int_equal(buf_used(&watch->body), ARRAY_LEN(sizes) * 7);
+    assert_int_equal(buf_used(&lines->body), ARRAY_LEN(sizes) * 28);
+    at(1000 + BODY_TIMEOUT_MS * 10); /* both may rest */
+    assert_false(watch->closed || lines->closed);
+    h2_more(&fix.h2, watch, SLICE_LITERAL("\0\0\x7f\0\0x"), false);
+    h2_run(&fix.h2);
+    at(1000 + BODY_TIMEOUT_MS * 30); /* but not within a message of that kind */
+    assert_true(watch->closed);
+    assert_false(lines->closed);
+    buf_free(&message);
+    buf_free(&json);
+}
+
+/* An answer of which the client reads nothing ends; a watch may wait for its reader. */
+static void unread_answers(void **state)
+{
+    struct h2_call *snapshot, *alone, *lines, *watch, *alive;
+    (void)state;
+
+    tear_down(NULL);
+    set_up_with(0);
+    fix.h2.hold_window = true;
+    snapshot =
+        h2_grpc(&fix.h2, "/etcdserverpb.Maintenance/Snapshot", NULL, NULL, SLICE_EMPTY, true);
+    alone = h2_grpc(&fix.h2, KV "Put", NULL, NULL, put_ab, true);
+    lines = h2_ask(&fix.h2, "POST", "/v3/kv/range", "application/json", NULL, NULL,
+                   SLICE_LITERAL("{\"key\":\"bjo4MDA6OTk5OQ==\"}"), true); /* n:800:9999 */
+    watch = h2_grpc(&fix.h2, "/etcdserverpb.Watch/Watch", NULL, NULL, SLICE_EMPTY, false);
+    alive = h2_ask(&fix.h2, "POST", "/v3/watch", "application/json", NULL, NULL,
+                   SLICE_LITERAL("{\"create_request\":{}}"), false);
+    h2_run(&fix.h2);
+    at(1000 + WRITE_STALL_TIMEOUT_MS - 1);
+    assert_false(snapshot->closed || alone->closed || lines->closed);
+    (void)nghttp2_submit_window_update(fix.h2.session, 0, alone->id, 1);
+    h2_run(&fix.h2);
+    at(1000 + WRITE_STALL_TIMEOUT_MS);
+    assert_true(snapshot->closed && lines->closed && !alone->closed);
+    assert_int_equal(snapshot->error, NGHTTP2_ENHANCE_YOUR_CALM);
+    assert_int_equal(fix.toy.sources, 0);
+    noted("reset answers of which the client read nothing: 2 streams, for 60 s\n");
+    at(1000 + 3 * WRITE_STALL_TIMEOUT_MS);
+    assert_true(alone->closed);
+    assert_false(watch->closed || alive->closed);
+}
+
 static void stopping(void **state)
 {
     struct h2_call *watch, *put;
@@ -653,6 +833,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(deadline_and_cancel, set_up, tear_down),
         cmocka_unit_test_setup_teardown(streams, set_up, tear_down),
         cmocka_unit_test_setup_teardown(large_range, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(uploads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(stalled_uploads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(large_messages, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unread_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stopping, set_up, tear_down),
         cmocka_unit_test_setup_teardown(both_doors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(our_pings, set_up, tear_down),
