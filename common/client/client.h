@@ -129,17 +129,25 @@ int client_stream(struct client *client, enum rpc_id id, const ProtobufCMessage 
 int client_get(struct client *client, size_t at, const char *path, struct buf *body,
                struct err *err) MUST_CHECK;
 
-/* The next bytes of an answer that is no JSON; `total` of all of them, 0 when the server did not
- * say. -1 with `err` filled ends it. */
-typedef int client_bytes_fn(void *arg, struct slice bytes, uint64_t total,
+/* What an answer that is no JSON says about itself. */
+struct client_octets {
+    bool given;         /* the body is application/octet-stream */
+    uint64_t length;    /* bytes of all of it; 0 = not told */
+    bool crc_announced; /* the CRC-32C of the body will follow it (RFC 9530, in a trailer) */
+    bool crc_came;
+    uint32_t crc;
+};
+/* The next bytes of such an answer; `crc` is not there yet. -1 with `err` filled ends it. */
+typedef int client_bytes_fn(void *arg, struct slice bytes, const struct client_octets *octets,
                             struct err *err) MUST_CHECK;
 /*
  * As client_stream(), and says that bare bytes are understood, too (application/octet-stream): what
- * the server gives goes to `bytes` or to `each`, never to both. etcd gives messages.
+ * the server gives goes to `bytes` or to `each`, never to both. etcd gives messages. `octets`: set
+ * on success.
  */
 int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
                         client_message_fn *each, client_bytes_fn *bytes, void *arg,
-                        struct err *err) MUST_CHECK;
+                        struct client_octets *octets, struct err *err) MUST_CHECK;
 
 /* Of the last call that returned -1; borrowed, overwritten by the next call. */
 const struct client_failure *client_failure(const struct client *client);

@@ -38,7 +38,7 @@ static bool take_line(struct answer *answer, struct slice line)
 static bool take_bytes(struct answer *answer, struct slice bytes)
 {
     answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
-    answer->failed = answer->bytes(answer->arg, bytes, answer->exchange->length, answer->err) < 0;
+    answer->failed = answer->bytes(answer->arg, bytes, &answer->exchange->octets, answer->err) < 0;
     return !answer->failed;
 }
 
@@ -46,7 +46,7 @@ static bool on_stream_piece(void *arg, long status, struct slice piece)
 {
     struct answer *answer = arg;
 
-    if (status == 200 && answer->exchange->octets && answer->bytes != NULL)
+    if (status == 200 && answer->exchange->octets.given && answer->bytes != NULL)
         return take_bytes(answer, piece);
     if (!client_on_piece(arg, status, piece))
         return false;
@@ -65,7 +65,7 @@ static bool on_stream_piece(void *arg, long status, struct slice piece)
 
 static int stream_at(struct client *client, size_t at, const struct rpc_row *row, struct slice body,
                      client_message_fn *each, client_bytes_fn *bytes, void *arg,
-                     enum transport_result *result, struct err *err)
+                     struct client_octets *octets, enum transport_result *result, struct err *err)
 {
     struct answer answer = {.client = client,
                             .endpoint = &client->endpoints[at],
@@ -100,6 +100,7 @@ static int stream_at(struct client *client, size_t at, const struct rpc_row *row
         rc = 0;
     if (rc == 0)
         client->failure.kind = CLIENT_FAILURE_NONE;
+    *octets = exchange.octets;
     buf_free(&answer.body);
     return rc;
 }
@@ -107,11 +108,14 @@ static int stream_at(struct client *client, size_t at, const struct rpc_row *row
 int client_stream(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
                   client_message_fn *each, void *arg, struct err *err)
 {
-    return client_stream_bytes(client, id, request, each, NULL, arg, err);
+    struct client_octets none;
+
+    return client_stream_bytes(client, id, request, each, NULL, arg, &none, err);
 }
 
 int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
-                        client_message_fn *each, client_bytes_fn *bytes, void *arg, struct err *err)
+                        client_message_fn *each, client_bytes_fn *bytes, void *arg,
+                        struct client_octets *octets, struct err *err)
 {
     int64_t begin = transport_now_ms();
     struct buf body = BUF_INIT(CLIENT_LINE_MAX);
@@ -130,7 +134,7 @@ int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMe
     }
     for (size_t i = 0;; i++) {
         rc = stream_at(client, (client->current + i) % client->count, rpc_row(id), buf_slice(&body),
-                       each, bytes, arg, &result, err);
+                       each, bytes, arg, octets, &result, err);
         if (rc == 0)
             break;
         if (client_old_token(client, err) && !logged_in) {

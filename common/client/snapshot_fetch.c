@@ -28,11 +28,14 @@ static int take_piece(void *arg, const ProtobufCMessage *message, struct err *er
 
 /* A server of ours gives the bytes as they are. The hash behind the image is not counted as left.
  */
-static int take_bytes(void *arg, struct slice bytes, uint64_t total, struct err *err)
+static int take_bytes(void *arg, struct slice bytes, const struct client_octets *octets,
+                      struct err *err)
 {
     struct fetch *fetch = arg;
-    uint64_t received;
+    uint64_t received, total = octets->length;
 
+    if (octets->crc_announced && snapshot_save_bytes(fetch->save) == 0)
+        snapshot_save_expect_crc(fetch->save);
     if (snapshot_save_add(fetch->save, bytes, err) < 0)
         return -1;
     received = snapshot_save_bytes(fetch->save);
@@ -47,6 +50,7 @@ int snapshot_fetch(struct client *client, const char *path, snapshot_progress_fn
 {
     Etcdserverpb__SnapshotRequest request = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
     struct fetch fetch = {.progress = progress, .arg = arg, .version = version};
+    struct client_octets octets;
 
     version[0] = '\0';
     if (client_endpoints(client) != 1) {
@@ -59,9 +63,11 @@ int snapshot_fetch(struct client *client, const char *path, snapshot_progress_fn
     if (snapshot_save_begin(path, &fetch.save, err) < 0)
         return -1;
     if (client_stream_bytes(client, RPC_Maintenance_Snapshot, &request.base, take_piece, take_bytes,
-                            &fetch, err) < 0) {
+                            &fetch, &octets, err) < 0) {
         snapshot_save_abort(fetch.save);
         return -1;
     }
+    if (octets.crc_came)
+        snapshot_save_crc(fetch.save, octets.crc);
     return snapshot_save_finish(fetch.save, err);
 }

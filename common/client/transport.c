@@ -6,6 +6,7 @@
  */
 #include "common/client/transport.h"
 
+#include "common/base/base64.h"
 #include "common/client/cause.h"
 
 #include <curl/curl.h>
@@ -83,14 +84,64 @@ void transport_free(struct transport *transport)
 static void look_at_head(const struct transport *transport)
 {
     static const char octets[] = "application/octet-stream";
-    struct exchange *exchange = transport->exchange;
+    struct client_octets *about = &transport->exchange->octets;
     const char *type = NULL;
     curl_off_t length = -1;
 
     (void)curl_easy_getinfo(transport->easy, CURLINFO_CONTENT_TYPE, &type);
     (void)curl_easy_getinfo(transport->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    exchange->octets = type != NULL && strncasecmp(type, octets, sizeof(octets) - 1) == 0;
-    exchange->length = length > 0 ? (uint64_t)length : 0;
+    about->given = type != NULL && strncasecmp(type, octets, sizeof(octets) - 1) == 0;
+    if (length > 0)
+        about->length = (uint64_t)length;
+}
+
+/* A line that begins with `name`, whatever its case: what follows, its blanks trimmed. */
+static bool field_is(struct slice line, const char *name, struct slice *value)
+{
+    size_t bytes = strlen(name);
+
+    if (line.size < bytes || strncasecmp((const char *)line.data, name, bytes) != 0)
+        return false;
+    line = slice_of(line.data + bytes, line.size - bytes);
+    while (line.size != 0 && (*line.data == ' ' || *line.data == '\t'))
+        line = slice_of(line.data + 1, line.size - 1);
+    while (line.size != 0 && line.data[line.size - 1] <= ' ')
+        line.size--;
+    *value = line;
+    return true;
+}
+
+/* crc32c=:base64 of four bytes: (RFC 9530); anything else is not understood and so not there. */
+static void take_digest(struct client_octets *about, struct slice value)
+{
+    static const char name[] = "crc32c=:";
+    uint8_t crc[BASE64_DECODED_MAX(8)];
+    size_t bytes;
+
+    if (value.size != sizeof(name) - 1 + 9 || memcmp(value.data, name, sizeof(name) - 1) != 0 ||
+        value.data[value.size - 1] != ':' ||
+        !base64_decode(slice_of(value.data + sizeof(name) - 1, 8), crc, &bytes) || bytes != 4)
+        return;
+    about->crc_came = true;
+    about->crc = (uint32_t)crc[0] << 24 | (uint32_t)crc[1] << 16 | (uint32_t)crc[2] << 8 | crc[3];
+}
+
+/* A line of the head, or of the trailers. */
+static size_t on_field(char *data, size_t size, size_t count, void *arg)
+{
+    struct client_octets *about = &((struct transport *)arg)->exchange->octets;
+    struct slice line = slice_of(data, size * count), value;
+    char digits[24] = "";
+
+    if (field_is(line, "trailer:", &value)) {
+        about->crc_announced = field_is(value, "content-digest", &value) && value.size == 0;
+    } else if (field_is(line, "content-digest:", &value)) {
+        take_digest(about, value);
+    } else if (field_is(line, "snapshot-length:", &value)) {
+        memcpy(digits, value.data, MIN(value.size, sizeof(digits) - 1));
+        about->length = strtoull(digits, NULL, 10); /* for a progress bar: 0 is "not told" */
+    }
+    return line.size;
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
@@ -225,6 +276,10 @@ static struct curl_slist *headers(const char *token, const char *accept)
         list = curl_slist_append(list, line);
         must(list != NULL);
         free(line);
+        list = curl_slist_append(list, "TE: trailers"); /* for what is known at the end only */
+        must(list != NULL);
+        list = curl_slist_append(list, "Connection: TE"); /* TE is for this hop (RFC 9110 10.1.4) */
+        must(list != NULL);
     }
     if (token != NULL) {
         char *line = xasprintf("Authorization: %s", token);
@@ -287,6 +342,8 @@ static void set_up(struct transport *transport, const struct exchange *exchange,
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transport);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_field);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, transport);
     curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(easy, CURLOPT_XFERINFODATA, transport);
@@ -398,8 +455,7 @@ enum transport_result transport_exchange(struct transport *transport, struct exc
     transport->started_ms = transport->last_ms = transport_now_ms();
     transport->arrived = transport->odd = transport->stopped = transport->expired = false;
     exchange->status = 0;
-    exchange->octets = false;
-    exchange->length = 0;
+    exchange->octets = (struct client_octets){.given = false};
     set_up(transport, exchange, url, list);
     code = curl_easy_perform(transport->easy);
     if (code == CURLE_OK)

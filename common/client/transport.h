@@ -42,10 +42,8 @@ struct exchange {
     /* About once a second while nothing arrives; false stops. May be NULL. */
     bool (*idle)(void *arg, int64_t waited_ms);
     void *arg;
-    long status; /* out: HTTP status */
-    /* out, from the first piece on */
-    bool octets;     /* the body is application/octet-stream */
-    uint64_t length; /* bytes of the whole body; 0 = not told */
+    long status;                 /* out: HTTP status */
+    struct client_octets octets; /* out, from the first piece on; `crc` at the end */
 };
 
 /* Check the files (ERR_IO, ERR_FORMAT, ERR_TLS); no connection yet. */

@@ -1,6 +1,9 @@
 /* backend_image.c - see backend_image.h. */
 #include "common/storage/backend_image.h"
 
+#define PAGE_BYTES ((uintptr_t)4096) /* of the backend; a hint, so a wrong one costs time only */
+#define LINE_BYTES ((uintptr_t)64)
+
 static struct backend_image *image_of(struct bolt_source *source)
 {
     return CONTAINER_OF(source, struct backend_image, source);
@@ -29,6 +32,21 @@ static int image_next_bucket(struct bolt_source *source, struct slice *name, boo
     return 0;
 }
 
+/*
+ * All of a page is going to be read: when the walk enters one, ask the memory for all its lines at
+ * once instead of waiting for one after the other (a third of the time of writing an image).
+ */
+static void fetch_page(struct backend_image *image, const uint8_t *at)
+{
+    uintptr_t page = (uintptr_t)at & ~(PAGE_BYTES - 1);
+
+    if (page == image->page)
+        return;
+    image->page = page;
+    for (uintptr_t line = 0; line < PAGE_BYTES; line += LINE_BYTES)
+        __builtin_prefetch((const void *)(page + line));
+}
+
 static int image_next_entry(struct bolt_source *source, struct slice *key, struct slice *value,
                             bool *found, struct err *err)
 {
@@ -38,6 +56,8 @@ static int image_next_entry(struct bolt_source *source, struct slice *key, struc
     must(image->bucket > 0);
     if (image->cursor != NULL) {
         *found = backend_cursor_next(image->cursor, key, value);
+        if (*found)
+            fetch_page(image, key->data);
         return 0;
     }
     image->cursor = backend_cursor_open(image->read, (enum bucket)(image->bucket - 1));

@@ -14,6 +14,7 @@ struct backend_image {
     struct bolt_source source;
     struct backend_read *read;
     struct backend_cursor *cursor; /* in the bucket being walked; NULL before its first entry */
+    uintptr_t page;                /* the one being read, in memory */
     unsigned bucket;               /* number of buckets begun */
 };
 

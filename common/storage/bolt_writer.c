@@ -16,7 +16,6 @@
 
 #define PAGE_BYTES_DEFAULT 4096U
 #define TXID_DEFAULT 2U
-#define FILL_PERCENT 90U
 #define NODE_ITEMS_MAX 0xFFFEU
 
 struct item {
@@ -326,11 +325,6 @@ static void tree_clear(struct tree *tree)
     tree->written = false;
 }
 
-static uint64_t fill_bytes(const struct writer *writer)
-{
-    return (uint64_t)writer->plan.page_bytes * FILL_PERCENT / 100;
-}
-
 /* Keep what follows the first `count` items. */
 static void node_drop(struct node *node, size_t count)
 {
@@ -356,11 +350,11 @@ static size_t branch_full(const struct tree *tree, const struct node *node)
     uint64_t bytes = BOLT_HEADER_BYTES;
     size_t count = 0;
 
-    if (node_bytes(node) <= fill_bytes(tree->writer) && node->count <= NODE_ITEMS_MAX)
+    if (node_bytes(node) <= tree->writer->plan.page_bytes && node->count <= NODE_ITEMS_MAX)
         return node->count;
     while (count < MIN(node->count, NODE_ITEMS_MAX)) {
         bytes += (uint64_t)BOLT_ELEMENT_BYTES + node->items[count].key_bytes;
-        if (count >= 2 && bytes > fill_bytes(tree->writer))
+        if (count >= 2 && bytes > tree->writer->plan.page_bytes)
             break;
         count++;
     }
@@ -447,12 +441,13 @@ static int tree_add(struct tree *tree, unsigned flags, struct slice key, struct 
 
     if (check_item(tree, key, value, err) < 0)
         return -1;
-    if ((node_bytes(leaf) + bytes > fill_bytes(tree->writer) || leaf->count == NODE_ITEMS_MAX) &&
+    if ((node_bytes(leaf) + bytes > tree->writer->plan.page_bytes ||
+         leaf->count == NODE_ITEMS_MAX) &&
         flush_leaf(tree, err) < 0)
         return -1;
     tree->any = true;
     tree->height = MAX(tree->height, 1U);
-    if (BOLT_HEADER_BYTES + bytes > fill_bytes(tree->writer)) {
+    if (BOLT_HEADER_BYTES + bytes > tree->writer->plan.page_bytes) {
         if (write_large(tree, item, key, value, &id, err) < 0 ||
             add_branch(tree, 1, key, id, err) < 0)
             return -1;

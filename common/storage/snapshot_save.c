@@ -4,13 +4,15 @@
  *   who receives: copy into a block -> full blocks -> a thread that writes, a thread that hashes
  *   ... -> the last part -> fsync, rename
  *
- * The last 32 bytes received are held back from the hash: nobody knows that they are the hash
- * before the end. Blocks go past the page cache (O_DIRECT): the fsync has nothing left to write,
- * and a backup does not push the pages of a server on this machine out of memory. Where the file
- * system has no such thing they are written as usual, and the disk is asked to begin at once. The
- * threads are begun with the first full block; one is free again when both are done with it.
+ * With a CRC to come nobody hashes: who receives sums up what it has just copied. The last 32 bytes
+ * received are held back from the hash: nobody knows that they are the hash before the end. Blocks
+ * go past the page cache (O_DIRECT): the fsync has nothing left to write, and a backup does not
+ * push the pages of a server on this machine out of memory. Where the file system has no such thing
+ * they are written as usual, and the disk is asked to begin at once. The threads are begun with the
+ * first full block; one is free again when both are done with it.
  */
 #include "common/storage/snapshot_save.h"
+#include "common/base/crc32c.h"
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/storage/snapshot.h"
@@ -44,6 +46,8 @@ struct snapshot_save {
     uint8_t tail[SHA256_BYTES]; /* received, not hashed yet */
     size_t tail_bytes;
     struct sha256 *sum; /* owned */
+    bool by_crc, crc_told;
+    uint32_t crc, told; /* of what was received; what the sender says */
     bool direct;        /* O_DIRECT is set; of the stage that writes, while it runs */
     struct stage writer, hasher;
     pthread_mutex_t lock; /* guards what follows */
@@ -235,18 +239,24 @@ static int fail_write(const struct snapshot_save *save, int error, struct err *e
     return -1;
 }
 
+/* Of which both stages are done; with the lock held. */
+static uint64_t blocks_done(const struct snapshot_save *save)
+{
+    return save->by_crc ? save->writer.done : MIN(save->writer.done, save->hasher.done);
+}
+
 /* The block is full: the stages' now. Waits for one that is free. */
 static int hand_over(struct snapshot_save *save, struct err *err)
 {
     int error;
 
     if (start_stage(save, &save->writer, write_block, err) < 0 ||
-        start_stage(save, &save->hasher, hash_block, err) < 0)
+        (!save->by_crc && start_stage(save, &save->hasher, hash_block, err) < 0))
         return -1;
     must(pthread_mutex_lock(&save->lock) == 0);
     save->handed++;
     must(pthread_cond_broadcast(&save->moved) == 0);
-    while (save->handed - MIN(save->writer.done, save->hasher.done) == BLOCKS && save->error == 0)
+    while (save->handed - blocks_done(save) == BLOCKS && save->error == 0)
         must(pthread_cond_wait(&save->moved, &save->lock) == 0);
     error = save->error;
     must(pthread_mutex_unlock(&save->lock) == 0);
@@ -261,7 +271,8 @@ static int finish_last(struct snapshot_save *save, struct err *err)
 
     end_stages(save);
     if (save->error == 0 && save->filled != 0) {
-        hash_behind(save, slice_of(last, save->filled));
+        if (!save->by_crc)
+            hash_behind(save, slice_of(last, save->filled));
         if (write_at(save, last, save->filled, save->handed * BLOCK_BYTES) < 0)
             save->error = errno;
     }
@@ -276,6 +287,8 @@ int snapshot_save_add(struct snapshot_save *save, struct slice bytes, struct err
         size_t part = MIN(bytes.size, BLOCK_BYTES - save->filled);
 
         memcpy(block(save, save->handed) + save->filled, bytes.data, part);
+        if (save->by_crc)
+            save->crc = crc32c(save->crc, bytes.data, part);
         save->filled += part;
         save->bytes += part;
         bytes = slice_of(bytes.data + part, bytes.size - part);
@@ -285,9 +298,52 @@ int snapshot_save_add(struct snapshot_save *save, struct slice bytes, struct err
     return 0;
 }
 
+void snapshot_save_expect_crc(struct snapshot_save *save)
+{
+    must(save->bytes == 0);
+    save->by_crc = true;
+}
+
+void snapshot_save_crc(struct snapshot_save *save, uint32_t crc)
+{
+    save->told = crc;
+    save->crc_told = true;
+}
+
 uint64_t snapshot_save_bytes(const struct snapshot_save *save)
 {
     return save->bytes;
+}
+
+static int fail_sum(const char *sum, uint64_t bytes, struct err *err)
+{
+    err_set(err, ERR_CHECKSUM,
+            "%s of the %" PRIu64 " bytes received differs from the one the server sent: they were "
+            "damaged on the way; save the snapshot again",
+            sum, bytes);
+    return -1;
+}
+
+/* Hash what is in the file, as hash_behind() would have. */
+static int hash_again(struct snapshot_save *save, struct err *err)
+{
+    int fd = open(save->part, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), error = 0;
+    ssize_t got = 1;
+
+    while (fd >= 0 && got > 0) {
+        got = read(fd, save->blocks, BLOCK_BYTES);
+        if (got > 0)
+            hash_behind(save, slice_of(save->blocks, (size_t)got));
+        else if (got < 0 && errno == EINTR)
+            got = 1;
+    }
+    if (fd < 0 || got < 0)
+        error = errno;
+    file_close(&fd);
+    if (error == 0)
+        return 0;
+    err_sys(err, error, "read %s", save->part);
+    return -1;
 }
 
 static int check_whole(struct snapshot_save *save, struct err *err)
@@ -301,14 +357,13 @@ static int check_whole(struct snapshot_save *save, struct err *err)
                 save->bytes);
         return -1;
     }
-    sha256_end(save->sum, hash);
-    if (memcmp(hash, save->tail, SHA256_BYTES) != 0) {
-        err_set(err, ERR_CHECKSUM,
-                "sha256 of the %" PRIu64 " bytes received differs from the one the server sent: "
-                "they were damaged on the way; save the snapshot again",
-                save->bytes - SHA256_BYTES);
+    if (save->crc_told)
+        return save->told == save->crc ? 0 : fail_sum("crc32c", save->bytes, err);
+    if (save->by_crc && hash_again(save, err) < 0) /* somebody between took the trailer away */
         return -1;
-    }
+    sha256_end(save->sum, hash);
+    if (memcmp(hash, save->tail, SHA256_BYTES) != 0)
+        return fail_sum("sha256", save->bytes - SHA256_BYTES, err);
     return 0;
 }
 

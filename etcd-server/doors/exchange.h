@@ -9,11 +9,11 @@
  * touched.
  *
  * A handler that asked for it (gRPC, or exchange_handler.streams) is started when the head is
- * there, gets the body in pieces through data(), and may answer before that has ended. In HTTP/2 it
- * can end its answer with trailers:
+ * there, gets the body in pieces through data(), and may answer before that has ended. It can end
+ * its answer with trailers, which HTTP/1.0 and an answer of a known length have no place for:
  *     exchange_begin(), exchange_send()..., exchange_trail()
- *     exchange_trail() alone: the trailers are the head, nothing else follows
- * and a long body may be pulled as the windows open, instead of being sent:
+ *     exchange_trail() alone, in HTTP/2: the trailers are the head, nothing else follows
+ * and in HTTP/2 a long body may be pulled as the windows open, instead of being sent:
  *     exchange_begin(), exchange_send()..., exchange_pull() -> pull() ..., pulled()
  * exchange_trail() Thread: core.
  */
@@ -59,8 +59,8 @@ struct exchange_ops {
     void (*again)(struct exchange *exchange);
     void (*wake_at)(struct exchange *exchange, uint64_t at_ms);
     void (*taken)(struct exchange *exchange, size_t bytes);
-    /* of HTTP/2 only */
     void (*trail)(struct exchange *exchange, const struct exchange_head *head, const char *fields);
+    /* of HTTP/2 only */
     void (*pull)(struct exchange *exchange, uint64_t bytes, size_t held_bytes);
 };
 

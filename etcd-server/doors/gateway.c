@@ -224,6 +224,14 @@ static bool wants_raw(const struct rpc_row *row, const struct exchange *exchange
            exchange_field(exchange, "accept", &value) && accepts(value, "application/octet-stream");
 }
 
+/* Who takes trailers is told the digest of the bytes in one, behind them (RFC 9110 10.1.4). */
+static bool wants_digest(const struct exchange *exchange)
+{
+    struct slice value;
+
+    return exchange_field(exchange, "te", &value) && accepts(value, "trailers");
+}
+
 static bool take_metadata(struct gateway_call *call, struct slice *version)
 {
     static const char prefix[] = "grpc-metadata-";
@@ -435,6 +443,7 @@ static void start_call(struct gateway *gateway, const struct rpc_row *row,
     exchange->drained = gateway_drained;
     exchange->open_ended = row->kind == RPC_BIDI;
     call->call.raw = wants_raw(row, exchange);
+    call->digest = call->call.raw && wants_digest(exchange);
     if (!take_metadata(call, &version))
         return;
     if (gateway->config.metrics != NULL) {

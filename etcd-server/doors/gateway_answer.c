@@ -7,12 +7,16 @@
  */
 #include "etcd-server/doors/gateway_internal.h"
 
+#include "common/base/base64.h"
+#include "common/base/crc32c.h"
 #include "common/base/limits.h"
 #include "common/base/sha256.h"
 #include "common/schema/kv.pb-c.h"
 #include "common/schema/pbjson.h"
 #include "common/schema/rpc.pb-c.h"
 #include "etcd-server/state/watch.h"
+
+#include <stdio.h>
 
 #define KEEP_SCRATCH_BYTES (1UL * MIB)
 #define PIECES_PER_TURN 8 /* a reader as fast as we are must not keep the others waiting */
@@ -297,23 +301,38 @@ static bool send_line(struct gateway_call *call, struct exchange *exchange, cons
 }
 
 /* The bytes of a snapshot: what is to come, and the hash behind it, make the length. */
+/* With a digest to come behind it the body is of no told length: HTTP/1 has trailers for such only.
+ */
+static void begin_raw(struct gateway_call *call, uint64_t body_bytes)
+{
+    struct exchange_head head = {
+        .status = 200, .content_type = "application/octet-stream", .fields = grpc_field};
+    char fields[128];
+
+    if (call->digest) {
+        (void)snprintf(fields, sizeof(fields),
+                       "%sTrailer: Content-Digest\r\nSnapshot-Length: %" PRIu64 "\r\n", grpc_field,
+                       body_bytes);
+        head.fields = fields;
+    } else {
+        head.body_bytes = body_bytes;
+    }
+    exchange_begin(call->exchange, &head);
+    call->state = GATEWAY_STREAM;
+}
+
 static bool send_blob(struct gateway_call *call, const ProtobufCMessage *message)
 {
     const Etcdserverpb__SnapshotResponse *piece =
         (const Etcdserverpb__SnapshotResponse *)(const void *)message; /* the row's type */
-    struct exchange_head head = {.status = 200,
-                                 .content_type = "application/octet-stream",
-                                 .fields = grpc_field,
-                                 .body_bytes =
-                                     piece->remaining_bytes + piece->blob.len + SHA256_BYTES};
     struct exchange *exchange = call->exchange;
 
     must(message->descriptor == &etcdserverpb__snapshot_response__descriptor);
     count_sent(call);
-    if (call->state == GATEWAY_WAITING) {
-        exchange_begin(exchange, &head);
-        call->state = GATEWAY_STREAM;
-    }
+    if (call->state == GATEWAY_WAITING)
+        begin_raw(call, piece->remaining_bytes + piece->blob.len + SHA256_BYTES);
+    if (call->digest)
+        call->crc = crc32c(call->crc, piece->blob.data, piece->blob.len);
     exchange_send(exchange, slice_of(piece->blob.data, piece->blob.len));
     call->paused = exchange_full(exchange);
     return !call->paused;
@@ -376,6 +395,19 @@ void gateway_drained(struct exchange *exchange)
         call->call.resume(&call->call);
 }
 
+/* The digest in words of RFC 9530: base64 of the four bytes, the highest first. */
+static void end_with_digest(struct gateway_call *call, struct exchange *exchange)
+{
+    const uint8_t crc[] = {(uint8_t)(call->crc >> 24), (uint8_t)(call->crc >> 16),
+                           (uint8_t)(call->crc >> 8), (uint8_t)call->crc};
+    struct buf *out = scratch_of(call->gateway);
+
+    buf_append_text(out, "content-digest: crc32c=:");
+    must(base64_encode(slice_of(crc, sizeof(crc)), out));
+    buf_append_text(out, ":\r\n");
+    exchange_trail(exchange, NULL, buf_text(out));
+}
+
 static void op_finish(struct call *base, enum err_code code, const char *text)
 {
     static const struct exchange_head silent = {.status = 200, .content_type = json_type};
@@ -392,6 +424,8 @@ static void op_finish(struct call *base, enum err_code code, const char *text)
     gateway_call_over(call, GRPC_OK);
     if (state == GATEWAY_WAITING)
         exchange_answer(exchange, &silent, SLICE_EMPTY);
+    else if (call->digest)
+        end_with_digest(call, exchange);
     else
         exchange_end(exchange);
 }

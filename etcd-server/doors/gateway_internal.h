@@ -27,6 +27,8 @@ struct gateway_call {
     bool counted;               /* metrics know that it began */
     bool paused;                /* send() said so; resume is owed */
     bool range_first;           /* no key-value was written yet */
+    bool digest;                /* raw: the client asked for trailers, so one is to tell `crc` */
+    uint32_t crc;               /* raw: CRC-32C of the body so far */
     struct kv_source *source;   /* owned while GATEWAY_RANGE */
     struct buf in;              /* JSON values that are not whole yet, or wait for their turn */
     struct json_split split;    /* of `in` */

@@ -238,18 +238,34 @@ static void op_send(struct exchange *exchange, struct slice bytes)
     http1->link->changed(http1->link);
 }
 
-static void op_end(struct exchange *exchange)
+/* The last chunk and the trailers behind it; without chunks there is no place for trailers. */
+static void end_with(struct exchange *exchange, const char *trailers)
 {
     struct http1 *http1 = of_exchange(exchange);
 
     must(begun(http1));
     if (http1->state != HTTP1_BEGUN)
         http1->keep_alive = false; /* the rest of the body is not wanted */
-    if (http1->chunked && exchange->method != METHOD_HEAD)
-        put_text(http1, "0\r\n\r\n");
+    if (http1->chunked && exchange->method != METHOD_HEAD) {
+        put_text(http1, "0\r\n");
+        put_text(http1, trailers);
+        put_text(http1, "\r\n");
+    }
     if (http1->measured && http1->left_bytes != 0 && exchange->method != METHOD_HEAD)
         http1->keep_alive = false; /* less than was told: the client sees that it is cut */
     finished(http1);
+}
+
+static void op_end(struct exchange *exchange)
+{
+    end_with(exchange, "");
+}
+
+static void op_trail(struct exchange *exchange, const struct exchange_head *head,
+                     const char *fields)
+{
+    must(head == NULL);
+    end_with(exchange, fields);
 }
 
 static void op_abort(struct exchange *exchange)
@@ -313,6 +329,7 @@ static const struct exchange_ops exchange_ops = {
     .begin = op_begin,
     .send = op_send,
     .end = op_end,
+    .trail = op_trail,
     .abort = op_abort,
     .full = http1_full,
     .again = http1_again_later,

@@ -2,21 +2,26 @@
  * producer.c - see producer.h.
  *
  *   pool: run() -> sink: queue a copy, wait while too much is queued    core: deliver() -> take()
+ *                          \-> `unseen` -> a thread of its own: look() -/
  *
- * `posted` keeps one delivery on its way to the core at most, `resuming` one more after a pause.
- * The pipe dies on the core, after the job is done, everything was delivered and neither is on its
- * way.
+ * With look() a second thread lives as long as run(), which is over when that has ended. `posted`
+ * keeps one delivery on its way to the core at most, `resuming` one more after a pause. The pipe
+ * dies on the core, after the job is done, everything was delivered and neither is on its way.
  */
 #include "etcd-server/host/producer.h"
 
 #include <pthread.h>
 
-#define PRODUCER_QUEUE_BYTES (2UL * 1024 * 1024)
+#define PRODUCER_QUEUE_BYTES (512UL * 1024) /* what goes from core to core fits into a cache */
 
 struct piece {
     struct piece *next;
     size_t size, capacity;
     uint8_t bytes[];
+};
+
+struct pieces { /* a queue */
+    struct piece *first, *last;
 };
 
 struct pipe {
@@ -25,12 +30,14 @@ struct pipe {
     struct worker *pool;
     struct loop *loop;
     pthread_mutex_t mutex; /* guards what follows */
-    pthread_cond_t room;
-    struct piece *first, *last;
-    struct piece *spare; /* delivered ones, for their memory */
-    size_t queued_bytes;
-    bool stopped; /* nobody wants the rest */
-    bool posted;  /* a delivery is on its way */
+    pthread_cond_t room, came;
+    struct pieces unseen; /* look() comes first */
+    struct pieces ready;  /* for the core */
+    struct piece *spare;  /* delivered ones, for their memory */
+    size_t queued_bytes;  /* of both */
+    bool made;            /* run() is over */
+    bool stopped;         /* nobody wants the rest */
+    bool posted;          /* a delivery is on its way */
     struct err err;
     bool paused;   /* core only: take() said so */
     bool resuming; /* core only: resumed() is on its way */
@@ -38,6 +45,27 @@ struct pipe {
 };
 
 static void deliver(void *arg);
+
+static void add_piece(struct pieces *to, struct piece *piece)
+{
+    piece->next = NULL;
+    if (to->last != NULL)
+        to->last->next = piece;
+    else
+        to->first = piece;
+    to->last = piece;
+}
+
+static struct piece *oldest_piece(struct pieces *from)
+{
+    struct piece *piece = from->first;
+
+    if (piece != NULL)
+        from->first = piece->next;
+    if (from->first == NULL)
+        from->last = NULL;
+    return piece;
+}
 
 /* With the mutex held. */
 static void wake_core(struct pipe *pipe)
@@ -63,15 +91,14 @@ static struct piece *piece_for(struct pipe *pipe, struct slice bytes)
         piece = xrealloc(NULL, sizeof(*piece) + bytes.size);
         piece->capacity = bytes.size;
     }
-    piece->next = NULL;
     piece->size = bytes.size;
     memcpy(piece->bytes, bytes.data, bytes.size);
     return piece;
 }
 
-static int sink(void *arg, struct slice bytes, struct err *err)
+/* Queue a copy for whoever is next; waits for room. */
+static int queue(struct pipe *pipe, struct slice bytes, bool unseen, struct err *err)
 {
-    struct pipe *pipe = arg;
     struct piece *piece = piece_for(pipe, bytes);
     bool stopped;
 
@@ -80,13 +107,12 @@ static int sink(void *arg, struct slice bytes, struct err *err)
         must(pthread_cond_wait(&pipe->room, &pipe->mutex) == 0);
     stopped = pipe->stopped;
     if (!stopped) {
-        if (pipe->last != NULL)
-            pipe->last->next = piece;
-        else
-            pipe->first = piece;
-        pipe->last = piece;
         pipe->queued_bytes += piece->size;
-        wake_core(pipe);
+        add_piece(unseen ? &pipe->unseen : &pipe->ready, piece);
+        if (unseen)
+            must(pthread_cond_signal(&pipe->came) == 0);
+        else
+            wake_core(pipe);
     }
     must(pthread_mutex_unlock(&pipe->mutex) == 0);
     if (!stopped)
@@ -96,27 +122,79 @@ static int sink(void *arg, struct slice bytes, struct err *err)
     return -1;
 }
 
+static int sink_unseen(void *arg, struct slice bytes, struct err *err)
+{
+    return queue(arg, bytes, true, err);
+}
+
+static int sink_ready(void *arg, struct slice bytes, struct err *err)
+{
+    return queue(arg, bytes, false, err);
+}
+
+/* The thread beside run(): until that is over and everything was seen. */
+static void *look_at_all(void *arg)
+{
+    struct pipe *pipe = arg;
+    struct piece *piece;
+
+    must(pthread_mutex_lock(&pipe->mutex) == 0);
+    for (;;) {
+        while (pipe->unseen.first == NULL && !pipe->made)
+            must(pthread_cond_wait(&pipe->came, &pipe->mutex) == 0);
+        piece = oldest_piece(&pipe->unseen);
+        if (piece == NULL)
+            break;
+        must(pthread_mutex_unlock(&pipe->mutex) == 0);
+        pipe->producer->look(pipe->producer, slice_of(piece->bytes, piece->size));
+        must(pthread_mutex_lock(&pipe->mutex) == 0);
+        add_piece(&pipe->ready, piece);
+        wake_core(pipe);
+    }
+    must(pthread_mutex_unlock(&pipe->mutex) == 0);
+    return NULL;
+}
+
+static int run_beside_look(struct pipe *pipe, struct err *err)
+{
+    struct host_producer *producer = pipe->producer;
+    pthread_t thread;
+    int rc, error = pthread_create(&thread, NULL, look_at_all, pipe);
+
+    if (error != 0) {
+        err_sys(err, error, "a thread that looks at what is sent");
+        return -1;
+    }
+    rc = producer->run(producer, sink_unseen, pipe, err);
+    must(pthread_mutex_lock(&pipe->mutex) == 0);
+    pipe->made = true;
+    must(pthread_cond_signal(&pipe->came) == 0);
+    must(pthread_mutex_unlock(&pipe->mutex) == 0);
+    must(pthread_join(thread, NULL) == 0);
+    return rc < 0 ? rc : producer->close(producer, sink_ready, pipe, err);
+}
+
 static void run(struct host_job *job)
 {
     struct pipe *pipe = CONTAINER_OF(job, struct pipe, job);
+    struct host_producer *producer = pipe->producer;
     struct err err = ERR_INIT;
+    int rc = producer->look != NULL ? run_beside_look(pipe, &err)
+                                    : producer->run(producer, sink_ready, pipe, &err);
 
-    if (pipe->producer->run(pipe->producer, sink, pipe, &err) == 0)
+    if (rc == 0)
         err.code = ERR_OK;
     pipe->err = err; /* read after the job's done(), which is ordered behind this */
 }
 
-/* The oldest piece, taken out of the queue; NULL when there is none. */
+/* The next piece for take(); NULL when there is none. */
 static struct piece *take_piece(struct pipe *pipe)
 {
     struct piece *piece;
 
     must(pthread_mutex_lock(&pipe->mutex) == 0);
-    piece = pipe->first;
+    piece = oldest_piece(&pipe->ready);
     if (piece != NULL) {
-        pipe->first = piece->next;
-        if (pipe->first == NULL)
-            pipe->last = NULL;
         pipe->queued_bytes -= piece->size;
         must(pthread_cond_signal(&pipe->room) == 0);
     } else {
@@ -145,6 +223,7 @@ static void finish(struct pipe *pipe)
         pipe->spare = piece->next;
         free(piece);
     }
+    (void)pthread_cond_destroy(&pipe->came);
     (void)pthread_cond_destroy(&pipe->room);
     (void)pthread_mutex_destroy(&pipe->mutex);
     free(pipe);
@@ -166,7 +245,7 @@ static void deliver(void *arg)
     if (pipe->paused)
         return; /* `posted` stays set: producer_resume() goes on */
     must(pthread_mutex_lock(&pipe->mutex) == 0);
-    over = pipe->returned && pipe->first == NULL && !pipe->posted && !pipe->resuming;
+    over = pipe->returned && pipe->ready.first == NULL && !pipe->posted && !pipe->resuming;
     must(pthread_mutex_unlock(&pipe->mutex) == 0);
     if (over)
         finish(pipe);
@@ -196,7 +275,8 @@ void producer_start(struct host_producer *producer, struct worker *pool, struct 
     pipe->producer = producer;
     pipe->pool = pool;
     pipe->loop = loop;
-    must(pthread_mutex_init(&pipe->mutex, NULL) == 0 && pthread_cond_init(&pipe->room, NULL) == 0);
+    must(pthread_mutex_init(&pipe->mutex, NULL) == 0 && pthread_cond_init(&pipe->room, NULL) == 0 &&
+         pthread_cond_init(&pipe->came, NULL) == 0);
     producer->host = pipe;
     worker_post(pool, &pipe->job.task);
 }

@@ -3,60 +3,59 @@
  * (api.md 10.2).
  *
  *   when everything applied is in the backend -> a read of its own -> pool thread: plan, then write
- *   -> chunks of SNAPSHOT_CHUNK_BYTES -> core: one SnapshotResponse each, as the client drains
+ *   -> chunks of SNAPSHOT_CHUNK_BYTES -> a thread beside it: hash
+ *   -> core: one SnapshotResponse each, as the client drains
  *
  * For a call that is raw the chunks are SNAPSHOT_RAW_CHUNK_BYTES; the door takes the blobs out.
  */
 #include "common/base/base.h"
+#include "common/base/sha256.h"
 #include "common/storage/backend_image.h"
 #include "etcd-server/service/service_internal.h"
-
-#include <openssl/evp.h>
 
 struct snapshot_stream {
     struct host_producer producer;
     struct service *service;
     struct call *call;         /* NULL: the client went away */
     struct backend_read *read; /* owned */
-    EVP_MD_CTX *sha256;        /* owned; of the pool thread while it runs */
+    struct sha256 *sum;        /* owned; of the thread that looks, while it runs */
     uint64_t remaining_bytes;  /* set by the pool thread before its first piece */
     size_t chunk_bytes;
-    host_sink_fn *sink;
-    void *sink_arg;
 };
 
-/* On the pool thread: what the writer gives goes through the hash to the core. */
-static int hash_and_pass(void *arg, struct slice bytes, struct err *err)
-{
-    struct snapshot_stream *stream = arg;
-
-    must(EVP_DigestUpdate(stream->sha256, bytes.data, bytes.size) == 1);
-    return stream->sink(stream->sink_arg, bytes, err);
-}
-
-static int run(struct host_producer *producer, host_sink_fn *sink, void *sink_arg, struct err *err)
+/* On the pool thread. */
+static int write_image(struct host_producer *producer, host_sink_fn *sink, void *sink_arg,
+                       struct err *err)
 {
     struct snapshot_stream *stream = CONTAINER_OF(producer, struct snapshot_stream, producer);
     struct backend_image image;
     struct bolt_write_options options = {.chunk_bytes = stream->chunk_bytes};
     struct bolt_plan plan;
-    uint8_t sum[EVP_MAX_MD_SIZE];
-    unsigned sum_bytes = 0;
     int rc = -1;
 
     backend_image_init(&image, stream->read);
-    stream->sink = sink;
-    stream->sink_arg = sink_arg;
     if (bolt_plan(&image.source, &options, &plan, err) == 0) {
         stream->remaining_bytes = bolt_plan_bytes(&plan);
-        rc = bolt_write(&image.source, &plan, hash_and_pass, stream, err);
-    }
-    if (rc == 0) {
-        must(EVP_DigestFinal_ex(stream->sha256, sum, &sum_bytes) == 1);
-        rc = sink(sink_arg, slice_of(sum, sum_bytes), err);
+        rc = bolt_write(&image.source, &plan, sink, sink_arg, err);
     }
     backend_image_fini(&image);
     return rc;
+}
+
+/* On the thread beside it, as append_hash(). */
+static void hash_piece(struct host_producer *producer, struct slice piece)
+{
+    sha256_add(CONTAINER_OF(producer, struct snapshot_stream, producer)->sum, piece);
+}
+
+static int append_hash(struct host_producer *producer, host_sink_fn *sink, void *sink_arg,
+                       struct err *err)
+{
+    struct snapshot_stream *stream = CONTAINER_OF(producer, struct snapshot_stream, producer);
+    uint8_t hash[SHA256_BYTES];
+
+    sha256_end(stream->sum, hash);
+    return sink(sink_arg, slice_of(hash, sizeof(hash)), err);
 }
 
 /* On the core: the image counts down to 0, the hash comes with 0 again. */
@@ -86,7 +85,7 @@ static void done(struct host_producer *producer, const struct err *err)
     }
     stream->service->snapshot_streams--;
     backend_read_end(stream->read);
-    EVP_MD_CTX_free(stream->sha256);
+    sha256_free(stream->sum);
     free(stream);
 }
 
@@ -133,12 +132,12 @@ static void start(void *arg, const struct engine_result *result)
         call->ops->finish(call, ERR_REQUEST_TOO_MANY_REQUESTS, err.text);
         return;
     }
-    stream->producer = (struct host_producer){.run = run, .take = take, .done = done};
+    stream->producer = (struct host_producer){
+        .run = write_image, .look = hash_piece, .close = append_hash, .take = take, .done = done};
     stream->service = service;
     stream->call = call;
     stream->chunk_bytes = call->raw ? SNAPSHOT_RAW_CHUNK_BYTES : SNAPSHOT_CHUNK_BYTES;
-    stream->sha256 = EVP_MD_CTX_new();
-    must(stream->sha256 != NULL && EVP_DigestInit_ex(stream->sha256, EVP_sha256(), NULL) == 1);
+    stream->sum = sha256_new();
     service->snapshot_streams++;
     call->state = stream;
     call->cancel = client_gone;

@@ -172,7 +172,7 @@ save_from() {
 }
 
 @test "save takes bare bytes, and JSON from a server that has nothing else" {
-    for way in octets chunked json; do
+    for way in octets chunked digest odd bare json; do
         save_from $way
         [ "$status" -eq 0 ]
         cmp got.db "$good"
@@ -180,14 +180,15 @@ save_from() {
 }
 
 @test "save keeps nothing of an answer that was cut or has changed" {
-    for way in cut short wrong; do
+    for way in cut short wrong changed swapped; do
         save_from $way
         [ "$status" -ne 0 ]
         [ ! -e got.db ] && [ ! -e got.db.part ]
         case $way in
         cut) [[ $output == *"bytes remaining to read"* || $output == *"closed"* ]] ;;
         short) [[ $output == *"the stream was cut short"* ]] ;;
-        wrong) [[ $output == *"they were damaged on the way"* ]] ;;
+        changed) [[ $output == *"crc32c of the "*"they were damaged on the way"* ]] ;;
+        wrong | swapped) [[ $output == *"sha256 of the "*"they were damaged on the way"* ]] ;;
         esac
     done
 }

@@ -2,7 +2,8 @@
 """snapshot_server.py FILE WAY - answers one POST of /v3/maintenance/snapshot with FILE, then ends.
 
 Prints its port first. WAY is how: `octets` (bare bytes, if the client takes them), `chunked` (the same without a
-length), `cut` (the connection ends early), `short` (a chunked answer that ends early, but properly), `wrong` (a bit
+length), `digest` (so, and behind it their CRC-32C in a trailer), `odd` (another one), `bare` (announced, but taken
+away), `changed` (the bytes are not those of the CRC), `swapped` (changed and bare), `cut` (the connection ends early), `short` (a chunked answer that ends early, but properly), `wrong` (a bit
 of the content has changed), `json` (base64 in lines, as etcd does, whatever the client takes).
 """
 import base64, json, socket, sys
@@ -10,7 +11,17 @@ import base64, json, socket, sys
 path, way = sys.argv[1:]
 with open(path, "rb") as file:
     data = bytearray(file.read())
-if way == "wrong":
+def crc32c(content):
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+digest = crc32c(data)
+if way in ("wrong", "changed", "swapped"):
     data[5000] ^= 1
 server = socket.create_server(("127.0.0.1", 0))
 server.settimeout(20)
@@ -33,11 +44,18 @@ else:
     pieces, kind = [bytes(data[at : at + 10000]) for at in range(0, len(data), 10000)], "application/octet-stream"
 if way in ("cut", "short"):
     pieces = pieces[:-3]
-chunked = way in ("chunked", "short", "json")
+digested = way in ("digest", "odd", "bare", "changed", "swapped")
+chunked = way in ("chunked", "short", "json") or digested
 link.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n".encode()
+             + (b"Trailer: content-Digest\r\nSnapshot-Length: %d\r\n" % len(data) if digested else b"")
              + (b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(data)) + b"\r\n\r\n")
 for piece in pieces:
     link.sendall(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
 if chunked:
-    link.sendall(b"0\r\n\r\n")
+    link.sendall(b"0\r\n")
+    if way in ("digest", "changed"):
+        link.sendall(b"content-digest: crc32c=:%s:\r\n" % base64.b64encode(digest.to_bytes(4, "big")))
+    if way == "odd":
+        link.sendall(b"content-digest: crc32c=:!!!!!!!!:\r\n")
+    link.sendall(b"\r\n")
 link.close()

@@ -375,12 +375,27 @@ static int pipe_sink(void *arg, struct slice piece, struct err *err)
     return 0;
 }
 
+/* One thread does it all here. */
+static int run_and_look(struct pipe *pipe, struct err *err)
+{
+    struct host_producer *producer = pipe->producer;
+    size_t at = pipe->bytes.start;
+
+    if (producer->run(producer, pipe_sink, pipe, err) < 0)
+        return -1;
+    if (producer->look == NULL)
+        return 0;
+    for (size_t i = 0; i < pipe->count; at += pipe->sizes[i++])
+        producer->look(producer, slice_of(pipe->bytes.data + at, pipe->sizes[i]));
+    return producer->close(producer, pipe_sink, pipe, err);
+}
+
 static void pipe_run(struct sim *sim, void *arg)
 {
     struct pipe *pipe = arg;
     struct err err = ERR_INIT;
 
-    if (pipe->producer->run(pipe->producer, pipe_sink, pipe, &err) == 0)
+    if (run_and_look(pipe, &err) == 0)
         err.code = ERR_OK;
     pipe->err = err;
     pipe->started = true;

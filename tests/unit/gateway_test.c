@@ -339,6 +339,15 @@ static void bare_bytes(void **state)
     has(answer, "\r\n\r\nhellohellohello");
     assert_true(fix.link.link.close); /* ... so the client sees that it is cut */
     again("*", "*");
+    ask("POST", "/v3/maintenance/snapshot", "Accept: application/octet-stream\r\nTE: trailers\r\n",
+        SLICE_LITERAL("{}"));
+    answer = toy_link_answer(&fix.link);
+    has(answer, "Trailer: Content-Digest\r\nSnapshot-Length: 47\r\n");
+    has(answer, "Transfer-Encoding: chunked\r\n");
+    lacks(answer, "Content-Length");
+    has(answer, "\r\n5\r\nhello\r\n5\r\nhello\r\n5\r\nhello\r\n"
+                "0\r\ncontent-digest: crc32c=:EFRgBA==:\r\n\r\n");
+    assert_false(fix.link.link.close);
     ask("POST", "/v3/kv/put", "Accept: application/octet-stream\r\n", slice_text(PUT));
     has(toy_link_answer(&fix.link), "Content-Type: application/json\r\n");
     ask("POST", "/v3/maintenance/snapshot", "Accept: application/octet-stream\r\n",

@@ -2,6 +2,7 @@
  * restore_test.c - a restore gives etcdutl's bytes: the log and the .snap file of the vectors, the
  * database by content; and whatever is refused leaves nothing behind.
  */
+#include "common/base/crc32c.h"
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/base/sha256.h"
@@ -263,16 +264,28 @@ static void refusals_leave_nothing(void **state)
 
 /* ---- saving ---- */
 
-static int save_in_pieces(const char *path, struct slice bytes, size_t piece, struct err *err)
+enum sum { BY_HASH, BY_CRC, BY_CRC_THAT_NEVER_CAME };
+
+static int save_by(enum sum sum, const char *path, struct slice bytes, size_t piece, uint32_t crc,
+                   struct err *err)
 {
     struct snapshot_save *save = NULL;
 
     assert_int_equal(snapshot_save_begin(path, &save, err), 0);
+    if (sum != BY_HASH)
+        snapshot_save_expect_crc(save);
     for (size_t at = 0; at < bytes.size; at += piece)
         assert_int_equal(
             snapshot_save_add(save, slice_of(bytes.data + at, MIN(piece, bytes.size - at)), err),
             0);
+    if (sum == BY_CRC)
+        snapshot_save_crc(save, crc);
     return snapshot_save_finish(save, err);
+}
+
+static int save_in_pieces(const char *path, struct slice bytes, size_t piece, struct err *err)
+{
+    return save_by(BY_HASH, path, bytes, piece, 0, err);
 }
 
 static void a_whole_stream_is_kept(void **state)
@@ -285,10 +298,13 @@ static void a_whole_stream_is_kept(void **state)
 
     (void)state;
     assert_int_equal(file_read_all(SNAPSHOT, &file, &err), 0);
-    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
-        assert_int_equal(save_in_pieces(path, buf_slice(&file), pieces[i], &err), 0);
-        same_file(path, SNAPSHOT, false);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++)
+        for (enum sum sum = BY_HASH; sum <= BY_CRC_THAT_NEVER_CAME; sum++) {
+            assert_int_equal(save_by(sum, path, buf_slice(&file), pieces[i],
+                                     crc32c(0, file.data, file.size), &err),
+                             0);
+            same_file(path, SNAPSHOT, false);
+        }
     assert_int_equal(stat(path, &info), 0);
     assert_int_equal(info.st_mode & 0777, 0600);
     assert_int_equal(files_in(directory), 1);
@@ -326,7 +342,9 @@ static void a_large_stream_is_kept(void **state)
 
         large_stream(&sent, sizes[i]);
         for (size_t k = 0; k < ARRAY_LEN(pieces); k++) {
-            assert_int_equal(save_in_pieces(path, buf_slice(&sent), pieces[k], &err), 0);
+            assert_int_equal(save_by(i % 3, path, buf_slice(&sent), pieces[k],
+                                     crc32c(0, sent.data, sent.size), &err),
+                             0);
             buf_reset(&saved);
             assert_int_equal(file_read_all(path, &saved, &err), 0);
             assert_true(slice_equal(buf_slice(&sent), buf_slice(&saved)));
@@ -375,6 +393,7 @@ static void a_broken_stream_is_dropped(void **state)
     struct buf file = BUF_INIT(MIB);
     char *path = path_of("saved.db"), *nowhere = path_of("no/saved.db");
     struct snapshot_save *save = NULL;
+    uint32_t crc;
     struct err err = ERR_INIT;
 
     (void)state;
@@ -384,9 +403,15 @@ static void a_broken_stream_is_dropped(void **state)
     assert_int_equal(save_in_pieces(path, slice_of(file.data, 512 * 3 + 32), 4096, &err), -1);
     assert_int_equal(err.code, ERR_CHECKSUM);
     assert_int_equal(save_in_pieces(path, SLICE_EMPTY, 4096, &err), -1);
-    file.data[100] ^= 1;
-    assert_int_equal(save_in_pieces(path, buf_slice(&file), 4096, &err), -1);
+    crc = crc32c(0, file.data, file.size);
+    assert_int_equal(save_by(BY_CRC, path, buf_slice(&file), 4096, crc ^ 1, &err), -1);
     assert_int_equal(err.code, ERR_CHECKSUM);
+    assert_non_null(strstr(err.text, "crc32c of the "));
+    file.data[100] ^= 1;
+    for (enum sum sum = BY_HASH; sum <= BY_CRC_THAT_NEVER_CAME; sum++) {
+        assert_int_equal(save_by(sum, path, buf_slice(&file), 4096, crc, &err), -1);
+        assert_int_equal(err.code, ERR_CHECKSUM);
+    }
     assert_int_equal(snapshot_save_begin(nowhere, &save, &err), -1);
     assert_non_null(strstr(err.text, "No such file"));
     assert_int_equal(files_in(directory), 0);
