@@ -236,6 +236,14 @@ static int start_engine(struct server *server, struct err *err)
         return -1;
     server->boot.wal = NULL; /* the machine's now */
     engine.host = machine_host(server->machine);
+    server->slow =
+        (struct slow){.host = engine.host,
+                      .metrics = &server->metrics,
+                      .apply_ns = (uint64_t)MAX(config->warning_apply_duration_ns, 0),
+                      .unary_ns = (uint64_t)MAX(config->warning_unary_request_duration_ns, 0),
+                      .all = config->level == LOG_DEBUG};
+    engine.applied = slow_applied;
+    engine.applied_arg = &server->slow;
     if (engine_new(&engine, &server->engine, err) < 0) {
         err_prefix(err, "%s with the log in %s", server->dir.db, server->dir.wal);
         return -1;
@@ -257,6 +265,7 @@ static void start_service(struct server *server)
     struct service_config service = {
         .engine = server->engine,
         .metrics = &server->metrics,
+        .slow = &server->slow,
         .max_txn_ops = config->max_txn_ops,
         .quota_bytes = config->quota_backend_bytes,
         .strict_reconfig_check = config->strict_reconfig_check,
@@ -352,12 +361,14 @@ static void start_doors(struct server *server)
     struct gateway_config gateway = {.service = server->service,
                                      .start = service_start,
                                      .cancel = service_cancel,
+                                     .ended = service_ended,
                                      .metrics = &server->metrics,
                                      .max_message_bytes =
                                          config->max_request_bytes + REQUEST_OVERHEAD_BYTES};
     struct grpc_config grpc = {.service = server->service,
                                .start = service_start,
                                .cancel = service_cancel,
+                               .ended = service_ended,
                                .metrics = &server->metrics,
                                .max_message_bytes =
                                    config->max_request_bytes + REQUEST_OVERHEAD_BYTES};

@@ -129,6 +129,7 @@ static void collect(void *arg, struct metrics *metrics)
     metrics->proposals_applied = (double)engine_applied_index(engine);
     metrics->proposals_pending = (double)engine_numbers.proposals_pending;
     metrics->proposals_failed = engine_numbers.proposals_failed;
+    metrics->slow_read_indexes = engine_numbers.read_indexes_slow;
     metrics->read_indexes_failed = engine_numbers.read_indexes_failed;
     metrics->quota_backend_bytes = (double)server->config->quota_backend_bytes;
     metrics->db_size_bytes = (double)engine_size(engine);

@@ -25,6 +25,7 @@
 #include "etcd-server/service/corrupt_check.h"
 #include "etcd-server/service/jwt.h"
 #include "etcd-server/service/service.h"
+#include "etcd-server/service/slow.h"
 
 struct server {
     const struct config *config;
@@ -45,6 +46,7 @@ struct server {
     struct corrupt_check *corrupt_check;
     struct trim trim;
     struct metrics metrics;
+    struct slow slow;
 
     struct gateway *gateway;
     struct grpc *grpc;

@@ -201,9 +201,11 @@
 #define MIRROR_TXN_OPS_MAX 10000U /* --max-txn-ops of make-mirror */
 
 /* logging */
-#define LOG_LINE_MAX 8192UL  /* bytes of one line: it is made on the stack */
-#define LOG_TEXT_MAX 2000UL  /* bytes of one text in it; six times that when all is escaped */
-#define LOG_OUTPUTS_MAX 16UL /* --log-outputs */
+#define LOG_LINE_MAX 8192UL /* bytes of one line: it is made on the stack */
+#define LOG_TEXT_MAX 2000UL /* bytes of one text in it; six times that when all is escaped */
+#define REQUEST_TEXT_MAX_BYTES LOG_TEXT_MAX /* of a slow request in the log */
+#define SLOW_LINES_MAX 100UL /* of one kind within a second; behind those one of as many */
+#define LOG_OUTPUTS_MAX 16UL                /* --log-outputs */
 
 /* settings */
 #define OPTION_LIST_MAX 1000UL               /* items of one list */

@@ -97,10 +97,22 @@ static struct gateway_call *call_new(struct gateway *gateway, const struct rpc_r
     call->call.ops = &gateway_call_ops;
     call->call.through_gateway = true;
     call->call.common_name = exchange->link->common_name;
+    call->call.remote = exchange->link->remote;
     call->gateway = gateway;
     call->exchange = exchange;
     exchange->state = call;
     return call;
+}
+
+void gateway_tell_end(struct gateway_call *call, enum grpc_code code)
+{
+    const struct gateway_config *config = &call->gateway->config;
+
+    if (config->ended == NULL || call->told)
+        return;
+    call->told = true;
+    call->end.code = code;
+    config->ended(config->service, &call->call, &call->end);
 }
 
 void gateway_call_over(struct gateway_call *call, enum grpc_code code)
@@ -110,6 +122,7 @@ void gateway_call_over(struct gateway_call *call, enum grpc_code code)
     must(call->state != GATEWAY_ENDED);
     if (call->counted && call->state != GATEWAY_RANGE)
         metrics_call_handled(gateway->config.metrics, call->call.row, code);
+    gateway_tell_end(call, code);
     call->state = GATEWAY_ENDED;
     call->exchange = NULL;
     call->next = gateway->ended;

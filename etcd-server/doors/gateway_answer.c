@@ -13,6 +13,7 @@
 #include "common/base/sha256.h"
 #include "common/schema/kv.pb-c.h"
 #include "common/schema/pbjson.h"
+#include "common/schema/pbwire.h"
 #include "common/schema/rpc.pb-c.h"
 #include "etcd-server/state/watch.h"
 
@@ -118,6 +119,7 @@ void gateway_refuse(struct gateway_call *call, enum grpc_code code, const char *
     bool unary = call->call.row->kind == RPC_UNARY, raw = call->call.raw;
     struct buf *out;
 
+    call->end.error = text;
     gateway_call_over(call, code);
     if (unary) {
         gateway_refuse_exchange(gateway, exchange, code, text);
@@ -169,6 +171,7 @@ static void op_reply(struct call *base, const ProtobufCMessage *response)
     struct buf *out = scratch_of(call->gateway);
 
     must(response->descriptor == call->call.row->response);
+    call->end.response = response;
     reply_json(call, out, pbjson_write(response, PBJSON_GATEWAY, out));
 }
 
@@ -177,6 +180,7 @@ static void op_reply_packed(struct call *base, struct slice message)
     struct gateway_call *call = of_call(base);
     struct buf *out = scratch_of(call->gateway);
 
+    call->end.bytes = message.size;
     reply_json(call, out,
                pbjson_write_encoded(call->call.row->response, message, PBJSON_GATEWAY, out));
 }
@@ -201,6 +205,8 @@ static bool put_piece(struct gateway_call *call, struct buf *out, bool *ended)
         }
         buf_append_text(out, call->range_first ? ",\"kvs\":[" : ",");
         call->range_first = false;
+        call->end.bytes += pb_bytes_field_bytes(key_value.size);
+        call->end.key_values++;
         if (!pbjson_write_encoded(&mvccpb__key_value__descriptor, key_value, PBJSON_GATEWAY, out))
             return false;
     }
@@ -240,6 +246,7 @@ static void go_on(struct gateway_call *call)
             return;
         }
     }
+    call->full_since_ms = exchange->link->clock->now_ms;
 }
 
 static void on_range_turn(struct exchange *exchange)
@@ -267,6 +274,7 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
     call->state = GATEWAY_RANGE;
     call->source = source;
     call->range_first = true;
+    call->end.response = response;
     good = put_piece(call, out, &ended);
     if (!good || ended)
         range_over(call);
@@ -277,6 +285,9 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
         exchange_answer(exchange, &head, buf_slice(out));
     if (!good || ended)
         return;
+    call->end.response = NULL; /* it dies with this call */
+    call->end.bytes += protobuf_c_message_get_packed_size(response);
+    call->end.count = ((const Etcdserverpb__RangeResponse *)(const void *)response)->count;
     exchange->turn = on_range_turn;
     exchange_begin(exchange, &head);
     exchange_send(exchange, buf_slice(out));
@@ -383,6 +394,7 @@ void gateway_drained(struct exchange *exchange)
     struct gateway_call *call = exchange->state;
 
     if (call->state == GATEWAY_RANGE) {
+        call->end.waited_ms += exchange->link->clock->now_ms - call->full_since_ms;
         go_on(call);
         return;
     }

@@ -25,6 +25,9 @@ struct gateway_call {
     struct exchange *exchange; /* borrowed; NULL when ended */
     enum gateway_state state;
     bool counted;               /* metrics know that it began */
+    bool told;                  /* config.ended() knows that it is over */
+    struct call_end end;        /* for it */
+    uint64_t full_since_ms;     /* the range waits for its client to read */
     bool paused;                /* send() said so; resume is owed */
     bool range_first;           /* no key-value was written yet */
     bool digest;                /* raw: the client asked for trailers, so one is to tell `crc` */
@@ -55,6 +58,8 @@ void gateway_refuse_exchange(struct gateway *gateway, struct exchange *exchange,
                              enum grpc_code code, const char *text);
 /* The call is over: count it and put it where it is recycled from. */
 void gateway_call_over(struct gateway_call *call, enum grpc_code code);
+/* What became of it is known; the first word counts. */
+void gateway_tell_end(struct gateway_call *call, enum grpc_code code);
 /* The socket has drained: go on with a range, or resume the handler. */
 void gateway_drained(struct exchange *exchange);
 

@@ -104,10 +104,22 @@ static struct grpc_call *call_new(struct grpc *grpc, const struct rpc_row *row,
     call->call.row = row;
     call->call.ops = &grpc_call_ops;
     call->call.common_name = exchange->link->common_name;
+    call->call.remote = exchange->link->remote;
     call->grpc = grpc;
     call->exchange = exchange;
     exchange->state = call;
     return call;
+}
+
+void grpc_tell_end(struct grpc_call *call, enum grpc_code code)
+{
+    const struct grpc_config *config = &call->grpc->config;
+
+    if (config->ended == NULL || call->told)
+        return;
+    call->told = true;
+    call->end.code = code;
+    config->ended(config->service, &call->call, &call->end);
 }
 
 void grpc_call_over(struct grpc_call *call, enum grpc_code code)
@@ -117,6 +129,7 @@ void grpc_call_over(struct grpc_call *call, enum grpc_code code)
     must(call->state != GRPC_ENDED);
     if (call->counted && call->state != GRPC_RANGE)
         metrics_call_handled(grpc->config.metrics, call->call.row, code);
+    grpc_tell_end(call, code);
     call->state = GRPC_ENDED;
     call->exchange = NULL;
     call->next = grpc->ended;

@@ -14,10 +14,12 @@
 #include "etcd-server/service/metrics.h"
 
 struct grpc_config {
-    struct service *service; /* handed to the two below; borrowed */
+    struct service *service; /* handed to the functions below; borrowed */
     void (*start)(struct service *service, struct call *call);  /* service_start */
     void (*cancel)(struct service *service, struct call *call); /* service_cancel */
-    struct metrics *metrics;                                    /* borrowed; NULL: not counted */
+    /* NULL, or service_ended: hears what became of each call that was started. */
+    void (*ended)(struct service *service, const struct call *call, const struct call_end *end);
+    struct metrics *metrics;  /* borrowed; NULL: not counted */
     size_t max_message_bytes; /* --max-request-bytes + REQUEST_OVERHEAD_BYTES; above: code 8 */
 };
 

@@ -11,6 +11,7 @@
 #include "etcd-server/doors/grpc_internal.h"
 
 #include "common/base/limits.h"
+#include "common/schema/rpc.pb-c.h"
 #include "common/schema/pbwire.h"
 #include "etcd-server/state/watch.h"
 
@@ -72,6 +73,7 @@ void grpc_refuse(struct grpc_call *call, enum grpc_code code, const char *text)
 {
     struct exchange *exchange = call->exchange;
 
+    call->end.error = code != GRPC_OK ? text : NULL;
     grpc_call_over(call, code);
     grpc_refuse_exchange(exchange, code, text);
 }
@@ -178,6 +180,7 @@ static void op_reply(struct call *base, const ProtobufCMessage *response)
     }
     grpc_begin(call);
     send_frame(call, out);
+    call->end.response = response;
     grpc_end(call);
 }
 
@@ -203,6 +206,7 @@ static void op_reply_packed(struct call *base, struct slice message)
     }
     grpc_begin(call);
     send_frame(call, frame_packed(call, message));
+    call->end.bytes = message.size;
     grpc_end(call);
 }
 
@@ -231,6 +235,7 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
     must(call->state == GRPC_WAITING && call->call.row->kind == RPC_UNARY);
     out = encode(call, response, &size);
     must(out != NULL); /* a header and a count */
+    call->end.count = ((const Etcdserverpb__RangeResponse *)(const void *)response)->count;
     most = call->gzip ? GRPC_RANGE_GZIP_BYTES : GRPC_RANGE_WHOLE_BYTES;
     while (source->next(source, &key_value)) {
         if (buf_used(out) + key_value.size > most) {
@@ -244,6 +249,8 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
         buf_append(out, more, sizeof(more));
     source->free(source);
     grpc_begin(call);
+    call->end.bytes = buf_used(out) - GRPC_PREFIX_BYTES;
+    call->end.key_values = count;
     send_frame(call, out);
     grpc_end(call);
 }

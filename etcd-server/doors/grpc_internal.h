@@ -27,6 +27,8 @@ struct grpc_call {
     struct exchange *exchange; /* borrowed; NULL when ended */
     enum grpc_state state;
     bool counted;               /* metrics know that it began */
+    bool told;                  /* config.ended() knows that it is over */
+    struct call_end end;        /* for it */
     bool paused;                /* send() said so; resume is owed */
     bool gzip;                  /* the request is gzip, so is the answer */
     bool end_seen;              /* the client sends no more */
@@ -57,6 +59,8 @@ void grpc_refuse(struct grpc_call *call, enum grpc_code code, const char *text);
 void grpc_refuse_exchange(struct exchange *exchange, enum grpc_code code, const char *text);
 /* The call is over: count it and put it where it is recycled from. */
 void grpc_call_over(struct grpc_call *call, enum grpc_code code);
+/* What became of it is known, though its answer may still be on its way; the first word counts. */
+void grpc_tell_end(struct grpc_call *call, enum grpc_code code);
 /* RESOURCE_EXHAUSTED: the answer has more than GRPC_MESSAGE_MAX_BYTES. */
 void grpc_refuse_large(struct grpc_call *call, uint64_t bytes);
 /* A message of a stream was too large to be sent: end the call in a later turn. */

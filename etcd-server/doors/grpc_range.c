@@ -24,6 +24,7 @@ struct grpc_range {
     struct kv_source *source; /* owned */
     struct buf front;         /* prefix, head and the first key-values */
     size_t front_count;       /* key-values in it */
+    uint64_t key_values;      /* with those behind it, as measured */
     struct slice *kept;       /* owned; those behind */
     size_t kept_count, kept_next, kept_capacity;
     bool all_kept;   /* else `kept` is of no use */
@@ -77,6 +78,7 @@ static bool keep(struct grpc_call *call, struct grpc_range *range, struct slice 
 static void count_in(struct grpc_call *call, struct grpc_range *range, struct slice key_value)
 {
     range->total += pb_bytes_field_bytes(key_value.size);
+    range->key_values++;
     if (range->all_kept && !keep(call, range, key_value)) {
         range->all_kept = false;
         drop_kept(call, range);
@@ -125,6 +127,9 @@ static void announce(struct grpc_call *call, struct grpc_range *range)
         begin_again(range);
     grpc_put_prefix(range->front.data + range->front.start, false, (size_t)range->total);
     grpc_count_sent(call, (size_t)range->total + GRPC_PREFIX_BYTES);
+    call->end.bytes = range->total;
+    call->end.key_values = range->key_values;
+    grpc_tell_end(call, GRPC_OK); /* the rest is the client's pace */
     grpc_begin(call);
     call->range_begun = true;
     exchange_send(call->exchange, buf_slice(&range->front));
@@ -216,6 +221,7 @@ void grpc_range_start(struct grpc_call *call, const struct buf *front, size_t fr
     *range = (struct grpc_range){.source = source,
                                  .front = BUF_INIT(BUF_UNLIMITED),
                                  .front_count = front_count,
+                                 .key_values = front_count,
                                  .total = buf_used(front) - GRPC_PREFIX_BYTES,
                                  .all_kept = source->lasting};
     buf_append_slice(&range->front, buf_slice(front));

@@ -212,6 +212,24 @@ static enum err_code apply_request(struct engine *engine,
     return code;
 }
 
+/* The same, and the host's clock says how long it took. */
+static enum err_code apply_timed(struct engine *engine,
+                                 const Etcdserverpb__InternalRaftRequest *request,
+                                 struct arena *arena, ProtobufCMessage **response)
+{
+    const struct engine_config *config = &engine->config;
+    uint64_t began_ns;
+    enum err_code code;
+
+    if (config->applied == NULL)
+        return apply_request(engine, request, arena, response);
+    began_ns = host_now_ns(engine->host);
+    code = apply_request(engine, request, arena, response);
+    config->applied(config->applied_arg, request, code, *response,
+                    host_now_ns(engine->host) - began_ns);
+    return code;
+}
+
 /* A physical compaction is answered when the history is gone for good; everything else now. */
 static void answer(struct engine *engine, struct waiter *waiter,
                    const Etcdserverpb__InternalRaftRequest *request, enum err_code code,
@@ -278,7 +296,7 @@ static void apply_normal(struct engine *engine, const struct raft_entry *entry, 
     apply_membership(engine, request, full ? engine->open : NULL);
     waiter = waiter_for(engine, request);
     if (full)
-        code = apply_request(engine, request, waiter != NULL ? waiter->arena : NULL, &response);
+        code = apply_timed(engine, request, waiter != NULL ? waiter->arena : NULL, &response);
     if (waiter != NULL)
         answer(engine, waiter, request, code, response);
     arena_reset(&engine->entry_arena);

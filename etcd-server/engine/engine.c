@@ -322,6 +322,8 @@ static void ask_read_index(struct engine *engine, uint64_t now_ms)
 /* An index for all reads asked so far; index 0: the leader went away before it confirmed them. */
 static void confirm_reads(struct engine *engine, const struct raft_read *read)
 {
+    const struct waiter *first = engine->reads.first;
+
     if (read->index == 0) {
         engine->stats.read_indexes_failed++;
         while (engine->reads.first != NULL && engine->reads.first->index == 0 &&
@@ -329,6 +331,10 @@ static void confirm_reads(struct engine *engine, const struct raft_read *read)
             waiter_finish(engine, engine->reads.first, ERR_LEADER_CHANGED, NULL);
         return;
     }
+    if (first != NULL && first->index == 0 && first->read_id != 0 &&
+        first->read_id <= read->read_id &&
+        host_now_ms(engine->host) - first->began_ms > READ_RESEND_MS)
+        engine->stats.read_indexes_slow++;
     for (struct waiter *waiter = engine->reads.first; waiter != NULL; waiter = waiter->next) {
         if (waiter->read_id == 0 || waiter->read_id > read->read_id)
             break;

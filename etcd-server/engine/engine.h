@@ -45,7 +45,14 @@ struct engine_config {
     uint64_t catchup_entries; /* kept in memory for slow followers; 0: SNAPSHOT_CATCHUP_ENTRIES */
     uint64_t batch_interval_ms, batch_limit;
     uint64_t compaction_batch, compaction_sleep_ms;
-    bool lease_checkpoint_persist;  /* store what checkpoints say */
+    bool lease_checkpoint_persist; /* store what checkpoints say */
+    /*
+     * NULL, or who hears of each request that was applied: how it ended and how long that took;
+     * `response` NULL: refused, or nobody here waits for the answer. All borrowed for the call.
+     */
+    void (*applied)(void *arg, const Etcdserverpb__InternalRaftRequest *request, enum err_code code,
+                    const ProtobufCMessage *response, uint64_t took_ns);
+    void *applied_arg;
     bool priority_revokes;          /* leases may be revoked through twice the backlog */
     const char *name;               /* published; borrowed */
     const char *const *client_urls; /* published; borrowed */
@@ -174,7 +181,7 @@ struct engine_auth_watch {
 void engine_watch_auth(struct engine *engine, const struct engine_auth_watch *watch);
 
 struct engine_stats {
-    uint64_t proposals_failed, slow_apply, read_indexes_failed, leader_changes;
+    uint64_t proposals_failed, read_indexes_slow, read_indexes_failed, leader_changes;
     uint64_t proposals_pending;
 };
 struct engine_stats engine_stats(const struct engine *engine);

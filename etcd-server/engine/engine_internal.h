@@ -7,6 +7,8 @@
 #include "common/schema/ids.h"
 #include "etcd-server/engine/engine.h"
 
+#define READ_RESEND_MS 500 /* raft.md 8.8: a read index question may be lost */
+
 enum waiter_kind {
     WAIT_PROPOSAL,
     WAIT_READ,
@@ -92,6 +94,7 @@ struct engine {
     struct waiter *free_waiters;   /* reused */
     struct request_ids ids;
     uint64_t next_read_id;
+    uint64_t late_reads_after_ms;           /* until then no more is said of late read indexes */
     uint64_t leader_elected_ms;             /* since when the leader leads, as seen from here */
     size_t unsent;                          /* proposals that wait for a leader */
     struct held_proposal *held, **held_end; /* owned list: of others, that wait for one, too */

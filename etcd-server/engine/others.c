@@ -12,7 +12,6 @@
 #include "common/base/plants.h"
 #include "etcd-server/engine/engine_internal.h"
 
-#define READ_RESEND_MS 500     /* raft.md 8.8: a read index question may be lost */
 #define REMOVED_STOP_MS 1000   /* raft.md 9.2: the news still goes out */
 #define ADVANCE_WITHIN_MS 5000 /* raft.md 9.6: of the start */
 #define HELD_MS 3000 /* proposals of others that nobody can take now are lost after that */

@@ -166,12 +166,30 @@ static enum err_code why_late(const struct engine *engine, const struct waiter *
     return connected ? ERR_TIMEOUT : ERR_TIMEOUT_DUE_TO_CONNECTION_LOST;
 }
 
+/* As etcd, which has one question at a time, tell of it once in the time that one has. */
+static void note_late_reads(struct engine *engine, uint64_t now_ms)
+{
+    const struct waiter *first = engine->reads.first;
+    uint64_t limit_ms;
+
+    if (first == NULL || first->deadline_ms > now_ms || first->index != 0 ||
+        now_ms < engine->late_reads_after_ms)
+        return;
+    limit_ms = first->deadline_ms - first->began_ms;
+    engine->late_reads_after_ms = now_ms + limit_ms;
+    engine->stats.read_indexes_slow++;
+    host_note(engine->host, LOG_WARN,
+              "timed out waiting for read index response (local node might have slow network)",
+              log_ms("timeout", limit_ms));
+}
+
 void waiters_expire(struct engine *engine, uint64_t now_ms)
 {
     struct waiter *late;
 
     while ((late = engine->proposals.first) != NULL && late->deadline_ms <= now_ms)
         waiter_finish(engine, late, why_late(engine, late, now_ms), NULL);
+    note_late_reads(engine, now_ms);
     expire(engine, &engine->reads, now_ms, ERR_TIMEOUT);
     expire(engine, &engine->transfers, now_ms, ERR_TIMEOUT_LEADER_TRANSFER);
 }

@@ -85,7 +85,9 @@ struct host {
 };
 
 struct host_ops {
-    uint64_t (*now_ms)(struct host *host);  /* monotonic */
+    uint64_t (*now_ms)(struct host *host); /* monotonic */
+    /* The same clock, finer, for how long something took; NULL: now_ms is all there is. */
+    uint64_t (*now_ns)(struct host *host);
     uint64_t (*unix_ms)(struct host *host); /* wall clock; only for ids and what is shown */
     uint64_t (*random)(struct host *host);
     void (*log_write)(struct host *host, struct log_write *request); /* taken */
@@ -130,6 +132,12 @@ struct host_ops {
 static inline uint64_t host_now_ms(struct host *host)
 {
     return host->ops->now_ms(host);
+}
+
+static inline uint64_t host_now_ns(struct host *host)
+{
+    return host->ops->now_ns != NULL ? host->ops->now_ns(host)
+                                     : host->ops->now_ms(host) * UINT64_C(1000000);
 }
 
 #define host_note(host_, level_, message_, ...)                                                    \

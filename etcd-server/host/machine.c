@@ -258,6 +258,12 @@ static uint64_t now_ms(struct host *host)
     return loop_now_ms();
 }
 
+static uint64_t host_ns(struct host *host)
+{
+    (void)host;
+    return now_ns();
+}
+
 static uint64_t unix_ms(struct host *host)
 {
     struct timespec now;
@@ -395,6 +401,7 @@ static const struct host_ops ops = {
     .connected_ms = connected_ms,
     .restart = restart,
     .now_ms = now_ms,
+    .now_ns = host_ns,
     .unix_ms = unix_ms,
     .random = random_number,
     .log_write = post_log,

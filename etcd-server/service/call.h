@@ -74,6 +74,9 @@ struct call {
     bool raw;             /* Snapshot: the door sends the blobs alone, so they may be large */
     bool require_leader;  /* metadata hasleader: true */
     uint64_t deadline_ms; /* on the host's monotonic clock; 0 = none of its own */
+    const char *remote;   /* "127.0.0.1:40312", for the log; borrowed; NULL = not known */
+
+    uint64_t began_ns; /* the service's: when the call came to it; 0 = it did not */
 
     /* the handler's side; the door calls these when set, on later turns only */
     void *state; /* the handler's; from the arena, or freed by cancel/end */
@@ -85,11 +88,25 @@ struct call {
                                                    returns; NULL = client's end */
 };
 
+/* What became of a call, as its door has seen it. */
+struct call_end {
+    enum grpc_code code;
+    const char *error; /* what a refusal said; NULL: none; borrowed */
+    /* The answer; NULL: none, or it is gone, or was packed; borrowed. */
+    const ProtobufCMessage *response;
+    uint64_t bytes;      /* of the answer's encoding, beside those of `response` */
+    uint64_t key_values; /* in the answer to a Range ... */
+    int64_t count;       /* ... and its RangeResponse.count, when `response` is gone */
+    uint64_t waited_ms;  /* for the client to read */
+};
+
 struct service;
 
 /* Give a call to its handler. May answer before it returns. */
 void service_start(struct service *service, struct call *call);
 /* The door's cancel: client gone or deadline passed. Runs call->cancel when set. */
 void service_cancel(struct service *service, struct call *call);
+/* The door's last word, once per call: it is answered or gone, its request still there. */
+void service_ended(struct service *service, const struct call *call, const struct call_end *end);
 
 #endif

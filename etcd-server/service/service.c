@@ -4,6 +4,7 @@
 #include "etcd-server/service/authorise.h"
 #include "etcd-server/service/candidate.h"
 #include "etcd-server/service/service_internal.h"
+#include "etcd-server/service/slow.h"
 
 /* One entry per row that has a handler; rows without one are answered "unknown". */
 static service_handler *const handlers[RPC_COUNT] = {
@@ -178,6 +179,8 @@ void service_start(struct service *service, struct call *call)
     service_handler *handler = handlers[call->row->id];
     enum err_code code;
 
+    if (service->config.slow != NULL)
+        call->began_ns = host_now_ns(engine_host(service->engine));
     if (call->require_leader && raft_leader(engine_raft(service->engine)) == 0)
         call_refuse(call, ERR_NO_LEADER);
     else if (handler == NULL)
@@ -202,6 +205,12 @@ void service_cancel(struct service *service, struct call *call)
     call->cancel = NULL;
     if (cancel != NULL)
         cancel(call);
+}
+
+void service_ended(struct service *service, const struct call *call, const struct call_end *end)
+{
+    if (service->config.slow != NULL)
+        slow_call_ended(service->config.slow, call, end);
 }
 
 void call_refuse(struct call *call, enum err_code code)

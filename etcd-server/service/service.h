@@ -17,10 +17,12 @@
 struct hashing;
 struct lease_duty;
 struct jwt;
+struct slow;
 
 struct service_config {
     struct engine *engine;   /* borrowed */
     struct metrics *metrics; /* borrowed */
+    struct slow *slow;       /* who hears how long calls took (slow.h); borrowed; NULL: nobody */
     size_t max_txn_ops;
     int64_t quota_bytes; /* negative = none */
     bool strict_reconfig_check;

@@ -404,6 +404,8 @@ static void start_engine(struct node *node, struct boot *boot)
                                    .batch_limit = options->batch_limit,
                                    .compaction_batch = options->compaction_batch,
                                    .compaction_sleep_ms = options->compaction_sleep_ms,
+                                   .applied = slow_applied,
+                                   .applied_arg = &node->slow,
                                    .name = node->name,
                                    .client_urls = urls,
                                    .client_url_count = 1,
@@ -413,6 +415,7 @@ static void start_engine(struct node *node, struct boot *boot)
                                    .entries = boot->log.entries,
                                    .entry_count = boot->log.entry_count};
     struct service_config service = {.metrics = node->metrics,
+                                     .slow = &node->slow,
                                      .max_txn_ops = 16,
                                      .quota_bytes = options->quota_bytes,
                                      .strict_reconfig_check = true,
@@ -427,6 +430,7 @@ static void start_engine(struct node *node, struct boot *boot)
     sim->cluster_id = config.cluster_id;
     host_init(node, boot->wal);
     boot->wal = NULL;
+    node->slow = (struct slow){.host = &node->host.host, .metrics = node->metrics};
     sim_check(sim, engine_new(&config, &node->engine, &err) == 0, "member %u does not start: %s",
               node->number, err.text);
     node->id = config.member_id;

@@ -21,6 +21,7 @@
 #include "etcd-server/host/boot.h"
 #include "etcd-server/host/log_writer.h"
 #include "etcd-server/service/service.h"
+#include "etcd-server/service/slow.h"
 #include "tests/lib/memfs.h"
 #include "tests/sim/model.h"
 
@@ -133,6 +134,7 @@ struct node {
     struct engine *engine; /* NULL = it is down */
     struct service *service;
     struct metrics *metrics;
+    struct slow slow;
     bool stopped; /* it must not go on */
     bool stop_expected;
     bool restart; /* a snapshot of the leader is on disk */

@@ -280,6 +280,49 @@ static void test_read_waits_for_the_term(void **state)
     assert_int_equal(revision(), 2);
 }
 
+static size_t slow_read_indexes(void)
+{
+    return (size_t)engine_stats(lone.engine).read_indexes_slow;
+}
+
+static void test_late_read_indexes_are_counted(void **state)
+{
+    struct outcome reads[3] = {{0}};
+    enum err_code refusal;
+
+    (void)state;
+    assert_int_not_equal(engine_read(lone.engine, note_outcome, &reads[0], &refusal), 0);
+    lone_turn(&lone);
+    assert_int_equal(slow_read_indexes(), 0);
+    lone_crash(&lone);
+    lone.hold_log = true; /* no index before the term's first entry is there */
+    engine_campaign(lone.engine);
+    for (size_t i = 1; i < 3; i++)
+        assert_int_not_equal(engine_read(lone.engine, note_outcome, &reads[i], &refusal), 0);
+    pass(600);
+    lone.hold_log = false;
+    lone_turn(&lone);
+    assert_int_equal(reads[2].code, ERR_OK);
+    assert_int_equal(slow_read_indexes(), 1);
+}
+
+static void test_lost_read_indexes_are_counted(void **state)
+{
+    struct outcome reads[100] = {{0}};
+    enum err_code refusal;
+
+    (void)state;
+    lone_fini(&lone);
+    lone_init_of_three(&lone, NULL);
+    for (size_t i = 0; i < 50; i++) {
+        assert_int_not_equal(engine_read(lone.engine, note_outcome, &reads[i], &refusal), 0);
+        pass(LONE_TICK_MS);
+    }
+    pass(7000);
+    assert_int_equal(reads[49].code, ERR_TIMEOUT);
+    assert_int_equal(slow_read_indexes(), 1); /* once in seven seconds */
+}
+
 /* ---- compaction ---- */
 
 /* An outcome, and what was durable when it came. */
@@ -772,6 +815,8 @@ int main(void)
         TEST(test_stop_answers_all),
         TEST(test_read_sees_what_was_answered),
         TEST(test_read_waits_for_the_term),
+        TEST(test_late_read_indexes_are_counted),
+        TEST(test_lost_read_indexes_are_counted),
         TEST(test_compaction_is_answered_at_once),
         TEST(test_physical_waits_for_the_commit),
         TEST(test_physical_waits_for_its_own),
