@@ -7,104 +7,12 @@
  *   there mostly a KeyValue of small numbers, so that the index gets its share
  */
 #include "common/schema/kv.pb-c.h"
-#include "etcd-server/engine/engine.h"
+#include "tests/lib/lone.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define RECORDS_MAX 200
 #define MEMBER 0x100
-
-struct world {
-    struct host host; /* first */
-    struct backend *backend;
-    struct engine *engine;
-    uint64_t now_ms, random;
-    uint64_t persist_id;
-    size_t writes;
-    struct batch *batch;
-    bool stopped;
-};
-
-static struct world *of(struct host *host)
-{
-    return (struct world *)(void *)host;
-}
-
-static uint64_t now_ms(struct host *host)
-{
-    return of(host)->now_ms;
-}
-
-static uint64_t random_number(struct host *host)
-{
-    return of(host)->random += 0x9E3779B97F4A7C15;
-}
-
-static void write_log(struct host *host, struct log_write *request)
-{
-    if (request->snapshot == NULL) {
-        of(host)->writes++;
-        of(host)->persist_id = request->persist_id;
-    }
-    log_write_free(request);
-}
-
-static void commit(struct host *host, struct batch *batch)
-{
-    of(host)->batch = batch_ref(batch);
-}
-
-static void note(struct host *host, enum log_level level, const char *message,
-                 const struct log_field *fields)
-{
-    (void)host;
-    (void)level;
-    (void)message;
-    (void)fields;
-}
-
-static void stop(struct host *host, const struct err *cause)
-{
-    must(cause->code != ERR_OK && cause->text[0] != '\0');
-    of(host)->stopped = true;
-}
-
-static const struct host_ops ops = {.now_ms = now_ms,
-                                    .unix_ms = now_ms,
-                                    .random = random_number,
-                                    .log_write = write_log,
-                                    .commit = commit,
-                                    .note = note,
-                                    .stop = stop};
-
-static bool work(struct world *world)
-{
-    struct err err = ERR_INIT;
-    bool worked = false;
-
-    if (world->writes != 0) {
-        size_t count = world->writes;
-
-        world->writes = 0;
-        engine_log_written(world->engine, world->persist_id, count);
-        worked = true;
-    }
-    if (world->batch != NULL) {
-        must(backend_commit(world->backend, world->batch, &err) == 0);
-        batch_unref(world->batch);
-        world->batch = NULL;
-        engine_committed(world->engine);
-        worked = true;
-    }
-    return worked;
-}
-
-static void turn(struct world *world)
-{
-    do
-        engine_turn(world->engine);
-    while (!world->stopped && work(world));
-}
 
 /* ---- the content ---- */
 
@@ -197,11 +105,11 @@ static const char members[] =
 
 /* ---- a little life ---- */
 
-static void hash(struct world *world, int64_t revision)
+static void hash(struct lone *lone, int64_t revision)
 {
     struct mvcc_hash *hash = NULL;
 
-    if (mvcc_hash_start(engine_mvcc(world->engine), revision, &hash) != ERR_OK)
+    if (mvcc_hash_start(engine_mvcc(lone->engine), revision, &hash) != ERR_OK)
         return;
     while (!mvcc_hash_step(hash, 3))
         ;
@@ -209,22 +117,14 @@ static void hash(struct world *world, int64_t revision)
     mvcc_hash_free(hash);
 }
 
-static void ignore(void *arg, const struct engine_result *result)
+/* Any answer will do. */
+static void apply(struct lone *lone, Etcdserverpb__InternalRaftRequest *request)
 {
-    (void)arg;
-    (void)result; /* any answer will do */
+    if (!lone->stopped)
+        (void)!lone_apply(lone, request);
 }
 
-static void propose(struct world *world, Etcdserverpb__InternalRaftRequest *request)
-{
-    enum err_code refusal;
-
-    if (!world->stopped)
-        (void)!engine_propose(world->engine, request, NULL, ignore, NULL, &refusal);
-    turn(world);
-}
-
-static void live(struct world *world)
+static void live(struct lone *lone)
 {
     Etcdserverpb__InternalRaftRequest put_request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT,
                                       compact_request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
@@ -232,57 +132,49 @@ static void live(struct world *world)
     Etcdserverpb__CompactionRequest compact = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
     uint8_t name[] = "a";
 
-    engine_campaign(world->engine);
-    turn(world);
+    engine_campaign(lone->engine);
+    lone_turn(lone);
     put.key.data = name;
     put.key.len = 1;
     put_request.put = &put;
-    propose(world, &put_request);
-    hash(world, 0);
-    compact.revision = mvcc_revision(engine_mvcc(world->engine));
+    apply(lone, &put_request);
+    hash(lone, 0);
+    compact.revision = mvcc_revision(engine_mvcc(lone->engine));
     compact.physical = true;
     compact_request.compaction = &compact;
-    propose(world, &compact_request);
-    for (unsigned i = 0; i < 20 && !world->stopped; i++) {
-        world->now_ms += 100;
-        engine_tick(world->engine);
-        turn(world);
+    apply(lone, &compact_request);
+    for (unsigned i = 0; i < 20 && !lone->stopped; i++) {
+        lone->now_ms += LONE_TICK_MS;
+        engine_tick(lone->engine);
+        lone_turn(lone);
     }
-    propose(world, &put_request);
-    hash(world, 0);
+    apply(lone, &put_request);
+    hash(lone, 0);
+}
+
+static void set_up(struct engine_config *config)
+{
+    config->member_id = MEMBER;
+    config->cluster_id = 1;
+    config->snapshot_count = 1000;
+    config->batch_limit = 1000;
+    config->compaction_batch = 3;
+    config->snapshot = (struct raft_snapshot_meta){
+        .index = 5, .term = 1, .conf_state = {.voters = {MEMBER}, .voter_count = 1}};
+    config->snapshot_data = SLICE_LITERAL(members);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct world world = {.host = {&ops}, .now_ms = 1000, .backend = backend_new_mem()};
-    struct engine_config config = {
-        .host = &world.host,
-        .backend = world.backend,
-        .member_id = MEMBER,
-        .cluster_id = 1,
-        .election_ticks = 10,
-        .tick_ms = 100,
-        .max_request_bytes = 1 << 20,
-        .quota_bytes = -1,
-        .snapshot_count = 1000,
-        .batch_interval_ms = 100,
-        .batch_limit = 1000,
-        .compaction_batch = 3,
-        .name = "a",
-        .hard_state = {.term = 1, .commit = 5},
-        .snapshot = {.index = 5, .term = 1, .conf_state = {.voters = {MEMBER}, .voter_count = 1}},
-        .snapshot_data = SLICE_LITERAL(members)};
+    struct backend *backend = backend_new_mem();
+    struct lone lone;
     struct err err = ERR_INIT;
 
-    fill(world.backend, slice_of(data, size));
-    if (engine_new(&config, &world.engine, &err) == 0) {
-        live(&world);
-        engine_fail(world.engine);
-        engine_free(world.engine);
-    } else {
+    fill(backend, slice_of(data, size));
+    if (lone_init_at_snapshot(&lone, backend, set_up, &err) == 0)
+        live(&lone);
+    else
         must(err.code != ERR_OK && err.text[0] != '\0');
-    }
-    batch_unref(world.batch);
-    backend_close(world.backend);
+    lone_fini(&lone);
     return 0;
 }

@@ -91,8 +91,7 @@ static void stop(struct host *host, const struct err *cause)
 {
     struct lone *lone = CONTAINER_OF(host, struct lone, host);
 
-    (void)cause;
-    must(lone->may_stop);
+    must(lone->may_stop && cause->code != ERR_OK && cause->text[0] != '\0');
     lone->stopped = true;
 }
 
@@ -107,11 +106,9 @@ static const struct host_ops ops = {.now_ms = now_ms,
                                     .stop = stop};
 
 /* On what is durable. */
-static void start(struct lone *lone)
+static int start(struct lone *lone, struct err *err)
 {
     struct engine_config config = lone->config;
-    struct err err = ERR_INIT;
-    int rc;
 
     config.hard_state = lone->state_durable;
     if (lone->snapshot_saved != NULL) {
@@ -120,7 +117,14 @@ static void start(struct lone *lone)
     }
     config.entries = lone->log + config.snapshot.index;
     config.entry_count = lone->log_durable - (size_t)config.snapshot.index;
-    rc = engine_new(&config, &lone->engine, &err);
+    return engine_new(&config, &lone->engine, err);
+}
+
+static void must_start(struct lone *lone)
+{
+    struct err err = ERR_INIT;
+    int rc = start(lone, &err);
+
     must(rc == 0);
 }
 
@@ -141,25 +145,33 @@ static void append_member(struct lone *lone, const struct member *member)
     buf_free(&data);
 }
 
+static struct engine_config prepare(struct lone *lone, struct backend *backend)
+{
+    *lone = (struct lone){.host = {&ops}, .now_ms = 1000000, .backend = backend};
+    return (struct engine_config){.host = &lone->host,
+                                  .backend = backend,
+                                  .election_ticks = 10,
+                                  .tick_ms = LONE_TICK_MS,
+                                  .pre_vote = true,
+                                  .max_request_bytes = 1 << 20,
+                                  .quota_bytes = -1,
+                                  .snapshot_count = 1000000,
+                                  .batch_interval_ms = 100,
+                                  .batch_limit = 10000,
+                                  .compaction_batch = 1000,
+                                  .name = "a",
+                                  .hard_state = {.term = 1}};
+}
+
 static void init(struct lone *lone, const char *cluster,
                  void (*set_up)(struct engine_config *config))
 {
     struct bootstrap bootstrap;
-    struct engine_config config = {.election_ticks = 10,
-                                   .tick_ms = LONE_TICK_MS,
-                                   .pre_vote = true,
-                                   .max_request_bytes = 1 << 20,
-                                   .quota_bytes = -1,
-                                   .snapshot_count = 1000000,
-                                   .batch_interval_ms = 100,
-                                   .batch_limit = 10000,
-                                   .compaction_batch = 1000,
-                                   .name = "a",
-                                   .hard_state = {.term = 1}};
+    struct engine_config config;
     struct err err = ERR_INIT;
     int rc;
 
-    *lone = (struct lone){.host = {&ops}, .now_ms = 1000000, .backend = backend_new_mem()};
+    config = prepare(lone, backend_new_mem());
     rc = bootstrap_parse("a", cluster, "t", "http://127.0.0.1:1", &bootstrap, &err);
     must(rc == 0);
     config.member_id = bootstrap.members[bootstrap.self].id;
@@ -168,12 +180,10 @@ static void init(struct lone *lone, const char *cluster,
         append_member(lone, &bootstrap.members[i]);
     lone->log_durable = config.hard_state.commit = lone->log_end;
     lone->state = lone->state_durable = config.hard_state;
-    config.host = &lone->host;
-    config.backend = lone->backend;
     if (set_up != NULL)
         set_up(&config);
     lone->config = config;
-    start(lone);
+    must_start(lone);
     bootstrap_free(&bootstrap);
 }
 
@@ -187,9 +197,25 @@ void lone_init_of_three(struct lone *lone, void (*set_up)(struct engine_config *
     init(lone, "a=http://127.0.0.1:1,b=http://127.0.0.1:2,c=http://127.0.0.1:3", set_up);
 }
 
+int lone_init_at_snapshot(struct lone *lone, struct backend *backend,
+                          void (*set_up)(struct engine_config *config), struct err *err)
+{
+    struct engine_config config = prepare(lone, backend);
+
+    set_up(&config);
+    while (lone->log_end < config.snapshot.index) /* what the snapshot stands for */
+        append(lone, &(struct raft_entry){.term = 1, .index = lone->log_end + 1});
+    lone->log_durable = config.hard_state.commit = lone->log_end;
+    lone->state = lone->state_durable = config.hard_state;
+    lone->config = config;
+    lone->may_stop = true;
+    return start(lone, err);
+}
+
 static void stop_engine(struct lone *lone)
 {
-    engine_fail(lone->engine);
+    if (lone->engine != NULL)
+        engine_fail(lone->engine);
     engine_free(lone->engine);
     log_write_free(lone->snapshot);
     batch_unref(lone->batch);
@@ -204,7 +230,7 @@ void lone_crash(struct lone *lone)
     cut_log(lone, lone->log_durable);
     lone->state = lone->state_durable;
     lone->log_count = 0;
-    start(lone);
+    must_start(lone);
 }
 
 void lone_fini(struct lone *lone)
@@ -256,7 +282,7 @@ void lone_turn(struct lone *lone)
 {
     do
         engine_turn(lone->engine);
-    while (work(lone));
+    while (!lone->stopped && work(lone));
 }
 
 void lone_lead(struct lone *lone)
@@ -276,10 +302,12 @@ static void applied(void *arg, const struct engine_result *result)
 enum err_code lone_apply(struct lone *lone, Etcdserverpb__InternalRaftRequest *request)
 {
     enum err_code code = ERR_TIMEOUT, refusal;
+    uint64_t id = engine_propose(lone->engine, request, NULL, applied, &code, &refusal);
 
-    if (engine_propose(lone->engine, request, NULL, applied, &code, &refusal) == 0)
+    if (id == 0)
         return refusal;
     lone_turn(lone);
+    engine_forget(lone->engine, id); /* where it has no answer: `code` is gone soon */
     return code;
 }
 

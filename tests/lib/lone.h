@@ -44,11 +44,17 @@ struct lone {
 void lone_init(struct lone *lone, void (*set_up)(struct engine_config *config));
 /* The same with two other voters, of whom nothing is heard: it cannot lead. */
 void lone_init_of_three(struct lone *lone, void (*set_up)(struct engine_config *config));
+/*
+ * On a backend with content (taken), at a snapshot: `set_up` gives it, member and cluster. It may
+ * stop. -1: the engine refuses to start and err says why; then lone_fini() alone.
+ */
+int lone_init_at_snapshot(struct lone *lone, struct backend *backend,
+                          void (*set_up)(struct engine_config *config), struct err *err) MUST_CHECK;
 void lone_fini(struct lone *lone);
 /* The power goes: what is durable in log and backend is there, and nothing else. Not yet leading.
  */
 void lone_crash(struct lone *lone);
-void lone_turn(struct lone *lone); /* until nothing moves any more */
+void lone_turn(struct lone *lone); /* until nothing moves any more, or it has stopped */
 void lone_lead(struct lone *lone);
 /* Put into the log, wait for its answer; `arena` may be NULL. */
 enum err_code lone_apply(struct lone *lone, Etcdserverpb__InternalRaftRequest *request);
