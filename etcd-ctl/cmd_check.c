@@ -79,6 +79,23 @@ static int begin(struct ctl *ctl, const struct args *args, const struct model **
     return no_keys(ctl, args_text(args, "prefix"));
 }
 
+typedef int check_fn(struct ctl *ctl, const struct args *args, const struct model *model,
+                     struct load_result *result);
+
+static int check(struct ctl *ctl, const struct args *args, check_fn *work)
+{
+    const struct model *model = NULL;
+    struct load_result *result;
+    int code = begin(ctl, args, &model);
+
+    if (code != CTL_OK)
+        return code;
+    result = xalloc(sizeof(*result)); /* too large for the stack */
+    code = work(ctl, args, model, result);
+    free(result);
+    return code;
+}
+
 /* ---- while it runs ---- */
 
 struct drawing {
@@ -210,29 +227,27 @@ static bool judge(struct ctl *ctl, uint64_t wanted, const struct load_result *re
     return good;
 }
 
-int cmd_check_perf(struct ctl *ctl, const struct args *args)
+static int load_and_judge(struct ctl *ctl, const struct args *args, const struct model *model,
+                          struct load_result *result)
 {
-    const struct model *model = NULL;
-    struct load_result *result;
-    struct load load;
-    int code = begin(ctl, args, &model);
+    const struct load load = {.prefix = args_text(args, "prefix"),
+                              .clients = model->perf_clients,
+                              .key_bytes = PERF_KEY_BYTES,
+                              .value_bytes = PERF_VALUE_BYTES,
+                              .rate = model->perf_rate,
+                              .duration_ms = PERF_SECONDS * 1000};
+    int code = run(ctl, &load, 1000, result);
 
-    if (code != CTL_OK)
-        return code;
-    result = xalloc(sizeof(*result));
-    load = (struct load){.prefix = args_text(args, "prefix"),
-                         .clients = model->perf_clients,
-                         .key_bytes = PERF_KEY_BYTES,
-                         .value_bytes = PERF_VALUE_BYTES,
-                         .rate = model->perf_rate,
-                         .duration_ms = PERF_SECONDS * 1000};
-    code = run(ctl, &load, 1000, result);
     if (code == CTL_OK)
         code = clean_up(ctl, args, client_endpoints(ctl->client));
     if (code == CTL_OK && !judge(ctl, model->perf_rate, result))
         code = CTL_FAILED;
-    free(result);
     return code;
+}
+
+int cmd_check_perf(struct ctl *ctl, const struct args *args)
+{
+    return check(ctl, args, load_and_judge);
 }
 
 /* ---- datascale ---- */
@@ -258,9 +273,14 @@ static int read_memory(struct ctl *ctl, double *bytes)
     return code;
 }
 
-static int load_and_measure(struct ctl *ctl, const struct args *args, const struct load *load,
+static int load_and_measure(struct ctl *ctl, const struct args *args, const struct model *model,
                             struct load_result *result)
 {
+    const struct load load = {.prefix = args_text(args, "prefix"),
+                              .clients = model->scale_clients,
+                              .key_bytes = SCALE_KEY_BYTES,
+                              .value_bytes = SCALE_VALUE_BYTES,
+                              .puts = model->scale_puts};
     double before = 0, after = 0;
     int code = read_memory(ctl, &before), cleaned;
 
@@ -268,8 +288,8 @@ static int load_and_measure(struct ctl *ctl, const struct args *args, const stru
         buf_printf(&ctl->out,
                    "Start data scale check for work load [%" PRIu64
                    " key-value pairs, %d bytes per key-value, %zu concurrent clients].\n",
-                   load->puts, SCALE_KEY_BYTES + SCALE_VALUE_BYTES, load->clients);
-        code = run(ctl, load, 1, result);
+                   load.puts, SCALE_KEY_BYTES + SCALE_VALUE_BYTES, load.clients);
+        code = run(ctl, &load, 1, result);
     }
     if (code != CTL_OK)
         return code;
@@ -286,20 +306,5 @@ static int load_and_measure(struct ctl *ctl, const struct args *args, const stru
 
 int cmd_check_datascale(struct ctl *ctl, const struct args *args)
 {
-    const struct model *model = NULL;
-    struct load_result *result;
-    struct load load;
-    int code = begin(ctl, args, &model);
-
-    if (code != CTL_OK)
-        return code;
-    result = xalloc(sizeof(*result));
-    load = (struct load){.prefix = args_text(args, "prefix"),
-                         .clients = model->scale_clients,
-                         .key_bytes = SCALE_KEY_BYTES,
-                         .value_bytes = SCALE_VALUE_BYTES,
-                         .puts = model->scale_puts};
-    code = load_and_measure(ctl, args, &load, result);
-    free(result);
-    return code;
+    return check(ctl, args, load_and_measure);
 }

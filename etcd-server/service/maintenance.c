@@ -102,18 +102,24 @@ static struct engine_wait *wait_new(struct service *service, struct call *call)
     return wait;
 }
 
-static void defragmented(void *arg, const struct engine_result *result)
+static void answer(const struct engine_wait *wait, const struct engine_result *result,
+                   const ProtobufCMessage *response)
 {
-    struct engine_wait *wait = arg;
-    Etcdserverpb__DefragmentResponse response =
-        ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT; /* no header (api.md 5) */
     struct call *call = wait->call;
 
     call->cancel = NULL;
     if (result->code != ERR_OK)
         call_refuse(call, result->code);
     else
-        call->ops->reply(call, &response.base);
+        call->ops->reply(call, response);
+}
+
+static void defragmented(void *arg, const struct engine_result *result)
+{
+    Etcdserverpb__DefragmentResponse response =
+        ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT; /* no header (api.md 5) */
+
+    answer(arg, result, &response.base);
 }
 
 void maintenance_defragment(struct service *service, struct call *call)
@@ -258,16 +264,10 @@ void maintenance_hash_kv(struct service *service, struct call *call)
 
 static void leader_moved(void *arg, const struct engine_result *result)
 {
-    struct engine_wait *wait = arg;
     Etcdserverpb__MoveLeaderResponse response =
         ETCDSERVERPB__MOVE_LEADER_RESPONSE__INIT; /* no header (api.md 5) */
-    struct call *call = wait->call;
 
-    call->cancel = NULL;
-    if (result->code != ERR_OK)
-        call_refuse(call, result->code);
-    else
-        call->ops->reply(call, &response.base);
+    answer(arg, result, &response.base);
 }
 
 void maintenance_move_leader(struct service *service, struct call *call)
