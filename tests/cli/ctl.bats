@@ -5,18 +5,9 @@
 load ctl_setup
 
 setup_file() {
-    export DIR=$BATS_FILE_TMPDIR
-    export PORT
-    PORT=$(free_ports 8)
-    cd "$DIR" || return 1
-    make_certs
-    start plain http "$PORT"
-    start tls https $((PORT + 2)) --cert-file="$DIR/server.crt" --key-file="$DIR/server.key" \
-        --client-cert-auth --trusted-ca-file="$DIR/ca.crt"
+    start_plain_and_tls 8
     start open https $((PORT + 4)) --cert-file="$DIR/server.crt" --key-file="$DIR/server.key"
     start old https $((PORT + 6)) --cert-file="$DIR/expired.crt" --key-file="$DIR/expired.key"
-    "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" --command-timeout=20s put up 1
-    tls put up 1 --command-timeout=20s
     "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 4))" --cacert="$DIR/ca.crt" \
         --command-timeout=20s put up 1
     "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 6))" --insecure-skip-tls-verify \

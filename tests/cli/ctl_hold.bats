@@ -6,16 +6,7 @@ load ctl_setup
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-    export DIR=$BATS_FILE_TMPDIR
-    export PORT
-    PORT=$(free_ports 10)
-    cd "$DIR" || return 1
-    make_certs
-    start plain http "$PORT"
-    start tls https $((PORT + 2)) --cert-file="$DIR/server.crt" --key-file="$DIR/server.key" \
-        --client-cert-auth --trusted-ca-file="$DIR/ca.crt"
-    "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" --command-timeout=20s put up 1
-    tls put up 1 --command-timeout=20s
+    start_plain_and_tls 10
     # on the TLS server, authentication is on: alice may use what begins with /a
     tls user add root:secret
     tls user add alice:word

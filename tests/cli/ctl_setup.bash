@@ -1,5 +1,5 @@
 # ctl_setup.bash - servers, certificates and checks that the tests of etcd-ctl share. setup_file() of
-# who loads it sets DIR and PORT; every server it starts leaves DIR/NAME.pid.
+# who loads it sets DIR and PORT, or lets start_plain_and_tls do it; every server it starts leaves DIR/NAME.pid.
 
 teardown_file() {
     local pid
@@ -43,6 +43,20 @@ issue() {
     echo "subjectAltName=$3" >"$1.ext"
     openssl x509 -req -in "$1.csr" -CA "$2.crt" -CAkey "$2.key" -CAcreateserial -out "$1.crt" \
         -days "$4" -extfile "$1.ext" 2>/dev/null
+}
+
+# start_plain_and_tls PORTS - DIR, so many ports from PORT on, and the two servers there that all tests use
+start_plain_and_tls() {
+    export DIR=$BATS_FILE_TMPDIR
+    export PORT
+    PORT=$(free_ports "$1")
+    cd "$DIR" || return 1
+    make_certs
+    start plain http "$PORT"
+    start tls https $((PORT + 2)) --cert-file="$DIR/server.crt" --key-file="$DIR/server.key" \
+        --client-cert-auth --trusted-ca-file="$DIR/ca.crt"
+    "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" --command-timeout=20s put up 1
+    tls put up 1 --command-timeout=20s
 }
 
 make_certs() {

@@ -1,12 +1,7 @@
 #!/usr/bin/env bats
 # pki.bats - etcd-pki as scripts use it: outcomes, words and exit statuses. ETCD_PKI names the program.
 
-bats_require_minimum_version 1.5.0
-setup() {
-    pki=${ETCD_PKI:-$BATS_TEST_DIRNAME/../../build/bin/etcd-pki}
-    cd "$BATS_TEST_TMPDIR"
-    export ETCD_PKI_DIR=pki
-}
+load pki_setup
 
 @test "help, version and unknown verbs" {
     run "$pki" --help
@@ -206,15 +201,6 @@ END
 
 @test "refused inputs" {
     "$pki" init --key p256 -q
-    refused() { # STATUS TEXT ARGUMENTS...
-        local want=$1 text=$2
-        shift 2
-        run "$pki" "$@"
-        [ "$status" -eq "$want" ] && [[ $output == *"$text"* ]] || {
-            echo "$*: $status $output"
-            return 1
-        }
-    }
     refused 2 '--ip 10.0.0.256: not an address' issue server cp-1 --ip 10.0.0.256
     refused 2 'not a DNS name' issue server cp-1 --dns 10.0.0.1
     refused 2 'neither an address nor a lower-case DNS name' issue server cp-1 --san 010.0.0.5
@@ -470,26 +456,20 @@ END
 }
 
 @test "what was made, as JSON" {
-    is() { # FILTER EXPECTED ARGUMENTS...
-        local filter=$1 want=$2
-        shift 2
-        run --separate-stderr "$pki" "$@" -o json
-        [ "$(jq -c "$filter" <<< "$output")" = "$want" ] || { echo "$*, wanted $want: $status $output $stderr"; return 1; }
-    }
-    is . '{"ok":true,"dryRun":true,"files":[{"file":"pki/etcd/ca.crt","action":"made"},{"file":"pki/etcd/ca.key","action":"made"}]}' init --key p256 --dry-run
+    json . '{"ok":true,"dryRun":true,"files":[{"file":"pki/etcd/ca.crt","action":"made"},{"file":"pki/etcd/ca.key","action":"made"}]}' init --key p256 --dry-run
     [ ! -e pki ]
-    is '[.ok,(.files[]|[.file,.action,.subject])]' '[true,["pki/etcd/ca.crt","made","CN=etcd-ca"],["pki/etcd/ca.key","made",null]]' init --key p256
-    is '.files[0]|keys_unsorted' '["file","action","subject","issuer","serial","notBefore","notAfter","extendedKeyUsage","alternativeNames"]' \
+    json '[.ok,(.files[]|[.file,.action,.subject])]' '[true,["pki/etcd/ca.crt","made","CN=etcd-ca"],["pki/etcd/ca.key","made",null]]' init --key p256
+    json '.files[0]|keys_unsorted' '["file","action","subject","issuer","serial","notBefore","notAfter","extendedKeyUsage","alternativeNames"]' \
         issue server m1 --ip 192.0.2.1 --key p256
-    is '[.files[]|.action]|unique' '["kept"]' issue server m1 --ip 192.0.2.1
+    json '[.files[]|.action]|unique' '["kept"]' issue server m1 --ip 192.0.2.1
     [ "$(jq -r '.files[0].alternativeNames' <<< "$output")" = "DNS:localhost, DNS:m1, IP:192.0.2.1, IP:127.0.0.1, IP:::1" ]
-    is '[.ok,.differences[0].file,(.differences[0].found|test("192.0.2.2")),.files]' '[false,"etcd/server",true,null]' issue server m1 --ip 192.0.2.2
+    json '[.ok,.differences[0].file,(.differences[0].found|test("192.0.2.2")),.files]' '[false,"etcd/server",true,null]' issue server m1 --ip 192.0.2.2
     [ "$status" -eq 1 ] && [[ $stderr == *"nothing was written"* ]]
-    is '[(.files|length),(.files[]|select(.action=="copied").file)]' '[10,"c/m1/etcd/ca.crt"]' cluster --dir c --member m1=192.0.2.1 --flags-file --key p256
+    json '[(.files|length),(.files[]|select(.action=="copied").file)]' '[10,"c/m1/etcd/ca.crt"]' cluster --dir c --member m1=192.0.2.1 --flags-file --key p256
     [ "$(jq -c '[.files[].file]' <<< "$output")" = "$(jq -c '[.files[].file]|sort' <<< "$output")" ]
-    is '.files|length' 22 kubeadm --dir node --node-name cp-1 --apiserver-advertise-address 192.0.2.11 --key p256
-    is '.files' '[{"file":"host/etcd/peer.csr","action":"made","cn":"m2"},{"file":"host/etcd/peer.key","action":"made"}]' csr peer m2 --dir host --key p256
-    is '.files|map([.file,.subject])' '[["host/etcd/peer.crt","CN=m2"]]' sign host/etcd/peer.csr --role peer
+    json '.files|length' 22 kubeadm --dir node --node-name cp-1 --apiserver-advertise-address 192.0.2.11 --key p256
+    json '.files' '[{"file":"host/etcd/peer.csr","action":"made","cn":"m2"},{"file":"host/etcd/peer.key","action":"made"}]' csr peer m2 --dir host --key p256
+    json '.files|map([.file,.subject])' '[["host/etcd/peer.crt","CN=m2"]]' sign host/etcd/peer.csr --role peer
     run "$pki" init nonsense -o json
     [ "$status" -eq 2 ] && [ "$output" = 'etcd-pki: init: "nonsense" is one word too many; see etcd-pki help init' ]
 }

@@ -1,25 +1,11 @@
 #!/usr/bin/env bats
 # pki_life.bats - etcd-pki after the first day: check, renew, revoke, sign. ETCD_PKI names the program.
 
-bats_require_minimum_version 1.5.0
-setup() {
-    pki=${ETCD_PKI:-$BATS_TEST_DIRNAME/../../build/bin/etcd-pki}
-    cd "$BATS_TEST_TMPDIR"
-    export ETCD_PKI_DIR=pki
-}
+load pki_setup
 ends() { openssl x509 -in "$1" -noout -enddate | cut -d= -f2; }
 before() { date -u -d "$(ends "$1") - $2" +%FT%TZ; }
 fits() { # BASE: the key is the certificate's
     [ "$(openssl x509 -in "$1.crt" -noout -pubkey)" = "$(openssl pkey -in "$1.key" -pubout)" ]
-}
-refused() { # STATUS TEXT ARGUMENTS...
-    local want=$1 text=$2
-    shift 2
-    run "$pki" "$@"
-    [ "$status" -eq "$want" ] && [[ $output == *"$text"* ]] || {
-        echo "$*: $status $output"
-        return 1
-    }
 }
 
 @test "check: thresholds, and a missing file" {
@@ -589,32 +575,26 @@ refused() { # STATUS TEXT ARGUMENTS...
 }
 
 @test "what was renewed, revoked and rotated, as JSON" {
-    is() { # FILTER EXPECTED ARGUMENTS...
-        local filter=$1 want=$2
-        shift 2
-        run --separate-stderr "$pki" "$@" -o json
-        [ "$(jq -c "$filter" <<< "$output")" = "$want" ] || { echo "$*, wanted $want: $status $output $stderr"; return 1; }
-    }
     files='.files|map([.file,.action])'
     serial() { openssl x509 -in "$1" -noout -serial | cut -d= -f2 | tr A-F a-f | sed 's/^0*//'; }
     "$pki" init --key p256 -q
     "$pki" issue client root --key p256 -q
-    is "[.dryRun,($files)]" '[true,[["pki/clients/root.crt","renewed"],["pki/clients/root.key","renewed"]]]' renew all --dry-run
-    is "[.ok,.leftAlone,($files)]" '[true,0,[["pki/clients/root.crt","renewed"]]]' renew all --reuse-key
+    json "[.dryRun,($files)]" '[true,[["pki/clients/root.crt","renewed"],["pki/clients/root.key","renewed"]]]' renew all --dry-run
+    json "[.ok,.leftAlone,($files)]" '[true,0,[["pki/clients/root.crt","renewed"]]]' renew all --reuse-key
     [ "$(jq -r '.files[0].serial' <<< "$output")" = "$(serial pki/clients/root.crt)" ]
-    is "[.leftAlone,.files]" '[1,null]' renew all --if-expiring 1d
-    is "$files" '[["pki/etcd/ca.crt","renewed"]]' renew-ca
-    is "[.revoked,($files),.files[0].revoked,.files[0].issuer]" \
+    json "[.leftAlone,.files]" '[1,null]' renew all --if-expiring 1d
+    json "$files" '[["pki/etcd/ca.crt","renewed"]]' renew-ca
+    json "[.revoked,($files),.files[0].revoked,.files[0].issuer]" \
         "[[{\"serial\":\"$(serial pki/clients/root.crt)\",\"subject\":\"CN=root\",\"before\":false}],[[\"pki/etcd/ca.crl\",\"written\"],[\"x.pem\",\"written\"]],1,\"CN=etcd-ca\"]" \
         revoke clients/root --pem x.pem
-    is '.revoked[0].before' true revoke clients/root
-    is '.files[0].nextUpdate|length' 20 crl --dry-run
-    is "[($files),.done[:9]]" '[[["pki/etcd/ca-next.crt","made"],["pki/etcd/ca-next.key","made"],["pki/etcd/ca.crt","written"]],"prepared:"]' rotate-ca prepare
-    is "$files" '[["pki/clients/root.crt","renewed"],["pki/clients/root.key","renewed"],["pki/etcd/ca-next.crt","removed"],["pki/etcd/ca-next.key","removed"],["pki/etcd/ca.crt","written"],["pki/etcd/ca.key","written"]]' \
+    json '.revoked[0].before' true revoke clients/root
+    json '.files[0].nextUpdate|length' 20 crl --dry-run
+    json "[($files),.done[:9]]" '[[["pki/etcd/ca-next.crt","made"],["pki/etcd/ca-next.key","made"],["pki/etcd/ca.crt","written"]],"prepared:"]' rotate-ca prepare
+    json "$files" '[["pki/clients/root.crt","renewed"],["pki/clients/root.key","renewed"],["pki/etcd/ca-next.crt","removed"],["pki/etcd/ca-next.key","removed"],["pki/etcd/ca.crt","written"],["pki/etcd/ca.key","written"]]' \
         rotate-ca switch --force
     "$pki" crl -q 2> /dev/null
-    is "$files" '[["pki/etcd/ca-prev.crt","removed"],["pki/etcd/ca-prev.key","removed"],["pki/etcd/ca.crt","written"]]' rotate-ca finish
-    is '[.ok,.endpoints[0].ok,.endpoints[0].url,(.endpoints[0].error|test("refused"))]' '[false,false,"https://127.0.0.1:1",true]' probe https://127.0.0.1:1
+    json "$files" '[["pki/etcd/ca-prev.crt","removed"],["pki/etcd/ca-prev.key","removed"],["pki/etcd/ca.crt","written"]]' rotate-ca finish
+    json '[.ok,.endpoints[0].ok,.endpoints[0].url,(.endpoints[0].error|test("refused"))]' '[false,false,"https://127.0.0.1:1",true]' probe https://127.0.0.1:1
     [ "$status" -eq 1 ]
 }
 

@@ -2,23 +2,14 @@
 # pki_passphrase.bats - CA keys locked with a passphrase: made, used by every verb that signs, and
 # what is said when the passphrase is wrong or missing. ETCD_PKI names the program.
 
+load pki_setup
 setup() {
-    pki=${ETCD_PKI:-$BATS_TEST_DIRNAME/../../build/bin/etcd-pki}
-    cd "$BATS_TEST_TMPDIR"
-    export ETCD_PKI_DIR=pki
-    unset ETCD_PKI_CA_PASSPHRASE
+    enter
     echo open-sesame > pass
     with=(--ca-passphrase-file pass)
 }
-refused() { # STATUS TEXT ARGUMENTS...
-    local want=$1 text=$2
-    shift 2
-    run "$pki" "$@"
-    [ "$status" -eq "$want" ] && [[ $output == *"$text"* ]] || {
-        echo "$*: $status $output"
-        return 1
-    }
-    [[ $output != *open-sesame* ]]
+keeps_it() { # refused, and the passphrase is not told
+    refused "$@" && [[ $output != *open-sesame* ]]
 }
 locked() { # KEY...
     for key in "$@"; do
@@ -47,18 +38,18 @@ locked() { # KEY...
     "$pki" check -q
     "$pki" check -q "${with[@]}"
     "$pki" describe | jq -e '.directories[0].files[]|select(.file=="etcd/ca.crt")|.keyMatches == null' > /dev/null
-    refused 0 "nothing to do" init
-    refused 0 "nothing to do" init "${with[@]}"
+    keeps_it 0 "nothing to do" init
+    keeps_it 0 "nothing to do" init "${with[@]}"
 }
 
 @test "a cluster's and kubeadm's CAs, their copies, and a rotation stay locked" {
     "$pki" cluster --member m1=192.0.2.1 --with-ca-key --client root --key p256 -q "${with[@]}"
     locked pki/ca/etcd/ca.key pki/m1/etcd/ca.key
-    refused 1 "is locked with a passphrase; give it with" rotate-ca prepare
+    keeps_it 1 "is locked with a passphrase; give it with" rotate-ca prepare
     [ ! -e pki/ca/etcd/ca-next.key ]
     "$pki" rotate-ca prepare -q "${with[@]}"
     locked pki/ca/etcd/ca-next.key
-    refused 1 "is locked with a passphrase" rotate-ca switch --force
+    keeps_it 1 "is locked with a passphrase" rotate-ca switch --force
     locked pki/ca/etcd/ca.key
     "$pki" rotate-ca switch --force -q "${with[@]}"
     locked pki/ca/etcd/ca.key pki/ca/etcd/ca-prev.key
@@ -85,32 +76,32 @@ locked() { # KEY...
     sums=$(find pki -type f -exec sha256sum {} +)
     echo wrong > wrong
     for verb in "issue client x" "renew all" "renew-ca" "crl" "revoke clients/root" "sign pki/clients/other.csr --role client"; do
-        refused 1 "etcd/ca.key is locked with a passphrase; give it with --ca-passphrase-file FILE" $verb
-        refused 1 "etcd/ca.key: the passphrase does not open this key" $verb --ca-passphrase-file wrong
+        keeps_it 1 "etcd/ca.key is locked with a passphrase; give it with --ca-passphrase-file FILE" $verb
+        keeps_it 1 "etcd/ca.key: the passphrase does not open this key" $verb --ca-passphrase-file wrong
     done
-    refused 3 "the passphrase does not open this key" check --ca-passphrase-file wrong
-    refused 1 "the passphrase does not open this key" init --ca-passphrase-file wrong
-    refused 1 "open nowhere" crl --ca-passphrase-file nowhere
+    keeps_it 3 "the passphrase does not open this key" check --ca-passphrase-file wrong
+    keeps_it 1 "the passphrase does not open this key" init --ca-passphrase-file wrong
+    keeps_it 1 "open nowhere" crl --ca-passphrase-file nowhere
     : > empty
-    refused 2 "is empty" crl --ca-passphrase-file empty
+    keeps_it 2 "is empty" crl --ca-passphrase-file empty
     printf '\n' > empty
-    refused 2 "is empty" crl --ca-passphrase-file empty
+    keeps_it 2 "is empty" crl --ca-passphrase-file empty
     printf 'a\nb\n' > two
-    refused 2 "more than one line" crl --ca-passphrase-file two
+    keeps_it 2 "more than one line" crl --ca-passphrase-file two
     printf 'a\0b' > zero
-    refused 2 "a zero byte" crl --ca-passphrase-file zero
+    keeps_it 2 "a zero byte" crl --ca-passphrase-file zero
     head -c 1025 /dev/zero | tr '\0' a > long
-    refused 2 "is too long" crl --ca-passphrase-file long
-    refused 2 "is too long" crl --ca-passphrase-file <(head -c 5000000 /dev/zero | tr '\0' a)
-    refused 1 "read the passphrase from --ca-passphrase-fd 9" crl --ca-passphrase-fd 9
-    refused 2 "the number of an open descriptor" crl --ca-passphrase-fd -1
-    refused 2 "give one" crl "${with[@]}" --ca-passphrase-fd 3
-    refused 1 "Is a directory" crl --ca-passphrase-file .
-    refused 2 "unknown flag --ca-passphrase" crl --ca-passphrase open # never on the command line
-    refused 2 "does not take the flag" show "${with[@]}" pki/etcd/ca.crt
+    keeps_it 2 "is too long" crl --ca-passphrase-file long
+    keeps_it 2 "is too long" crl --ca-passphrase-file <(head -c 5000000 /dev/zero | tr '\0' a)
+    keeps_it 1 "read the passphrase from --ca-passphrase-fd 9" crl --ca-passphrase-fd 9
+    keeps_it 2 "the number of an open descriptor" crl --ca-passphrase-fd -1
+    keeps_it 2 "give one" crl "${with[@]}" --ca-passphrase-fd 3
+    keeps_it 1 "Is a directory" crl --ca-passphrase-file .
+    keeps_it 2 "unknown flag --ca-passphrase" crl --ca-passphrase open # never on the command line
+    keeps_it 2 "does not take the flag" show "${with[@]}" pki/etcd/ca.crt
     [ "$sums" = "$(find pki -type f -exec sha256sum {} +)" ]
     "$pki" init --dir plain --key p256 -q
-    refused 1 "is not locked with a passphrase, but one was given" init --dir plain "${with[@]}"
+    keeps_it 1 "is not locked with a passphrase, but one was given" init --dir plain "${with[@]}"
 }
 
 @test "keys that others have locked, and leaf keys that should not be" {
@@ -119,26 +110,26 @@ locked() { # KEY...
     for how in "pkey -aes128" "ec -aes256" "pkcs8 -topk8 -v2 aes-128-cbc" "pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA512 -iter 5000"; do
         openssl $how -in plain.key -out pki/etcd/ca.key -passout file:pass 2> /dev/null
         rm -rf pki/clients
-        refused 1 "is locked with a passphrase" issue client x
+        keeps_it 1 "is locked with a passphrase" issue client x
         "$pki" issue client x --key p256 -q "${with[@]}"
     done
     # A file may ask for years of work; scrypt and DES are not taken either.
     openssl pkcs8 -topk8 -scrypt -in plain.key -out pki/etcd/ca.key -passout file:pass
-    refused 1 "encrypted in a way that is not read here" crl "${with[@]}"
+    keeps_it 1 "encrypted in a way that is not read here" crl "${with[@]}"
     openssl pkcs8 -topk8 -v2 aes-256-cbc -iter 600000 -in plain.key -outform DER -out huge.der -passout file:pass
     python3 -c 'import sys; sys.stdout.buffer.write(open("huge.der", "rb").read().replace(b"\x09\x27\xc0", b"\x7f\xff\xff"))' > huge2.der
     { echo '-----BEGIN ENCRYPTED PRIVATE KEY-----'; base64 -w64 huge2.der; echo '-----END ENCRYPTED PRIVATE KEY-----'; } > huge.key
     openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES -in plain.key -out pki/etcd/ca.key -passout file:pass
-    refused 1 "encrypted in a way that is not read here" crl "${with[@]}"
+    keeps_it 1 "encrypted in a way that is not read here" crl "${with[@]}"
     cp huge.key pki/etcd/ca.key
-    refused 1 "encrypted in a way that is not read here" crl "${with[@]}"
+    keeps_it 1 "encrypted in a way that is not read here" crl "${with[@]}"
     head -c 200 pki/etcd/ca.key > cut && cp cut pki/etcd/ca.key
-    refused 1 "pki/etcd/ca.key" crl "${with[@]}"
+    keeps_it 1 "pki/etcd/ca.key" crl "${with[@]}"
     cp plain.key pki/etcd/ca.key
     openssl pkcs8 -topk8 -in pki/clients/x.key -out locked.key -passout file:pass
     cp locked.key pki/clients/x.key
-    refused 3 "the private key is encrypted; etcd cannot ask for a passphrase" check "${with[@]}"
-    refused 1 "the private key is encrypted; etcd cannot ask for a passphrase" renew clients/x --reuse-key "${with[@]}"
+    keeps_it 3 "the private key is encrypted; etcd cannot ask for a passphrase" check "${with[@]}"
+    keeps_it 1 "the private key is encrypted; etcd cannot ask for a passphrase" renew clients/x --reuse-key "${with[@]}"
 }
 
 @test "no key is printed, left where others can read it, or in a message" {

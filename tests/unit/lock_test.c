@@ -90,6 +90,7 @@ static void ask(struct locker *locker, int64_t lease)
     request->lease = lease;
     locker->call.request = &request->base;
     service_start(service, &locker->call);
+    turn();
 }
 
 /* The caller goes: nothing of his memory may be used any more. */
@@ -120,11 +121,8 @@ static void in_order(void **state)
 
     (void)state;
     ask(&a, 0xa);
-    turn();
     ask(&b, 0xb);
-    turn();
     ask(&c, 0xc);
-    turn();
     assert_true(a.locked && !b.locked && !c.locked);
     leave(&b); /* it is not c's affair */
     turn();
@@ -147,11 +145,9 @@ static void leaving_early(void **state)
     (void)state;
     lone.hold_log = true;
     ask(&a, 0xa);
-    turn();
     leave(&a);
     turn();
     ask(&b, 0xb);
-    turn();
     lone.hold_log = false;
     turn();
     assert_false(there("n/a"));
@@ -166,16 +162,13 @@ static void asking_again(void **state)
 
     (void)state;
     ask(&first, 0xa);
-    turn();
     lone.hold_log = true;
     ask(&again, 0xa);
-    turn();
     leave(&again);
     lone.hold_log = false;
     turn();
     assert_true(first.locked && there("n/a"));
     ask(&once_more, 0xa);
-    turn();
     assert_true(once_more.locked);
     leave(&first);
     leave(&once_more);
@@ -207,11 +200,8 @@ static void waits_for_one_key(void **state)
     (void)state;
     assert_int_equal(lone_put(&lone, "n/other", 0), ERR_OK);
     ask(&a, 0xa);
-    turn();
     ask(&b, 0xb);
-    turn();
     ask(&c, 0xc);
-    turn();
     assert_false(a.locked);
     before = looks();
     assert_int_equal(lone_put(&lone, "else", 0), ERR_OK);
@@ -243,11 +233,8 @@ static void failing(void **state)
 
     (void)state;
     ask(&a, 0xa);
-    turn();
     ask(&b, 0xb);
-    turn();
     ask(&c, 0xc);
-    turn();
     service_set_differs(service, true); /* no look into the store is allowed any more */
     leave(&c);
     revoke(0xa); /* its key goes: b looks again */
@@ -267,9 +254,7 @@ static void own_key_gone(void **state)
 
     (void)state;
     ask(&a, 0xa);
-    turn();
     ask(&b, 0xb);
-    turn();
     revoke(0xb);
     revoke(0xa);
     turn();
@@ -286,12 +271,9 @@ static void service_goes(void **state)
 
     (void)state;
     ask(&a, 0xa);
-    turn();
     ask(&b, 0xb);
-    turn();
     lone.hold_log = true;
     ask(&c, 0xc);
-    turn();
     leave(&b);
     leave(&c);
     turn();
