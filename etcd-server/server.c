@@ -385,6 +385,7 @@ static void start_doors(struct server *server)
     server->grpc = grpc_new(&grpc);
     server->ops = ops_new(&ops);
     server->raft_handler = peers_handler(machine_cluster_peers(server->cluster));
+    server->peer_answers = peer_answers_new(server->engine, server->service);
     peer = server_peer_env(server);
     client.ops = server->ops;
     server->metrics_client = client_new(&client);
@@ -799,6 +800,7 @@ static void take_apart(struct server *server)
     loop_timer_free(server->wake_timer);
     machine_free(server->machine);
     autocompact_free(server->autocompact);
+    peer_answers_free(server->peer_answers);
     service_free(server->service);
     jwt_free(server->jwt);
     peer_door_free(server->peer);
@@ -819,7 +821,6 @@ static void take_apart(struct server *server)
     tls_context_free(server->peer_tls);
     tls_context_free(server->peer_dial_tls);
     loop_free(server->loop);
-    free(server->peer_members);
 }
 
 /* One life of the member; *again: it took a snapshot of the leader and begins anew with it. */

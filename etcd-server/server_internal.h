@@ -12,6 +12,7 @@
 #include "etcd-server/doors/http2.h"
 #include "etcd-server/doors/ops.h"
 #include "etcd-server/doors/peer.h"
+#include "etcd-server/doors/peer_answers.h"
 #include "etcd-server/doors/port.h"
 #include "etcd-server/host/boot.h"
 #include "etcd-server/host/discover.h"
@@ -53,6 +54,7 @@ struct server {
     struct ops *ops;
     struct client *client, *http_client, *metrics_client; /* of client, client-http, metrics URLs */
     struct peer_door *peer;
+    struct peer_answers *peer_answers;
     struct peer_gate *peer_gate;          /* NULL: callers' addresses are not looked at */
     struct exchange_handler raft_handler; /* /raft and below */
     struct http1_door client_door, http_door, metrics_door, peer_door;
@@ -73,8 +75,6 @@ struct server {
     bool drained;             /* every connection is gone */
     uint64_t linger_until_ms; /* stopping: what others still send here is passed on until then */
     struct err failure;       /* why the loop ended, when nobody asked for it */
-
-    struct peer_member *peer_members; /* owned; what peer_env gave last */
 };
 
 /* What --auth-token=jwt,... asks for, owned by the caller; simple tokens: *jwt is left alone. */
