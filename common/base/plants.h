@@ -38,7 +38,13 @@
     PLANT(KEPT_TWICE, "a proposal that waited for a leader is sent twice")                         \
     PLANT(LEASE_UNEXTENDED, "a new leader takes all leases for expired")                           \
     PLANT(LEASE_DEPOSED, "who led before goes on ending leases")                                   \
-    PLANT(LEASE_TAKEN, "keys of a revoked lease stay")
+    PLANT(LEASE_TAKEN, "keys of a revoked lease stay")                                             \
+    PLANT(HASH_REVISION, "members' stores are compared at whatever revision each has")             \
+    PLANT(HASH_COMPACTED, "members' stores are compared though compacted at other revisions")      \
+    PLANT(HASH_VAGUE, "stores without keys are compared with what is not deleted yet")             \
+    PLANT(HASH_BLAME, "the member that compares takes its own store for the right one")            \
+    PLANT(HASH_FORGOTTEN, "hashes that compactions left behind are not compared")                  \
+    PLANT(PROMOTE_EARLY, "a follower answers a promotion that it does not know of yet")
 
 #define PLANT_ID(name, words) PLANT_##name,
 enum plant { PLANT_NONE, PLANTS(PLANT_ID) PLANT_COUNT };

@@ -9,6 +9,7 @@
  */
 #include "etcd-server/service/corrupt_check.h"
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "common/schema/pbjson.h"
 #include "etcd-server/service/hashing.h"
 
@@ -95,7 +96,8 @@ static void raise_alarm(struct corrupt_check *check, uint64_t member)
 
 static bool comparable(const struct corrupt_check *check, const struct asked *asked)
 {
-    return asked->state == ASKED_ANSWERED && asked->compact_revision == check->own.compact_revision;
+    return asked->state == ASKED_ANSWERED &&
+           (asked->compact_revision == check->own.compact_revision || PLANTED(HASH_COMPACTED));
 }
 
 /* How many members hold `hash`, this one included. */
@@ -114,6 +116,8 @@ static bool find_majority(const struct corrupt_check *check, uint32_t *hash)
     size_t quorum = (check->asked_count + 1) / 2 + 1;
 
     *hash = check->own.hash;
+    if (PLANTED(HASH_BLAME))
+        return true;
     for (size_t i = 0; count_of(check, *hash) < quorum; i++) {
         if (i == check->asked_count)
             return false;
@@ -377,19 +381,22 @@ static void stop_round(struct corrupt_check *check)
     check->state = ROUND_IDLE;
 }
 
+/* Nothing can be compared this time when it was compacted meanwhile, or is vague (mvcc.h). */
 static void hashed(struct hash_query *query, enum err_code code,
                    const struct mvcc_hash_result *result)
 {
     struct corrupt_check *check = CONTAINER_OF(query, struct corrupt_check, query);
 
-    if (code != ERR_OK) { /* compacted meanwhile: nothing can be compared this time */
+    if (code != ERR_OK || (result->vague && !PLANTED(HASH_VAGUE))) {
         check->start = check->kind == ROUND_START ? CORRUPT_START_GOOD : check->start;
+        if (check->kind == ROUND_EXPLAIN)
+            check->again_at_ms = now_ms(check) + AGAIN_MS;
         stop_round(check);
         return;
     }
     check->own = *result;
     (void)snprintf(check->body, sizeof(check->body), "{\"revision\":%" PRId64 "}",
-                   result->hash_revision); /* fits, as the next */
+                   PLANTED(HASH_REVISION) ? 0 : result->hash_revision); /* fits, as the next */
     (void)snprintf(check->fields, sizeof(check->fields), "X-Etcd-Cluster-ID: %" PRIx64 "\r\n",
                    engine_cluster_id(check->engine));
     check->state = ROUND_ASKING;
@@ -489,7 +496,7 @@ void corrupt_check_tick(struct corrupt_check *check)
         return;
     if (whole)
         begin_round(check, ROUND_WHOLE, mvcc_revision(engine_mvcc(check->engine)));
-    else if (compacted && newest > check->compacted_done)
+    else if (compacted && newest > check->compacted_done && !PLANTED(HASH_FORGOTTEN))
         begin_round(check, ROUND_COMPACTED, newest);
 }
 

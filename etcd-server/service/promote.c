@@ -7,6 +7,7 @@
  *     |---- no leader, no answer, any other answer: at the next tick, until the time is up
  */
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "etcd-server/service/service_internal.h"
 
 #include <stdio.h>
@@ -78,6 +79,10 @@ static void leader_did_it(struct promotion *promotion)
 {
     enum err_code refusal;
 
+    if (PLANTED(PROMOTE_EARLY)) {
+        caught_up(promotion, &(struct engine_result){.code = ERR_OK});
+        return;
+    }
     promotion->read_id = engine_read(promotion->service->engine, caught_up, promotion, &refusal);
     if (promotion->read_id == 0)
         refuse(promotion, refusal);

@@ -95,6 +95,7 @@ static void remember(struct mvcc *mvcc)
         .revision = compaction->to,
         .compact_revision = compaction->previous,
         .hash = compaction->hash,
+        .vague = compaction->previous >= 0 && !compaction->lives,
     };
 }
 
@@ -176,6 +177,7 @@ static bool step_records(struct mvcc *mvcc, size_t count)
             break;
         compaction->last = record.revision;
         kept = mvcc_keeps(mvcc, &record, compaction->to);
+        compaction->lives = compaction->lives || (kept && !record.tombstone);
         if (compaction->whole && hash_takes(&rule, &record, kept))
             compaction->hash = hash_record(compaction->hash, &record);
         if (!kept && !is_read(mvcc, &record, compaction->to)) {

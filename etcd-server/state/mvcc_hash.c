@@ -139,6 +139,7 @@ enum err_code mvcc_hash_start(struct mvcc *mvcc, int64_t revision, struct mvcc_h
         made->phase = HASH_DONE;
         made->result.hash = remembered->hash;
         made->result.compact_revision = remembered->compact_revision;
+        made->result.vague = remembered->vague;
         return ERR_OK;
     }
     made->view = view_ref(mvcc->env.view(mvcc->env.arg));
@@ -185,8 +186,12 @@ bool mvcc_hash_step(struct mvcc_hash *hash, size_t entries)
 
 struct mvcc_hash_result mvcc_hash_result(const struct mvcc_hash *hash)
 {
+    struct mvcc_hash_result result = hash->result;
+
     must(hash->phase == HASH_DONE);
-    return hash->result;
+    if (hash->view != NULL)
+        result.vague = hash->rule.compacted >= 0 && !hash->rule.keep_any;
+    return result;
 }
 
 void mvcc_hash_free(struct mvcc_hash *hash)

@@ -33,11 +33,13 @@ struct compaction {
     size_t from_bytes;
     struct revision last; /* record looked at last */
     uint32_t hash;
+    bool lives; /* some key does at `to` */
 };
 
 struct remembered_hash {
     int64_t revision, compact_revision;
     uint32_t hash;
+    bool vague; /* mvcc_hash_result; not this one, but that of a member that makes it now */
 };
 
 #define COMPACTIONS_WAITING_MAX 64U /* ordered while one runs; more are joined into the last */

@@ -356,6 +356,17 @@ static void reply_members(struct sim_call *own, size_t count)
               own->node->model.member_count);
 }
 
+/* Whoever was asked knows of it; it may have been removed since. */
+static void reply_promoted(struct sim_call *own)
+{
+    const Etcdserverpb__MemberPromoteRequest *request = (const void *)own->call.request;
+
+    sim_check(own->sim, !model_is_learner(&own->node->model, request->id),
+              "the promotion of %" PRIx64 " is acknowledged, and member %u has it without a vote",
+              request->id, own->node->number);
+    own->sim->promoted += raft_role(engine_raft(own->node->engine)) != RAFT_LEADER;
+}
+
 /* A physical compaction is answered long after its entry: its header is that of then. */
 static void reply_compact(struct sim_call *own, const Etcdserverpb__CompactionResponse *response)
 {
@@ -473,6 +484,10 @@ static void reply(struct call *call, const ProtobufCMessage *response)
     case RPC_Cluster_MemberRemove:
     case RPC_Cluster_MemberUpdate:
         check_written(own);
+        check_header(own, headed->header, false);
+        break;
+    case RPC_Cluster_MemberPromote:
+        reply_promoted(own);
         check_header(own, headed->header, false);
         break;
     case RPC_Cluster_MemberList:

@@ -11,6 +11,7 @@
 #include "tests/sim/sim.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define RETRY_MS 1000
 
@@ -454,8 +455,15 @@ static uint64_t random_number(struct host *host)
 static void note(struct host *host, enum log_level level, const char *message,
                  const struct log_field *fields)
 {
-    (void)fields;
-    sim_trace(node_of(host)->sim, message, level, node_of(host)->number);
+    struct sim *sim = node_of(host)->sim;
+
+    sim_trace(sim, message, level, node_of(host)->number);
+    for (; sim->verbose && fields->kind != LOG_KIND_END; fields++)
+        if (fields->kind == LOG_KIND_STR)
+            printf("             %s=%s\n", fields->key, fields->text);
+        else
+            printf("             %s=%" PRId64 " %" PRIx64 "\n", fields->key,
+                   (int64_t)fields->number, fields->number);
 }
 
 /* Until then it may be needed: who leads two members and removes itself must stay for a while. */

@@ -3,13 +3,12 @@
  *
  *   message   -> encoded -> lost | late | twice | on time -> decoded -> engine_message()
  *   snapshot  -> the same, with the database: it is durable at the other one before raft hears of
- * it question  -> lease_ask() there -> answer; without one the asker hears status 0 after its time
+ * it question  -> the peer door there -> answer; without one the asker hears status 0 after its
+ * time
  *
  * As the links do (peers.h): a proposal is never sent twice, what is known to be lost is reported
  * as unreachable, what a removed member says is refused and it is told so.
  */
-#include "common/schema/lease.pb-c.h"
-#include "etcd-server/service/lease_duty.h"
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -17,6 +16,7 @@
 #define MESSAGE_ARENA_BYTES (8 * MIB)
 #define LATE_MS_MAX 3000 /* of a message that lingers somewhere */
 #define PARTITION_MS_MAX 6000
+#define FIELDS_MAX 4 /* of a question */
 
 static struct node *node_of(struct host *host)
 {
@@ -285,7 +285,8 @@ void network_send_snapshot(struct host *host, const struct raft_message *message
               node->number, letter->index, node_consistent_index(read));
     backend_read_end(read);
     sim_trace(node->sim, "snapshot", node->number, letter->index);
-    if (letter->to == NULL || letter->to->engine == NULL ||
+    node->sim->damage_snapshots += node == node->sim->damaged;
+    if (letter->to == NULL || letter->to->engine == NULL || node == node->sim->damaged ||
         (!node->sim->quiet && sim_chance(node->sim, 100)))
         letter_lost(node->sim, letter);
     else
@@ -300,13 +301,16 @@ struct asking {
     unsigned holders;               /* the question, and events that name it */
 };
 
-/* The other side of it. */
+/* The other side of it: a request that the member's peer door has. */
 struct sim_served {
+    struct exchange exchange; /* first */
     struct sim_served *next;
-    struct lease_query query;
     struct node *node, *from;
     struct asking *asking;
-    bool renew;
+    struct link link;
+    struct exchange_field fields[FIELDS_MAX];
+    char *path, *lines; /* owned; what the exchange borrows */
+    struct buf body;
 };
 
 struct answer {
@@ -364,24 +368,12 @@ static void take_answer(struct sim *sim, void *arg)
     drop_answer(sim, answer);
 }
 
-static void pack_answer(const struct sim_served *served, const struct lease *lease,
-                        struct buf *body)
+static void served_free(struct sim_served *own)
 {
-    Etcdserverpb__LeaseKeepAliveResponse renewed = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
-    Etcdserverpb__LeaseTimeToLiveResponse inner = ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
-    Leasepb__LeaseInternalResponse wrapped = LEASEPB__LEASE_INTERNAL_RESPONSE__INIT;
-    const ProtobufCMessage *message = &renewed.base;
-    size_t bytes;
-
-    renewed.id = inner.id = served->query.id;
-    renewed.ttl = inner.grantedttl = lease->ttl_s;
-    inner.ttl = lease_remaining_s(lease, host_clock_ms(served->node));
-    wrapped.leasetimetoliveresponse = &inner;
-    if (!served->renew)
-        message = &wrapped.base;
-    bytes = protobuf_c_message_get_packed_size(message);
-    (void)protobuf_c_message_pack(message, buf_reserve(body, bytes));
-    buf_advance(body, bytes);
+    free(own->path);
+    free(own->lines);
+    buf_free(&own->body);
+    free(own);
 }
 
 static void unlink_served(struct sim_served *served)
@@ -393,24 +385,25 @@ static void unlink_served(struct sim_served *served)
     *at = served->next;
 }
 
-static void served(struct lease_query *query, enum err_code code, const struct lease *lease)
+/* What the door says: the exchange is ours again. */
+static void served(struct exchange *exchange, const struct exchange_head *head, struct slice body)
 {
-    struct sim_served *own = CONTAINER_OF(query, struct sim_served, query);
+    struct sim_served *own = CONTAINER_OF(exchange, struct sim_served, exchange);
     struct sim *sim = own->node->sim;
     struct answer *answer = xalloc(sizeof(*answer));
 
     answer->asking = own->asking; /* with its hold */
+    answer->status = head->status;
     answer->body = BUF_INIT(BUF_UNLIMITED);
-    answer->status = code == ERR_OK ? 200 : code == ERR_LEASE_NOT_FOUND ? 404 : 500;
-    if (code == ERR_OK)
-        pack_answer(own, lease, &answer->body);
+    buf_append_slice(&answer->body, body);
+    sim_trace(sim, "told", (uint64_t)head->status << 8 | own->node->number, body.size);
     if (own->from->engine == NULL || is_blocked(sim, own->node, own->from))
         drop_answer(sim, answer);
     else
         sim_after(sim, own->from, delay(sim, own->node, own->from), take_answer, answer)->drop =
             drop_answer;
     unlink_served(own);
-    free(own);
+    served_free(own);
 }
 
 static void drop_served(struct sim *sim, void *arg)
@@ -419,12 +412,14 @@ static void drop_served(struct sim *sim, void *arg)
 
     (void)sim;
     let_go(own->asking);
-    free(own);
+    served_free(own);
 }
 
 static void serve(struct sim *sim, void *arg)
 {
+    static const struct exchange_ops ops = {.answer = served};
     struct sim_served *own = arg;
+    struct exchange_handler door;
 
     if (is_blocked(sim, own->from, own->node)) {
         drop_served(sim, own);
@@ -432,7 +427,10 @@ static void serve(struct sim *sim, void *arg)
     }
     own->next = own->node->served;
     own->node->served = own;
-    lease_ask(service_leases(own->node->service), &own->query);
+    own->exchange.ops = &ops;
+    own->exchange.link = &own->link;
+    door = peer_door_handler(own->node->peer_door);
+    door.start(door.arg, &own->exchange);
 }
 
 /* The member dies: those who asked hear nothing. */
@@ -442,25 +440,49 @@ void network_drop_served(struct node *node)
         struct sim_served *own = node->served;
 
         node->served = own->next;
-        lease_forget(&own->query);
+        if (own->exchange.gone != NULL)
+            own->exchange.gone(&own->exchange);
         drop_served(node->sim, own);
     }
 }
 
-static int64_t asked_id(const struct host_question *question, bool renew)
+/* Lines "Name: value\r\n". */
+static void split_fields(struct sim_served *own)
 {
-    const ProtobufCMessageDescriptor *type =
-        renew ? &etcdserverpb__lease_keep_alive_request__descriptor
-              : &leasepb__lease_internal_request__descriptor;
-    ProtobufCMessage *message =
-        protobuf_c_message_unpack(type, NULL, question->body.size, question->body.data);
-    int64_t id;
+    char *saved = NULL, *value;
 
-    must(message != NULL);
-    id = renew ? ((Etcdserverpb__LeaseKeepAliveRequest *)(void *)message)->id
-               : ((Leasepb__LeaseInternalRequest *)(void *)message)->leasetimetoliverequest->id;
-    protobuf_c_message_free_unpacked(message, NULL);
-    return id;
+    for (char *line = strtok_r(own->lines, "\r\n", &saved); line != NULL;
+         line = strtok_r(NULL, "\r\n", &saved)) {
+        must(own->exchange.field_count < FIELDS_MAX);
+        value = strstr(line, ": ");
+        must(value != NULL);
+        own->fields[own->exchange.field_count++] =
+            (struct exchange_field){slice_of(line, (size_t)(value - line)), slice_text(value + 2)};
+    }
+    own->exchange.fields = own->fields;
+}
+
+/* The question dies when its asker does: a copy of all. */
+static struct sim_served *served_new(struct node *node, struct node *from, struct asking *asking,
+                                     const struct host_question *question)
+{
+    struct sim_served *own = xalloc(sizeof(*own));
+    const char *method = question->method != NULL ? question->method : "POST";
+
+    own->node = node;
+    own->from = from;
+    own->asking = asking;
+    asking->holders++;
+    own->path = xstrdup(question->path);
+    own->lines = xstrdup(question->fields != NULL ? question->fields : "");
+    own->body = BUF_INIT(BUF_UNLIMITED);
+    buf_append_slice(&own->body, question->body);
+    own->exchange.method = strcmp(method, "GET") == 0 ? METHOD_GET : METHOD_POST;
+    own->exchange.path = slice_text(own->path);
+    own->exchange.body = buf_slice(&own->body);
+    own->exchange.body_bytes = question->body.size;
+    split_fields(own);
+    return own;
 }
 
 void network_ask(struct host *host, uint64_t member, struct host_question *question)
@@ -468,27 +490,19 @@ void network_ask(struct host *host, uint64_t member, struct host_question *quest
     struct node *node = node_of(host), *to = truth_node(node->sim, member);
     struct sim *sim = node->sim;
     struct asking *asking = xalloc(sizeof(*asking));
-    struct sim_served *own;
+    uint64_t timeout_ms = question->timeout_ms;
+    bool gone = to == NULL || to->engine == NULL || is_blocked(sim, node, to);
 
     *asking = (struct asking){.from = node, .question = question, .holders = 2};
     question->host = asking;
-    sim_after(sim, node, question->timeout_ms, no_answer, asking)->drop = drop_asking;
-    if (strncmp(question->path, "/leases", 7) != 0)
-        return; /* nobody here answers others: it ends by its time */
-    if (to == NULL || to->engine == NULL || is_blocked(sim, node, to) ||
-        (!sim->quiet && sim_chance(sim, sim->options.net_loss_1000)))
+    sim_trace(sim, "ask", to != NULL ? to->number : 0, question->body.size);
+    if (gone && sim_chance(sim, 500)) /* the connection is refused */
+        timeout_ms = MIN(timeout_ms, sim->options.net_delay_ms + 1);
+    sim_after(sim, node, timeout_ms, no_answer, asking)->drop = drop_asking;
+    if (gone || (!sim->quiet && sim_chance(sim, sim->options.net_loss_1000)))
         return;
-    own = xalloc(sizeof(*own));
-    own->node = to;
-    own->from = node;
-    own->asking = asking;
-    asking->holders++;
-    own->renew = strcmp(question->path, "/leases") == 0;
-    own->query = (struct lease_query){.id = asked_id(question, own->renew),
-                                      .renew = own->renew,
-                                      .from_peer = true,
-                                      .done = served};
-    sim_after(sim, to, delay(sim, node, to), serve, own)->drop = drop_served;
+    sim_after(sim, to, delay(sim, node, to), serve, served_new(to, node, asking, question))->drop =
+        drop_served;
 }
 
 void network_ask_cancel(struct host *host, struct host_question *question)

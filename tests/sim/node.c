@@ -296,8 +296,14 @@ void node_take_down(struct node *node)
     watching_cancel_all(node);
     leasing_cancel_all(node);
     queue_drop(node->sim, node);
+    corrupt_check_free(node->check);
+    peer_door_free(node->peer_door);
+    peer_answers_free(node->answers);
     service_free(node->service);
     engine_free(node->engine);
+    node->check = NULL;
+    node->peer_door = NULL;
+    node->answers = NULL;
     node->service = NULL;
     node->engine = NULL;
     queue_drop(node->sim, node);
@@ -364,6 +370,7 @@ static void tick(struct sim *sim, void *arg)
 
     engine_tick(node->engine);
     service_tick(node->service);
+    corrupt_check_tick(node->check);
     (void)sim_after(sim, node, true_delay(node, SIM_TICK_MS), tick, node);
 }
 
@@ -381,6 +388,27 @@ static void rewind_model(struct node *node)
         return;
     model_fini(&node->model);
     model_init(&node->model);
+}
+
+static void open_peer_door(struct node *node)
+{
+    struct peer_env env;
+
+    node->answers = peer_answers_new(node->engine, node->service);
+    env = peer_answers_env(node->answers);
+    node->peer_door = peer_door_new(&env);
+}
+
+static void start_corrupt_check(struct node *node)
+{
+    const struct sim_options *options = &node->sim->options;
+    struct corrupt_check_config check = {.engine = node->engine,
+                                         .service = node->service,
+                                         .initial = options->check_at_start,
+                                         .period_ms = options->check_ms,
+                                         .compact_ms = options->check_compacted_ms};
+
+    node->check = corrupt_check_new(&check);
 }
 
 static void start_engine(struct node *node, struct boot *boot)
@@ -441,6 +469,8 @@ static void start_engine(struct node *node, struct boot *boot)
     node_advance(node);
     service.engine = node->engine;
     node->service = service_new(&service);
+    open_peer_door(node);
+    start_corrupt_check(node);
     (void)sim_after(sim, node, true_delay(node, SIM_TICK_MS), tick, node);
     if (is_alone(node->engine))
         engine_campaign(node->engine);
@@ -485,8 +515,27 @@ static void begin_serving(struct node *node)
 {
     node->serving = true;
     node_advance(node);
+    if (node == node->sim->damaged)
+        return;
     node_check_state(node);
     traffic_check(node);
+}
+
+/* As server.c: who differs from the others at its start does not serve. */
+static bool may_serve(struct node *node)
+{
+    struct err err = ERR_INIT;
+
+    switch (corrupt_check_start(node->check, &err)) {
+    case CORRUPT_START_PENDING:
+        return false;
+    case CORRUPT_START_GOOD:
+        return engine_ready(node->engine);
+    case CORRUPT_START_DIFFERS:
+        damage_refused(node, err.text);
+        return false;
+    }
+    return false;
 }
 
 bool node_acts(const struct node *node)
@@ -521,12 +570,15 @@ void node_turn(struct node *node)
         node->wake_ms = sim->now_ms + MAX(delay_ms, 1);
         (void)sim_after(sim, node, node->wake_ms - sim->now_ms, NULL, NULL);
     }
-    if (!node->serving && engine_ready(node->engine))
+    if (!node->serving && may_serve(node))
         begin_serving(node);
     truth_observe(node);
     node_advance(node);
+    damage_check(node);
     sim_check(sim,
-              !node->serving || mvcc_revision(engine_mvcc(node->engine)) == node->model.revision,
+              !node->serving || node == sim->damaged ||
+                  /* it compares with what it holds */ mvcc_revision(engine_mvcc(node->engine)) ==
+                      node->model.revision,
               "member %u: revision %" PRId64 ", expected %" PRId64, node->number,
               mvcc_revision(engine_mvcc(node->engine)), node->model.revision);
 }

@@ -156,6 +156,23 @@ static void draw_network(struct sim *sim, unsigned members)
     current_members = options->members;
 }
 
+static void draw_checks(struct sim *sim)
+{
+    struct sim_options *options = &sim->options;
+
+    options->check_at_start = sim_chance(sim, 500);
+    options->check_ms = sim_chance(sim, 500) ? 300 + sim_draw(sim, 3000) : 0;
+    options->check_compacted_ms = sim_chance(sim, 500) ? 300 + sim_draw(sim, 3000) : 0;
+    if (options->members == 1 || !sim_chance(sim, 200))
+        return;
+    options->damage = (enum sim_damage)(1 + sim_draw(sim, 3));
+    options->check_at_start = options->check_at_start || options->damage == SIM_DAMAGE_START;
+    if (options->damage == SIM_DAMAGE_WHOLE && options->check_ms == 0)
+        options->check_ms = 1000;
+    if (options->damage == SIM_DAMAGE_COMPACTED && options->check_compacted_ms == 0)
+        options->check_compacted_ms = 1000;
+}
+
 static uint64_t run_seed(uint64_t seed, unsigned members, bool trace)
 {
     struct sim *sim = xalloc(sizeof(*sim));
@@ -167,15 +184,16 @@ static uint64_t run_seed(uint64_t seed, unsigned members, bool trace)
     sim->trace = 0xcbf29ce484222325U;
     draw_options(sim);
     draw_network(sim, members);
+    draw_checks(sim);
     sim->refused = xalloc(100000);
     sim->written = xalloc(100000);
     world_run(sim);
     if (trace)
         printf("seed %" PRIu64 ": %u members, %u calls, %u answered, %u unknown, %u crashes, "
-               "%u elections, %u snapshots, %u changes, %zu entries, %" PRIu64 " ms\n",
+               "%u elections, %u snapshots, %u changes, %u promoted, %zu entries, %" PRIu64 " ms\n",
                seed, sim->options.members, sim->started, sim->answered, sim->unknown, sim->crashes,
-               sim->elections, sim->snapshots_sent, sim->changes, sim->committed_count,
-               sim->now_ms);
+               sim->elections, sim->snapshots_sent, sim->changes, sim->promoted,
+               sim->committed_count, sim->now_ms);
     hash = sim->trace;
     free(sim->refused);
     free(sim->written);

@@ -7,6 +7,7 @@
  *   watching.c clients that watch, and what they get
  *   leasing.c  clients that renew leases, and when these end
  *   network.c  messages, snapshots and questions between members; what may go wrong with them
+ *   damage.c   one store is changed behind its member's back, and who notices
  *   operator.c who adds, promotes and removes members and moves the lead
  *   truth.c    every entry that was ever written, what is committed, and raft's invariants
  *   node.c     one member: start, crash, restart; its whole state is held against the model
@@ -18,8 +19,10 @@
 #define TESTS_SIM_SIM_H
 
 #include "common/storage/datadir.h"
+#include "etcd-server/doors/peer_answers.h"
 #include "etcd-server/host/boot.h"
 #include "etcd-server/host/log_writer.h"
+#include "etcd-server/service/corrupt_check.h"
 #include "etcd-server/service/service.h"
 #include "etcd-server/service/slow.h"
 #include "tests/lib/memfs.h"
@@ -51,6 +54,9 @@ struct sim_event {
     bool late; /* it waited for a member that stood still: before what is planned for its time */
 };
 
+/* How it must be noticed that one member holds something else. */
+enum sim_damage { SIM_DAMAGE_NONE, SIM_DAMAGE_START, SIM_DAMAGE_WHOLE, SIM_DAMAGE_COMPACTED };
+
 /* Drawn once per seed. */
 struct sim_options {
     unsigned members;
@@ -69,6 +75,10 @@ struct sim_options {
     bool net_in_order;
     unsigned partition_1000, change_1000; /* chances per call started */
     unsigned clock_skew_1000;             /* how much faster or slower a clock may go */
+    /* comparisons of the stores (corrupt_check.h) */
+    bool check_at_start;
+    uint64_t check_ms, check_compacted_ms; /* 0: never */
+    enum sim_damage damage;
 };
 
 /* host.c: threads and disk of a member that runs now. */
@@ -135,6 +145,9 @@ struct node {
     struct service *service;
     struct metrics *metrics;
     struct slow slow;
+    struct peer_answers *answers;
+    struct peer_door *peer_door; /* where other members ask */
+    struct corrupt_check *check;
     bool stopped; /* it must not go on */
     bool stop_expected;
     bool restart; /* a snapshot of the leader is on disk */
@@ -200,9 +213,14 @@ struct sim {
     uint8_t *written; /* by serial: it is committed */
     bool quiet;       /* no new calls, no new faults: everything must come to an end */
     bool calls_over, leases_ended;
+    struct node *damaged; /* whose store was changed; NULL: nobody's */
+    bool damage_found, damage_unnamed, damage_healed;
+    unsigned damage_snapshots; /* that it would have sent */
+    int64_t damage_revision;
+    unsigned damage_calls;  /* still to come */
     bool stranded;          /* perhaps nobody can be elected any more */
     unsigned idle_arrivals; /* nobody was there to be asked */
-    unsigned crashes, elections, snapshots_sent, changes;
+    unsigned crashes, elections, snapshots_sent, changes, promoted; /* the last: by a follower */
 };
 
 /* A property does not hold: says so with the seed, and ends the process. */
@@ -265,6 +283,7 @@ struct call *door_inner(struct sim_call *call);
 void traffic_call(struct node *node);  /* one random call */
 void traffic_check(struct node *node); /* reads of everything, now */
 void traffic_read(struct node *node);  /* one linearizable read of everything */
+void traffic_compact(struct node *node, int64_t revision);
 
 /* watching.c */
 void watching_act(struct node *node);  /* something that a client who watches does */
@@ -300,7 +319,16 @@ void node_check_durable(struct node *node, uint64_t index);
 uint64_t node_consistent_index(struct backend_read *read);
 bool node_acts(const struct node *node); /* it serves and does not stand still */
 
+/* damage.c */
+bool damage_run(struct sim *sim);                    /* false: not this time, nothing was done */
+void damage_alarm(struct sim *sim, uint64_t member); /* CORRUPT is in the log */
+void damage_refused(struct node *node, const char *text);
+void damage_check(struct node *node);
+
 /* world.c */
 void world_run(struct sim *sim);
+void world_step(struct sim *sim);
+void world_quiet(struct sim *sim);            /* no new faults */
+struct node *world_furthest(struct sim *sim); /* of those that belong to the cluster */
 
 #endif

@@ -293,6 +293,8 @@ static void rare_call(struct node *node)
             member_call(node);
         return;
     }
+    if (id == RPC_KV_Compact && sim->damaged != NULL)
+        return; /* what was changed must stay in the hashes */
     made = door_call(node, id);
     request = door_inner(made)->request;
     if (id == RPC_KV_Compact) {
@@ -379,6 +381,14 @@ void traffic_check(struct node *node)
         door_start(made);
     }
     made = door_call(node, RPC_Maintenance_HashKV);
+    door_start(made);
+}
+
+void traffic_compact(struct node *node, int64_t revision)
+{
+    struct sim_call *made = door_call(node, RPC_KV_Compact);
+
+    ((Etcdserverpb__CompactionRequest *)(void *)door_inner(made)->request)->revision = revision;
     door_start(made);
 }
 

@@ -196,6 +196,7 @@ void truth_installs(struct node *node, uint64_t index)
     node->log_count = same;
     while (node->log_count < index)
         log_push(node, sim->committed[node->log_count]);
+    sim->damage_healed = sim->damage_healed || node == sim->damaged;
 }
 
 /* ---- promises ---- */
@@ -313,6 +314,9 @@ static void check_commit(struct sim *sim, struct record *record)
               request->lease_revoke->id, record->entry.index);
     if (request->lease_revoke != NULL)
         leasing_ended(sim, request->lease_revoke->id);
+    if (request->alarm != NULL && request->alarm->alarm == ETCDSERVERPB__ALARM_TYPE__CORRUPT &&
+        request->alarm->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE)
+        damage_alarm(sim, request->alarm->memberid);
     if (request->put == NULL || request->put->value.len <= 9)
         return;
     serial = (unsigned)strtoul((const char *)request->put->value.data + 1, NULL, 10);

@@ -103,7 +103,7 @@ static void arrival(struct sim *sim, void *arg)
 
 /* ---- time ---- */
 
-static void step(struct sim *sim)
+void world_step(struct sim *sim)
 {
     struct sim_event *event = queue_next(sim);
     struct node *node;
@@ -131,7 +131,7 @@ static bool belongs(const struct node *node)
     return !node->gone && !node->removed;
 }
 
-static struct node *furthest(struct sim *sim)
+struct node *world_furthest(struct sim *sim)
 {
     struct node *best = sim->nodes[0];
 
@@ -145,7 +145,7 @@ static struct node *furthest(struct sim *sim)
 /* A lease that nobody renews ends; alarm CORRUPT keeps all. */
 static bool lease_lives(struct sim *sim)
 {
-    struct node *node = furthest(sim);
+    struct node *node = world_furthest(sim);
 
     if (sim->leases_ended || node->model.alarm_count != 0)
         return false;
@@ -192,13 +192,11 @@ static void run_until_settled(struct sim *sim)
 
     while ((what = unsettled(sim)) != NULL && !sim->stranded) {
         sim_check(sim, sim->now_ms < limit_ms, "something never ends: %s", what);
-        step(sim);
+        world_step(sim);
     }
 }
 
-/* Faults are over: whatever waits must come to its end, and the state be whole, and the same
- * everywhere. */
-static void settle(struct sim *sim)
+void world_quiet(struct sim *sim)
 {
     if (!sim->quiet)
         sim->trouble_ms = MAX(sim->trouble_ms, sim->now_ms);
@@ -208,6 +206,13 @@ static void settle(struct sim *sim)
         sim->nodes[i]->fail_in = 0;
         sim->nodes[i]->backend_fails = false;
     }
+}
+
+/* Faults are over: whatever waits must come to its end, and the state be whole, and the same
+ * everywhere. */
+static void settle(struct sim *sim)
+{
+    world_quiet(sim);
     run_until_settled(sim);
     sim->leases_ended = true; /* they have been seen to: once is enough */
     for (size_t i = 0; i < sim->node_count && !sim->stranded; i++)
@@ -218,7 +223,7 @@ static void settle(struct sim *sim)
             node_turn(sim->nodes[i]);
         }
     run_until_settled(sim);
-    must(sim->stranded || furthest(sim)->model.index == sim->committed_count);
+    must(sim->stranded || world_furthest(sim)->model.index == sim->committed_count);
 }
 
 /* An orderly stop loses nothing, not even from the backend. */
@@ -231,13 +236,27 @@ static void stop_in_order(struct sim *sim, struct node *node)
     engine_flush(node->engine);
     while (!engine_idle(node->engine)) {
         sim_check(sim, sim->now_ms < limit_ms, "an orderly stop does not end");
-        step(sim);
+        world_step(sim);
         if (node->engine == NULL) /* news of an earlier fault came first: it crashed */
             return;
     }
     node_take_down(node);
     node->memfs.cut = false;
     node_start_later(node);
+}
+
+/* What was at rest must be whole after an orderly stop, and after a crash of all. */
+static void stop_all(struct sim *sim)
+{
+    for (size_t i = 0; i < sim->node_count && !sim->stranded; i++)
+        stop_in_order(sim, sim->nodes[i]);
+    if (!sim->stranded)
+        settle(sim);
+    for (size_t i = 0; i < sim->node_count && !sim->stranded; i++)
+        if (sim->nodes[i]->engine != NULL)
+            node_crash(sim->nodes[i]);
+    if (!sim->stranded)
+        settle(sim);
 }
 
 void world_run(struct sim *sim)
@@ -248,18 +267,11 @@ void world_run(struct sim *sim)
         node_start_later(sim->nodes[i]);
     (void)sim_after(sim, NULL, 0, arrival, NULL);
     while (!sim->calls_over)
-        step(sim);
+        world_step(sim);
     if (!sim->stranded)
         settle(sim);
-    for (size_t i = 0; i < sim->node_count && !sim->stranded; i++)
-        stop_in_order(sim, sim->nodes[i]);
-    if (!sim->stranded)
-        settle(sim);
-    for (size_t i = 0; i < sim->node_count && !sim->stranded; i++)
-        if (sim->nodes[i]->engine != NULL)
-            node_crash(sim->nodes[i]);
-    if (!sim->stranded)
-        settle(sim);
+    if (!damage_run(sim))
+        stop_all(sim);
     for (size_t i = 0; i < sim->node_count; i++) {
         sim->nodes[i]->memfs.cut = true;
         if (sim->nodes[i]->engine != NULL)
