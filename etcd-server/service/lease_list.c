@@ -4,6 +4,7 @@
  *
  *   core: which there are, may the caller see them -> pool: sorted, packed -> core: the answer
  *
+ * One long list is made at a time, however many ask: those that came meanwhile share the next one.
  * A short list makes no way over the pool.
  */
 #include "common/base/base.h"
@@ -15,13 +16,45 @@
 #define STATUS_ID_FIELD 1                        /* of LeaseStatus */
 #define STATUS_BYTES_MAX (2 + 1 + PB_VARINT_MAX) /* of one in the list */
 
+/* A call that waits for a list. */
+struct lease_wish {
+    struct call *call;
+    struct lease_wishes *in; /* borrowed: the next list's, or those of the one being made */
+    struct lease_wish *previous, *next;
+};
+
 struct lease_listing {
     struct host_job job;
-    struct call *call; /* NULL: the caller went away */
+    struct service *service;    /* NULL: it has gone */
+    struct lease_wishes wishes; /* whom it answers */
     struct lease_place *places;
     size_t count;
     struct buf out; /* the packed answer; the header is in it already */
 };
+
+static void wish_add(struct lease_wishes *wishes, struct lease_wish *wish)
+{
+    wish->in = wishes;
+    wish->next = NULL;
+    wish->previous = wishes->last;
+    if (wishes->last != NULL)
+        wishes->last->next = wish;
+    else
+        wishes->first = wish;
+    wishes->last = wish;
+}
+
+static void wish_remove(struct lease_wish *wish)
+{
+    if (wish->previous != NULL)
+        wish->previous->next = wish->next;
+    else
+        wish->in->first = wish->next;
+    if (wish->next != NULL)
+        wish->next->previous = wish->previous;
+    else
+        wish->in->last = wish->previous;
+}
 
 static void put_leases(struct lease_listing *listing)
 {
@@ -42,25 +75,6 @@ static void put_leases(struct lease_listing *listing)
 static void run(struct host_job *job)
 {
     put_leases(CONTAINER_OF(job, struct lease_listing, job));
-}
-
-static void done(struct host_job *job)
-{
-    struct lease_listing *listing = CONTAINER_OF(job, struct lease_listing, job);
-    struct call *call = listing->call;
-
-    if (call != NULL) {
-        call->cancel = NULL;
-        call_reply_packed(call, buf_slice(&listing->out));
-    }
-    free(listing->places);
-    buf_free(&listing->out);
-    free(listing);
-}
-
-static void leave(struct call *call)
-{
-    ((struct lease_listing *)call->state)->call = NULL; /* the job ends by itself */
 }
 
 static enum err_code may_list(struct service *service, struct call *call,
@@ -90,33 +104,128 @@ static void put_header(struct service *service, struct buf *out)
     buf_advance(out, bytes);
 }
 
-void lease_leases(struct service *service, struct call *call)
+/* ---- one list for many ---- */
+
+static void listing_free(struct lease_listing *listing)
+{
+    free(listing->places);
+    buf_free(&listing->out);
+    free(listing);
+}
+
+static struct lease_listing *listing_new(struct service *service)
 {
     const struct lease_store *leases = engine_leases(service->engine);
-    struct host *host = engine_host(service->engine);
     struct lease_listing *listing = xalloc(sizeof(*listing));
-    enum err_code code;
 
-    listing->job = (struct host_job){.run = run, .done = done};
-    listing->call = call;
+    listing->service = service;
     listing->count = lease_count(leases);
     listing->places = xalloc(MAX(listing->count, 1) * sizeof(*listing->places));
     buf_init(&listing->out, BUF_UNLIMITED); /* as many as there are leases */
     lease_collect(leases, listing->places);
-    code = may_list(service, call, listing);
-    if (code != ERR_OK) {
-        listing->call = NULL;
-        done(&listing->job);
-        call_refuse(call, code);
-        return;
-    }
     put_header(service, &listing->out);
-    if (listing->count <= SHORT_LIST) {
-        run(&listing->job);
-        done(&listing->job);
+    return listing;
+}
+
+static struct call *wish_end(struct lease_wish *wish)
+{
+    struct call *call = wish->call;
+
+    wish_remove(wish);
+    call->cancel = NULL;
+    return call;
+}
+
+/* Those that may not see the list are answered at once. */
+static void take_wishes(struct service *service, struct lease_listing *listing)
+{
+    struct lease_wish *next;
+
+    for (struct lease_wish *wish = service->lease_wishes.first; wish != NULL; wish = next) {
+        enum err_code code = may_list(service, wish->call, listing);
+
+        next = wish->next;
+        if (code == ERR_OK) {
+            wish_remove(wish);
+            wish_add(&listing->wishes, wish);
+        } else {
+            call_refuse(wish_end(wish), code);
+        }
+    }
+}
+
+static void done(struct host_job *job);
+
+static void list_for_all(struct service *service)
+{
+    struct host *host = engine_host(service->engine);
+    struct lease_listing *listing = listing_new(service);
+
+    take_wishes(service, listing);
+    if (listing->wishes.first == NULL) {
+        listing_free(listing);
         return;
     }
-    call->state = listing;
-    call->cancel = leave;
+    listing->job = (struct host_job){.run = run, .done = done};
+    service->lease_listing = listing;
     host->ops->run_job(host, &listing->job);
+}
+
+static void done(struct host_job *job)
+{
+    struct lease_listing *listing = CONTAINER_OF(job, struct lease_listing, job);
+    struct service *service = listing->service;
+
+    while (listing->wishes.first != NULL)
+        call_reply_packed(wish_end(listing->wishes.first), buf_slice(&listing->out));
+    listing_free(listing);
+    if (service == NULL)
+        return;
+    service->lease_listing = NULL;
+    if (service->lease_wishes.first != NULL)
+        list_for_all(service);
+}
+
+static void leave(struct call *call)
+{
+    wish_remove(call->state); /* the job ends by itself */
+}
+
+void lease_lists_free(struct service *service)
+{
+    if (service->lease_listing != NULL)
+        service->lease_listing->service = NULL;
+}
+
+static void list_now(struct service *service, struct call *call)
+{
+    struct lease_listing *listing = listing_new(service);
+    enum err_code code = may_list(service, call, listing);
+
+    if (code != ERR_OK) {
+        call_refuse(call, code);
+    } else {
+        put_leases(listing);
+        call_reply_packed(call, buf_slice(&listing->out));
+    }
+    listing_free(listing);
+}
+
+void lease_leases(struct service *service, struct call *call)
+{
+    struct lease_wish *wish;
+
+    if (lease_count(engine_leases(service->engine)) <= SHORT_LIST) {
+        list_now(service, call);
+        return;
+    }
+    wish = call_alloc(call, sizeof(*wish));
+    if (wish == NULL)
+        return;
+    wish->call = call;
+    call->state = wish;
+    call->cancel = leave;
+    wish_add(&service->lease_wishes, wish);
+    if (service->lease_listing == NULL)
+        list_for_all(service);
 }

@@ -95,6 +95,25 @@ static void stop(struct host *host, const struct err *cause)
     lone->stopped = true;
 }
 
+static void run_job(struct host *host, struct host_job *job)
+{
+    must(of(host)->job_count < LONE_JOBS_MAX);
+    of(host)->jobs[of(host)->job_count++] = job;
+}
+
+bool lone_job(struct lone *lone)
+{
+    struct host_job *job = lone->jobs[0];
+
+    if (lone->job_count == 0)
+        return false;
+    lone->job_count--;
+    memmove(lone->jobs, lone->jobs + 1, lone->job_count * sizeof(struct host_job *));
+    job->run(job);
+    job->done(job);
+    return true;
+}
+
 static const struct host_ops ops = {.now_ms = now_ms,
                                     .unix_ms = now_ms,
                                     .random = random_number,
@@ -102,6 +121,7 @@ static const struct host_ops ops = {.now_ms = now_ms,
                                     .commit = commit,
                                     .send = send,
                                     .connected_ms = connected_ms,
+                                    .run_job = run_job,
                                     .note = note,
                                     .stop = stop};
 

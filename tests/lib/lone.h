@@ -9,6 +9,7 @@
 #include "etcd-server/engine/engine.h"
 
 #define LONE_TICK_MS 100
+#define LONE_JOBS_MAX 128
 #define LONE_MESSAGE_TYPES (RAFT_MSG_PRE_VOTE_RESP + 1)
 
 struct lone {
@@ -35,6 +36,9 @@ struct lone {
     bool may_stop; /* else a reason to stop fails the test */
     bool stopped;
 
+    struct host_job *jobs[LONE_JOBS_MAX]; /* of the pool: lone_job() does the oldest */
+    size_t job_count;
+
     bool hold_commit;    /* the backend gets nothing */
     struct batch *batch; /* a reference: waiting */
     size_t commits;      /* done */
@@ -56,6 +60,8 @@ void lone_fini(struct lone *lone);
 void lone_crash(struct lone *lone);
 void lone_turn(struct lone *lone); /* until nothing moves any more, or it has stopped */
 void lone_lead(struct lone *lone);
+/* The pool does its oldest job; false: it has none. */
+bool lone_job(struct lone *lone);
 /* Put into the log, wait for its answer; `arena` may be NULL. */
 enum err_code lone_apply(struct lone *lone, Etcdserverpb__InternalRaftRequest *request);
 enum err_code lone_grant(struct lone *lone, int64_t id, int64_t ttl_s);

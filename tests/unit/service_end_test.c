@@ -17,12 +17,13 @@ static struct lone lone;
 static struct metrics metrics;
 static struct service *service;
 static unsigned answers;
+static size_t listed; /* leases of the last list */
 static enum err_code code;
 
 static void replied(struct call *call, const ProtobufCMessage *response)
 {
-    (void)call;
-    (void)response;
+    if (call->row->id == RPC_Lease_LeaseLeases)
+        listed = ((const Etcdserverpb__LeaseLeasesResponse *)(const void *)response)->n_leases;
     answers++;
     code = ERR_OK;
 }
@@ -83,6 +84,44 @@ static void test_hash_under_way(void **state)
     lone_fini(&lone);
 }
 
+/* However many ask: one list of all leases is in memory, and the next for all that came since. */
+static void test_lists_are_shared(void **state)
+{
+    static struct call calls[100];
+
+    (void)state;
+    start(-1);
+    for (int64_t id = 1; id <= 600; id++) /* more than a short list */
+        assert_int_equal(lone_grant(&lone, id, 1000), ERR_OK);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        call_init(&calls[i], RPC_Lease_LeaseLeases);
+        service_start(service, &calls[i]);
+    }
+    assert_int_equal(lone.job_count, 1);
+    assert_int_equal(lone_grant(&lone, 601, 1000), ERR_OK);
+    service_cancel(service, &calls[7]);
+    assert_true(lone_job(&lone));
+    assert_int_equal(answers, 1);
+    assert_int_equal(listed, 600);
+    assert_int_equal(lone.job_count, 1);
+    service_cancel(service, &calls[8]); /* of those that wait for this list */
+    assert_true(lone_job(&lone));
+    assert_int_equal(answers, ARRAY_LEN(calls) - 2);
+    assert_int_equal(listed, 601);
+    service_start(service, &calls[7]);
+    service_start(service, &calls[8]);
+    assert_int_equal(lone.job_count, 1);
+    service_cancel(service, &calls[7]);
+    service_cancel(service, &calls[8]);
+    service_free(service); /* which the job outlives */
+    assert_true(lone_job(&lone));
+    assert_int_equal(answers, ARRAY_LEN(calls) - 2);
+    assert_false(lone_job(&lone));
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+        arena_free(&calls[i].arena);
+    lone_fini(&lone);
+}
+
 /* The alarm is on its way into the log when the service goes; its end finds nobody. */
 static void test_alarm_under_way(void **state)
 {
@@ -137,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hash_under_way),
+        cmocka_unit_test(test_lists_are_shared),
         cmocka_unit_test(test_alarm_under_way),
         cmocka_unit_test(test_quota_raises_one_alarm),
     };
