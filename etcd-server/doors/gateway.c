@@ -14,6 +14,7 @@
 #include "common/base/duration.h"
 #include "common/base/limits.h"
 #include "common/schema/pbjson.h"
+#include "etcd-server/doors/accept.h"
 #include "etcd-server/doors/door_call.h"
 
 #include <stdio.h>
@@ -203,38 +204,12 @@ static bool take_timeout(struct gateway_call *call, struct slice value)
     return true;
 }
 
-/* Is `type` one of the media types of an Accept field? Their parameters are not looked at. */
-static bool accepts(struct slice value, const char *type)
-{
-    while (value.size != 0) {
-        const uint8_t *comma = memchr(value.data, ',', value.size);
-        size_t item_bytes = comma != NULL ? (size_t)(comma - value.data) : value.size;
-        struct slice item = slice_of(value.data, item_bytes);
-        const uint8_t *parameters = memchr(item.data, ';', item.size);
-
-        if (parameters != NULL)
-            item.size = (size_t)(parameters - item.data);
-        while (item.size != 0 && (item.data[0] == ' ' || item.data[0] == '\t'))
-            item = slice_of(item.data + 1, item.size - 1);
-        while (item.size != 0 &&
-               (item.data[item.size - 1] == ' ' || item.data[item.size - 1] == '\t'))
-            item.size--;
-        if (exchange_name_is(item, type))
-            return true;
-        item_bytes += comma != NULL;
-        value = slice_of(value.data + item_bytes, value.size - item_bytes);
-    }
-    return false;
-}
-
-/* A snapshot's bytes as they are, for who asks for them by name; else, and in a WebSocket, base64
- * in lines of JSON. */
+/* A snapshot's bytes as they are, for who asks for them by name and does not prefer JSON; else, and
+ * in a WebSocket, base64 in lines of JSON. */
 static bool wants_raw(const struct rpc_row *row, const struct exchange *exchange)
 {
-    struct slice value;
-
     return row->id == RPC_Maintenance_Snapshot && !exchange->in_pieces &&
-           exchange_field(exchange, "accept", &value) && accepts(value, "application/octet-stream");
+           accept_prefers(exchange, "application/octet-stream", "application/json");
 }
 
 /* Who takes trailers is told the digest of the bytes in one, behind them (RFC 9110 10.1.4). */

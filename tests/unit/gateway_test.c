@@ -317,11 +317,56 @@ static void streams(void **state)
 
 static const char *snapshot_as(const char *accept)
 {
-    char fields[128];
+    char fields[192];
 
     (void)snprintf(fields, sizeof(fields), "Accept: %s\r\n", accept);
     ask("POST", "/v3/maintenance/snapshot", fields, SLICE_LITERAL("{}"));
     return toy_link_answer(&fix.link);
+}
+
+/* Who does not want the bytes, or wants JSON more, gets JSON. */
+static void weights(void **state)
+{
+    static const char octets[] = "application/octet-stream";
+    static const struct {
+        const char *after; /* the name */
+        bool bytes;
+    } cases[] = {
+        {"", true},
+        {";q=1", true},
+        {";q=0.001", true},
+        {"; Q=0.5;q=1.000", true},
+        {";q=0.5, application/json;q=0.5", true},
+        {", */*;q=0.9", true},
+        {";q=0.2, */*;q=0.1, application/*;q=0.2", true},
+        {";q=0.5, */*, application/json;q=0.1", true}, /* the most specific range counts */
+        {";q=0", false},
+        {";q=0.000", false},
+        {" ; x=\"a,b;q=1\\\"\" ;\tq=0", false},
+        {";q=0.5, application/json;q=0.6", false},
+        {";q=0.5, application/json", false},
+        {";q=0.5, application/*", false},
+        {";q=0.5, */*;q=0.501", false},
+        {";q=2", false},
+        {";q=", false},
+        {";q=1.001", false},
+        {";q=0.1234", false},
+        {";q=0x1", false},
+        {";q=0\r\nAccept: */*", false}, /* two fields are one list */
+        {";q=0.4\r\naccept: application/json;q=0.7", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char accept[160];
+        const char *answer;
+
+        (void)snprintf(accept, sizeof(accept), "%s%s", octets, cases[i].after);
+        answer = snapshot_as(accept);
+        if ((strstr(answer, "hellohellohello") != NULL) != cases[i].bytes)
+            fail_msg("Accept: %s\n%s", accept, answer);
+        again("*", "*");
+    }
 }
 
 static void bare_bytes(void **state)
@@ -672,6 +717,7 @@ int main(void)
         TEST(websockets_of_one_message),
         TEST(websockets_that_are_refused),
         TEST(websockets_that_flood),
+        TEST(weights),
         TEST(bare_bytes),
     };
 
