@@ -266,7 +266,6 @@ uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest
     if (*refusal != ERR_OK)
         return 0;
     waiter = waiter_new(engine, WAIT_PROPOSAL, id, done, arg);
-    waiter->request = request;
     waiter->arena = arena;
     if (unsent)
         others_keep(engine, waiter, RAFT_ENTRY_NORMAL, slice_of(engine->scratch.data, bytes));
@@ -473,7 +472,6 @@ static void publish(struct engine *engine, uint64_t now_ms)
     Membershippb__ClusterVersionSetRequest version =
         MEMBERSHIPPB__CLUSTER_VERSION_SET_REQUEST__INIT;
     enum err_code refusal;
-    uint64_t id;
 
     if (raft_leader(engine->raft) == 0 || now_ms < engine->publish_after_ms)
         return;
@@ -486,19 +484,16 @@ static void publish(struct engine *engine, uint64_t now_ms)
         attributes.n_client_urls = engine->config.client_url_count;
         set.member_attributes = &attributes;
         request.cluster_member_attr_set = &set;
-        id = engine_propose(engine, &request, NULL, published, engine, &refusal);
-        if (id != 0)
-            ((struct waiter *)idmap_get(&engine->waiters, id))->request =
-                NULL; /* it dies with this function */
+        if (engine_propose(engine, &request, NULL, published, engine, &refusal) == 0)
+            return;
         request.cluster_member_attr_set = NULL;
     }
     if (raft_role(engine->raft) == RAFT_LEADER &&
         member_cluster_version(engine->members)[0] == '\0') {
         version.ver = (char *)(uintptr_t)CLUSTER_VERSION; /* as above */
         request.cluster_version_set = &version;
-        id = engine_propose(engine, &request, NULL, ignore_result, engine, &refusal);
-        if (id != 0)
-            ((struct waiter *)idmap_get(&engine->waiters, id))->request = NULL;
+        if (engine_propose(engine, &request, NULL, ignore_result, engine, &refusal) == 0)
+            return;
     }
 }
 

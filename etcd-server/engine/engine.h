@@ -111,9 +111,9 @@ typedef void engine_done_fn(void *arg, const struct engine_result *result);
 
 /*
  * Put `request` into the log; `done` is called when it was applied here, with its answer built in
- * `arena`, or when it failed. `request` and `arena` are borrowed until then or until
- * engine_forget(). The header's id is set here. returns  an id for engine_forget(), or 0: refused
- * with *refusal, `done` is not called
+ * `arena`, or when it failed. `request` is borrowed for the call, `arena` until then or until
+ * engine_forget(). The header's id is set here.
+ * returns  an id for engine_forget(), or 0: refused with *refusal, `done` is not called
  */
 uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest *request,
                         struct arena *arena, engine_done_fn *done, void *arg,

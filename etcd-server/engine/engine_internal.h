@@ -26,8 +26,7 @@ struct waiter {
     uint64_t began_ms, deadline_ms;
     engine_done_fn *done;
     void *arg;
-    Etcdserverpb__InternalRaftRequest *request; /* proposals: borrowed from the caller */
-    struct arena *arena;                        /* proposals: for the answer */
+    struct arena *arena; /* proposals: for the answer */
     uint8_t *unsent; /* proposals made while no leader was known: owned; NULL = it is in the log */
     size_t unsent_bytes;
     enum raft_entry_type unsent_type;
