@@ -118,3 +118,14 @@ bool accept_prefers(const struct exchange *exchange, const char *type, const cha
     return wish.specific == THE_TYPE && wish.weight != 0 &&
            wish.weight >= wish_for(exchange, other).weight;
 }
+
+bool accept_lists(struct slice list, const char *word)
+{
+    while (list.size != 0) {
+        struct slice part = next_part(&list, ',');
+
+        if (exchange_name_is(next_part(&part, ';'), word))
+            return true;
+    }
+    return false;
+}

@@ -14,4 +14,7 @@
  */
 bool accept_prefers(const struct exchange *exchange, const char *type, const char *other);
 
+/* Is `word`, in lower case, one of a list with commas, whatever its parameters? */
+bool accept_lists(struct slice list, const char *word);
+
 #endif

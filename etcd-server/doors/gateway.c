@@ -217,7 +217,7 @@ static bool wants_digest(const struct exchange *exchange)
 {
     struct slice value;
 
-    return exchange_field(exchange, "te", &value) && accepts(value, "trailers");
+    return exchange_field(exchange, "te", &value) && accept_lists(value, "trailers");
 }
 
 static bool take_metadata(struct gateway_call *call, struct slice *version)

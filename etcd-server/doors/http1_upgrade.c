@@ -13,6 +13,7 @@
 #include "etcd-server/doors/http1_internal.h"
 
 #include "common/base/limits.h"
+#include "etcd-server/doors/accept.h"
 
 static const char protocol_field[] = "sec-websocket-protocol";
 static const struct slice bearer = SLICE_LITERAL("Bearer");
@@ -204,22 +205,6 @@ static struct slice trimmed(struct slice text)
     return text;
 }
 
-/* Is `word` one of a list with commas, without regard to case? */
-static bool lists(struct slice list, const char *word)
-{
-    while (list.size != 0) {
-        const uint8_t *comma = memchr(list.data, ',', list.size);
-        size_t size = comma != NULL ? (size_t)(comma - list.data) : list.size;
-        struct slice part = trimmed(slice_of(list.data, size));
-
-        if (exchange_name_is(part, word))
-            return true;
-        size = MIN(size + 1, list.size);
-        list = slice_of(list.data + size, list.size - size);
-    }
-    return false;
-}
-
 bool http1_wants_upgrade(const struct http1 *http1)
 {
     const struct exchange_handler *handler = &http1->door->handler;
@@ -230,7 +215,7 @@ bool http1_wants_upgrade(const struct http1 *http1)
     return handler->upgrades != NULL && exchange->method == METHOD_GET && parser->http_minor != 0 &&
            !http1->draining && (parser->flags & F_CHUNKED) == 0 &&
            (parser->content_length == 0 || parser->content_length == UINT64_MAX) &&
-           exchange_field(exchange, "upgrade", &value) && lists(value, "websocket") &&
+           exchange_field(exchange, "upgrade", &value) && accept_lists(value, "websocket") &&
            handler->upgrades(handler->arg, exchange);
 }
 
