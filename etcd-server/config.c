@@ -42,17 +42,17 @@ enum gate_stage { GATE_ALPHA, GATE_BETA };
 struct gate {
     const char *name;
     enum gate_stage stage;
-    size_t offset;       /* of its bool in struct config; 0: it changes nothing here ... */
-    const char *because; /* ... for this reason */
+    size_t offset;       /* of its bool in struct config; 0: it has none */
+    const char *because; /* it changes nothing here; NULL: it does */
 };
 
 static const struct gate gates[] = {
     {"StopGRPCServiceOnDefrag", GATE_ALPHA, offsetof(struct config, stop_grpc_service_on_defrag),
-     NULL},
+     "defragmenting does not make clients wait"},
     {"InitialCorruptCheck", GATE_ALPHA, offsetof(struct config, initial_corrupt_check), NULL},
     {"CompactHashCheck", GATE_ALPHA, offsetof(struct config, compact_hash_check_enabled), NULL},
     {"TxnModeWriteWithSharedBuffer", GATE_BETA,
-     offsetof(struct config, txn_mode_write_with_shared_buffer), NULL},
+     offsetof(struct config, txn_mode_write_with_shared_buffer), "the store has no such mode"},
     {"LeaseCheckpoint", GATE_ALPHA, offsetof(struct config, enable_lease_checkpoint), NULL},
     {"LeaseCheckpointPersist", GATE_ALPHA, offsetof(struct config, enable_lease_checkpoint_persist),
      NULL},
@@ -96,7 +96,7 @@ static bool set_gate(struct config *config, const char *name, size_t length, boo
             continue;
         if (gates[i].offset != 0)
             *gate_field(config, &gates[i]) = yes;
-        else
+        if (gates[i].because != NULL)
             buf_printf(notes, "feature gate %s=%s changes nothing: %s\n", gates[i].name,
                        yes ? "true" : "false", gates[i].because);
         return true;

@@ -422,8 +422,6 @@ static int check_clustering(const struct config *config, const struct options *o
         return REFUSE(err, "--name is empty; give this member a name");
     if (strpbrk(config->name, ",=") != NULL)
         return REFUSE(err, "--name=%.100s: a name has no comma and no equals sign", config->name);
-    if (config->max_learners < 0)
-        return REFUSE(err, "--max-learners must not be negative");
     return 0;
 }
 

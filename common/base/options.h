@@ -40,12 +40,13 @@ enum option_status {
 };
 
 struct option {
-    const char *group;    /* heading in --help; NULL = same as the row above */
-    const char *name;     /* of the flag, without dashes */
-    const char *old_name; /* other spelling, NULL = none; the last one given counts */
-    const char *file_key; /* "a.b" is b in section a; NULL = not in the file */
-    const char *fallback; /* default, as written behind the flag */
-    const char *choices;  /* OPTION_CHOICE: "a|b" */
+    const char *group;        /* heading in --help; NULL = same as the row above */
+    const char *name;         /* of the flag, without dashes */
+    const char *old_name;     /* other spelling, NULL = none; the last one given counts */
+    const char *file_key;     /* "a.b" is b in section a; NULL = not in the file */
+    const char *old_file_key; /* another spelling there, beside old_name; NULL = none */
+    const char *fallback;     /* default, as written behind the flag */
+    const char *choices;      /* OPTION_CHOICE: "a|b" */
     const char *advice;
     const char *help;
     size_t offset; /* of the field in the program's struct */

@@ -74,7 +74,8 @@ static const struct option *find_key(struct walk *walk)
             row->status == OPTION_VERY_OLD)
             continue;
         if (strcmp(row->file_key, walk->key) == 0 ||
-            (row->old_name != NULL && strcmp(row->old_name, walk->key) == 0))
+            (row->old_name != NULL && strcmp(row->old_name, walk->key) == 0) ||
+            (row->old_file_key != NULL && strcmp(row->old_file_key, walk->key) == 0))
             return row;
     }
     return NULL;

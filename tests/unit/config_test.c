@@ -226,6 +226,7 @@ static void wrong_together(void **state)
         {"--discovery-proxy=http://proxy", 1, "--discovery-proxy is not supported"},
         {"--enable-v2", 1, "the v2 API is gone"},
         {"--enable-pprof", 1, "perf(1)"},
+        {"--max-learners=2", 1, "--max-learners is not supported: a cluster at level 3.5"},
         {"--proxy=on", 1, "--proxy is not supported: the v2 proxy is gone"},
         {"--experimental-enable-distributed-tracing", 1, "tracing is not there yet"},
     };
@@ -243,6 +244,19 @@ static void wrong_together(void **state)
     assert_int_equal(loaded.rc, 0);
     assert_true(loaded.config.priority_request);
     assert_non_null(strstr(buf_text(&loaded.notes), "FastLeaseKeepAlive=false changes nothing: "));
+    unload(&loaded);
+    load(&loaded, "--feature-gates=StopGRPCServiceOnDefrag=true,TxnModeWriteWithSharedBuffer=false",
+         NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_non_null(
+        strstr(buf_text(&loaded.notes), "StopGRPCServiceOnDefrag=true changes nothing"));
+    assert_non_null(
+        strstr(buf_text(&loaded.notes), "TxnModeWriteWithSharedBuffer=false changes nothing"));
+    unload(&loaded);
+    load(&loaded, "--client-cert-file=a --client-key-file=b --downgrade-check-time=1s", NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_non_null(strstr(buf_text(&loaded.notes), "--client-cert-file has no effect: "));
+    assert_non_null(strstr(buf_text(&loaded.notes), "--downgrade-check-time has no effect: "));
     unload(&loaded);
     load(&loaded, "--feature-gates=InitialCorruptCheck=false,AllAlpha=true,AllBeta=false", NULL);
     assert_int_equal(loaded.rc, 0);
@@ -409,6 +423,7 @@ static void config_file(void **state)
                        "pre-vote: false\n"
                        "quota-backend-bytes: -1\n"
                        "experimental-corrupt-check-time: 5000000000\n"
+                       "experimental-snapshot-catch-up-entries: 77\n" /* not as its flag */
                        "listen-client-urls: http://127.0.0.1:1,http://127.0.0.1:2\n"
                        "log-outputs: [stdout, stderr]\n"
                        "wal-dir:\n"
@@ -427,6 +442,7 @@ static void config_file(void **state)
     assert_int_equal(loaded.config.snapshot_count, 10);
     assert_false(loaded.config.pre_vote);
     assert_int_equal(loaded.config.corrupt_check_time_ns, 5 * NS_PER_S);
+    assert_int_equal(loaded.config.snapshot_catchup_entries, 77);
     assert_int_equal(loaded.config.listen_client_urls.count, 2);
     assert_int_equal(loaded.config.log_outputs.count, 2);
     assert_string_equal(loaded.config.cert_file, "c.pem");
