@@ -12,9 +12,10 @@ struct db_file {
     const char *path;
 };
 
-static int db_sink(void *arg, struct slice bytes, struct err *err)
+static int db_sink(void *arg, struct buf *chunk, struct err *err)
 {
     struct db_file *file = arg;
+    struct slice bytes = buf_slice(chunk);
     size_t done = 0;
 
     while (done < bytes.size) {

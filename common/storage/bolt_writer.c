@@ -64,7 +64,7 @@ static int chunk_full(struct writer *writer, struct err *err)
 
     if (chunk->size != chunk->max)
         return 0;
-    if (writer->sink(writer->arg, buf_slice(chunk), err) < 0)
+    if (writer->sink(writer->arg, chunk, err) < 0)
         return -1;
     buf_reset(chunk);
     return 0;
@@ -519,12 +519,12 @@ static bool fits_inline(const struct tree *tree)
     return !tree->written && node_bytes(&tree->levels[0]) <= tree->writer->plan.page_bytes / 4;
 }
 
-static int put_in_buf(void *arg, struct slice bytes, struct err *err)
+static int put_in_buf(void *arg, struct buf *bytes, struct err *err)
 {
     struct buf *buf = arg;
 
     (void)err;
-    must(buf_append_slice(buf, bytes));
+    must(buf_append_slice(buf, buf_slice(bytes)));
     return 0;
 }
 
@@ -672,7 +672,7 @@ int bolt_write(struct bolt_source *source, const struct bolt_plan *plan, bolt_si
                 plan->pages, writer.next);
         goto out;
     }
-    rc = buf_used(&writer.chunk) == 0 ? 0 : sink(arg, buf_slice(&writer.chunk), err);
+    rc = buf_used(&writer.chunk) == 0 ? 0 : sink(arg, &writer.chunk, err);
 out:
     writer_fini(&writer);
     return rc;

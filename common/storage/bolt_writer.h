@@ -10,6 +10,7 @@
 #ifndef COMMON_STORAGE_BOLT_WRITER_H
 #define COMMON_STORAGE_BOLT_WRITER_H
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/limits.h"
 #include "common/base/slice.h"
@@ -46,8 +47,11 @@ struct bolt_plan { /* made by bolt_plan() */
     uint64_t entries; /* of all buckets */
 };
 
-/* -1 stops and is returned; `bytes` are borrowed for the call. */
-typedef int bolt_sink_fn(void *arg, struct slice bytes, struct err *err);
+/*
+ * The next bytes of the image. The sink may keep the buf's memory and leave it other memory: what
+ * it holds afterwards is forgotten. -1 stops and is returned.
+ */
+typedef int bolt_sink_fn(void *arg, struct buf *bytes, struct err *err);
 
 /* Rewinds. ERR_FORMAT when keys do not ascend or do not fit the format, or what the source
  * returned. */

@@ -46,11 +46,12 @@ struct host_job {
 
 /*
  * A long job that gives bytes away piece by piece, no faster than the core takes them. run() is on
- * a pool thread and gives its pieces to `sink`, which waits for room; take() and done() are on the
- * core. What takes as long again as making the pieces (a hash) is done beside it: look() sees every
- * piece, in order and before take(), on a thread of its own, and close() may add more behind them.
+ * a pool thread and gives its pieces to `sink`, which waits for room and leaves the buf empty,
+ * perhaps with other memory; take() and done() are on the core. What takes as long again as making
+ * the pieces (a hash) is done beside it: look() sees every piece, in order and before take(), on a
+ * thread of its own, and close() may add more behind them.
  */
-typedef int host_sink_fn(void *arg, struct slice piece, struct err *err);
+typedef int host_sink_fn(void *arg, struct buf *piece, struct err *err);
 struct host_producer {
     int (*run)(struct host_producer *producer, host_sink_fn *sink, void *sink_arg, struct err *err);
     void (*look)(struct host_producer *producer, struct slice piece); /* NULL: nobody looks */

@@ -1,12 +1,15 @@
 /*
  * producer.c - see producer.h.
  *
- *   pool: run() -> sink: queue a copy, wait while too much is queued    core: deliver() -> take()
- *                          \-> `unseen` -> a thread of its own: look() -/
+ *   pool: run() -> sink: queue, wait while too much is queued          core: deliver() -> take()
+ *                    \-> `unseen` -> a thread of its own: look() -> `ready` -/
  *
- * With look() a second thread lives as long as run(), which is over when that has ended. `posted`
- * keeps one delivery on its way to the core at most, `resuming` one more after a pause. The pipe
- * dies on the core, after the job is done, everything was delivered and neither is on its way.
+ * A piece's memory goes round: the sink takes it with its content and leaves that of a delivered
+ * piece. Who waits is woken when there is a lot to do, not for every piece: a wake-up costs as much
+ * as copying one. With look() a second thread lives as long as run(), which is over when that has
+ * ended. `posted` keeps one delivery on its way to the core at most, `resuming` one more after a
+ * pause. The pipe dies on the core, after the job is done, everything was delivered and neither is
+ * on its way.
  */
 #include "etcd-server/host/producer.h"
 
@@ -16,8 +19,7 @@
 
 struct piece {
     struct piece *next;
-    size_t size, capacity;
-    uint8_t bytes[];
+    struct buf bytes;
 };
 
 struct pieces { /* a queue */
@@ -35,6 +37,8 @@ struct pipe {
     struct pieces ready;  /* for the core */
     struct piece *spare;  /* delivered ones, for their memory */
     size_t queued_bytes;  /* of both */
+    bool waiting;         /* the sink, for `room` */
+    bool idle;            /* the thread that looks waits for `came` */
     bool made;            /* run() is over */
     bool stopped;         /* nobody wants the rest */
     bool posted;          /* a delivery is on its way */
@@ -76,60 +80,73 @@ static void wake_core(struct pipe *pipe)
     loop_post(pipe->loop, deliver, pipe);
 }
 
-/* A piece with these bytes; in memory that went through before, as long as that is large enough. */
-static struct piece *piece_for(struct pipe *pipe, struct slice bytes)
+/* A piece with that content, whose buf gets the memory of one that went through before. With the
+ * mutex held. */
+static struct piece *piece_of(struct pipe *pipe, struct buf *content)
 {
-    struct piece *piece;
+    struct piece *piece = pipe->spare;
+    struct buf memory;
 
-    must(pthread_mutex_lock(&pipe->mutex) == 0);
-    piece = pipe->spare;
     if (piece != NULL)
         pipe->spare = piece->next;
-    must(pthread_mutex_unlock(&pipe->mutex) == 0);
-    if (piece == NULL || piece->capacity < bytes.size) {
-        free(piece);
-        piece = xrealloc(NULL, sizeof(*piece) + bytes.size);
-        piece->capacity = bytes.size;
-    }
-    piece->size = bytes.size;
-    memcpy(piece->bytes, bytes.data, bytes.size);
+    else
+        piece = xalloc(sizeof(*piece));
+    memory = piece->bytes;
+    piece->bytes = *content;
+    memory.max = content->max;
+    buf_reset(&memory);
+    *content = memory;
     return piece;
 }
 
-/* Queue a copy for whoever is next; waits for room. */
-static int queue(struct pipe *pipe, struct slice bytes, bool unseen, struct err *err)
+/* Waits until half of the queue is free, once it is full. With the mutex held; false: stopped. */
+static bool wait_for_room(struct pipe *pipe)
 {
-    struct piece *piece = piece_for(pipe, bytes);
-    bool stopped;
+    pipe->waiting = pipe->queued_bytes >= PRODUCER_QUEUE_BYTES;
+    while (pipe->waiting && !pipe->stopped)
+        must(pthread_cond_wait(&pipe->room, &pipe->mutex) == 0);
+    return !pipe->stopped;
+}
+
+static int queue(struct pipe *pipe, struct buf *content, bool unseen, struct err *err)
+{
+    bool wanted;
 
     must(pthread_mutex_lock(&pipe->mutex) == 0);
-    while (pipe->queued_bytes >= PRODUCER_QUEUE_BYTES && !pipe->stopped)
-        must(pthread_cond_wait(&pipe->room, &pipe->mutex) == 0);
-    stopped = pipe->stopped;
-    if (!stopped) {
-        pipe->queued_bytes += piece->size;
-        add_piece(unseen ? &pipe->unseen : &pipe->ready, piece);
-        if (unseen)
-            must(pthread_cond_signal(&pipe->came) == 0);
-        else
+    wanted = wait_for_room(pipe);
+    if (wanted) {
+        pipe->queued_bytes += buf_used(content);
+        add_piece(unseen ? &pipe->unseen : &pipe->ready, piece_of(pipe, content));
+        if (!unseen)
             wake_core(pipe);
+        else if (pipe->idle)
+            must(pthread_cond_signal(&pipe->came) == 0);
     }
     must(pthread_mutex_unlock(&pipe->mutex) == 0);
-    if (!stopped)
-        return 0;
-    free(piece);
-    err_set(err, ERR_CANCELED, "the receiver went away");
-    return -1;
+    if (!wanted)
+        err_set(err, ERR_CANCELED, "the receiver went away");
+    return wanted ? 0 : -1;
 }
 
-static int sink_unseen(void *arg, struct slice bytes, struct err *err)
+static int sink_unseen(void *arg, struct buf *piece, struct err *err)
 {
-    return queue(arg, bytes, true, err);
+    return queue(arg, piece, true, err);
 }
 
-static int sink_ready(void *arg, struct slice bytes, struct err *err)
+static int sink_ready(void *arg, struct buf *piece, struct err *err)
 {
-    return queue(arg, bytes, false, err);
+    return queue(arg, piece, false, err);
+}
+
+/* The next piece to look at; NULL: there will be none. With the mutex held. */
+static struct piece *next_unseen(struct pipe *pipe)
+{
+    while (pipe->unseen.first == NULL && !pipe->made) {
+        pipe->idle = true;
+        must(pthread_cond_wait(&pipe->came, &pipe->mutex) == 0);
+        pipe->idle = false;
+    }
+    return oldest_piece(&pipe->unseen);
 }
 
 /* The thread beside run(): until that is over and everything was seen. */
@@ -139,14 +156,9 @@ static void *look_at_all(void *arg)
     struct piece *piece;
 
     must(pthread_mutex_lock(&pipe->mutex) == 0);
-    for (;;) {
-        while (pipe->unseen.first == NULL && !pipe->made)
-            must(pthread_cond_wait(&pipe->came, &pipe->mutex) == 0);
-        piece = oldest_piece(&pipe->unseen);
-        if (piece == NULL)
-            break;
+    while ((piece = next_unseen(pipe)) != NULL) {
         must(pthread_mutex_unlock(&pipe->mutex) == 0);
-        pipe->producer->look(pipe->producer, slice_of(piece->bytes, piece->size));
+        pipe->producer->look(pipe->producer, buf_slice(&piece->bytes));
         must(pthread_mutex_lock(&pipe->mutex) == 0);
         add_piece(&pipe->ready, piece);
         wake_core(pipe);
@@ -187,29 +199,27 @@ static void run(struct host_job *job)
     pipe->err = err; /* read after the job's done(), which is ordered behind this */
 }
 
-/* The next piece for take(); NULL when there is none. */
-static struct piece *take_piece(struct pipe *pipe)
+/* The next piece for take(), NULL when there is none; `done` (may be NULL) was delivered. */
+static struct piece *take_piece(struct pipe *pipe, struct piece *done)
 {
     struct piece *piece;
 
     must(pthread_mutex_lock(&pipe->mutex) == 0);
-    piece = oldest_piece(&pipe->ready);
-    if (piece != NULL) {
-        pipe->queued_bytes -= piece->size;
-        must(pthread_cond_signal(&pipe->room) == 0);
-    } else {
+    if (done != NULL) {
+        done->next = pipe->spare;
+        pipe->spare = done;
+    }
+    piece = pipe->paused ? NULL : oldest_piece(&pipe->ready);
+    if (piece != NULL)
+        pipe->queued_bytes -= buf_used(&piece->bytes);
+    else if (!pipe->paused)
         pipe->posted = false;
+    if (pipe->waiting && pipe->queued_bytes <= PRODUCER_QUEUE_BYTES / 2) {
+        pipe->waiting = false;
+        must(pthread_cond_signal(&pipe->room) == 0);
     }
     must(pthread_mutex_unlock(&pipe->mutex) == 0);
     return piece;
-}
-
-static void give_back(struct pipe *pipe, struct piece *piece)
-{
-    must(pthread_mutex_lock(&pipe->mutex) == 0);
-    piece->next = pipe->spare;
-    pipe->spare = piece;
-    must(pthread_mutex_unlock(&pipe->mutex) == 0);
 }
 
 static void finish(struct pipe *pipe)
@@ -221,6 +231,7 @@ static void finish(struct pipe *pipe)
         struct piece *piece = pipe->spare;
 
         pipe->spare = piece->next;
+        buf_free(&piece->bytes);
         free(piece);
     }
     (void)pthread_cond_destroy(&pipe->came);
@@ -233,14 +244,12 @@ static void finish(struct pipe *pipe)
 static void deliver(void *arg)
 {
     struct pipe *pipe = arg;
-    struct piece *piece;
+    struct piece *piece = NULL;
     bool over;
 
-    while (!pipe->paused && (piece = take_piece(pipe)) != NULL) {
+    while ((piece = take_piece(pipe, piece)) != NULL) {
         if (!pipe->stopped)
-            pipe->paused =
-                !pipe->producer->take(pipe->producer, slice_of(piece->bytes, piece->size));
-        give_back(pipe, piece);
+            pipe->paused = !pipe->producer->take(pipe->producer, buf_slice(&piece->bytes));
     }
     if (pipe->paused)
         return; /* `posted` stays set: producer_resume() goes on */

@@ -2,7 +2,7 @@
  * producer.h (edge) - carries the pieces of one host_producer from its pool thread to the core
  * thread.
  *
- * Holds at most PRODUCER_QUEUE_BYTES; the pool thread waits for room. Pieces are copied.
+ * Holds at most PRODUCER_QUEUE_BYTES; the pool thread waits for room.
  * Thread: producer_sink() the pool thread; the rest core.
  */
 #ifndef ETCD_SERVER_HOST_PRODUCER_H

@@ -52,10 +52,15 @@ static int append_hash(struct host_producer *producer, host_sink_fn *sink, void 
                        struct err *err)
 {
     struct snapshot_stream *stream = CONTAINER_OF(producer, struct snapshot_stream, producer);
+    struct buf last = BUF_INIT(SHA256_BYTES);
     uint8_t hash[SHA256_BYTES];
+    int rc;
 
     sha256_end(stream->sum, hash);
-    return sink(sink_arg, slice_of(hash, sizeof(hash)), err);
+    must(buf_append(&last, hash, sizeof(hash)));
+    rc = sink(sink_arg, &last, err);
+    buf_free(&last);
+    return rc;
 }
 
 /* On the core: the image counts down to 0, the hash comes with 0 again. */

@@ -43,10 +43,10 @@ static void search(const struct bolt *bolt)
     }
 }
 
-static int image_sink(void *arg, struct slice bytes, struct err *err)
+static int image_sink(void *arg, struct buf *bytes, struct err *err)
 {
     (void)err;
-    return buf_append_slice(arg, bytes) ? 0 : -1;
+    return buf_append_slice(arg, buf_slice(bytes)) ? 0 : -1;
 }
 
 static void rewrite(const struct bolt *bolt, const struct snapshot_status *before)

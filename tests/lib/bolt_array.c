@@ -56,9 +56,10 @@ struct image {
     bool ended; /* a short chunk may only be the last */
 };
 
-static int image_sink(void *arg, struct slice bytes, struct err *err)
+static int image_sink(void *arg, struct buf *chunk, struct err *err)
 {
     struct image *image = arg;
+    struct slice bytes = buf_slice(chunk);
 
     (void)err;
     must(!image->ended && bytes.size != 0 && bytes.size <= image->chunk_bytes);

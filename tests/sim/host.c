@@ -365,14 +365,14 @@ static void pipe_step(struct sim *sim, void *arg)
         sim_after(sim, pipe->node, sim_draw(sim, 3), pipe_step, pipe)->drop = pipe_end;
 }
 
-static int pipe_sink(void *arg, struct slice piece, struct err *err)
+static int pipe_sink(void *arg, struct buf *piece, struct err *err)
 {
     struct pipe *pipe = arg;
 
     (void)err;
     pipe->sizes = xrealloc(pipe->sizes, (pipe->count + 1) * sizeof(*pipe->sizes));
-    pipe->sizes[pipe->count++] = piece.size;
-    buf_append_slice(&pipe->bytes, piece);
+    pipe->sizes[pipe->count++] = buf_used(piece);
+    buf_append_slice(&pipe->bytes, buf_slice(piece));
     return 0;
 }
 

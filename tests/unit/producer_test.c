@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#define PIECE_BYTES 1024U
+
 struct scene {
     struct host_producer producer;
     struct host_task second; /* runs when the producer's job has told the loop that it is over */
@@ -38,11 +40,23 @@ static void run_pool(void *arg, struct host_task *tasks)
     loop_post(scene->loop, job_done, job);
 }
 
+static int give(struct slice bytes, host_sink_fn *sink, void *sink_arg, struct err *err)
+{
+    struct buf piece = BUF_INIT(PIECE_BYTES);
+    int rc;
+
+    must(buf_append_slice(&piece, bytes));
+    rc = sink(sink_arg, &piece, err);
+    must(rc < 0 || buf_used(&piece) == 0);
+    buf_free(&piece);
+    return rc;
+}
+
 static int one_piece(struct host_producer *producer, host_sink_fn *sink, void *sink_arg,
                      struct err *err)
 {
     struct scene *scene = CONTAINER_OF(producer, struct scene, producer);
-    int rc = sink(sink_arg, SLICE_LITERAL("piece"), err);
+    int rc = give(SLICE_LITERAL("piece"), sink, sink_arg, err);
 
     must(sem_wait(&scene->resume_is_queued) == 0);
     return rc;
@@ -108,7 +122,6 @@ static void the_end_waits_for_a_resumption(void **state)
 /* ---- a second thread sees what is sent ---- */
 
 #define NUMBERS 5000U /* pieces of PIECE_BYTES: more than the queue holds */
-#define PIECE_BYTES 1024U
 
 struct chain {
     struct host_producer producer;
@@ -134,7 +147,7 @@ static int count_up(struct host_producer *producer, host_sink_fn *sink, void *si
             err_set(err, ERR_DAMAGED, "at %u", piece[0]);
             return -1;
         }
-        if (sink(sink_arg, slice_of(piece, sizeof(piece)), err) < 0)
+        if (give(slice_of(piece, sizeof(piece)), sink, sink_arg, err) < 0)
             return -1;
     }
     return 0;
@@ -159,7 +172,7 @@ static int add_sum(struct host_producer *producer, host_sink_fn *sink, void *sin
 {
     unsigned sum = chain_of(producer)->seen + 1;
 
-    return sink(sink_arg, slice_of(&sum, sizeof(sum)), err);
+    return give(slice_of(&sum, sizeof(sum)), sink, sink_arg, err);
 }
 
 static bool take_number(struct host_producer *producer, struct slice piece)

@@ -92,10 +92,10 @@ static uint32_t status_hash(const struct bolt *bolt)
     return crc;
 }
 
-static int to_buf(void *arg, struct slice bytes, struct err *why)
+static int to_buf(void *arg, struct buf *bytes, struct err *why)
 {
     (void)why; /* memory is enough */
-    assert_true(buf_append_slice(arg, bytes));
+    assert_true(buf_append_slice(arg, buf_slice(bytes)));
     return 0;
 }
 

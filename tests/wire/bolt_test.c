@@ -260,14 +260,14 @@ static void a_lasting_source_gives_the_same(void **state)
     }
 }
 
-static int count_sink(void *arg, struct slice bytes, struct err *err)
+static int count_sink(void *arg, struct buf *bytes, struct err *err)
 {
     (void)err;
-    *(size_t *)arg += bytes.size;
+    *(size_t *)arg += buf_used(bytes);
     return 0;
 }
 
-static int full_sink(void *arg, struct slice bytes, struct err *err)
+static int full_sink(void *arg, struct buf *bytes, struct err *err)
 {
     (void)arg;
     (void)bytes;
