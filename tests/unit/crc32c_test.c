@@ -39,11 +39,29 @@ static void both_ways_agree(void **state)
         }
 }
 
+/* Long enough for several lanes at a time, and what is left behind them. */
+static void long_ones_agree(void **state)
+{
+    static uint8_t bytes[20000];
+    uint32_t number = 7;
+
+    (void)state;
+    for (size_t at = 0; at < sizeof(bytes); at++) {
+        number = number * 1664525 + 1013904223;
+        bytes[at] = (uint8_t)(number >> 24);
+    }
+    for (size_t size = 3000; size < sizeof(bytes); size += 509)
+        for (size_t start = 0; start < 3; start++)
+            assert_int_equal(crc32c((uint32_t)size, bytes + start, size - start),
+                             crc32c_portable((uint32_t)size, bytes + start, size - start));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_values),
         cmocka_unit_test(both_ways_agree),
+        cmocka_unit_test(long_ones_agree),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
