@@ -236,6 +236,7 @@ static int start_engine(struct server *server, struct err *err)
         return -1;
     server->boot.wal = NULL; /* the machine's now */
     engine.host = machine_host(server->machine);
+    server->metrics.extensive = strcmp(config->metrics, "extensive") == 0;
     server->slow =
         (struct slow){.host = engine.host,
                       .metrics = &server->metrics,

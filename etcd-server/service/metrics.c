@@ -15,6 +15,7 @@ struct histogram_row {
     const char *help;
     double first;
     double factor;
+    const double *list; /* NULL: they are first, first * factor, ... */
     size_t bounds;
 };
 
@@ -36,6 +37,14 @@ static const struct histogram_row apply_row = {
     .first = 0.0001,
     .factor = 2,
     .bounds = 20,
+};
+
+static const double handling_bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
+static const struct histogram_row handling_row = {
+    .name = "grpc_server_handling_seconds",
+    .help = "Time of a call, from its start to its end.",
+    .list = handling_bounds,
+    .bounds = ARRAY_LEN(handling_bounds),
 };
 
 static const char *const apply_names[METRICS_APPLIES] = {
@@ -69,17 +78,27 @@ const char *metrics_check_name(enum metrics_check check)
 
 /* ---- counting ---- */
 
+/* Bound `i`; `last` is the one before it. */
+static double bound_of(const struct histogram_row *row, size_t i, double last)
+{
+    if (row->list != NULL)
+        return row->list[i];
+    return i == 0 ? row->first : last * row->factor;
+}
+
 static void observe(struct histogram *histogram, const struct histogram_row *row, double value)
 {
-    double bound = row->first;
+    double bound = 0;
 
     histogram->count++;
     histogram->sum += value;
-    for (size_t i = 0; i < row->bounds; i++, bound *= row->factor)
+    for (size_t i = 0; i < row->bounds; i++) {
+        bound = bound_of(row, i, bound);
         if (value <= bound) {
             histogram->buckets[i]++;
             return;
         }
+    }
 }
 
 void metrics_observe(struct metrics *metrics, enum metrics_histogram which, double value)
@@ -93,6 +112,12 @@ void metrics_observe_apply(struct metrics *metrics, enum metrics_apply operation
 {
     must((unsigned)operation < METRICS_APPLIES);
     observe(&metrics->applies[operation][success ? 1 : 0], &apply_row, seconds);
+}
+
+void metrics_observe_call(struct metrics *metrics, const struct rpc_row *row, double seconds)
+{
+    if (metrics->extensive)
+        observe(&metrics->handling[row->id], &handling_row, seconds);
 }
 
 /* A version is a label: only short ones of harmless characters are told apart. */
@@ -214,10 +239,11 @@ static void put_histogram(struct buf *out, const struct histogram_row *row,
 {
     const char *comma = labels[0] != '\0' ? "," : "";
     uint64_t below = 0;
-    double bound = row->first;
+    double bound = 0;
     char number[NUMBER_BYTES];
 
-    for (size_t i = 0; i < row->bounds; i++, bound *= row->factor) {
+    for (size_t i = 0; i < row->bounds; i++) {
+        bound = bound_of(row, i, bound);
         below += histogram->buckets[i];
         buf_printf(out, "%s_bucket{%s%sle=\"%s\"} ", row->name, labels, comma,
                    go_number(bound, number));
@@ -284,6 +310,19 @@ static void put_rpcs(const struct metrics *metrics, struct buf *out)
             put_sample(out, "grpc_server_handled_total", "", labels,
                        (double)metrics->rpcs[i].handled[code]);
         }
+}
+
+static void put_handling(const struct metrics *metrics, struct buf *out)
+{
+    char labels[256];
+
+    if (!metrics->extensive)
+        return;
+    put_kind(out, handling_row.name, "histogram", handling_row.help);
+    for (size_t i = 0; i < RPC_COUNT; i++) {
+        rpc_labels(rpc_row((enum rpc_id)i), NULL, labels);
+        put_histogram(out, &handling_row, &metrics->handling[i], labels);
+    }
 }
 
 static void put_clients(const struct metrics *metrics, struct buf *out)
@@ -374,5 +413,6 @@ bool metrics_write(const struct metrics *metrics, struct buf *out)
     put_clients(metrics, out);
     put_checks(metrics, out);
     put_rpcs(metrics, out);
+    put_handling(metrics, out);
     return !out->overflow;
 }

@@ -92,6 +92,8 @@ struct metrics {
     struct histogram histograms[METRICS_HISTOGRAMS];
     struct histogram applies[METRICS_APPLIES][2]; /* [1]: with success */
     struct metrics_rpc rpcs[RPC_COUNT];
+    bool extensive;                       /* --metrics=extensive: the next one is kept and told */
+    struct histogram handling[RPC_COUNT]; /* from a call's start to its end */
     struct metrics_client clients[METRICS_API_VERSIONS_MAX];
     size_t client_count;
     struct metrics_checked checks[METRICS_CHECKS];
@@ -109,6 +111,9 @@ void metrics_observe_apply(struct metrics *metrics, enum metrics_apply operation
 /* A call begins (version: client-api-version, SLICE_EMPTY = unknown), and ends. */
 void metrics_call_started(struct metrics *metrics, const struct rpc_row *row, struct slice version);
 void metrics_call_handled(struct metrics *metrics, const struct rpc_row *row, enum grpc_code code);
+
+/* How long a call took; for nothing unless `extensive`. */
+void metrics_observe_call(struct metrics *metrics, const struct rpc_row *row, double seconds);
 
 /* Append everything in Prometheus' text format, version 0.0.4; false when out->max is passed. */
 bool metrics_write(const struct metrics *metrics, struct buf *out);

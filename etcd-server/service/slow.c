@@ -270,10 +270,13 @@ void slow_call_ended(struct slow *slow, const struct call *call, const struct ca
     uint64_t took_ns, waited_ns = end->waited_ms * (uint64_t)NS_PER_MS;
     const char *prefix;
 
-    if (call->began_ns == 0 || call->row->kind != RPC_UNARY)
+    if (call->began_ns == 0 || (call->row->kind != RPC_UNARY && !slow->metrics->extensive))
         return;
     took_ns = host_now_ns(slow->host) - call->began_ns;
-    took_ns -= MIN(waited_ns, took_ns);
+    metrics_observe_call(slow->metrics, call->row, (double)took_ns / 1e9);
+    if (call->row->kind != RPC_UNARY)
+        return;
+    took_ns = took_ns > waited_ns ? took_ns - waited_ns : 1; /* the waits are in whole ms */
     if (took_ns > slow->apply_ns && (prefix = read_prefix(call)) != NULL && may_tell_apply(slow))
         warn_read(slow, call, end, prefix, took_ns);
     if ((took_ns > slow->unary_ns || slow->all) && may_tell(slow, &slow->calls))

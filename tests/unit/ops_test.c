@@ -311,6 +311,33 @@ static void metrics_text(void **state)
                                    "escaping=underscores\r\n"));
 }
 
+static void extensive_metrics(void **state)
+{
+    const char *labels = "grpc_method=\"Put\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"";
+    char wanted[512];
+
+    (void)state;
+    metrics_observe_call(&fix.metrics, rpc_row(RPC_KV_Put), 1);
+    assert_null(strstr(ask_with("POST", "/metrics", "\r\n"), "grpc_server_handling_seconds"));
+    fix.metrics.extensive = true;
+    metrics_observe_call(&fix.metrics, rpc_row(RPC_KV_Put), 0.005);
+    metrics_observe_call(&fix.metrics, rpc_row(RPC_KV_Put), 0.02);
+    metrics_observe_call(&fix.metrics, rpc_row(RPC_KV_Put), 11);
+    (void)snprintf(wanted, sizeof(wanted),
+                   "\ngrpc_server_handling_seconds_bucket{%s,le=\"0.005\"} 1\n"
+                   "grpc_server_handling_seconds_bucket{%s,le=\"0.01\"} 1\n"
+                   "grpc_server_handling_seconds_bucket{%s,le=\"0.025\"} 2\n",
+                   labels, labels, labels);
+    assert_non_null(strstr(ask_with("POST", "/metrics", "\r\n"), wanted));
+    (void)snprintf(wanted, sizeof(wanted),
+                   "\ngrpc_server_handling_seconds_bucket{%s,le=\"10\"} 2\n"
+                   "grpc_server_handling_seconds_bucket{%s,le=\"+Inf\"} 3\n"
+                   "grpc_server_handling_seconds_sum{%s} 11.025\n"
+                   "grpc_server_handling_seconds_count{%s} 3\n",
+                   labels, labels, labels, labels);
+    assert_non_null(strstr(ask_with("POST", "/metrics", "\r\n"), wanted));
+}
+
 static void api_versions(void **state)
 {
     const struct rpc_row *row = rpc_row(RPC_KV_Put);
@@ -415,8 +442,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(health),       TEST(probes),    TEST(slow_reads),  TEST(version),   TEST(metrics_text),
-        TEST(api_versions), TEST(peer_port), TEST(peer_leases), TEST(peer_hash),
+        TEST(health),       TEST(probes),       TEST(slow_reads),
+        TEST(version),      TEST(metrics_text), TEST(extensive_metrics),
+        TEST(peer_port),    TEST(peer_leases),  TEST(peer_hash),
+        TEST(api_versions), TEST(peer_port),    TEST(peer_leases),
+        TEST(peer_hash),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

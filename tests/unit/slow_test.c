@@ -298,9 +298,13 @@ static void slow_reads_are_told(void **state)
     end_call(RPC_KV_Range, &range.base, 10000,
              (struct call_end){.bytes = 1000, .key_values = 9, .count = 10, .waited_ms = 9950});
     assert_int_equal(fake.lines, 1);
+    slow.unary_ns = 0; /* all, though its waits, each in whole milliseconds, are longer than it */
+    end_call(RPC_KV_Range, &range.base, 10, (struct call_end){.waited_ms = 11});
+    assert_int_equal(fake.lines, 2);
+    slow.unary_ns = 300 * NS_PER_MS;
     end_call(RPC_KV_Range, &range.base, 400,
              (struct call_end){.bytes = 1000, .key_values = 9, .count = 10});
-    assert_int_equal(fake.lines, 3);
+    assert_int_equal(fake.lines, 4);
     assert_non_null(strstr(buf_text(&fake.line), "|response count=10|response size=1000|"));
     end_call(RPC_KV_Range, &range.base, 200,
              (struct call_end){.code = GRPC_OUT_OF_RANGE, .error = "no such revision"});
@@ -353,6 +357,16 @@ static void with_debug_all_calls_are_told(void **state)
     assert_int_equal(fake.level, LOG_WARN);
 }
 
+static void with_extensive_metrics_streams_are_measured(void **state)
+{
+    (void)state;
+    metrics.extensive = true;
+    end_call(RPC_Watch_Watch, NULL, 4000, (struct call_end){0});
+    assert_int_equal(metrics.handling[RPC_Watch_Watch].count, 1);
+    assert_true(metrics.handling[RPC_Watch_Watch].sum == 4.0);
+    assert_int_equal(fake.lines, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -367,6 +381,7 @@ int main(void)
         TEST(slow_reads_are_told),
         TEST(slow_txns_are_told),
         TEST(with_debug_all_calls_are_told),
+        TEST(with_extensive_metrics_streams_are_measured),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
