@@ -44,7 +44,10 @@
     PLANT(HASH_VAGUE, "stores without keys are compared with what is not deleted yet")             \
     PLANT(HASH_BLAME, "the member that compares takes its own store for the right one")            \
     PLANT(HASH_FORGOTTEN, "hashes that compactions left behind are not compared")                  \
-    PLANT(PROMOTE_EARLY, "a follower answers a promotion that it does not know of yet")
+    PLANT(PROMOTE_EARLY, "a follower answers a promotion that it does not know of yet")            \
+    PLANT(LOCK_UNCHECKED, "who has waited owns the lock, whether its key is there or not")         \
+    PLANT(LOCK_PREDECESSOR, "who waits for a lock overlooks the key right before its own")         \
+    PLANT(LOCK_ASLEEP, "who waits for a lock misses a deletion right behind its look")
 
 #define PLANT_ID(name, words) PLANT_##name,
 enum plant { PLANT_NONE, PLANTS(PLANT_ID) PLANT_COUNT };

@@ -11,7 +11,7 @@
 #include "common/schema/raft_internal.pb-c.h"
 #include "common/schema/raftmsg.h"
 
-#define MODEL_KEYS_MAX 64
+#define MODEL_KEYS_MAX 128
 #define MODEL_LEASES_MAX 512
 #define MODEL_ALARMS_MAX 16
 #define MODEL_MEMBERS_MAX 64

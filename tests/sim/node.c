@@ -81,8 +81,11 @@ static void note_removed(struct sim *sim, const struct record *record, uint64_t 
     struct node *node = truth_node(sim, removed);
     size_t voters = 0;
 
-    if (node == NULL)
+    if (node == NULL) { /* one of the first, which has not come up yet */
+        if (sim->absent_count < SIM_NODES_MAX)
+            sim->absent[sim->absent_count++] = (struct sim_absent){removed, model->index};
         return;
+    }
     node->removed = model->index;
     for (size_t i = 0; i < model->member_count; i++)
         voters += !model->learner[i];
@@ -295,6 +298,7 @@ void node_take_down(struct node *node)
     door_cancel_all(node);
     watching_cancel_all(node);
     leasing_cancel_all(node);
+    locking_cancel_all(node);
     queue_drop(node->sim, node);
     corrupt_check_free(node->check);
     peer_door_free(node->peer_door);
@@ -462,6 +466,9 @@ static void start_engine(struct node *node, struct boot *boot)
     sim_check(sim, engine_new(&config, &node->engine, &err) == 0, "member %u does not start: %s",
               node->number, err.text);
     node->id = config.member_id;
+    for (size_t i = 0; i < sim->absent_count; i++)
+        if (sim->absent[i].id == node->id)
+            node->removed = sim->absent[i].index;
     rewind_model(node);
     node->known = 0;
     node->conf = *raft_conf_state(engine_raft(node->engine));

@@ -185,6 +185,7 @@ static uint64_t run_seed(uint64_t seed, unsigned members, bool trace)
     draw_options(sim);
     draw_network(sim, members);
     draw_checks(sim);
+    sim->options.lock_1000 = sim_chance(sim, 500) ? 50 + (unsigned)sim_draw(sim, 250) : 0;
     sim->refused = xalloc(100000);
     sim->written = xalloc(100000);
     world_run(sim);

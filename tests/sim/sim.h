@@ -7,6 +7,7 @@
  *   watching.c clients that watch, and what they get
  *   leasing.c  clients that renew leases, and when these end
  *   network.c  messages, snapshots and questions between members; what may go wrong with them
+ *   locking.c  clients that lock names and stand for election on them
  *   damage.c   one store is changed behind its member's back, and who notices
  *   operator.c who adds, promotes and removes members and moves the lead
  *   truth.c    every entry that was ever written, what is committed, and raft's invariants
@@ -42,6 +43,8 @@ struct node;
 struct sim_call;
 struct sim_stream;
 struct sim_keeper;
+struct sim_locker;
+struct sim_locks;
 struct sim_watcher;
 
 /* What will happen: `run`, or `drop` when the member dies before; both may be NULL. */
@@ -74,7 +77,8 @@ struct sim_options {
     unsigned net_loss_1000, net_twice_1000, net_late_1000;
     bool net_in_order;
     unsigned partition_1000, change_1000; /* chances per call started */
-    unsigned clock_skew_1000;             /* how much faster or slower a clock may go */
+    unsigned lock_1000;
+    unsigned clock_skew_1000; /* how much faster or slower a clock may go */
     /* comparisons of the stores (corrupt_check.h) */
     bool check_at_start;
     uint64_t check_ms, check_compacted_ms; /* 0: never */
@@ -106,6 +110,11 @@ struct record {
     Etcdserverpb__InternalRaftRequest *request; /* owned; NULL: a change, or empty */
     bool lost;         /* with the power, and its term too: nobody has it */
     bool early_revoke; /* of a lease that somebody had been promised */
+};
+
+/* A member that was removed, by the entry at `index`, before it was started for the first time. */
+struct sim_absent {
+    uint64_t id, index;
 };
 
 /* A database that a leader sent; durable. */
@@ -183,6 +192,8 @@ struct sim {
 
     struct node *nodes[SIM_NODES_MAX];
     size_t node_count;
+    struct sim_absent absent[SIM_NODES_MAX];
+    size_t absent_count;
     uint64_t blocked_ms[SIM_NODES_MAX][SIM_NODES_MAX]; /* from, to: nothing arrives until then */
     uint64_t arrived_ms[SIM_NODES_MAX][SIM_NODES_MAX]; /* the last message, when they keep order */
     uint64_t cluster_id;
@@ -204,6 +215,8 @@ struct sim {
     struct sim_watcher *watchers; /* owned: those of a crash */
     size_t watcher_count;
     struct sim_keeper *keepers;          /* leases being renewed */
+    struct sim_locker *lockers;          /* calls of Lock and Election */
+    struct sim_locks *locks;             /* owned: what is known of them */
     uint64_t lease_ended_ms[SIM_LEASES]; /* a revoke was committed */
     uint64_t lease_until_ms[SIM_LEASES]; /* the server must not end it before */
     unsigned lease_revokes[SIM_LEASES];  /* that clients asked for and nobody wrote yet */
@@ -300,6 +313,13 @@ void leasing_asked(struct sim *sim, int64_t id);    /* a client wants its end */
 void leasing_refused(struct sim *sim, int64_t id);  /* and does not get it */
 void leasing_ended(struct sim *sim, int64_t id);    /* its revoke is committed */
 bool leasing_is_early(struct sim *sim, int64_t id); /* to end it now; told once per entry */
+
+/* locking.c */
+void locking_begin(struct sim *sim);
+void locking_act(struct node *node);
+const char *locking_busy(struct sim *sim); /* who waits though nobody owns; lets owners go */
+void locking_cancel_all(struct node *node);
+void locking_free(struct sim *sim);
 
 /* operator.c */
 void operator_act(struct sim *sim);

@@ -68,6 +68,8 @@ static void client_acts(struct node *node)
         watching_act(node);
     if (sim_chance(sim, 60))
         leasing_renew(node);
+    if (sim_chance(sim, sim->options.lock_1000))
+        locking_act(node);
 }
 
 static void arrival(struct sim *sim, void *arg)
@@ -178,6 +180,8 @@ static const char *unsettled(struct sim *sim)
     }
     if (sim->calls != NULL)
         return door_inner(sim->calls)->row->method;
+    if (locking_busy(sim) != NULL)
+        return locking_busy(sim);
     if (watching_behind(sim))
         return "a watch";
     if (leasing_busy(sim))
@@ -261,6 +265,7 @@ static void stop_all(struct sim *sim)
 
 void world_run(struct sim *sim)
 {
+    locking_begin(sim);
     while (sim->node_count < sim->options.members)
         (void)node_new(sim);
     for (size_t i = 0; i < sim->options.members; i++)
@@ -278,6 +283,7 @@ void world_run(struct sim *sim)
             node_take_down(sim->nodes[i]);
     }
     queue_free(sim);
+    locking_free(sim);
     for (size_t i = 0; i < sim->node_count; i++)
         node_free(sim->nodes[i]);
     truth_free(sim);
