@@ -4,10 +4,9 @@ check-unit: $(UNIT_BIN)
 	@tests/lib/run-unit $(UNIT_BIN)
 
 # What has threads, for the thread sanitizer: make SAN=thread threads. The other programs have none, and take long
-# under it; so does peers_test (it wants 80 MB queued faster than a silent stream is given up): three real members
-# speak for the transport.
-THREAD_BIN := $(foreach test,unit/fetch unit/log unit/log_writer unit/net unit/producer wire/restore \
-                torture/backend_lmdb,$(B)/tests/$(test)_test)
+# under it. Three real members come last.
+THREAD_BIN := $(foreach test,unit/fetch unit/log unit/log_writer unit/net unit/peers unit/peers_snapshot unit/peers_tls \
+                unit/producer wire/restore torture/backend_lmdb,$(B)/tests/$(test)_test)
 .PHONY: threads
 threads: $(THREAD_BIN) $(BIN)/etcd-server
 	@tests/lib/run-unit $(THREAD_BIN)
