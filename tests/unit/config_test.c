@@ -157,7 +157,7 @@ static void flag_syntax(void **state)
     unload(&loaded);
 }
 
-static void wrong_together(void **state)
+static void wrong_members_and_urls(void **state)
 {
     static const struct refusal refusals[] = {
         {"--listen-client-urls=http://127.0.0.1:1", 1,
@@ -178,6 +178,17 @@ static void wrong_together(void **state)
         {"--discovery-token=t/u --discovery-endpoints=b:1", 1, "a token has no slash"},
         {"--discovery-token=t --discovery-endpoints=b:1 --discovery-cert=c", 1,
          "--discovery-cert and --discovery-key"},
+        {"--listen-client-http-urls=http://localhost:2379", 1, "both have http://localhost:2379"},
+        {"--name=a,b", 1, "--name=a,b"},
+    };
+
+    (void)state;
+    expect_refusals(refusals, ARRAY_LEN(refusals));
+}
+
+static void wrong_times(void **state)
+{
+    static const struct refusal refusals[] = {
         {"--heartbeat-interval=0", 1, "--heartbeat-interval must be >0 (set to 0ms)"},
         {"--election-timeout=0", 1, "--election-timeout must be >0 (set to 0ms)"},
         {"--heartbeat-interval=500", 1,
@@ -189,18 +200,23 @@ static void wrong_together(void **state)
          "error parsing CompactionRetention: time: invalid duration \"foo\""},
         {"--auto-compaction-mode=revision --auto-compaction-retention=1h", 1,
          "error parsing CompactionRetention"},
+        {"--experimental-compact-hash-check-time=0s", 1,
+         "--experimental-compact-hash-check-time must be >0 (set to 0s)"},
+    };
+
+    (void)state;
+    expect_refusals(refusals, ARRAY_LEN(refusals));
+}
+
+static void wrong_tls(void **state)
+{
+    static const struct refusal refusals[] = {
         {"--tls-min-version=TLS1.0", 1,
          "unexpected TLS version \"TLS1.0\" (must be one of: TLS1.2, TLS1.3)"},
         {"--tls-min-version=TLS1.3 --tls-max-version=TLS1.2", 1,
          "min version (TLS1.3) is greater than max version (TLS1.2)"},
         {"--tls-min-version=TLS1.3 --cipher-suites=A", 1,
          "cipher suites cannot be configured when only TLS1.3 is enabled"},
-        {"--logger=capnslog", 1, "--logger=capnslog is removed in v3.5"},
-        {"--logger=x", 1, "unknown logger option \"x\""},
-        {"--log-level=bogus", 1, "--log-level=bogus"},
-        {"--log-outputs=default,stderr", 1, "multi logoutput for \"default\" is not supported yet"},
-        {"--experimental-compact-hash-check-time=0s", 1,
-         "--experimental-compact-hash-check-time must be >0 (set to 0s)"},
         {"--auth-token=bogus", 1, "auth: invalid auth options"},
         {"--peer-cert-allowed-cn=a --peer-cert-allowed-hostname=b", 1,
          "AllowedCNs and AllowedHostnames are mutually exclusive"},
@@ -211,30 +227,41 @@ static void wrong_together(void **state)
         {"--listen-peer-urls=https://127.0.0.1:1", 1, "--peer-cert-file"},
         {"--cert-file=a", 1, "--cert-file and --key-file must be given together"},
         {"--client-key-file=a", 1, "--client-cert-file and --client-key-file"},
-        {"--listen-client-http-urls=http://localhost:2379", 1, "both have http://localhost:2379"},
-        {"--name=a,b", 1, "--name=a,b"},
+    };
+
+    (void)state;
+    expect_refusals(refusals, ARRAY_LEN(refusals));
+}
+
+static void wrong_logs(void **state)
+{
+    static const struct refusal refusals[] = {
+        {"--logger=capnslog", 1, "--logger=capnslog is removed in v3.5"},
+        {"--logger=x", 1, "unknown logger option \"x\""},
+        {"--log-level=bogus", 1, "--log-level=bogus"},
+        {"--log-outputs=default,stderr", 1, "multi logoutput for \"default\" is not supported yet"},
         {"--enable-log-rotation", 1, "--log-outputs requires a single file path"},
         {"--enable-log-rotation --log-outputs=a.log,stderr,b.log", 1, "it has 2"},
         {"--enable-log-rotation --log-outputs=a.log --log-rotation-config-json={", 1,
          "improperly formatted log rotation config"},
+    };
+
+    (void)state;
+    expect_refusals(refusals, ARRAY_LEN(refusals));
+}
+
+static void feature_gates(void **state)
+{
+    static const struct refusal refusals[] = {
         {"--feature-gates=Foo=true", 1, "unrecognized feature gate: Foo"},
         {"--feature-gates=InitialCorruptCheck", 1, "missing bool value"},
         {"--feature-gates=InitialCorruptCheck=yes", 1, "invalid value"},
         {"--feature-gates=LeaseCheckpointPersist=true", 1, "requires"},
     };
-    static const struct refusal later[] = {
-        {"--discovery-proxy=http://proxy", 1, "--discovery-proxy is not supported"},
-        {"--enable-v2", 1, "the v2 API is gone"},
-        {"--enable-pprof", 1, "perf(1)"},
-        {"--max-learners=2", 1, "--max-learners is not supported: a cluster at level 3.5"},
-        {"--proxy=on", 1, "--proxy is not supported: the v2 proxy is gone"},
-        {"--experimental-enable-distributed-tracing", 1, "tracing is not there yet"},
-    };
     struct loaded loaded;
 
     (void)state;
     expect_refusals(refusals, ARRAY_LEN(refusals));
-    expect_refusals(later, ARRAY_LEN(later));
     load(&loaded, "--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true", NULL);
     assert_int_equal(loaded.rc, 0);
     assert_true(loaded.config.enable_lease_checkpoint);
@@ -253,16 +280,32 @@ static void wrong_together(void **state)
     assert_non_null(
         strstr(buf_text(&loaded.notes), "TxnModeWriteWithSharedBuffer=false changes nothing"));
     unload(&loaded);
-    load(&loaded, "--client-cert-file=a --client-key-file=b --downgrade-check-time=1s", NULL);
-    assert_int_equal(loaded.rc, 0);
-    assert_non_null(strstr(buf_text(&loaded.notes), "--client-cert-file has no effect: "));
-    assert_non_null(strstr(buf_text(&loaded.notes), "--downgrade-check-time has no effect: "));
-    unload(&loaded);
     load(&loaded, "--feature-gates=InitialCorruptCheck=false,AllAlpha=true,AllBeta=false", NULL);
     assert_int_equal(loaded.rc, 0);
     assert_true(loaded.config.priority_request && loaded.config.compact_hash_check_enabled);
     assert_false(loaded.config.initial_corrupt_check); /* what is named comes first */
     assert_false(loaded.config.txn_mode_write_with_shared_buffer);
+    unload(&loaded);
+}
+
+static void without_effect(void **state)
+{
+    static const struct refusal refusals[] = {
+        {"--discovery-proxy=http://proxy", 1, "--discovery-proxy is not supported"},
+        {"--enable-v2", 1, "the v2 API is gone"},
+        {"--enable-pprof", 1, "perf(1)"},
+        {"--max-learners=2", 1, "--max-learners is not supported: a cluster at level 3.5"},
+        {"--proxy=on", 1, "--proxy is not supported: the v2 proxy is gone"},
+        {"--experimental-enable-distributed-tracing", 1, "tracing is not there yet"},
+    };
+    struct loaded loaded;
+
+    (void)state;
+    expect_refusals(refusals, ARRAY_LEN(refusals));
+    load(&loaded, "--client-cert-file=a --client-key-file=b --downgrade-check-time=1s", NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_non_null(strstr(buf_text(&loaded.notes), "--client-cert-file has no effect: "));
+    assert_non_null(strstr(buf_text(&loaded.notes), "--downgrade-check-time has no effect: "));
     unload(&loaded);
     load(&loaded, "--enable-v2=false --grpc-keepalive-interval=1h --enable-pprof=false", NULL);
     assert_int_equal(loaded.rc, 0);
@@ -596,10 +639,19 @@ static void durations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults),         cmocka_unit_test(flag_syntax),
-        cmocka_unit_test(wrong_together),   cmocka_unit_test(worked_out),
-        cmocka_unit_test(environment),      cmocka_unit_test(config_file),
-        cmocka_unit_test(help_and_version), cmocka_unit_test(the_manual_has_every_flag),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(flag_syntax),
+        cmocka_unit_test(wrong_members_and_urls),
+        cmocka_unit_test(wrong_times),
+        cmocka_unit_test(wrong_tls),
+        cmocka_unit_test(wrong_logs),
+        cmocka_unit_test(feature_gates),
+        cmocka_unit_test(without_effect),
+        cmocka_unit_test(worked_out),
+        cmocka_unit_test(environment),
+        cmocka_unit_test(config_file),
+        cmocka_unit_test(help_and_version),
+        cmocka_unit_test(the_manual_has_every_flag),
         cmocka_unit_test(durations),
     };
 
