@@ -612,17 +612,22 @@ static void on_turn_end(void *arg)
 {
     struct server *server = arg;
     struct err err = ERR_INIT;
-    uint64_t wake_ms;
 
     engine_turn(server->engine);
-    wake_ms = service_turn(server->service);
-    wake_ms = MIN(wake_ms, engine_wake_at(server->engine));
-    loop_timer_set(server->wake_timer, wake_ms != UINT64_MAX ? MAX(wake_ms, 1) : 0);
+    server->wake_ms = MIN(service_turn(server->service), engine_wake_at(server->engine));
     if (!server->serving && !server->stopping && may_serve(server) &&
         serve_clients(server, &err) < 0)
         fail(server, &err);
     if (server->drained && engine_idle(server->engine) && loop_now_ms() >= server->linger_until_ms)
         loop_stop(server->loop);
+}
+
+static void on_rest(void *arg)
+{
+    struct server *server = arg;
+    uint64_t wake_ms = MIN(server->wake_ms, service_rest(server->service));
+
+    loop_timer_set(server->wake_timer, wake_ms != UINT64_MAX ? MAX(wake_ms, 1) : 0);
 }
 
 static void on_wake(void *arg)
@@ -743,6 +748,7 @@ static int run(struct server *server, struct err *err)
                    peer_link_door(server), err) < 0)
         return -1;
     loop_at_turn_end(server->loop, LOOP_PHASE_ENGINE, on_turn_end, server);
+    loop_at_turn_end(server->loop, LOOP_PHASE_REST, on_rest, server);
     server->next_tick_ms = loop_now_ms() + server->config->heartbeat_interval_ms;
     loop_timer_set(server->tick_timer, server->next_tick_ms);
     if (is_alone(server->engine))

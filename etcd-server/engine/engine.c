@@ -566,6 +566,12 @@ bool engine_idle(const struct engine *engine)
            !engine->commit_wanted;
 }
 
+bool engine_waited_for(const struct engine *engine)
+{
+    return engine->proposals.first != NULL || engine->reads.first != NULL ||
+           engine->log_requests != 0;
+}
+
 /* ---- facts ---- */
 
 struct mvcc *engine_mvcc(struct engine *engine)

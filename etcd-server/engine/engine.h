@@ -98,6 +98,8 @@ void engine_flush(struct engine *engine);
 /* Nothing is on its way to disk that could arrive: on a full one, what was promised is in the log.
  */
 bool engine_idle(const struct engine *engine);
+/* A proposal or a read is not answered yet, or the log is being written for another member. */
+bool engine_waited_for(const struct engine *engine);
 
 /* ---- from the service ---- */
 

@@ -4,7 +4,7 @@
  *
  * A turn: wait until something is ready, call everything that is ready, then the end-of-turn hooks,
  * phase by phase. What wants batches (proposals of a turn in one log write, answers of a turn in
- * one send) waits for the end of the turn.
+ * one send) waits for the end of the turn. What nobody waits for comes behind that, in pieces.
  * Thread: core, save loop_post() and loop_stop().
  */
 #ifndef ETCD_SERVER_HOST_LOOP_H
@@ -34,6 +34,7 @@ void loop_post(struct loop *loop, loop_fn *fn, void *arg);
 enum loop_phase {
     LOOP_PHASE_ENGINE, /* batch what the turn brought: propose, persist, apply, answer */
     LOOP_PHASE_FLUSH,  /* then send what was answered */
+    LOOP_PHASE_REST,   /* then a piece of what can wait; what it answers, the next turn sends */
     LOOP_PHASES
 };
 #define LOOP_HOOKS_MAX 8 /* per phase */

@@ -400,12 +400,16 @@ enum err_code quota_check(struct service *service, uint64_t cost)
 uint64_t service_turn(struct service *service)
 {
     bool leases = lease_duty_turn(service->leases), woken = service->woken != NULL;
-    uint64_t watches_ms = watch_turn(service);
 
     candidates_turn(service);
     if (hashing_turn(service->hashing) || woken || leases)
         return host_now_ms(engine_host(service->engine));
-    return watches_ms;
+    return UINT64_MAX;
+}
+
+uint64_t service_rest(struct service *service)
+{
+    return watch_rest(service);
 }
 
 void service_tick(struct service *service)

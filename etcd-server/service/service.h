@@ -52,6 +52,9 @@ bool service_differs(const struct service *service);
 /* After the events of one turn; when to call again though nothing happens, UINT64_MAX: not at all.
  */
 uint64_t service_turn(struct service *service);
+/* After what the turn answered was sent: a piece of what can wait (history for watchers). Returns
+ * as service_turn(). */
+uint64_t service_rest(struct service *service);
 /* Once per tick: what handlers do by time (lease expiry, alarms that the quota raises). */
 void service_tick(struct service *service);
 

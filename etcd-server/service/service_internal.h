@@ -35,8 +35,7 @@ struct service {
     struct watch_call *watches; /* open watch streams */
     uint64_t leaderless_ticks;
     /* history for watchers */
-    bool history_left;        /* after the last step */
-    uint64_t history_ms;      /* when that was */
+    uint64_t history_ms;      /* when the last step was */
     int64_t written_revision; /* the newest revision then ... */
     uint64_t written_ms;      /* ... and since when it is that */
 };
@@ -58,7 +57,7 @@ service_handler maintenance_alarm, maintenance_status, maintenance_defragment, m
 service_handler health_check, health_list, health_watch, reflection_info;
 
 /* A step of history for those behind; when to make the next one, UINT64_MAX: there is none. */
-uint64_t watch_turn(struct service *service);
+uint64_t watch_rest(struct service *service);
 void watch_tick(struct service *service);
 
 /* This member's store is not to be trusted: no data goes out, streams that give some end. */

@@ -16,7 +16,8 @@
 #define PROGRESS_WATCH_ID (-1) /* in a message for the whole stream */
 #define EVENT_FIELD_OVERHEAD 8 /* tag and length of an event in its message, about */
 #define REASON_BYTES 160       /* of a cancel_reason */
-#define WATCH_WRITERS_MS 20    /* so long after a write one step of history is made in a ms */
+#define WATCH_WRITERS_MS 20    /* so long after a write one step of history is made in a ms ... */
+#define WATCH_WAITED_MS 2      /* ... and only every so often while one waits for his answer */
 
 struct watch_call {
     struct watch_call *previous, *next; /* of the service */
@@ -315,21 +316,32 @@ void watch_watch(struct service *service, struct call *call)
         on_message(call, call->request);
 }
 
-uint64_t watch_turn(struct service *service)
+/* Those who write come first: a step is made when none of them waits, or has to. */
+static bool step_can_wait(struct service *service, uint64_t now_ms)
 {
-    uint64_t now_ms = host_now_ms(engine_host(service->engine));
     int64_t revision = mvcc_revision(engine_mvcc(service->engine));
+    uint64_t pause_ms = engine_waited_for(service->engine) ? WATCH_WAITED_MS : 1;
 
     if (revision != service->written_revision) {
         service->written_revision = revision;
         service->written_ms = now_ms;
     }
-    if (service->history_left && service->history_ms == now_ms &&
-        now_ms - service->written_ms < WATCH_WRITERS_MS)
-        return now_ms + 1; /* those who write come first */
+    return now_ms - service->written_ms < WATCH_WRITERS_MS &&
+           now_ms - service->history_ms < pause_ms;
+}
+
+uint64_t watch_rest(struct service *service)
+{
+    struct watch_hub *hub = engine_watches(service->engine);
+    uint64_t now_ms = host_now_ms(engine_host(service->engine));
+
+    if (!watch_has_history(hub))
+        return UINT64_MAX;
+    if (step_can_wait(service, now_ms))
+        return now_ms + 1;
     service->history_ms = now_ms;
-    service->history_left = watch_step(engine_watches(service->engine));
-    return service->history_left ? now_ms : UINT64_MAX;
+    (void)watch_step(hub);
+    return now_ms; /* what it answered wants to be sent, and there may be more */
 }
 
 void watch_tick(struct service *service)

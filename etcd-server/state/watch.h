@@ -34,9 +34,11 @@ void watch_revision_ended(struct watch_hub *hub, int64_t revision);
 /* The store was replaced by a snapshot: whoever was in step has seen all up to `revision`. */
 void watch_store_replaced(struct watch_hub *hub, int64_t revision);
 
+/* Does a watcher that is behind wait for watch_step()? */
+bool watch_has_history(const struct watch_hub *hub);
 /*
- * Read at most WATCH_STEP_RECORDS of history for those behind, outside of apply. True: there is
- * more to do.
+ * Read history for those behind, outside of apply: at most WATCH_STEP_RECORDS, and no more once
+ * they gave WATCH_STEP_BYTES of events. Returns watch_has_history().
  */
 bool watch_step(struct watch_hub *hub);
 

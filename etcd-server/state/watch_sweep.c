@@ -110,11 +110,13 @@ static bool walk(struct watch_hub *hub, int64_t current, int64_t *end)
     struct sweep *sweep = &hub->sweep;
     struct records records;
     struct record record;
+    size_t bytes = sweep->events.bytes; /* before this step */
     bool ended = false;
 
     records_init(&records, hub->env.view(hub->env.arg), sweep->at);
     for (size_t i = 0;
-         i < WATCH_STEP_RECORDS && (i == 0 || sweep->events.bytes < WATCH_SLICE_BYTES); i++) {
+         i < WATCH_STEP_RECORDS && (i == 0 || sweep->events.bytes - bytes < WATCH_STEP_BYTES);
+         i++) {
         struct watch_change change = {.hub = hub, .events = &sweep->events};
         struct stored stored;
         bool sound;
@@ -144,6 +146,11 @@ static bool walk(struct watch_hub *hub, int64_t current, int64_t *end)
     return ended;
 }
 
+bool watch_has_history(const struct watch_hub *hub)
+{
+    return hub->sweep.running || hub->queue_first != NULL;
+}
+
 bool watch_step(struct watch_hub *hub)
 {
     struct mvcc *mvcc = hub->env.mvcc(hub->env.arg);
@@ -160,5 +167,5 @@ bool watch_step(struct watch_hub *hub)
     }
     if (walk(hub, current, &end))
         finish_sweep(hub, end, current);
-    return hub->sweep.running || hub->queue_first != NULL;
+    return watch_has_history(hub);
 }

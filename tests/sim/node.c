@@ -570,6 +570,7 @@ void node_turn(struct node *node)
     node->conf = *raft_conf_state(engine_raft(node->engine));
     engine_turn(node->engine);
     wake_ms = service_turn(node->service);
+    wake_ms = MIN(wake_ms, service_rest(node->service));
     wake_ms = MIN(wake_ms, engine_wake_at(node->engine));
     if (wake_ms != UINT64_MAX && node->wake_ms <= sim->now_ms) {
         uint64_t delay_ms = wake_ms > now_ms ? true_delay(node, wake_ms - now_ms) : 1;

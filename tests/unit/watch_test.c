@@ -306,6 +306,25 @@ static void test_long_history(void **state)
     assert_in_range(steps, 2500 / WATCH_STEP_RECORDS, 2 * 2500 / WATCH_STEP_RECORDS);
 }
 
+static void test_large_values(void **state)
+{
+    struct fixture *fixture = *state;
+    char value[WATCH_STEP_BYTES / 4 + 1];
+    size_t steps = 0;
+
+    memset(value, 'v', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    for (unsigned i = 0; i < 40; i++)
+        put(fixture, "k", value);
+    assert_int_equal(made(fixture, on_key("k", NULL, 1)), 0);
+    while (watch_has_history(fixture->store.watches)) {
+        (void)watch_step(fixture->store.watches);
+        steps++;
+    }
+    assert_int_equal(fixture->events, 40);
+    assert_in_range(steps, 10, 14); /* four of them fill a step */
+}
+
 static void test_progress(void **state)
 {
     struct fixture *fixture = *state;
@@ -371,6 +390,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_compacted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_compacted_under_a_sweep, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_history, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_large_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_progress, setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_in_a_sweep, setup, teardown),
