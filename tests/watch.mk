@@ -5,7 +5,7 @@ $(WATCH_BENCH): $(B)/obj/tests/bench/watch_bench.o $(TESTLIB_O) $(LIB_SERVER) $(
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB_SERVER) $(LIB_COMMON) $(LIBS_etcd-server) $(LIBS_common)
 # Load generators for any server.
-LOAD_O := $(call obj,tests/bench/load.c tests/bench/load_puts.c)
+LOAD_O := $(call obj,tests/bench/load.c tests/bench/load_puts.c tests/bench/stalls.c)
 WATCH_LOAD := $(B)/tests/bench/watch_load
 LEASE_LOAD := $(B)/tests/bench/lease_load
 $(WATCH_LOAD) $(LEASE_LOAD): $(B)/%: $(B)/obj/%.o $(LOAD_O) $(LIB_COMMON)

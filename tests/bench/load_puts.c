@@ -18,7 +18,11 @@ static void answered(struct load_call *call)
     struct put_slot *slot = call->arg;
     struct load_puts *puts = slot->puts;
 
-    load_times_add(&puts->times, load_now_ns() - slot->sent_ns);
+    uint64_t now_ns = load_now_ns();
+
+    load_times_add(&puts->times, now_ns - slot->sent_ns);
+    if (puts->took != NULL)
+        puts->took(puts->arg, slot->sent_ns, now_ns);
     puts->answered++;
     load_call_free(call);
     slot->next = puts->spare;

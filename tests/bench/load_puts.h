@@ -13,6 +13,8 @@ struct load_puts {
     size_t (*key)(void *arg, uint64_t number, char *key, size_t room);
     size_t value_bytes; /* at least 16 */
     double rate;        /* puts a second */
+    /* Called for each answer; NULL: none, `times` says how long they took. */
+    void (*took)(void *arg, uint64_t sent_ns, uint64_t answered_ns);
 
     struct load_conn *conn;
     struct put_slot *slots, *spare; /* owned */

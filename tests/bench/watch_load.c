@@ -1,22 +1,32 @@
 /*
  * watch_load.c - watchers on a real server, ours or etcd: are all events there, in order, and when?
  *
- *   watch_load PORT idle CONNECTIONS WATCHERS            makes watchers of a key each, says
- * "ready", and holds them until its input ends watch_load PORT events CONNECTIONS WATCHERS RATE S
- * the same, and puts on those keys for S seconds: figures as one line of JSON watch_load PORT
- * behind REVISIONS RATE ROUNDS         puts, without and with a watcher that reads the store's
- * REVISIONS from the first on, in turns: their p99
+ *   watch_load PORT idle CONNECTIONS WATCHERS      makes watchers of a key each, says "ready", and
+ *                                                  holds them until its input ends
+ *   watch_load PORT events CONNECTIONS WATCHERS RATE S
+ *                                                  the same, and puts on those keys for S seconds:
+ *                                                  figures as one line of JSON
+ *   watch_load PORT behind REVISIONS RATE ROUNDS   puts, alone and beside a watcher that reads
+ *                                                  the newest REVISIONS, in turns: figures of each
+ *                                                  window as a list in JSON
  */
 #include "common/schema/pbwire.h"
 #include "common/schema/rpc.pb-c.h"
 #include "tests/bench/load_puts.h"
+#include "tests/bench/stalls.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #define S_NS 1000000000ULL
 #define LATE_NS (20 * S_NS) /* events that have not come by then are missing */
-#define CATCH_UP_NS (10 * S_NS)
+#define CATCH_UP_NS (30 * S_NS)
 #define STRIDE 7919 /* puts go to the watched keys in an order of no use to a cache */
 
 struct world {
@@ -29,9 +39,13 @@ struct world {
     int64_t *last; /* per key: newest mod revision seen */
     uint64_t events, disordered;
     struct load_times times;
-    uint64_t revision; /* newest seen */
-    uint64_t history;  /* events of the watcher that is behind */
 };
+
+static void stop_with(const char *what)
+{
+    (void)fprintf(stderr, "watch_load: %s\n", what);
+    exit(1);
+}
 
 /* ---- answers ---- */
 
@@ -95,17 +109,6 @@ static void on_watch(struct load_call *call, struct slice message)
         else if (field.number == 11)
             take_event(world, field.bytes);
     }
-}
-
-static void on_history(struct load_call *call, struct slice message)
-{
-    struct world *world = call->arg;
-    struct pb_reader reader = pb_reader_of(message, "WatchResponse");
-    struct pb_field field;
-    struct err err = ERR_INIT;
-
-    while (pb_next(&reader, &field, &err) == 1)
-        world->history += field.number == 11;
 }
 
 /* ---- making watchers ---- */
@@ -213,74 +216,279 @@ static void run_events(struct world *world, unsigned port, double rate, double s
     load_puts_free(&world->puts);
 }
 
+/* ---- the reader: a process of its own, so that what it decodes delays no put of ours ---- */
+
+/* What one catching up was. */
+struct caught {
+    uint64_t behind, events, messages, ns;
+};
+
+struct reader {
+    struct caught caught;
+    int64_t current;  /* revision of the store, by the newest message */
+    int64_t revision; /* of the newest event */
+    bool created, in_step, disordered;
+};
+
+/* It stands for a client on another machine: the server's threads and the putter come first. */
+static void step_back(void)
+{
+    struct sched_param param;
+
+    must(sched_getparam(0, &param) == 0);
+    if (sched_getscheduler(0) == SCHED_RR && param.sched_priority > 1) {
+        param.sched_priority--;
+        must(sched_setscheduler(0, SCHED_RR, &param) == 0);
+    } else {
+        (void)!nice(10);
+    }
+}
+
+static int64_t revision_of(struct slice header)
+{
+    struct pb_reader reader = pb_reader_of(header, "ResponseHeader");
+    struct pb_field field;
+    struct err err = ERR_INIT;
+    int64_t revision = 0;
+
+    while (pb_next(&reader, &field, &err) == 1)
+        if (field.number == 3)
+            revision = (int64_t)field.value;
+    return revision;
+}
+
+/* Each revision of the store is one put: one event each, and the last one is the newest. */
+static void on_history(struct load_call *call, struct slice message)
+{
+    struct reader *history = call->arg;
+    struct pb_reader reader = pb_reader_of(message, "WatchResponse");
+    struct slice last = SLICE_EMPTY;
+    struct pb_field field;
+    struct err err = ERR_INIT;
+
+    while (pb_next(&reader, &field, &err) == 1) {
+        if (field.number == 1)
+            history->current = revision_of(field.bytes);
+        if (field.number != 11)
+            continue;
+        last = field.bytes;
+        history->revision++;
+        history->caught.events++;
+    }
+    if (last.data == NULL) {
+        history->created = true;
+        return;
+    }
+    history->caught.messages++;
+    history->disordered |= event_of(last).mod_revision != history->revision;
+    history->in_step = history->revision == history->current;
+}
+
+static void await_created(struct load *load, struct reader *history)
+{
+    for (history->created = false; !history->created;)
+        load_turn(load, load_now_ns() + S_NS);
+}
+
+/* Read what came since the store was `behind` revisions younger, until there is nothing more. */
+static struct caught read_history(struct load *load, unsigned port, uint64_t behind)
+{
+    struct reader history = {0};
+    struct load_call call = {.arg = &history, .message = on_history};
+    uint64_t began;
+
+    load_call_start(&call, load_connect(load, port), "/etcdserverpb.Watch/Watch");
+    watch(&call, SLICE_LITERAL("nothing"), SLICE_EMPTY, 0); /* tells the store's revision */
+    await_created(load, &history);
+    history.revision = history.current - (int64_t)behind;
+    must(history.revision > 0);
+    watch(&call, SLICE_LITERAL("\0"), SLICE_LITERAL("\0"), history.revision + 1);
+    began = load_now_ns();
+    history.caught.behind = (uint64_t)(history.current - history.revision);
+    while (!history.in_step && load_now_ns() < began + CATCH_UP_NS)
+        load_turn(load, began + CATCH_UP_NS);
+    history.caught.ns = load_now_ns() - began;
+    if (history.disordered)
+        stop_with("events are missing or out of order");
+    load_call_reset(&call);
+    load_turn(load, 0);
+    load_call_free(&call);
+    return history.caught;
+}
+
+/* In the child: each byte on `from` asks for one catching up, told on `to`. */
+static void be_reader(unsigned port, uint64_t behind, int from, int to)
+{
+    char order;
+
+    step_back();
+    while (read(from, &order, 1) == 1) {
+        struct load *load = load_new(); /* its connection ends with it */
+        struct caught caught = read_history(load, port, behind);
+
+        load_free(load);
+        must(write(to, &caught, sizeof(caught)) == (ssize_t)sizeof(caught));
+    }
+    _exit(0);
+}
+
+struct reader_process {
+    pid_t pid;
+    int orders, results;
+};
+
+static struct reader_process start_reader(unsigned port, uint64_t behind)
+{
+    int orders[2], results[2];
+    struct reader_process reader;
+
+    must(pipe2(orders, O_CLOEXEC) == 0 && pipe2(results, O_CLOEXEC | O_NONBLOCK) == 0);
+    reader = (struct reader_process){fork(), orders[1], results[0]};
+    must(reader.pid >= 0);
+    if (reader.pid == 0) {
+        (void)close(orders[1]);
+        be_reader(port, behind, orders[0], results[1]);
+    }
+    (void)close(orders[0]);
+    (void)close(results[1]);
+    return reader;
+}
+
+static void stop_reader(const struct reader_process *reader)
+{
+    (void)close(reader->orders);
+    (void)close(reader->results);
+    must(waitpid(reader->pid, NULL, 0) == reader->pid);
+}
+
+/* ---- puts beside it ---- */
+
+struct put_time {
+    uint64_t sent_ns, answered_ns;
+};
+
+/* The puts of one window, until it is known which of them the machine delayed. */
+struct window_puts {
+    struct stalls *stalls; /* NULL: not known */
+    struct put_time *puts; /* owned */
+    size_t count, capacity;
+};
+
+struct beside {
+    struct world world;
+    struct reader_process reader;
+    struct window_puts window;
+    struct caught caught; /* by the newest reading */
+    unsigned windows;     /* told */
+};
+
 static size_t own_key(void *arg, uint64_t number, char *key, size_t room)
 {
     (void)arg;
     return (size_t)snprintf(key, room, "p/%08u", (unsigned)(number % 1000));
 }
 
-/* Puts while a watcher reads all revisions from the first on; for how long that was. */
-static double catch_up(struct world *world, unsigned port, uint64_t revisions)
+static void put_took(void *arg, uint64_t sent_ns, uint64_t answered_ns)
 {
-    struct load_call call = {.arg = world, .message = on_history};
-    uint64_t began = load_now_ns(), target = revisions + world->puts.answered, now;
+    struct window_puts *window = &((struct beside *)arg)->window;
 
-    world->history = 0;
-    load_call_start(&call, load_connect(world->load, port), "/etcdserverpb.Watch/Watch");
-    watch(&call, SLICE_LITERAL("\0"), SLICE_LITERAL("\0"), 1);
-    load_puts_resume(&world->puts);
-    do {
-        now = load_now_ns();
-        load_turn(world->load, load_puts_due(&world->puts, now));
-    } while (world->history < target && now < began + CATCH_UP_NS);
-    now = load_now_ns();
-    settle(world);
-    load_call_reset(&call);
-    load_turn(world->load, 0);
-    load_call_free(&call);
-    return (double)(now - began) / 1e9;
-}
-
-/* Latencies of what `run` puts go to `times`: the putter's own are swapped for them. */
-static void swap_times(struct world *world, struct load_times *times)
-{
-    struct load_times own = world->puts.times;
-
-    world->puts.times = *times;
-    *times = own;
-}
-
-static void run_behind(struct world *world, unsigned port, uint64_t revisions, double rate,
-                       unsigned rounds)
-{
-    struct load_times alone, beside;
-    double seconds = 1, total = 0;
-    uint64_t read = 0;
-
-    world->puts = (struct load_puts){.arg = world, .key = own_key, .value_bytes = 64, .rate = rate};
-    load_puts_start(&world->puts, world->load, port);
-    load_times_init(&alone);
-    load_times_init(&beside);
-    put_for(world, S_NS);
-    settle(world);
-    for (unsigned i = 0; i < rounds; i++) {
-        swap_times(world, &alone);
-        put_for(world, (uint64_t)(MAX(seconds, 0.2) * 1e9));
-        settle(world);
-        swap_times(world, &alone);
-        swap_times(world, &beside);
-        seconds = catch_up(world, port, revisions);
-        total += seconds;
-        read += world->history;
-        swap_times(world, &beside);
+    if (window->count == window->capacity) {
+        window->capacity = MAX(window->capacity * 2, 16384);
+        window->puts = xrealloc(window->puts, window->capacity * sizeof(*window->puts));
     }
-    (void)printf("{\"revisions_a_second\": %.0f, \"alone_p50_ms\": %.3f, \"alone_p99_ms\": %.3f, "
-                 "\"beside_p50_ms\": %.3f, \"beside_p99_ms\": %.3f, \"puts\": %" PRIu64 "}\n",
-                 (double)read / total, load_times_ms(&alone, 0.5), load_times_ms(&alone, 0.99),
-                 load_times_ms(&beside, 0.5), load_times_ms(&beside, 0.99), beside.count);
-    load_times_free(&alone);
-    load_times_free(&beside);
+    window->puts[window->count++] = (struct put_time){sent_ns, answered_ns};
+}
+
+/* Puts while the reader catches up. */
+static struct caught put_beside(struct world *world, const struct reader_process *reader)
+{
+    struct caught caught;
+    ssize_t bytes;
+
+    must(write(reader->orders, "", 1) == 1);
+    load_puts_resume(&world->puts);
+    while ((bytes = read(reader->results, &caught, sizeof(caught))) < 0 && errno == EAGAIN)
+        load_turn(world->load, load_puts_due(&world->puts, load_now_ns()));
+    if (bytes != (ssize_t)sizeof(caught))
+        stop_with("the reader ended");
+    return caught;
+}
+
+/* Figures of all puts, and of those no stall of the machine was near. */
+static void tell_puts(const struct beside *beside, bool alone)
+{
+    const struct window_puts *window = &beside->window;
+    struct load_times all, undisturbed;
+
+    load_times_init(&all);
+    load_times_init(&undisturbed);
+    for (size_t i = 0; i < window->count; i++) {
+        const struct put_time *put = &window->puts[i];
+
+        load_times_add(&all, put->answered_ns - put->sent_ns);
+        if (window->stalls == NULL ||
+            !stalls_between(window->stalls, put->sent_ns, put->answered_ns))
+            load_times_add(&undisturbed, put->answered_ns - put->sent_ns);
+    }
+    (void)printf("%s{\"puts\": %" PRIu64 ", \"stalled\": %" PRIu64
+                 ", \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"worst_ms\": %.3f"
+                 ", \"all_p99_ms\": %.3f, \"all_worst_ms\": %.3f",
+                 beside->windows == 0 ? "" : ",\n", all.count, all.count - undisturbed.count,
+                 load_times_ms(&undisturbed, 0.5), load_times_ms(&undisturbed, 0.99),
+                 (double)undisturbed.worst_ns / 1e6, load_times_ms(&all, 0.99),
+                 (double)all.worst_ns / 1e6);
+    if (!alone)
+        (void)printf(", \"behind\": %" PRIu64 ", \"events\": %" PRIu64 ", \"messages\": %" PRIu64
+                     ", \"seconds\": %.3f",
+                     beside->caught.behind, beside->caught.events, beside->caught.messages,
+                     (double)beside->caught.ns / 1e9);
+    (void)printf("}");
+    load_times_free(&all);
+    load_times_free(&undisturbed);
+}
+
+/* Puts for a while, beside a reader or, for as long as it needed, alone; then their figures. */
+static void run_window(struct beside *beside, bool alone)
+{
+    struct timespec stalls_known = {.tv_nsec = 5000000};
+
+    beside->window.count = 0;
+    if (alone)
+        put_for(&beside->world, beside->caught.ns);
+    else
+        beside->caught = put_beside(&beside->world, &beside->reader);
+    settle(&beside->world);
+    (void)nanosleep(&stalls_known, NULL);
+    tell_puts(beside, alone);
+    beside->windows++;
+    (void)fflush(stdout);
+}
+
+/* alone, beside, alone, beside, ... alone: each window beside has one alone before and after it */
+static void run_behind(unsigned port, uint64_t behind, double rate, unsigned rounds)
+{
+    struct beside beside = {.reader = start_reader(port, behind), .window.stalls = stalls_watch()};
+    struct world *world = &beside.world;
+
+    world->puts = (struct load_puts){
+        .arg = &beside, .key = own_key, .value_bytes = 64, .rate = rate, .took = put_took};
+    world->load = load_new(); /* none of it is the reader's */
+    load_puts_start(&world->puts, world->load, port);
+    put_for(world, S_NS);
+    beside.caught = put_beside(world, &beside.reader); /* warm; and how long the windows are */
+    settle(world);
+    (void)printf("[");
+    run_window(&beside, true);
+    for (unsigned i = 0; i < rounds; i++) {
+        run_window(&beside, false);
+        run_window(&beside, true);
+    }
+    (void)printf("]\n");
+    stop_reader(&beside.reader);
+    stalls_free(beside.window.stalls);
+    free(beside.window.puts);
     load_puts_free(&world->puts);
+    load_free(world->load);
 }
 
 static double number(int argc, char **argv, int at)
@@ -297,21 +505,22 @@ static double number(int argc, char **argv, int at)
 
 int main(int argc, char **argv)
 {
-    struct world world = {.load = load_new()};
+    struct world world = {0};
     unsigned port = (unsigned)number(argc, argv, 1);
     const char *kind = argc > 2 ? argv[2] : "";
 
     if (strcmp(kind, "behind") == 0) {
-        run_behind(&world, port, (uint64_t)number(argc, argv, 3), number(argc, argv, 4),
+        run_behind(port, (uint64_t)number(argc, argv, 3), number(argc, argv, 4),
                    (unsigned)number(argc, argv, 5));
-    } else {
-        world.watchers = (size_t)number(argc, argv, 4);
-        make_watchers(&world, port, (size_t)number(argc, argv, 3));
-        if (strcmp(kind, "events") == 0)
-            run_events(&world, port, number(argc, argv, 5), number(argc, argv, 6));
-        else
-            hold();
+        return 0;
     }
+    world.load = load_new();
+    world.watchers = (size_t)number(argc, argv, 4);
+    make_watchers(&world, port, (size_t)number(argc, argv, 3));
+    if (strcmp(kind, "events") == 0)
+        run_events(&world, port, number(argc, argv, 5), number(argc, argv, 6));
+    else
+        hold();
     for (size_t i = 0; i < world.stream_count; i++)
         load_call_free(&world.streams[i]);
     free(world.streams);
