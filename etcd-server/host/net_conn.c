@@ -19,7 +19,7 @@
 #define PENDING_INPUT_BYTES HTTP_HEADER_MAX_BYTES /* not taken by the door: stop reading */
 #define PENDING_INPUT_MAX_BYTES (4 * HTTP_HEADER_MAX_BYTES) /* one more read fits always */
 #define KEEP_OUT_BYTES (16 * KIB)                           /* memory an idle connection keeps */
-#define FLUSH_ROUNDS 4 /* write, ask for more, write ...: then the others have their turn */
+#define FLUSH_ROUNDS 8 /* write, ask for more, write ...: then the others have their turn */
 
 static struct net_conn *of_link(struct link *link)
 {
