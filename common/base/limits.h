@@ -60,8 +60,9 @@
 #define HTTP2_STREAM_WINDOW_BYTES                                                                  \
     (16UL * KIB) /* a stream may send so much unasked: of HTTP2_INCOMPLETE_MAX it is 32 MiB ...    \
                   */
-#define HTTP2_LENT_MAX_BYTES (32UL * MIB) /* ... and streams whose messages are larger share this  \
-                                           */
+#define HTTP2_LENT_MAX_BYTES                                                                       \
+    (32UL * MIB) /* ... and streams whose messages are larger share this                           \
+                  */
 #define HTTP2_LENT_STALL_MS                                                                        \
     10000UL /* nothing came of a stream that was lent some while others wait: it is refused        \
              */
@@ -209,7 +210,7 @@
 #define LOG_TEXT_MAX 2000UL /* bytes of one text in it; six times that when all is escaped */
 #define REQUEST_TEXT_MAX_BYTES LOG_TEXT_MAX /* of a slow request in the log */
 #define SLOW_LINES_MAX 100UL /* of one kind within a second; behind those one of as many */
-#define LOG_OUTPUTS_MAX 16UL                /* --log-outputs */
+#define LOG_OUTPUTS_MAX 16UL /* --log-outputs */
 
 /* settings */
 #define OPTION_LIST_MAX 1000UL               /* items of one list */
