@@ -32,19 +32,27 @@ static int image_next_bucket(struct bolt_source *source, struct slice *name, boo
     return 0;
 }
 
+static void fetch(uintptr_t page)
+{
+    for (uintptr_t line = 0; line < PAGE_BYTES; line += LINE_BYTES)
+        __builtin_prefetch((const void *)(page + line));
+}
+
 /*
- * All of a page is going to be read: when the walk enters one, ask the memory for all its lines at
- * once instead of waiting for one after the other (a third of the time of writing an image).
+ * All of a page is going to be read, and often the one behind it is next, for they were filled in
+ * that order. So when the walk enters a page, ask the memory for all lines of the next one at once,
+ * instead of waiting for one after the other: that was a third of the time of writing an image.
  */
-static void fetch_page(struct backend_image *image, const uint8_t *at)
+static void fetch_ahead(struct backend_image *image, const uint8_t *at)
 {
     uintptr_t page = (uintptr_t)at & ~(PAGE_BYTES - 1);
 
     if (page == image->page)
         return;
+    if (page != image->page + PAGE_BYTES)
+        fetch(page);
+    fetch(page + PAGE_BYTES);
     image->page = page;
-    for (uintptr_t line = 0; line < PAGE_BYTES; line += LINE_BYTES)
-        __builtin_prefetch((const void *)(page + line));
 }
 
 static int image_next_entry(struct bolt_source *source, struct slice *key, struct slice *value,
@@ -57,7 +65,7 @@ static int image_next_entry(struct bolt_source *source, struct slice *key, struc
     if (image->cursor != NULL) {
         *found = backend_cursor_next(image->cursor, key, value);
         if (*found)
-            fetch_page(image, key->data);
+            fetch_ahead(image, key->data);
         return 0;
     }
     image->cursor = backend_cursor_open(image->read, (enum bucket)(image->bucket - 1));
