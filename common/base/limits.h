@@ -18,8 +18,11 @@
 #define MAX_TXN_OPS_DEFAULT 128UL /* --max-txn-ops */
 #define TXN_DEPTH_MAX 64UL /* txns one inside the other: recursion is bounded by it, so ... */
 #define MESSAGE_DEPTH_MAX                                                                          \
-    (2 * TXN_DEPTH_MAX + 8) /* ... are messages: an inner txn is two levels. At the gRPC door and, \
-                               with the one that the log puts around it, on apply */
+    (2 * TXN_DEPTH_MAX + 8) /* ... are messages: an inner txn is two levels. At the doors;         \
+                               what is in the log may nest deeper (common/schema/txn_unpack.h) */
+#define ENTRY_ARENA_MAX_BYTES                                                                      \
+    (2UL * GIB) /* one entry of the log: 64 MiB of the smallest operations                         \
+                 */
 #define CALL_ARENA_MAX_BYTES                                                                       \
     (256UL * MIB) /* one decoded request: many small messages cost more than their bytes */
 #define QUOTA_BACKEND_BYTES_DEFAULT (2UL * GIB)

@@ -8,7 +8,7 @@
 #include "common/base/base.h"
 #include "common/base/limits.h"
 #include "common/base/plants.h"
-#include "common/schema/pbwire.h"
+#include "common/schema/txn_unpack.h"
 #include "etcd-server/engine/engine_internal.h"
 #include "etcd-server/engine/v2request.h"
 
@@ -280,14 +280,7 @@ static void apply_normal(struct engine *engine, const struct raft_entry *entry, 
         member_apply_v2(engine->members, v2.method, v2.path, v2.value, full ? engine->open : NULL);
         return;
     }
-    if (!pb_depth_within(&etcdserverpb__internal_raft_request__descriptor, entry->data,
-                         MESSAGE_DEPTH_MAX + 1)) {
-        stop_applying(engine, entry->index,
-                      "its txns nest too deep for this member; another one let them in");
-        return;
-    }
-    request = etcdserverpb__internal_raft_request__unpack(&engine->entry_arena.allocator,
-                                                          entry->data.size, entry->data.data);
+    request = raft_request_unpack(entry->data, &engine->entry_arena);
     if (request == NULL) {
         stop_applying(engine, entry->index,
                       "is no request of etcd 3; the log is damaged, restore a snapshot");

@@ -155,51 +155,94 @@ struct txn_check {
     struct auth_identity caller;
 };
 
-static enum err_code check_txn(const struct txn_check *check, const Etcdserverpb__TxnRequest *txn,
-                               size_t depth);
+/* A txn whose operations are being checked: those of `success`, then those of `failure`. */
+struct txn_place {
+    const Etcdserverpb__TxnRequest *txn;
+    size_t next;
+};
 
-static enum err_code check_branch(const struct txn_check *check,
-                                  Etcdserverpb__RequestOp *const *ops, size_t count, size_t depth)
+/* No recursion: another member may have let in txns of any depth. */
+struct txn_places {
+    struct txn_place near[16]; /* few need more */
+    struct txn_place *list;    /* `near`, or owned */
+    size_t count, capacity;
+};
+
+static void push_txn(struct txn_places *places, const Etcdserverpb__TxnRequest *txn)
 {
-    enum err_code code = ERR_OK;
+    if (places->count == places->capacity) {
+        struct txn_place *old = places->list != places->near ? places->list : NULL;
 
-    for (size_t i = 0; i < count && code == ERR_OK; i++) {
-        const Etcdserverpb__RequestOp *op = ops[i];
-
-        switch (op->request_case) {
-        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
-            code = auth_check_range(check->auth, check->caller, op->request_range);
-            break;
-        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
-            code = check_put(check->auth, check->leases, check->caller, op->request_put);
-            break;
-        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE:
-            code = check_delete(check->auth, check->caller, op->request_delete_range);
-            break;
-        case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN:
-            code = check_txn(check, op->request_txn, depth + 1);
-            break;
-        case ETCDSERVERPB__REQUEST_OP__REQUEST__NOT_SET:
-        case _ETCDSERVERPB__REQUEST_OP__REQUEST__CASE_IS_INT_SIZE:
-            break; /* does nothing */
-        }
+        places->list = xrealloc(old, 2 * places->capacity * sizeof(*places->list));
+        if (old == NULL)
+            memcpy(places->list, places->near, sizeof(places->near));
+        places->capacity *= 2;
     }
-    return code;
+    places->list[places->count++] = (struct txn_place){txn, 0};
 }
 
-static enum err_code check_txn(const struct txn_check *check, const Etcdserverpb__TxnRequest *txn,
-                               size_t depth)
+/* The next operation of the txn at the top; NULL: it has no more. */
+static const Etcdserverpb__RequestOp *next_op(struct txn_places *places)
 {
-    enum err_code code = depth < TXN_DEPTH_MAX ? ERR_OK : ERR_PERMISSION_DENIED;
+    struct txn_place *top = &places->list[places->count - 1];
+    size_t at = top->next++;
+
+    if (at < top->txn->n_success)
+        return top->txn->success[at];
+    at -= top->txn->n_success;
+    return at < top->txn->n_failure ? top->txn->failure[at] : NULL;
+}
+
+static enum err_code check_op(const struct txn_check *check, const Etcdserverpb__RequestOp *op)
+{
+    switch (op->request_case) {
+    case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
+        return auth_check_range(check->auth, check->caller, op->request_range);
+    case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
+        return check_put(check->auth, check->leases, check->caller, op->request_put);
+    case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE:
+        return check_delete(check->auth, check->caller, op->request_delete_range);
+    case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN: /* pushed */
+    case ETCDSERVERPB__REQUEST_OP__REQUEST__NOT_SET:
+    case _ETCDSERVERPB__REQUEST_OP__REQUEST__CASE_IS_INT_SIZE:
+        break; /* does nothing */
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_compares(const struct txn_check *check,
+                                    const Etcdserverpb__TxnRequest *txn)
+{
+    enum err_code code = ERR_OK;
 
     for (size_t i = 0; i < txn->n_compare && code == ERR_OK; i++)
         code =
             auth_check_keys(check->auth, check->caller, AUTH_READ, auth_slice(txn->compare[i]->key),
                             auth_slice(txn->compare[i]->range_end));
-    if (code == ERR_OK)
-        code = check_branch(check, txn->success, txn->n_success, depth);
-    if (code == ERR_OK)
-        code = check_branch(check, txn->failure, txn->n_failure, depth);
+    return code;
+}
+
+static enum err_code check_txn(const struct txn_check *check, const Etcdserverpb__TxnRequest *txn)
+{
+    struct txn_places places = {.capacity = ARRAY_LEN(places.near)};
+    enum err_code code = check_compares(check, txn);
+
+    places.list = places.near;
+    push_txn(&places, txn);
+    while (code == ERR_OK && places.count != 0) {
+        const Etcdserverpb__RequestOp *op = next_op(&places);
+
+        if (op == NULL) {
+            places.count--;
+        } else if (op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN) {
+            code = check_compares(check, op->request_txn);
+            push_txn(&places, op->request_txn);
+        } else {
+            code = check_op(check, op);
+        }
+    }
+    if (places.list != places.near)
+        free(places.list);
     return code;
 }
 
@@ -208,7 +251,7 @@ enum err_code auth_check_txn(struct auth_store *auth, const struct lease_store *
 {
     struct txn_check check = {auth, leases, caller};
 
-    return auth->enabled ? check_txn(&check, txn, 0) : ERR_OK;
+    return auth->enabled ? check_txn(&check, txn) : ERR_OK;
 }
 
 /* A user may look at himself and at his own roles. */

@@ -6,7 +6,8 @@
  *   run       in order; reads see what was written before them
  *
  * The choices are made once and then followed by all three walks in the same order, so they are a
- * list of booleans. TXN_DEPTH_MAX (mvcc_check_txn) bounds the recursion.
+ * list of booleans. None of the walks is a recursion: TXN_DEPTH_MAX bounds what we let in, but
+ * another member may have let in any depth.
  */
 #include "etcd-server/state/mvcc_internal.h"
 
@@ -25,6 +26,64 @@ static struct branch branch_of(const Etcdserverpb__TxnRequest *txn, bool success
 {
     return success ? (struct branch){.ops = txn->success, .count = txn->n_success}
                    : (struct branch){.ops = txn->failure, .count = txn->n_failure};
+}
+
+/* A branch that is being walked. */
+struct place {
+    struct branch branch;
+    size_t next;                         /* operation */
+    Etcdserverpb__TxnResponse *response; /* run(): of the txn; NULL: nobody wants one */
+};
+
+/* The way from the outermost txn to the present one. */
+struct way {
+    struct place near[16]; /* few need more */
+    struct place *places;  /* `near`, or owned */
+    size_t count, capacity;
+};
+
+static void way_begin(struct way *way)
+{
+    way->places = way->near;
+    way->count = 0;
+    way->capacity = ARRAY_LEN(way->near);
+}
+
+static void way_end(struct way *way)
+{
+    if (way->places != way->near)
+        free(way->places);
+}
+
+static void way_into(struct way *way, struct branch branch, Etcdserverpb__TxnResponse *response)
+{
+    if (way->count == way->capacity) {
+        struct place *old = way->places != way->near ? way->places : NULL;
+
+        way->places = xrealloc(old, 2 * way->capacity * sizeof(*way->places));
+        if (old == NULL)
+            memcpy(way->places, way->near, sizeof(way->near));
+        way->capacity *= 2;
+    }
+    way->places[way->count++] = (struct place){.branch = branch, .response = response};
+}
+
+/* The next operation, in order; NULL: the outermost branch has no more. */
+static const Etcdserverpb__RequestOp *way_next(struct way *way)
+{
+    while (way->count != 0) {
+        struct place *place = &way->places[way->count - 1];
+
+        if (place->next < place->branch.count)
+            return place->branch.ops[place->next++];
+        way->count--;
+    }
+    return NULL;
+}
+
+static bool is_txn(const Etcdserverpb__RequestOp *op)
+{
+    return op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
 }
 
 /* ---- compares ---- */
@@ -120,10 +179,9 @@ static bool compare_holds(const struct mvcc *mvcc, const Etcdserverpb__Compare *
            relation_holds(compare, order_of_stored(compare, &missing));
 }
 
-static void choose(const struct mvcc *mvcc, const Etcdserverpb__TxnRequest *txn,
-                   struct choices *choices)
+static struct branch choose_one(const struct mvcc *mvcc, const Etcdserverpb__TxnRequest *txn,
+                                struct choices *choices)
 {
-    struct branch branch;
     bool success = true;
 
     for (size_t i = 0; i < txn->n_compare && success; i++)
@@ -133,11 +191,26 @@ static void choose(const struct mvcc *mvcc, const Etcdserverpb__TxnRequest *txn,
         choices->taken = xrealloc(choices->taken, choices->capacity * sizeof(*choices->taken));
     }
     choices->taken[choices->count++] = success;
-    branch = branch_of(txn, success);
-    for (size_t i = 0; i < branch.count; i++) {
-        if (branch.ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN)
-            choose(mvcc, branch.ops[i]->request_txn, choices);
-    }
+    return branch_of(txn, success);
+}
+
+static void choose(const struct mvcc *mvcc, const Etcdserverpb__TxnRequest *txn,
+                   struct choices *choices)
+{
+    const Etcdserverpb__RequestOp *op;
+    struct way way;
+
+    way_begin(&way);
+    way_into(&way, choose_one(mvcc, txn, choices), NULL);
+    while ((op = way_next(&way)) != NULL)
+        if (is_txn(op))
+            way_into(&way, choose_one(mvcc, op->request_txn, choices), NULL);
+    way_end(&way);
+}
+
+static struct branch chosen(const Etcdserverpb__TxnRequest *txn, struct choices *choices)
+{
+    return branch_of(txn, choices->taken[choices->next++]);
 }
 
 /* ---- checks ---- */
@@ -168,31 +241,31 @@ static enum err_code check_range_op(const struct mvcc *mvcc, const Etcdserverpb_
 
 typedef enum err_code check_fn(const struct mvcc *mvcc, const Etcdserverpb__RequestOp *op);
 
-static enum err_code check_branch(const struct mvcc *mvcc, const Etcdserverpb__TxnRequest *txn,
-                                  struct choices *choices, check_fn *check)
+static enum err_code check_all(const struct mvcc *mvcc, const Etcdserverpb__TxnRequest *txn,
+                               struct choices *choices, check_fn *check)
 {
-    struct branch branch = branch_of(txn, choices->taken[choices->next++]);
+    const Etcdserverpb__RequestOp *op;
+    enum err_code code = ERR_OK;
+    struct way way;
 
-    for (size_t i = 0; i < branch.count; i++) {
-        const Etcdserverpb__RequestOp *op = branch.ops[i];
-        enum err_code code = op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN
-                                 ? check_branch(mvcc, op->request_txn, choices, check)
-                                 : check(mvcc, op);
-
-        if (code != ERR_OK)
-            return code;
+    choices->next = 0;
+    way_begin(&way);
+    way_into(&way, chosen(txn, choices), NULL);
+    while (code == ERR_OK && (op = way_next(&way)) != NULL) {
+        if (is_txn(op))
+            way_into(&way, chosen(op->request_txn, choices), NULL);
+        else
+            code = check(mvcc, op);
     }
-    return ERR_OK;
+    way_end(&way);
+    return code;
 }
 
 /* ---- running ---- */
 
-static Etcdserverpb__TxnResponse *run(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *txn,
-                                      struct choices *choices, struct arena *arena);
-
 /* `answer` is NULL when nobody wants one; the operation runs all the same. */
-static void run_op(struct mvcc *mvcc, const Etcdserverpb__RequestOp *op, struct choices *choices,
-                   struct arena *arena, Etcdserverpb__ResponseOp *answer)
+static void run_op(struct mvcc *mvcc, const Etcdserverpb__RequestOp *op, struct arena *arena,
+                   Etcdserverpb__ResponseOp *answer)
 {
     Etcdserverpb__ResponseOp unwanted;
 
@@ -212,10 +285,7 @@ static void run_op(struct mvcc *mvcc, const Etcdserverpb__RequestOp *op, struct 
         answer->response_case = ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE;
         answer->response_delete_range = mvcc_delete_range(mvcc, op->request_delete_range, arena);
         break;
-    case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN:
-        answer->response_case = ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_TXN;
-        answer->response_txn = run(mvcc, op->request_txn, choices, arena);
-        break;
+    case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN: /* run() goes into it */
     case ETCDSERVERPB__REQUEST_OP__REQUEST__NOT_SET:
     case _ETCDSERVERPB__REQUEST_OP__REQUEST__CASE_IS_INT_SIZE:
         break; /* mvcc_check_txn() refuses these */
@@ -238,26 +308,61 @@ static Etcdserverpb__TxnResponse *new_response(struct mvcc *mvcc, struct arena *
     return response->responses != NULL ? response : NULL;
 }
 
+/* Room for the next answer of a txn; NULL: nobody wants it. */
+static Etcdserverpb__ResponseOp *new_answer(struct mvcc *mvcc, struct arena *arena,
+                                            Etcdserverpb__TxnResponse *response)
+{
+    Etcdserverpb__ResponseOp *answer;
+
+    if (response == NULL || (answer = mvcc_answer_alloc(mvcc, arena, sizeof(*answer))) == NULL)
+        return NULL;
+    *answer = (Etcdserverpb__ResponseOp)ETCDSERVERPB__RESPONSE_OP__INIT;
+    response->responses[response->n_responses++] = answer;
+    return answer;
+}
+
+/* Go into a txn; what it answers. */
+static Etcdserverpb__TxnResponse *enter(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *txn,
+                                        struct choices *choices, struct arena *arena,
+                                        struct way *way)
+{
+    bool success = choices->taken[choices->next];
+    struct branch branch = chosen(txn, choices);
+    Etcdserverpb__TxnResponse *response =
+        arena != NULL ? new_response(mvcc, arena, success, branch.count) : NULL;
+
+    way_into(way, branch, response);
+    return response;
+}
+
 static Etcdserverpb__TxnResponse *run(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *txn,
                                       struct choices *choices, struct arena *arena)
 {
-    bool success = choices->taken[choices->next++];
-    struct branch branch = branch_of(txn, success);
-    Etcdserverpb__TxnResponse *response = NULL;
+    Etcdserverpb__TxnResponse *outermost;
+    const Etcdserverpb__RequestOp *op;
+    struct way way;
 
-    if (arena != NULL)
-        response = new_response(mvcc, arena, success, branch.count);
-    for (size_t i = 0; i < branch.count; i++) {
-        Etcdserverpb__ResponseOp *answer = NULL;
+    choices->next = 0;
+    way_begin(&way);
+    outermost = enter(mvcc, txn, choices, arena, &way);
+    while ((op = way_next(&way)) != NULL) {
+        Etcdserverpb__ResponseOp *answer =
+            new_answer(mvcc, arena, way.places[way.count - 1].response);
 
-        if (response != NULL &&
-            (answer = mvcc_answer_alloc(mvcc, arena, sizeof(*answer))) != NULL) {
-            *answer = (Etcdserverpb__ResponseOp)ETCDSERVERPB__RESPONSE_OP__INIT;
-            response->responses[response->n_responses++] = answer;
+        if (is_txn(op)) {
+            Etcdserverpb__TxnResponse *response =
+                enter(mvcc, op->request_txn, choices, answer != NULL ? arena : NULL, &way);
+
+            if (answer != NULL) {
+                answer->response_case = ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_TXN;
+                answer->response_txn = response;
+            }
+        } else {
+            run_op(mvcc, op, answer != NULL ? arena : NULL, answer);
         }
-        run_op(mvcc, branch.ops[i], choices, arena, answer);
     }
-    return response;
+    way_end(&way);
+    return outermost;
 }
 
 /* ---- entry points ---- */
@@ -271,13 +376,10 @@ static enum err_code run_txn(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *
     must(mvcc->changes == 0);
     *response = NULL;
     choose(mvcc, request, &choices);
-    code = check_branch(mvcc, request, &choices, check_put_op);
+    code = check_all(mvcc, request, &choices, check_put_op);
+    if (code == ERR_OK)
+        code = check_all(mvcc, request, &choices, check_range_op);
     if (code == ERR_OK) {
-        choices.next = 0;
-        code = check_branch(mvcc, request, &choices, check_range_op);
-    }
-    if (code == ERR_OK) {
-        choices.next = 0;
         mvcc->stats.txns++;
         *response = run(mvcc, request, &choices, arena);
         mvcc_write_end(mvcc);

@@ -423,6 +423,42 @@ static void permissions_of_all_roles_add_up(void **state)
     assert_int_equal(may(f, "root", AUTH_WRITE, "zz", ""), ERR_OK);
 }
 
+#define DEEP 200000
+
+/* Another member may have let in any depth: what the innermost txn does is looked at, too. */
+static void deep_txns_are_checked(void **state)
+{
+    struct fixture *f = *state;
+    Etcdserverpb__TxnRequest *txns = xalloc(DEEP * sizeof(*txns));
+    Etcdserverpb__RequestOp *ops = xalloc(DEEP * sizeof(*ops)), **lists;
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+
+    with_root(f);
+    assert_int_equal(role_add(f, "r"), ERR_OK);
+    assert_int_equal(permit(f, "r", AUTHPB__PERMISSION__TYPE__READWRITE, "a", ""), ERR_OK);
+    assert_int_equal(user_add(f, "u", false), ERR_OK);
+    assert_int_equal(grant(f, "u", "r"), ERR_OK);
+    lists = xalloc(DEEP * sizeof(*lists));
+    for (size_t i = 0; i < DEEP; i++) {
+        etcdserverpb__txn_request__init(&txns[i]);
+        etcdserverpb__request_op__init(&ops[i]);
+        lists[i] = &ops[i];
+        ops[i].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
+        ops[i].request_txn = i + 1 < DEEP ? &txns[i + 1] : NULL;
+        *(i % 2 == 0 ? &txns[i].success : &txns[i].failure) = &lists[i];
+        *(i % 2 == 0 ? &txns[i].n_success : &txns[i].n_failure) = 1;
+    }
+    ops[DEEP - 1].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    ops[DEEP - 1].request_put = &put;
+    put.key = bytes("a");
+    assert_int_equal(auth_check_txn(f->auth, f->leases, as(f, "u"), txns), ERR_OK);
+    put.key = bytes("b");
+    assert_int_equal(auth_check_txn(f->auth, f->leases, as(f, "u"), txns), ERR_PERMISSION_DENIED);
+    free(txns);
+    free(ops);
+    free(lists);
+}
+
 static void who_is_nobody_old_or_gone_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -501,6 +537,7 @@ int main(void)
         TEST(a_damaged_bucket_is_named),
         TEST(everybody_may_while_auth_is_off),
         TEST(permissions_of_all_roles_add_up),
+        TEST(deep_txns_are_checked),
         TEST(who_is_nobody_old_or_gone_is_refused),
         TEST(a_lease_protects_its_keys),
     };

@@ -1,0 +1,193 @@
+/*
+ * txn_unpack.c - see txn_unpack.h. What nests little is protobuf-c's. Else txns are unpacked one
+ * level at a time, those within them put on a list of what is still to be done:
+ *
+ *   request without its txn -> protobuf-c
+ *   txn -> compares, and operations that are no txns -> protobuf-c
+ *       -> operations that are -> an empty txn, and its bytes on the list
+ */
+#include "common/schema/txn_unpack.h"
+
+#include "common/base/buf.h"
+#include "common/base/limits.h"
+#include "common/schema/pbwire.h"
+
+#define COMPARE_FIELD 1U /* of TxnRequest */
+#define SUCCESS_FIELD 2U
+#define FAILURE_FIELD 3U
+#define INNER_FIELD 4U /* RequestOp.request_txn */
+#define OUTER_FIELD 6U /* InternalRaftRequest.txn */
+
+struct task {
+    Etcdserverpb__TxnRequest *txn; /* to be filled */
+    struct slice bytes;
+};
+
+struct tasks {
+    struct task *list; /* owned */
+    size_t count, capacity;
+    struct arena *arena; /* borrowed */
+};
+
+static Etcdserverpb__TxnRequest *add_task(struct tasks *tasks, struct slice bytes)
+{
+    Etcdserverpb__TxnRequest *txn = arena_alloc(tasks->arena, sizeof(*txn));
+
+    if (txn == NULL)
+        return NULL;
+    etcdserverpb__txn_request__init(txn);
+    if (tasks->count == tasks->capacity) {
+        tasks->capacity = MAX(tasks->capacity * 2, 64);
+        tasks->list = xrealloc(tasks->list, tasks->capacity * sizeof(*tasks->list));
+    }
+    tasks->list[tasks->count++] = (struct task){txn, bytes};
+    return txn;
+}
+
+static void *unpack_flat(const ProtobufCMessageDescriptor *type, struct slice bytes,
+                         struct arena *arena)
+{
+    return protobuf_c_message_unpack(type, &arena->allocator, bytes.size, bytes.data);
+}
+
+/* Does the operation hold a txn? Then nothing else, or it is no operation of etcd: -1. */
+static int inner_txn(struct slice bytes, struct slice *inner)
+{
+    struct pb_reader reader = pb_reader_of(bytes, "etcdserverpb.RequestOp");
+    struct err ignored = ERR_INIT;
+    struct pb_field field;
+    size_t fields = 0;
+    bool found = false;
+    int rc;
+
+    while ((rc = pb_next(&reader, &field, &ignored)) == 1) {
+        fields++;
+        if (field.number != INNER_FIELD || field.wire != PB_BYTES)
+            continue;
+        *inner = field.bytes;
+        found = true;
+    }
+    if (rc < 0 || (found && fields != 1))
+        return -1;
+    return found;
+}
+
+static Etcdserverpb__RequestOp *unpack_op(struct tasks *tasks, struct slice bytes)
+{
+    struct slice inner = SLICE_EMPTY;
+    Etcdserverpb__RequestOp *op;
+    int found = inner_txn(bytes, &inner);
+
+    if (found < 0)
+        return NULL;
+    if (found == 0)
+        return unpack_flat(&etcdserverpb__request_op__descriptor, bytes, tasks->arena);
+    op = arena_alloc(tasks->arena, sizeof(*op));
+    if (op == NULL)
+        return NULL;
+    etcdserverpb__request_op__init(op);
+    op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
+    op->request_txn = add_task(tasks, inner);
+    return op->request_txn != NULL ? op : NULL;
+}
+
+static bool make_lists(struct task task, struct arena *arena)
+{
+    struct pb_reader reader = pb_reader_of(task.bytes, "etcdserverpb.TxnRequest");
+    struct err ignored = ERR_INIT;
+    size_t counts[FAILURE_FIELD + 1] = {0};
+    struct pb_field field;
+    int rc;
+
+    while ((rc = pb_next(&reader, &field, &ignored)) == 1)
+        if (field.number <= FAILURE_FIELD && field.wire == PB_BYTES)
+            counts[field.number]++;
+    if (rc < 0)
+        return false;
+    task.txn->compare = arena_alloc(arena, (counts[COMPARE_FIELD] + 1) * sizeof(void *));
+    task.txn->success = arena_alloc(arena, (counts[SUCCESS_FIELD] + 1) * sizeof(void *));
+    task.txn->failure = arena_alloc(arena, (counts[FAILURE_FIELD] + 1) * sizeof(void *));
+    return task.txn->compare != NULL && task.txn->success != NULL && task.txn->failure != NULL;
+}
+
+/* One level: both passes see the same fields. */
+static bool do_task(struct tasks *tasks, struct task task)
+{
+    struct pb_reader reader = pb_reader_of(task.bytes, "etcdserverpb.TxnRequest");
+    struct err ignored = ERR_INIT;
+    struct pb_field field;
+
+    if (!make_lists(task, tasks->arena))
+        return false;
+    while (pb_next(&reader, &field, &ignored) == 1) {
+        void *part = NULL;
+
+        if (field.number > FAILURE_FIELD || field.wire != PB_BYTES)
+            continue;
+        if (field.number == COMPARE_FIELD)
+            part = unpack_flat(&etcdserverpb__compare__descriptor, field.bytes, tasks->arena);
+        else
+            part = unpack_op(tasks, field.bytes);
+        if (part == NULL)
+            return false;
+        if (field.number == COMPARE_FIELD)
+            task.txn->compare[task.txn->n_compare++] = part;
+        else if (field.number == SUCCESS_FIELD)
+            task.txn->success[task.txn->n_success++] = part;
+        else
+            task.txn->failure[task.txn->n_failure++] = part;
+    }
+    return true;
+}
+
+static Etcdserverpb__TxnRequest *unpack_txn(struct slice bytes, struct arena *arena)
+{
+    struct tasks tasks = {.arena = arena};
+    Etcdserverpb__TxnRequest *txn = add_task(&tasks, bytes);
+    bool good = txn != NULL;
+
+    while (good && tasks.count != 0)
+        good = do_task(&tasks, tasks.list[--tasks.count]);
+    free(tasks.list);
+    return good ? txn : NULL;
+}
+
+/* The request's other fields into `rest`; false: it has not exactly one txn. */
+static bool take_txn_out(struct slice bytes, struct slice *txn, struct buf *rest)
+{
+    struct pb_reader reader = pb_reader_of(bytes, "etcdserverpb.InternalRaftRequest");
+    struct err ignored = ERR_INIT;
+    const uint8_t *at = reader.at;
+    struct pb_field field;
+    size_t txns = 0;
+    int rc;
+
+    while ((rc = pb_next(&reader, &field, &ignored)) == 1) {
+        if (field.number == OUTER_FIELD && field.wire == PB_BYTES) {
+            *txn = field.bytes;
+            txns++;
+        } else {
+            buf_append(rest, at, (size_t)(reader.at - at));
+        }
+        at = reader.at;
+    }
+    return rc == 0 && txns == 1;
+}
+
+Etcdserverpb__InternalRaftRequest *raft_request_unpack(struct slice bytes, struct arena *arena)
+{
+    const ProtobufCMessageDescriptor *type = &etcdserverpb__internal_raft_request__descriptor;
+    Etcdserverpb__InternalRaftRequest *request = NULL;
+    struct buf rest = BUF_INIT(BUF_UNLIMITED); /* less than `bytes` */
+    struct slice txn = SLICE_EMPTY;
+
+    if (pb_depth_within(type, bytes, MESSAGE_DEPTH_MAX + 1))
+        return unpack_flat(type, bytes, arena);
+    if (take_txn_out(bytes, &txn, &rest))
+        request = unpack_flat(type, buf_slice(&rest), arena);
+    buf_free(&rest);
+    if (request == NULL)
+        return NULL;
+    request->txn = unpack_txn(txn, arena);
+    return request->txn != NULL ? request : NULL;
+}

@@ -1,0 +1,183 @@
+/*
+ * txn_unpack_test.c - requests from bytes: what nests deep is what protobuf-c would make of it, and
+ * bytes that are no request are told from it.
+ */
+#include "common/schema/txn_unpack.h"
+
+#include "common/base/limits.h"
+#include "common/schema/pbwire.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define DEPTH (TXN_DEPTH_MAX + 30) /* protobuf-c can do it, but is not asked */
+#define OPS_MAX 4U
+
+static struct arena arena;
+static uint64_t seed;
+
+static int set_up(void **state)
+{
+    (void)state;
+    arena_init(&arena, 64 * MIB);
+    seed = 1;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    arena_free(&arena);
+    return 0;
+}
+
+static unsigned below(unsigned limit)
+{
+    seed = seed * 6364136223846793005U + 1442695040888963407U;
+    return (unsigned)(seed >> 33) % limit;
+}
+
+static void *make(const ProtobufCMessageDescriptor *type)
+{
+    ProtobufCMessage *message = arena_alloc(&arena, type->sizeof_message);
+
+    assert_non_null(message);
+    type->message_init(message);
+    return message;
+}
+
+static ProtobufCBinaryData text(const char *word)
+{
+    return (ProtobufCBinaryData){strlen(word), (uint8_t *)(uintptr_t)word};
+}
+
+static Etcdserverpb__TxnRequest *make_txn(unsigned depth);
+
+static Etcdserverpb__RequestOp *make_op(unsigned depth)
+{
+    Etcdserverpb__RequestOp *op = make(&etcdserverpb__request_op__descriptor);
+
+    if (depth != 0) {
+        op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
+        op->request_txn = make_txn(depth);
+    } else if (below(4) == 0) {
+        op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+        op->request_range = make(&etcdserverpb__range_request__descriptor);
+        op->request_range->limit = below(300);
+    } else if (below(4) != 0) {
+        op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+        op->request_put = make(&etcdserverpb__put_request__descriptor);
+        op->request_put->key = text("key");
+        op->request_put->value = text(below(2) != 0 ? "" : "value");
+    } /* else it is empty */
+    return op;
+}
+
+/* One operation of either branch goes down to the end. */
+static size_t make_ops(Etcdserverpb__RequestOp ***ops, unsigned depth, bool deep)
+{
+    size_t count = below(OPS_MAX) + deep, at = below((unsigned)count + !count);
+
+    *ops = arena_alloc(&arena, (count + 1) * sizeof(**ops));
+    assert_non_null(*ops);
+    for (size_t i = 0; i < count; i++)
+        (*ops)[i] = make_op(deep && i == at ? depth - 1 : depth > 1 && below(5) == 0 ? 1 : 0);
+    return count;
+}
+
+static Etcdserverpb__TxnRequest *make_txn(unsigned depth)
+{
+    Etcdserverpb__TxnRequest *txn = make(&etcdserverpb__txn_request__descriptor);
+    bool success = below(2) != 0;
+
+    txn->n_compare = below(3);
+    txn->compare = arena_alloc(&arena, 3 * sizeof(*txn->compare));
+    assert_non_null(txn->compare);
+    for (size_t i = 0; i < txn->n_compare; i++) {
+        txn->compare[i] = make(&etcdserverpb__compare__descriptor);
+        txn->compare[i]->key = text("compared");
+        txn->compare[i]->target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_VERSION;
+        txn->compare[i]->version = below(1000);
+    }
+    txn->n_success = make_ops(&txn->success, depth, success && depth > 1);
+    txn->n_failure = make_ops(&txn->failure, depth, !success && depth > 1);
+    return txn;
+}
+
+static struct slice make_request(unsigned depth)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__RequestHeader header = ETCDSERVERPB__REQUEST_HEADER__INIT;
+    uint8_t *bytes;
+    size_t size;
+
+    header.id = 7;
+    header.username = (char *)(uintptr_t) "somebody";
+    request.header = &header;
+    request.id = 9;
+    request.txn = make_txn(depth);
+    size = etcdserverpb__internal_raft_request__get_packed_size(&request);
+    bytes = arena_alloc(&arena, size);
+    assert_non_null(bytes);
+    assert_int_equal(etcdserverpb__internal_raft_request__pack(&request, bytes), size);
+    return slice_of(bytes, size);
+}
+
+/* Packed again it is the same, whichever way it was unpacked. */
+static void test_deep_is_as_shallow(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 50; i++) {
+        struct slice bytes = make_request(i % 2 == 0 ? DEPTH : 5);
+        Etcdserverpb__InternalRaftRequest *request = raft_request_unpack(bytes, &arena);
+        uint8_t *again = arena_alloc(&arena, bytes.size);
+
+        assert_true(pb_depth_within(&etcdserverpb__internal_raft_request__descriptor, bytes,
+                                    MESSAGE_DEPTH_MAX + 1) == (i % 2 != 0));
+        assert_non_null(request);
+        assert_non_null(again);
+        assert_int_equal(etcdserverpb__internal_raft_request__get_packed_size(request), bytes.size);
+        assert_int_equal(etcdserverpb__internal_raft_request__pack(request, again), bytes.size);
+        assert_memory_equal(again, bytes.data, bytes.size);
+        arena_reset(&arena);
+    }
+}
+
+/* What protobuf-c refuses is refused, and whatever is taken can be packed. */
+static void test_broken_bytes(void **state)
+{
+    struct slice bytes = make_request(DEPTH);
+    uint8_t *broken = xalloc(bytes.size);
+    struct arena other;
+
+    (void)state;
+    arena_init(&other, 64 * MIB);
+    for (unsigned i = 0; i < 3000; i++) {
+        Etcdserverpb__InternalRaftRequest *request, *known;
+        size_t size = bytes.size - (i % 3 == 0 ? below((unsigned)bytes.size) : 0);
+
+        memcpy(broken, bytes.data, bytes.size);
+        for (unsigned j = below(3); j > 0; j--)
+            broken[below((unsigned)size)] = (uint8_t)below(256);
+        request = raft_request_unpack(slice_of(broken, size), &other);
+        known = etcdserverpb__internal_raft_request__unpack(&other.allocator, size, broken);
+        assert_true(request == NULL || known != NULL);
+        if (request != NULL) /* it lacks only fields that nobody knows */
+            assert_in_range(etcdserverpb__internal_raft_request__get_packed_size(request), 0, size);
+        arena_reset(&other);
+    }
+    arena_free(&other);
+    free(broken);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_deep_is_as_shallow, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_broken_bytes, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
