@@ -55,6 +55,7 @@ struct waiter *waiter_new(struct engine *engine, enum waiter_kind kind, uint64_t
                           engine_done_fn *done, void *arg)
 {
     struct waiter *waiter = engine->free_waiters;
+    uint64_t now_ms = host_now_ms(engine->host);
     uint64_t limit_ms = WAIT_MS + 2 * engine_election_ms(engine);
 
     if (waiter != NULL)
@@ -63,8 +64,8 @@ struct waiter *waiter_new(struct engine *engine, enum waiter_kind kind, uint64_t
         waiter = xalloc(sizeof(*waiter));
     *waiter = (struct waiter){.id = id,
                               .kind = kind,
-                              .began_ms = host_now_ms(engine->host),
-                              .deadline_ms = host_now_ms(engine->host) + limit_ms,
+                              .began_ms = now_ms,
+                              .deadline_ms = now_ms + limit_ms,
                               .done = done,
                               .arg = arg};
     must(idmap_put(&engine->waiters, waiter->id, waiter));
