@@ -250,6 +250,7 @@ static int start_engine(struct server *server, struct err *err)
         return -1;
     }
     machine_set_engine(server->machine, server->engine);
+    boot_clean(&server->dir, &server->boot, server->backend);
     boot_free(&server->boot);
     log_info("starting an etcd server", log_hex("member-id", engine.member_id),
              log_hex("cluster-id", engine.cluster_id), log_str("etcd-version", ETCD_VERSION),

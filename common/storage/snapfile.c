@@ -236,3 +236,85 @@ int snapfile_purge(struct fs *fs, const char *dir, const struct raft_snapshot_me
                ? -1
                : purge_kind(fs, dir, ".snap.db", db, max, err);
 }
+
+/* ---- cleaning ---- */
+
+#define HEX_DIGITS 16
+
+/* Exactly 16 lower-case hexadecimal digits. */
+static bool read_hex(const char *text, uint64_t *number)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    *number = 0;
+    for (size_t i = 0; i < HEX_DIGITS; i++) {
+        const char *digit = text[i] != '\0' ? strchr(digits, text[i]) : NULL;
+
+        if (digit == NULL)
+            return false;
+        *number = *number << 4 | (uint64_t)(digit - digits);
+    }
+    return true;
+}
+
+struct cleaning {
+    const struct wal_positions *confirmed;
+    uint64_t loaded_index, db_index;
+};
+
+/* TERM-INDEX.snap */
+static bool snap_is_left(const struct cleaning *cleaning, const char *name)
+{
+    struct raft_snapshot_meta meta = {.index = 0};
+
+    return strlen(name) == SNAPFILE_NAME_BYTES - 1 && read_hex(name, &meta.term) &&
+           name[HEX_DIGITS] == '-' && read_hex(name + HEX_DIGITS + 1, &meta.index) &&
+           meta.index > cleaning->loaded_index && !confirms(cleaning->confirmed, &meta);
+}
+
+/* INDEX.snap.db */
+static bool db_is_left(const struct cleaning *cleaning, const char *name)
+{
+    uint64_t index;
+    bool known = false;
+
+    if (strlen(name) != HEX_DIGITS + strlen(".snap.db") || !read_hex(name, &index))
+        return false;
+    for (size_t i = 0; i < cleaning->confirmed->count; i++)
+        known = known || cleaning->confirmed->items[i].index == index;
+    return !known || index <= cleaning->db_index;
+}
+
+static int clean_kind(struct fs *fs, const char *dir, const char *suffix,
+                      const struct cleaning *cleaning,
+                      bool (*is_left)(const struct cleaning *cleaning, const char *name),
+                      size_t *removed, struct err *err)
+{
+    struct names names = {.suffix = suffix};
+    int rc = fs->ops->list(fs, dir, add_name, &names, err);
+
+    for (size_t at = 0; rc == 0 && at < names.count; at++) {
+        char *path;
+
+        if (!is_left(cleaning, names.items[at]))
+            continue;
+        path = xasprintf("%s/%s", dir, names.items[at]);
+        rc = fs->ops->unlink(fs, path, err);
+        *removed += rc == 0 ? 1 : 0;
+        free(path);
+    }
+    names_free(&names);
+    return rc;
+}
+
+int snapfile_clean(struct fs *fs, const char *dir, const struct wal_positions *confirmed,
+                   const struct raft_snapshot_meta *loaded, uint64_t db_index, size_t *removed,
+                   struct err *err)
+{
+    const struct cleaning cleaning = {confirmed, loaded->index, db_index};
+
+    *removed = 0;
+    return clean_kind(fs, dir, ".snap", &cleaning, snap_is_left, removed, err) < 0
+               ? -1
+               : clean_kind(fs, dir, ".snap.db", &cleaning, db_is_left, removed, err);
+}

@@ -46,4 +46,19 @@ int snapfile_load_newest(struct fs *fs, const char *dir, const struct wal_positi
 int snapfile_purge(struct fs *fs, const char *dir, const struct raft_snapshot_meta *newest,
                    size_t max, struct err *err) MUST_CHECK;
 
+/*
+ * Delete what a crash has left and nobody will ask for: .snap files beyond `loaded` that the log
+ * does not confirm, and databases of a leader (.snap.db) that the log does not confirm or that the
+ * store is ahead of. Whatever else is there stays. A crash in between leaves some of it for the
+ * next start.
+ *
+ * confirmed  wal_valid_snapshots()
+ * loaded     the one that was started from; index 0: none
+ * db_index   of the store's last entry
+ * removed    how many files
+ */
+int snapfile_clean(struct fs *fs, const char *dir, const struct wal_positions *confirmed,
+                   const struct raft_snapshot_meta *loaded, uint64_t db_index, size_t *removed,
+                   struct err *err) MUST_CHECK;
+
 #endif

@@ -125,24 +125,21 @@ static int open_existing(const struct boot_config *config, const struct wal_conf
                          struct boot *boot, struct err *err)
 {
     const struct datadir *dir = config->dir;
-    struct wal_positions confirmed = {0};
     struct wal_position start = {0};
     bool found = false;
-    int rc = -1;
 
+    wal_positions_free(&boot->confirmed);
+    buf_free(&boot->snapshot_bytes);
     boot->snapshot_bytes = BUF_INIT(SNAPSHOT_FILE_MAX_BYTES);
-    if (wal_valid_snapshots(dir->fs, dir->wal, &confirmed, err) < 0 ||
-        snapfile_load_newest(dir->fs, dir->snap, &confirmed, &boot->snapshot_bytes, &boot->snapshot,
-                             &found, err) < 0)
-        goto out;
+    if (wal_valid_snapshots(dir->fs, dir->wal, &boot->confirmed, err) < 0 ||
+        snapfile_load_newest(dir->fs, dir->snap, &boot->confirmed, &boot->snapshot_bytes,
+                             &boot->snapshot, &found, err) < 0)
+        return -1;
     if (found)
         start = (struct wal_position){boot->snapshot.meta.index, boot->snapshot.meta.term};
     else
         boot->snapshot = (struct raft_snapshot){0};
-    rc = wal_open(wal_config, start, &boot->log, &boot->wal, err);
-out:
-    wal_positions_free(&confirmed);
-    return rc;
+    return wal_open(wal_config, start, &boot->log, &boot->wal, err);
 }
 
 /*
@@ -192,8 +189,24 @@ void boot_free(struct boot *boot)
 {
     wal_close(boot->wal);
     wal_log_free(&boot->log);
+    wal_positions_free(&boot->confirmed);
     buf_free(&boot->snapshot_bytes);
     *boot = (struct boot){0};
+}
+
+void boot_clean(const struct datadir *dir, const struct boot *boot, struct backend *backend)
+{
+    struct err err = ERR_INIT;
+    uint64_t index = 0;
+    size_t removed = 0;
+
+    if (boot_consistent_index(backend, &index, &err) < 0 ||
+        snapfile_clean(dir->fs, dir->snap, &boot->confirmed, &boot->snapshot.meta, index, &removed,
+                       &err) < 0)
+        log_warn("cannot remove what a crash left", log_str("error", err.text));
+    if (removed != 0)
+        log_info("removed snapshots that the log does not know, or that are in the database",
+                 log_str("directory", dir->snap), log_u64("files", removed));
 }
 
 /* ---- the backend ---- */

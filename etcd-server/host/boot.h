@@ -29,11 +29,12 @@ struct boot_join {
 };
 
 struct boot {
-    struct wal *wal;               /* owned until it is taken out */
-    struct wal_log log;            /* owned */
-    struct raft_snapshot snapshot; /* borrows from snapshot_bytes; index 0 = none */
-    struct buf snapshot_bytes;     /* owned */
-    bool created;                  /* the directory was new */
+    struct wal *wal;                /* owned until it is taken out */
+    struct wal_log log;             /* owned */
+    struct raft_snapshot snapshot;  /* borrows from snapshot_bytes; index 0 = none */
+    struct buf snapshot_bytes;      /* owned */
+    struct wal_positions confirmed; /* owned: the snapshots that the log knows */
+    bool created;                   /* the directory was new */
 };
 
 /* Is there no log: the directory holds no member yet? */
@@ -50,6 +51,13 @@ void boot_free(struct boot *boot); /* zeroed is fine */
 int boot_open_backend(struct datadir *dir, uint64_t snapshot_index,
                       const struct backend_options *options, struct backend **backend,
                       struct err *err) MUST_CHECK;
+
+/*
+ * Remove what crashes have left in DATA/member/snap: snapshots that were never recorded and
+ * databases of a leader that `backend` does not need. When the engine has taken both, and before
+ * anything is received. A disk that refuses is told in the log: it can stay there.
+ */
+void boot_clean(const struct datadir *dir, const struct boot *boot, struct backend *backend);
 
 /* The index of the last log entry whose effects are in `backend`; 0 = none. */
 int boot_consistent_index(struct backend *backend, uint64_t *index, struct err *err) MUST_CHECK;

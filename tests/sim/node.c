@@ -511,6 +511,13 @@ static void start(struct sim *sim, void *arg)
     truth_found(node, &boot);
     take_received(node, boot.snapshot.meta.index);
     check_backend(node, &boot);
+    boot_clean(&node->dir, &boot, node->backend);
+    if (node->memfs.cut) { /* the power went meanwhile; any other fault may be lived with */
+        boot_free(&boot);
+        datadir_close(&node->dir);
+        node_crash(node);
+        return;
+    }
     start_engine(node, &boot);
     boot_free(&boot);
     node_turn(node);

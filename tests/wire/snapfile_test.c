@@ -215,6 +215,51 @@ static void what_was_never_recorded_crowds_nothing_out(void **state)
     memfs_fini(&memfs);
 }
 
+/* Loaded is 30 of term 2; the store has come to 40. */
+static void what_a_crash_left_is_removed(void **state)
+{
+    static const struct {
+        const char *path;
+        bool stays;
+    } files[] = {
+        {"snap/0000000000000001-0000000000000014.snap", true},  /* older: purging counts them */
+        {"snap/0000000000000001-0000000000000015.snap", true},  /* ... recorded or not */
+        {"snap/0000000000000002-000000000000001e.snap", true},  /* the one loaded */
+        {"snap/0000000000000002-0000000000000028.snap", false}, /* of that index, another term */
+        {"snap/0000000000000003-0000000000000028.snap", true},  /* recorded, but cannot be read */
+        {"snap/0000000000000003-0000000000000032.snap", false},
+        {"snap/0000000000000003-0000000000000028.snap.broken", true},
+        {"snap/0000000000000003-000000000000003C.snap", true}, /* nobody here writes such names */
+        {"snap/3-3c.snap", true},
+        {"snap/000000000000001e.snap.db", false}, /* the store has it */
+        {"snap/0000000000000020.snap.db", false},
+        {"snap/0000000000000028.snap.db", false},
+        {"snap/0000000000000032.snap.db", false}, /* never recorded */
+        {"snap/0000000000000046.snap.db", true},  /* recorded, and the store is behind it */
+        {"snap/46.snap.db", true},
+        {"snap/db", true},
+    };
+    struct wal_position positions[] = {{0, 0}, {20, 1}, {30, 2}, {40, 3}, {70, 3}};
+    const struct wal_positions confirmed = {positions, ARRAY_LEN(positions)};
+    const struct raft_snapshot_meta loaded = {.index = 30, .term = 2};
+    struct memfs memfs;
+    struct err err = ERR_INIT;
+    size_t removed;
+
+    (void)state;
+    memfs_init(&memfs);
+    for (size_t at = 0; at < ARRAY_LEN(files); at++)
+        memfs_put(&memfs, files[at].path, SLICE_LITERAL("x"));
+    for (int round = 0; round < 2; round++) {
+        ok(snapfile_clean(&memfs.fs, "snap", &confirmed, &loaded, 40, &removed, &err), &err);
+        assert_int_equal(removed, round == 0 ? 6 : 0);
+        for (size_t at = 0; at < ARRAY_LEN(files); at++)
+            if (memfs.fs.ops->exists(&memfs.fs, files[at].path) != files[at].stays)
+                fail_msg("%s", files[at].path);
+    }
+    memfs_fini(&memfs);
+}
+
 static void a_data_directory_is_made_locked_and_cleaned(void **state)
 {
     static const uint8_t bolt[20] = {[16] = 0xed, [17] = 0xda, [18] = 0x0c, [19] = 0xed};
@@ -264,6 +309,7 @@ int main(void)
         cmocka_unit_test(foreign_or_broken_texts_are_refused),
         cmocka_unit_test(the_newest_confirmed_one_is_loaded),
         cmocka_unit_test(what_was_never_recorded_crowds_nothing_out),
+        cmocka_unit_test(what_a_crash_left_is_removed),
         cmocka_unit_test(a_data_directory_is_made_locked_and_cleaned),
     };
 
