@@ -139,10 +139,10 @@
 #define LEASE_CHECKPOINT_BATCH_MAX 1000UL  /* leases in one proposal */
 #define LEASE_KEEPALIVES_QUEUED_MAX 4096UL /* messages of one stream behind one that must wait */
 /* watch (api.md 7) */
-#define WATCH_STEP_RECORDS 64UL       /* of history read in one turn of the loop ... */
-#define WATCH_STEP_BYTES (64UL * KIB) /* ... and of events, after which it reads no more */
-#define WATCH_SLICE_REVISIONS 250     /* in one message of history */
-#define WATCH_SLICE_BYTES (1UL * MIB) /* of events, after which a message of history is sent */
+#define WATCH_STEP_RECORDS 64UL        /* of history read in one turn of the loop ... */
+#define WATCH_STEP_BYTES (64UL * KIB)  /* ... and of events, after which it reads no more */
+#define WATCH_SLICE_REVISIONS 250      /* in one message of history */
+#define WATCH_SLICE_BYTES (64UL * KIB) /* of events, after which a message of history is sent */
 
 /* log */
 #define WAL_SEGMENT_BYTES 64000000UL      /* a segment is cut when it has reached this */
