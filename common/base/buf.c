@@ -32,7 +32,7 @@ void buf_shrink(struct buf *buf)
         buf_free(buf);
 }
 
-uint8_t *buf_reserve(struct buf *buf, size_t bytes)
+uint8_t *buf_make_room(struct buf *buf, size_t bytes)
 {
     size_t used = buf_used(buf);
 
@@ -62,18 +62,6 @@ void buf_advance(struct buf *buf, size_t bytes)
     buf->size += bytes;
 }
 
-bool buf_append(struct buf *buf, const void *data, size_t bytes)
-{
-    uint8_t *room = buf_reserve(buf, bytes);
-
-    if (room == NULL)
-        return !buf->overflow && bytes == 0;
-    if (bytes != 0)
-        memcpy(room, data, bytes);
-    buf->size += bytes;
-    return true;
-}
-
 bool buf_append_slice(struct buf *buf, struct slice slice)
 {
     return buf_append(buf, slice.data, slice.size);
@@ -82,11 +70,6 @@ bool buf_append_slice(struct buf *buf, struct slice slice)
 bool buf_append_text(struct buf *buf, const char *text)
 {
     return buf_append(buf, text, strlen(text));
-}
-
-bool buf_append_byte(struct buf *buf, uint8_t byte)
-{
-    return buf_append(buf, &byte, 1);
 }
 
 bool buf_append_uint(struct buf *buf, uint64_t number)

@@ -27,15 +27,40 @@ void buf_free(struct buf *buf);   /* back to an empty buf with the same max */
 void buf_reset(struct buf *buf);  /* forget the content, keep the memory */
 void buf_shrink(struct buf *buf); /* give unused memory back when the content is empty */
 
+/* buf_reserve() where there is not room enough at the end. */
+uint8_t *buf_make_room(struct buf *buf, size_t bytes) MUST_CHECK;
+
 /* Room for `bytes` more; NULL if that would pass max. Valid until the next call on `buf`. */
-uint8_t *buf_reserve(struct buf *buf, size_t bytes) MUST_CHECK;
+MUST_CHECK static inline uint8_t *buf_reserve(struct buf *buf, size_t bytes)
+{
+    if (bytes < buf->capacity - buf->size && bytes <= buf->max - (buf->size - buf->start))
+        return buf->data + buf->size;
+    return buf_make_room(buf, bytes);
+}
+
 void buf_advance(struct buf *buf, size_t bytes); /* `bytes` of the reserved room are now content */
 
 /* Each returns false, and sets overflow, when it did not fit; then nothing was appended. */
-bool buf_append(struct buf *buf, const void *data, size_t bytes);
+static inline bool buf_append(struct buf *buf, const void *data, size_t bytes)
+{
+    uint8_t *room = buf_reserve(buf, bytes);
+
+    if (room == NULL)
+        return !buf->overflow && bytes == 0;
+    if (bytes != 0)
+        memcpy(room, data, bytes);
+    buf->size += bytes;
+    return true;
+}
+
 bool buf_append_slice(struct buf *buf, struct slice slice);
 bool buf_append_text(struct buf *buf, const char *text);
-bool buf_append_byte(struct buf *buf, uint8_t byte);
+
+static inline bool buf_append_byte(struct buf *buf, uint8_t byte)
+{
+    return buf_append(buf, &byte, 1);
+}
+
 bool buf_append_uint(struct buf *buf, uint64_t number); /* decimal */
 bool buf_append_int(struct buf *buf, int64_t number);   /* decimal */
 bool buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -3,8 +3,8 @@
  * 12.2 (gateway) and cli.md 2.5 (ctl).
  *
  * Both sources are brought to one form, struct value, and written by one function. Wire bytes are
- * walked twice per message: once to note where each field stands first and last (the last of a
- * field that is not a list counts, and of a oneof only its last member), once to write in the
+ * walked once per message to note what each field is (the last of a field that is not a list
+ * counts, and of a oneof only its last member) and where a list begins, for it is written in the
  * order of the descriptor. Nesting is bounded by JSON_DEPTH_MAX.
  */
 #include "common/schema/pbjson.h"
@@ -490,9 +490,10 @@ static bool write_encoded_list(struct writer *writer, const ProtobufCFieldDescri
     return buf_append_byte(writer->out, ']');
 }
 
-/* Where a field's records are, as bytes left from there to the end; 0 = nowhere. */
+/* The records of a field. */
 struct place {
-    size_t first, last;
+    size_t first; /* bytes left from the first one to the end; 0 = there is none */
+    struct record last;
 };
 
 /* Fields of a message are few and mostly in order: look behind the last one found first. */
@@ -535,7 +536,7 @@ static bool find_places(const ProtobufCMessageDescriptor *descriptor, struct sli
         }
         if (places[i].first == 0)
             places[i].first = here;
-        places[i].last = here;
+        places[i].last = record;
         if (fields[i].label != PROTOBUF_C_LABEL_REPEATED)
             i++;
     }
@@ -546,7 +547,6 @@ static bool write_encoded(struct writer *writer, const ProtobufCMessageDescripto
                           struct slice bytes)
 {
     struct place places[FIELDS_MAX];
-    struct record record;
     bool first = true;
 
     must(descriptor->n_fields <= FIELDS_MAX);
@@ -557,21 +557,19 @@ static bool write_encoded(struct writer *writer, const ProtobufCMessageDescripto
     writer->depth++;
     for (unsigned i = 0; i < descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
-        bool is_list = field->label == PROTOBUF_C_LABEL_REPEATED;
-        size_t left = is_list ? places[i].first : places[i].last;
+        struct place *place = &places[i];
 
-        if (left == 0)
+        if (place->first == 0)
             continue;
-        struct slice from = slice_of(bytes.data + (bytes.size - left), left);
-        if (is_list) {
+        if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+            struct slice from = slice_of(bytes.data + (bytes.size - place->first), place->first);
+
             if (!write_encoded_list(writer, field, from, &first))
                 return false;
             continue;
         }
-        if (!read_record(&from, &record))
-            return false;
-        struct value value = {.number = number_of(field->type, record.number),
-                              .bytes = record.bytes};
+        struct value value = {.number = number_of(field->type, place->last.number),
+                              .bytes = place->last.bytes};
         if (!write_single(writer, field, &value, &first))
             return false;
     }

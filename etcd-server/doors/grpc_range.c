@@ -164,12 +164,8 @@ static bool next_key_value(struct grpc_range *range, struct slice *key_value)
     if (range->kept_next == range->kept_count)
         return false;
     *key_value = range->kept[range->kept_next++];
-    if (range->kept_next + 1 < range->kept_count) { /* it lies in another page, far away */
-        struct slice next = range->kept[range->kept_next + 1];
-
-        for (size_t at = 0; at < MIN(next.size, 1024); at += 64)
-            __builtin_prefetch(next.data + at);
-    }
+    if (range->kept_next + 1 < range->kept_count)
+        slice_prefetch(range->kept[range->kept_next + 1]); /* it lies in another page, far away */
     return true;
 }
 
