@@ -176,6 +176,8 @@ bool batch_find_revision(const struct batch *batch, struct slice key, struct sli
 {
     size_t low = 0, high = batch->revision_count;
 
+    if (high == 0 || slice_compare(key, batch->ops[batch->revisions[0]].key) < 0)
+        return false; /* most are older than all that is in here */
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         const struct batch_op *op = &batch->ops[batch->revisions[middle]];

@@ -5,24 +5,23 @@
  */
 #include "etcd-server/state/revision.h"
 
+#include <endian.h>
+
 #define SEPARATOR '_'
 #define TOMBSTONE_MARK 't'
 
 static void store_be64(uint8_t *out, uint64_t number)
 {
-    for (int i = 7; i >= 0; i--) {
-        out[i] = (uint8_t)number;
-        number >>= 8;
-    }
+    number = htobe64(number);
+    memcpy(out, &number, sizeof(number));
 }
 
 static uint64_t load_be64(const uint8_t *bytes)
 {
-    uint64_t number = 0;
+    uint64_t number;
 
-    for (int i = 0; i < 8; i++)
-        number = number << 8 | bytes[i];
-    return number;
+    memcpy(&number, bytes, sizeof(number));
+    return be64toh(number);
 }
 
 size_t revision_encode(struct revision revision, bool tombstone, uint8_t out[REVISION_BYTES_MAX])
