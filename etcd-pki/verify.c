@@ -36,12 +36,13 @@ static const struct {
 
 static const char *expected_by(const char *id)
 {
-    size_t i = 0;
+    const char *expected = NULL;
 
-    while (i < ARRAY_LEN(rules) && strcmp(rules[i].id, id) != 0)
-        i++;
-    must(i < ARRAY_LEN(rules));
-    return rules[i].expected;
+    for (size_t i = 0; i < ARRAY_LEN(rules) && expected == NULL; i++)
+        if (strcmp(rules[i].id, id) == 0)
+            expected = rules[i].expected;
+    must(expected != NULL);
+    return expected;
 }
 
 void verify_find(struct verify *verify, const char *id, bool error, const char *file,

@@ -44,8 +44,8 @@
     (112UL * KIB) /* above this a connection's producers pause. With the piece that passes it a    \
                      little less than two loopback segments, or a small third one costs as much;   \
                      and little enough to stay in the cache until the kernel copies it ... */
-#define HTTP_OUT_LOW_BYTES (32UL * KIB)    /* ... until the socket has drained to this */
-#define HTTP_OUT_MAX_BYTES (2UL * GIB)     /* one answer that cannot be made in pieces */
+#define HTTP_OUT_LOW_BYTES (32UL * KIB)      /* ... until the socket has drained to this */
+#define HTTP_OUT_MAX_BYTES (2UL * GIB)       /* one answer that cannot be made in pieces */
 #define HTTP_BODY_OPEN_MAX_BYTES (1UL * MIB) /* of a body in pieces, not used up: stop reading */
 #define CONNECTIONS_MAX 20000UL              /* open connections per listener */
 #define HANDSHAKE_TIMEOUT_MS 10000UL         /* TLS handshake done within */
@@ -114,7 +114,7 @@
 /* store */
 #define WRITE_BUFFER_MAX_BYTES                                                                     \
     (64UL * MIB) /* applied but not yet in the backend; above it proposals are refused */
-#define RANGE_CHUNK_BYTES (56UL * KIB) /* a large range is made in pieces of it: half of OUT_HIGH */
+#define RANGE_CHUNK_BYTES (56UL * KIB) /* pieces of a large range: half of OUT_HIGH */
 #define RANGE_SLICE_KEYS 1000UL        /* index entries one slice of a large range walks */
 #define RANGE_STREAM_KEYS 10UL         /* key-values of the first message of a RangeStream ... */
 #define RANGE_STREAM_KEYS_MAX 10240UL  /* ... and of a later one: what a turn may make */

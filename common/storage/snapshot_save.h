@@ -4,8 +4,8 @@
  * The pieces go to PATH.part (mode 0600), summed on the way; the end checks the size (a whole
  * number of sectors plus the hash) and that nothing changed on the way: by the SHA-256 behind the
  * image, or, a tenth of the work, by a CRC-32C that the sender gives beside it. Then it syncs and
- * renames. Whatever goes wrong, PATH is as it was. Knows no network: who fetches the pieces is snapshot_fetch.h, or a test. Thread:
- * one.
+ * renames. Whatever goes wrong, PATH is as it was. Knows no network: who fetches the pieces is
+ * snapshot_fetch.h, or a test. Thread: one.
  */
 #ifndef COMMON_STORAGE_SNAPSHOT_SAVE_H
 #define COMMON_STORAGE_SNAPSHOT_SAVE_H
