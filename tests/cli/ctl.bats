@@ -237,6 +237,19 @@ bats_require_minimum_version 1.5.0
     [[ $output == *hello*"nobody else does this now"*"Snapshot saved at backup.db"*SUCCESS* ]]
 }
 
+@test "the examples of etcd-snap's manual run" {
+    ln -s "$(dirname "$ETCD_CTL")/etcd-snap" etcd-snap
+    cp "$DIR"/{ca.crt,client.crt,client.key} .
+    # the curl is for etcd-server alone, and a server would not end
+    awk '/^\.Sh EXAMPLES/ { on = 1 } on && /^\.Ed/ { body = 0 } body { print } on && /^\.Bd/ { body = 1 }' \
+        "$BATS_TEST_DIRNAME/../../man/etcd-snap.1" |
+        sed -e '/^curl/,/snapshot$/d' -e '/^etcd-server/d' -e 's/\\e$/\\/' -e "s/2379/$((PORT + 2))/" >examples
+    [ "$(grep -c '^etcd-snap' examples)" -eq 5 ]
+    run -0 env PATH="$PWD:$PATH" bash -e examples
+    [[ $output == *"Snapshot saved at backup.db"*"| REVISION |"*'restored backup.db into m1, member "m1"'* ]]
+    [ -e restored/member/snap/db ]
+}
+
 @test "version: the words of etcdctl, under either name" {
     for name in etcd-ctl etcdctl; do
         ln -s "$ETCD_CTL" "$BATS_TEST_TMPDIR/$name"
