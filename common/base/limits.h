@@ -16,7 +16,9 @@
     (512UL * KIB)                 /* a message may be that much larger than a proposal             \
                                    */
 #define MAX_TXN_OPS_DEFAULT 128UL /* --max-txn-ops */
-#define TXN_DEPTH_MAX 64UL /* txns one inside the other: recursion is bounded by it, so ... */
+#define TXN_DEPTH_MAX                                                                              \
+    128UL /* txns one inside the other, as MAX_TXN_OPS_DEFAULT lets etcd take them: recursion is   \
+             bounded by it, so ... */
 #define MESSAGE_DEPTH_MAX                                                                          \
     (2 * TXN_DEPTH_MAX + 8) /* ... are messages: an inner txn is two levels. At the doors;         \
                                what is in the log may nest deeper (common/schema/txn_unpack.h) */
@@ -51,10 +53,14 @@
 #define HANDSHAKE_TIMEOUT_MS 10000UL         /* TLS handshake done within */
 #define HEADER_TIMEOUT_MS 30000UL            /* first byte to end of headers */
 #define BODY_TIMEOUT_MS 60000UL              /* end of headers to end of body, without progress */
+#define BODY_LEAST_BYTES 1024UL              /* less of a body than this is no progress */
 #define IDLE_TIMEOUT_MS 300000UL             /* a kept-alive connection without a request */
 #define WRITE_STALL_TIMEOUT_MS 60000UL       /* a client that reads nothing of its answer */
-#define LINGER_TIMEOUT_MS 1000UL             /* after our end of a connection, for the client's */
-#define SHUTDOWN_TIMEOUT_MS 7000UL           /* a stopping server lets answers finish within */
+#define TCP_KEEPALIVE_S 30 /* a silent client's machine is asked whether it is there, as etcd ...  \
+                            */
+#define TCP_KEEPALIVE_PROBES 9     /* ... does, and given up after so many without an answer */
+#define LINGER_TIMEOUT_MS 1000UL   /* after our end of a connection, for the client's */
+#define SHUTDOWN_TIMEOUT_MS 7000UL /* a stopping server lets answers finish within */
 
 /* HTTP/2 and gRPC: of one connection, where nothing else is said */
 #define HTTP2_STREAMS_MAX 20000UL       /* open streams; --max-concurrent-streams may lower it */
@@ -69,7 +75,6 @@
 #define HTTP2_LENT_STALL_MS                                                                        \
     10000UL /* nothing came of a stream that was lent some while others wait: it is refused        \
              */
-#define HTTP2_LEAST_BYTES 1024UL /* less of a request than this counts as nothing */
 #define HTTP2_BODIES_MAX_BYTES                                                                     \
     (64UL * MIB) /* bodies not yet used up, besides one message; above, streams are refused        \
                   */

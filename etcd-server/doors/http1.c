@@ -370,6 +370,7 @@ static int on_begin(http_parser *parser)
     http1->in_value = true;
     http1->complete = false;
     http1->refused = 0;
+    http1->fresh_bytes = 0;
     http1->state = HTTP1_HEAD;
     http1_set_phase(http1, LINK_HEADER);
     return 0;
@@ -582,7 +583,11 @@ static int on_body(http_parser *parser, const char *at, size_t size)
 {
     struct http1 *http1 = of_parser(parser);
 
-    http1->link->phase_ms = http1->link->clock->now_ms;
+    http1->fresh_bytes += size;
+    if (http1->fresh_bytes >= BODY_LEAST_BYTES) {
+        http1->fresh_bytes = 0;
+        http1->link->phase_ms = http1->link->clock->now_ms;
+    }
     if (takes(http1)) {
         http1->open_bytes += size;
         http1->exchange.data(&http1->exchange, slice_of(at, size), false);

@@ -49,6 +49,7 @@ struct http1 {
     bool in_message;                /* WebSocket: a message of ours is begun */
     struct websocket_reader frames; /* WebSocket: what comes */
     size_t open_bytes;              /* of a body in pieces: given and not yet used up */
+    size_t fresh_bytes;             /* of a body, since the link's phase_ms */
     unsigned refused;               /* status that a callback refused with; 0 = none */
     const char *cause;              /* why, when it is 400 */
     uint64_t wake_at_ms;            /* the handler's */

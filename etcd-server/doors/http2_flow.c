@@ -36,7 +36,7 @@ void http2_came(struct http2_stream *stream, size_t bytes)
     struct http2 *http2 = stream->http2;
 
     stream->fresh_bytes += bytes;
-    if (stream->fresh_bytes >= HTTP2_LEAST_BYTES) {
+    if (stream->fresh_bytes >= BODY_LEAST_BYTES) {
         stream->fresh_bytes = 0;
         stream->in_ms = http2->link->clock->now_ms;
     }

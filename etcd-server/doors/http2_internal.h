@@ -91,7 +91,7 @@ struct http2_stream {
     uint64_t allowed;    /* bytes of the body that the client may send, from the first on ... */
     uint64_t used_bytes; /* ... of which so many are used up */
     size_t lent_bytes;   /* beyond HTTP2_STREAM_WINDOW_BYTES */
-    uint64_t in_ms; /* when it came, or was lent something, or last HTTP2_LEAST_BYTES had come */
+    uint64_t in_ms;     /* when it came, or was lent something, or last BODY_LEAST_BYTES had come */
     size_t fresh_bytes; /* ... and since then so many */
     uint64_t out_ms;    /* since when output waits of which nothing was sent */
     unsigned refused;   /* status the head is refused with; 0 = none */

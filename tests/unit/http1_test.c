@@ -489,6 +489,27 @@ static void open_pieces(struct toy_link *toy, struct piecewise *pieces)
     toy->http1.handler.streams = piece_wanted;
 }
 
+/* A byte now and then is no progress: the deadline of the body comes all the same. */
+static void a_body_must_come(void **state)
+{
+    struct toy_link toy;
+    uint64_t since_ms;
+
+    (void)state;
+    toy_link_open(&toy, (struct exchange_handler){.start = piece_start});
+    toy_link_text(&toy, "POST /drip HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    assert_int_equal(toy.link.phase, LINK_BODY);
+    since_ms = toy.link.phase_ms;
+    for (size_t i = 0; i < BODY_LEAST_BYTES - 1; i++) {
+        toy.clock.now_ms += 1000;
+        toy_link_text(&toy, "x");
+    }
+    assert_int_equal(toy.link.phase_ms, since_ms);
+    toy_link_text(&toy, "x");
+    assert_int_equal(toy.link.phase_ms, toy.clock.now_ms);
+    toy_link_close(&toy);
+}
+
 static void a_body_in_pieces_has_no_limit_but_is_held_back(void **state)
 {
     struct piecewise pieces = {.hold = true};
@@ -581,6 +602,7 @@ int main(void)
         cmocka_unit_test(in_pieces),
         cmocka_unit_test(wishes),
         cmocka_unit_test(half_closed),
+        cmocka_unit_test(a_body_must_come),
         cmocka_unit_test(a_body_in_pieces_has_no_limit_but_is_held_back),
         cmocka_unit_test(a_chunked_body_comes_in_pieces_byte_by_byte),
         cmocka_unit_test(an_early_answer_ends_the_connection),

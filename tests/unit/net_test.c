@@ -397,6 +397,38 @@ static void slow_client(void **state)
     (void)close(fd);
 }
 
+/*
+ * A client that vanished without a word is found out: the kernel's timer for keep-alive (2, in hex)
+ * runs for our side of the connection.
+ */
+static void keep_alive(void **state)
+{
+    struct sockaddr_in ours = {.sin_family = AF_INET};
+    socklen_t bytes = sizeof(ours);
+    char line[512], wanted[64];
+    int fd = dial(fix.port);
+    bool found = false;
+
+    (void)state;
+    put(fd, PUT);
+    expect(fd, "\"raft_term\":\"2\"}}");
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&ours, &bytes), 0);
+    (void)snprintf(wanted, sizeof(wanted), ":%04X 0100007F:%04X 01", fix.port,
+                   ntohs(ours.sin_port));
+    for (unsigned i = 0; i < WAIT_S * 100 && !found; i++) { /* until what was sent is confirmed */
+        FILE *table = fopen("/proc/self/net/tcp", "re");
+
+        assert_non_null(table);
+        while (!found && fgets(line, sizeof(line), table) != NULL)
+            found = strstr(line, wanted) != NULL && strstr(line, " 02:") != NULL;
+        assert_int_equal(fclose(table), 0);
+        if (!found)
+            (void)usleep(10000);
+    }
+    assert_true(found);
+    (void)close(fd);
+}
+
 /* A stream is open when the server stops: it is ended, and the stop does not wait for it. */
 static void stop_with_stream(void **state)
 {
@@ -470,16 +502,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(plain),
-        TEST(unix_socket),
-        TEST(large_answers),
-        TEST(maximum),
-        TEST(wrong_scheme),
-        TEST(over_tls),
-        TEST(half_a_handshake),
-        TEST(slow_client),
-        TEST(stop_with_stream),
-        TEST(bad_urls),
+        TEST(plain),        TEST(unix_socket),      TEST(large_answers),    TEST(maximum),
+        TEST(wrong_scheme), TEST(over_tls),         TEST(half_a_handshake), TEST(slow_client),
+        TEST(keep_alive),   TEST(stop_with_stream), TEST(bad_urls),
     };
 
     return cmocka_run_group_tests(tests, make_pki, remove_pki);
