@@ -62,8 +62,10 @@ static int inner_txn(struct slice bytes, struct slice *inner)
 
     while ((rc = pb_next(&reader, &field, &ignored)) == 1) {
         fields++;
-        if (field.number != INNER_FIELD || field.wire != PB_BYTES)
+        if (field.number != INNER_FIELD)
             continue;
+        if (field.wire != PB_BYTES)
+            return -1;
         *inner = field.bytes;
         found = true;
     }
@@ -99,9 +101,13 @@ static bool make_lists(struct task task, struct arena *arena)
     struct pb_field field;
     int rc;
 
-    while ((rc = pb_next(&reader, &field, &ignored)) == 1)
-        if (field.number <= FAILURE_FIELD && field.wire == PB_BYTES)
-            counts[field.number]++;
+    while ((rc = pb_next(&reader, &field, &ignored)) == 1) {
+        if (field.number > FAILURE_FIELD)
+            continue; /* of a later etcd */
+        if (field.wire != PB_BYTES)
+            return false;
+        counts[field.number]++;
+    }
     if (rc < 0)
         return false;
     task.txn->compare = arena_alloc(arena, (counts[COMPARE_FIELD] + 1) * sizeof(void *));
@@ -122,7 +128,7 @@ static bool do_task(struct tasks *tasks, struct task task)
     while (pb_next(&reader, &field, &ignored) == 1) {
         void *part = NULL;
 
-        if (field.number > FAILURE_FIELD || field.wire != PB_BYTES)
+        if (field.number > FAILURE_FIELD)
             continue;
         if (field.number == COMPARE_FIELD)
             part = unpack_flat(&etcdserverpb__compare__descriptor, field.bytes, tasks->arena);

@@ -233,7 +233,7 @@ static void limits_depth_and_memory(void **state)
         buf_append_text(&json, open);
     assert_null(through(TXN, buf_text(&json), &out, &err));
     assert_int_equal(err.code, ERR_FORMAT);
-    assert_non_null(strstr(err.text, "nested deeper than 200"));
+    assert_non_null(strstr(err.text, "nested deeper than 392"));
 
     buf_reset(&json);
     buf_append_text(&json, "{\"compare\":[{}");
