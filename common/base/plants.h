@@ -47,7 +47,14 @@
     PLANT(PROMOTE_EARLY, "a follower answers a promotion that it does not know of yet")            \
     PLANT(LOCK_UNCHECKED, "who has waited owns the lock, whether its key is there or not")         \
     PLANT(LOCK_PREDECESSOR, "who waits for a lock overlooks the key right before its own")         \
-    PLANT(LOCK_ASLEEP, "who waits for a lock misses a deletion right behind its look")
+    PLANT(LOCK_ASLEEP, "who waits for a lock misses a deletion right behind its look")             \
+    PLANT(AUTH_AT_PROPOSAL, "only the member that proposed checks who may do what it applies")     \
+    PLANT(AUTH_STALE_TOKEN, "a token is good after its user's password was changed")               \
+    PLANT(AUTH_TOKEN_FOREVER, "tokens that nobody uses do not expire")                             \
+    PLANT(AUTH_OLD_REVISION, "what was proposed before rights changed is carried out after it")    \
+    PLANT(AUTH_LOGIN_RACE, "a login is not checked again when users changed meanwhile")            \
+    PLANT(AUTH_RANGES_KEPT, "what a user may do is not made anew when rights change")              \
+    PLANT(AUTH_REVISION_UNSAVED, "the auth revision is not stored, and goes back at a restart")
 
 #define PLANT_ID(name, words) PLANT_##name,
 enum plant { PLANT_NONE, PLANTS(PLANT_ID) PLANT_COUNT };

@@ -7,6 +7,7 @@
 #include "etcd-server/service/simple_token.h"
 #include "common/base/idmap.h"
 #include "common/base/limits.h"
+#include "common/base/plants.h"
 
 #include <openssl/crypto.h>
 
@@ -131,8 +132,8 @@ const char *simple_tokens_use(struct simple_tokens *tokens, const char *text, ui
     struct simple_token *token = index != 0 ? idmap_get(&tokens->by_index, index) : NULL;
     size_t bytes = strlen(text);
 
-    if (token == NULL || token->expires_ms <= now_ms || strlen(token->text) != bytes ||
-        CRYPTO_memcmp(token->text, text, bytes) != 0)
+    if (token == NULL || (token->expires_ms <= now_ms && !PLANTED(AUTH_TOKEN_FOREVER)) ||
+        strlen(token->text) != bytes || CRYPTO_memcmp(token->text, text, bytes) != 0)
         return NULL;
     token->expires_ms = now_ms + tokens->ttl_ms;
     take_out(tokens, token);
@@ -151,7 +152,8 @@ void simple_tokens_drop(struct simple_tokens *tokens, const char *username)
 
 void simple_tokens_expire(struct simple_tokens *tokens, uint64_t now_ms)
 {
-    while (tokens->first != NULL && tokens->first->expires_ms <= now_ms)
+    while (tokens->first != NULL && tokens->first->expires_ms <= now_ms &&
+           !PLANTED(AUTH_TOKEN_FOREVER))
         drop(tokens, tokens->first);
 }
 

@@ -8,6 +8,7 @@
 #include "common/base/base.h"
 #include "common/base/base64.h"
 #include "common/base/limits.h"
+#include "common/base/plants.h"
 #include "etcd-server/state/auth_internal.h"
 
 typedef Etcdserverpb__InternalRaftRequest raft_request;
@@ -20,6 +21,8 @@ static void put_revision(struct auth_store *auth, struct batch *batch)
 
     for (size_t i = 0; i < sizeof(bytes); i++)
         bytes[i] = (uint8_t)(auth->revision >> (56 - 8 * i));
+    if (PLANTED(AUTH_REVISION_UNSAVED))
+        return;
     batch_put(batch, BUCKET_AUTH, SLICE_LITERAL("authRevision"), slice_of(bytes, sizeof(bytes)));
 }
 
@@ -206,7 +209,7 @@ static enum err_code change_password(struct auth_store *auth,
         put_user(&auth->users[position], batch);
     }
     move_revision(auth, batch); /* as etcd, also for a user without password */
-    effect->drop_user = request->name;
+    effect->drop_user = PLANTED(AUTH_STALE_TOKEN) ? NULL : request->name;
     return ERR_OK;
 }
 

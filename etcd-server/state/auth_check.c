@@ -6,6 +6,7 @@
  */
 #include "common/base/base.h"
 #include "common/base/limits.h"
+#include "common/base/plants.h"
 #include "etcd-server/state/auth_internal.h"
 
 static bool is_nobody(struct auth_identity caller)
@@ -84,14 +85,15 @@ enum err_code auth_check_keys(struct auth_store *auth, struct auth_identity call
         return ERR_OK;
     if (is_nobody(caller) || caller.revision == 0)
         return ERR_USER_EMPTY;
-    if (caller.revision < auth->revision)
+    if (caller.revision < auth->revision && !PLANTED(AUTH_OLD_REVISION))
         return ERR_AUTH_OLD_REVISION;
     if (!auth_place_user(auth, caller.username, &position))
         return ERR_PERMISSION_DENIED;
     user = &auth->users[position];
     if (auth_has_role(user->message, AUTH_ROOT))
         return ERR_OK;
-    if (user->ranges_revision != auth->revision)
+    if (user->ranges_revision != auth->revision &&
+        (user->ranges_revision == 0 || !PLANTED(AUTH_RANGES_KEPT)))
         make_ranges(auth, user);
     return keyranges_covers(access == AUTH_READ ? &user->read : &user->write, key, range_end)
                ? ERR_OK

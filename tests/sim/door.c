@@ -26,7 +26,10 @@ struct sim_call {
     unsigned serial;       /* of a put; 0 = none */
     uint64_t acknowledged; /* when it began */
     uint64_t began_ms;
-    struct kv_source *slow; /* a range that is still being read */
+    bool rights_on;           /* when it began */
+    uint64_t rights_revision; /* then */
+    bool token_over;          /* its token must not be taken any more */
+    struct kv_source *slow;   /* a range that is still being read */
     struct buf expected, got;
     struct buf blob; /* of a snapshot */
     uint64_t remaining_bytes;
@@ -128,6 +131,34 @@ static const ProtobufCMessage *part_of(const Etcdserverpb__InternalRaftRequest *
         return (const ProtobufCMessage *)request->lease_revoke;
     case RPC_Maintenance_Alarm:
         return (const ProtobufCMessage *)request->alarm;
+    case RPC_Auth_AuthEnable:
+        return (const ProtobufCMessage *)request->auth_enable;
+    case RPC_Auth_AuthDisable:
+        return (const ProtobufCMessage *)request->auth_disable;
+    case RPC_Auth_AuthStatus:
+        return (const ProtobufCMessage *)request->auth_status;
+    case RPC_Auth_UserAdd:
+        return (const ProtobufCMessage *)request->auth_user_add;
+    case RPC_Auth_UserGet:
+        return (const ProtobufCMessage *)request->auth_user_get;
+    case RPC_Auth_UserDelete:
+        return (const ProtobufCMessage *)request->auth_user_delete;
+    case RPC_Auth_UserChangePassword:
+        return (const ProtobufCMessage *)request->auth_user_change_password;
+    case RPC_Auth_UserGrantRole:
+        return (const ProtobufCMessage *)request->auth_user_grant_role;
+    case RPC_Auth_UserRevokeRole:
+        return (const ProtobufCMessage *)request->auth_user_revoke_role;
+    case RPC_Auth_RoleAdd:
+        return (const ProtobufCMessage *)request->auth_role_add;
+    case RPC_Auth_RoleGet:
+        return (const ProtobufCMessage *)request->auth_role_get;
+    case RPC_Auth_RoleDelete:
+        return (const ProtobufCMessage *)request->auth_role_delete;
+    case RPC_Auth_RoleGrantPermission:
+        return (const ProtobufCMessage *)request->auth_role_grant_permission;
+    case RPC_Auth_RoleRevokePermission:
+        return (const ProtobufCMessage *)request->auth_role_revoke_permission;
     default:
         return NULL;
     }
@@ -177,6 +208,9 @@ static void check_written(struct sim_call *own)
               own->call.row->method, index);
     sim_check(sim, own->node->model.code == ERR_OK, "%s is acknowledged, but must be refused: %s",
               own->call.row->method, err_text(own->node->model.code));
+    if (own->call.row->service[0] == 'K' && own->call.row->id != RPC_KV_Compact)
+        login_check_entry(own->node, own->call.token, own->call.row->method,
+                          sim->committed[index - 1]->request);
     node_check_durable(own->node, index);
     sim->acknowledged = MAX(sim->acknowledged, index);
 }
@@ -216,11 +250,53 @@ static enum refusal kind_of(enum err_code code)
 
 static enum err_code expected_read(struct sim_call *own)
 {
-    if (own->call.row->id == RPC_KV_Range)
-        return model_range(&own->node->model, (const void *)own->call.request, &own->expected);
-    if (own->call.row->id == RPC_KV_Txn)
-        return model_read_txn(&own->node->model, (const void *)own->call.request, &own->expected);
-    return ERR_OK;
+    struct model *model = &own->node->model;
+    const void *request = own->call.request;
+    enum err_code code = ERR_OK;
+
+    if (own->call.row->id == RPC_KV_Range) {
+        code = rights_check_range(model, own->call.token, request);
+        return code == ERR_OK ? model_range(model, request, &own->expected) : code;
+    }
+    if (own->call.row->id == RPC_KV_Txn) {
+        code = rights_check_txn(model, own->call.token, request);
+        return code == ERR_OK ? model_read_txn(model, request, &own->expected) : code;
+    }
+    return code;
+}
+
+static bool is_read(const struct sim_call *own)
+{
+    return own->call.row->id == RPC_KV_Range ||
+           (own->call.row->id == RPC_KV_Txn &&
+            mvcc_txn_is_read_only((const void *)own->call.request));
+}
+
+/* Refused for who called, and not by an entry: so it may be with writes only for a bad token. True:
+ * nothing else is to check. */
+static bool is_refused_for_rights(struct sim_call *own, enum err_code code)
+{
+    struct node *node = own->node;
+    struct sim *sim = own->sim;
+    const char *method = own->call.row->method;
+
+    node_advance(node);
+    if (!login_matters(code) || !node->model.rights.enabled ||
+        (is_mine(own) && node->model.code == code)) /* else it may be another one's, the same */
+        return false;
+    login_check_refusal(node, own->call.token, method, code);
+    if (is_read(own))
+        sim_check(sim, code == ERR_INVALID_AUTH_TOKEN || expected_read(own) == code,
+                  "%s is refused: %s", method, err_text(code));
+    else if (own->call.row->service[0] == 'K' && own->call.row->id != RPC_KV_Compact)
+        sim_check(sim, code == ERR_INVALID_AUTH_TOKEN, "%s is refused before it is applied: %s",
+                  method, err_text(code));
+    if (own->serial != 0)
+        sim->refused[own->serial] = 1;
+    if (own->call.row->id == RPC_Lease_LeaseRevoke)
+        leasing_refused(
+            sim, ((const Etcdserverpb__LeaseRevokeRequest *)(const void *)own->call.request)->id);
+    return true;
 }
 
 static void check_refusal(struct sim_call *own, enum err_code code)
@@ -228,6 +304,8 @@ static void check_refusal(struct sim_call *own, enum err_code code)
     struct sim *sim = own->sim;
     enum rpc_id id = own->call.row->id;
 
+    if (is_refused_for_rights(own, code))
+        return;
     switch (kind_of(code)) {
     case REFUSAL_BEFORE_LOG:
         if (id == RPC_Lease_LeaseRevoke)
@@ -248,6 +326,12 @@ static void check_refusal(struct sim_call *own, enum err_code code)
         return;
     case REFUSAL_APPLIED:
         break;
+    }
+    if (id == RPC_Auth_Authenticate) {
+        node_advance(own->node);
+        if (code == ERR_AUTH_FAILED && own->node->model.rights.revision == own->rights_revision)
+            login_check_failed(own->node, (const void *)own->call.request);
+        return;
     }
     if (id == RPC_Maintenance_HashKV || id == RPC_Maintenance_MoveLeader ||
         own->call.row->service[0] == 'C')
@@ -424,7 +508,7 @@ static bool is_linearizable(const struct sim_call *own)
     case RPC_Lease_LeaseRevoke:
         return true;
     default:
-        return false;
+        return own->call.row->service[0] == 'A'; /* Auth: by the log, all of it */
     }
 }
 
@@ -440,6 +524,20 @@ static void check_sees_all(struct sim_call *own)
               " was acknowledged before it began",
               own->call.row->method, own->node->number, applied, own->acknowledged);
     sim->acknowledged = MAX(sim->acknowledged, applied); /* whoever reads later sees that much */
+}
+
+/* It was answered: so its token was good, if tokens count. */
+static void check_token(struct sim_call *own)
+{
+    const char *token = own->call.token;
+
+    if (!own->rights_on || !own->node->model.rights.enabled)
+        return;
+    sim_check(own->sim, !own->token_over,
+              "%s is answered to a token that was not used at member %u for its life",
+              own->call.row->method, own->node->number);
+    login_shown(own->node, token);
+    login_took(own->node, token, own->began_ms);
 }
 
 struct headed {
@@ -458,6 +556,7 @@ static void reply(struct call *call, const ProtobufCMessage *response)
     sim_check(sim, response->descriptor == call->row->response, "%s answers with a %s",
               call->row->method, response->descriptor->name);
     check_sees_all(own);
+    check_token(own);
     switch ((int)call->row->id) {
     case RPC_KV_Put:
     case RPC_KV_DeleteRange:
@@ -477,6 +576,31 @@ static void reply(struct call *call, const ProtobufCMessage *response)
         break;
     case RPC_Lease_LeaseRevoke:
     case RPC_Maintenance_Alarm:
+        check_written(own);
+        check_header(own, headed->header, true);
+        break;
+    case RPC_Auth_Authenticate:
+        login_check(own->node, (const void *)call->request, (const void *)response);
+        check_header(own, headed->header, true);
+        break;
+    case RPC_Auth_AuthStatus:
+        login_check_status(own->node, (const void *)response);
+        check_written(own);
+        check_header(own, headed->header, true);
+        break;
+    case RPC_Auth_AuthEnable:
+    case RPC_Auth_AuthDisable:
+    case RPC_Auth_UserAdd:
+    case RPC_Auth_UserGet:
+    case RPC_Auth_UserDelete:
+    case RPC_Auth_UserChangePassword:
+    case RPC_Auth_UserGrantRole:
+    case RPC_Auth_UserRevokeRole:
+    case RPC_Auth_RoleAdd:
+    case RPC_Auth_RoleGet:
+    case RPC_Auth_RoleDelete:
+    case RPC_Auth_RoleGrantPermission:
+    case RPC_Auth_RoleRevokePermission:
         check_written(own);
         check_header(own, headed->header, true);
         break;
@@ -567,6 +691,7 @@ static void reply_range(struct call *call, const ProtobufCMessage *head, struct 
     node_advance(own->node);
     sim_trace(sim, "Range", own->node->model.index, sim->now_ms);
     check_sees_all(own);
+    check_token(own);
     check_header(own, response->header, true);
     code = expected_read(own);
     sim_check(sim, code == ERR_OK, "a Range is answered that must be refused: %s", err_text(code));
@@ -642,10 +767,27 @@ static bool is_for_voters(const struct sim_call *own)
     }
 }
 
+/* Copied: what the model holds may change while the call is under way. */
+static void take_token(struct sim_call *call)
+{
+    struct node *node = call->node;
+    const char *token = call->call.row->id != RPC_Auth_Authenticate ? login_token(node) : NULL;
+
+    call->rights_on = node->model.rights.enabled;
+    call->rights_revision = node->model.rights.revision;
+    if (token == NULL)
+        return;
+    call->call.token = arena_strndup(&call->call.arena, token, strlen(token));
+    must(call->call.token != NULL);
+    call->token_over = login_is_over(node, token);
+    login_shown(node, token);
+}
+
 void door_start(struct sim_call *call)
 {
     struct sim *sim = call->sim;
 
+    take_token(call);
     call->acknowledged = sim->acknowledged;
     call->began_ms = sim->now_ms;
     if (call->call.row->id == RPC_KV_Put)

@@ -90,8 +90,10 @@ static void finish(struct call *call, enum err_code code, const char *text)
     (void)text;
     sim_trace(sim, "renewals end", (uint64_t)code, sim->now_ms);
     sim_check(sim,
-              code == ERR_OK || code == ERR_NOT_SUPPORTED_FOR_LEARNER || keeper->node->dying ||
-                  keeper->node->stopped || sim->now_ms < sim->trouble_ms + TROUBLE_MS,
+              code == ERR_OK || code == ERR_NOT_SUPPORTED_FOR_LEARNER ||
+                  (login_matters(code) && keeper->node->model.rights.enabled) ||
+                  keeper->node->dying || keeper->node->stopped ||
+                  sim->now_ms < sim->trouble_ms + TROUBLE_MS,
               "a renewal fails: %s, though nothing was wrong", err_text(code));
     keeper->refused = code == ERR_NOT_SUPPORTED_FOR_LEARNER;
     free_later(keeper);
@@ -133,6 +135,7 @@ void leasing_renew(struct node *node)
     static const struct call_ops ops = {.send = send, .finish = finish};
     Etcdserverpb__LeaseKeepAliveRequest request = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
     struct sim_keeper *keeper = xalloc(sizeof(*keeper));
+    const char *token = login_token(node);
 
     keeper->sim = sim;
     keeper->node = node;
@@ -143,6 +146,9 @@ void leasing_renew(struct node *node)
     keeper->next = sim->keepers;
     sim->keepers = keeper;
     request.id = 1 + (int64_t)sim_draw(sim, SIM_LEASES - 1);
+    if (token != NULL)
+        keeper->call.token = arena_strndup(&keeper->call.arena, token, strlen(token));
+    login_shown(node, token);
     service_start(node->service, &keeper->call);
     sim_check(sim, keeper->refused == model_is_learner(&node->model, node->id),
               "renewals at member %u are %s", node->number,

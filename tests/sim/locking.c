@@ -194,6 +194,7 @@ static void reply(struct call *call, const ProtobufCMessage *response)
     uint64_t applied = engine_applied_index(own->node->engine);
 
     node_advance(own->node);
+    login_shown(own->node, call->token);
     sim_trace(sim, call->row->method, own->node->model.index, sim->now_ms);
     sim_check(sim, applied >= own->acknowledged,
               "%s at member %u sees entry %" PRIu64 ", but %" PRIu64
@@ -232,6 +233,7 @@ static void finish(struct call *call, enum err_code code, const char *text)
 
     sim_trace(sim, call->row->method, (uint64_t)code, sim->now_ms);
     node_advance(own->node);
+    login_shown(own->node, call->token);
     if (call->row->id == RPC_Election_Proclaim && text != NULL &&
         strcmp(text, err_text(ERR_ELECTION_NOT_LEADER)) == 0)
         sim_check(sim, !still_owns(own), "%s may not proclaim, and it leads", own->owned.key);
@@ -267,6 +269,12 @@ static struct sim_locker *locker_new(struct node *node, enum rpc_id id, const ch
 
 static void start(struct sim_locker *own)
 {
+    const char *token = login_token(own->node);
+
+    if (token != NULL) {
+        own->call.token = arena_strndup(&own->call.arena, token, strlen(token));
+        login_shown(own->node, token);
+    }
     sim_trace(own->sim, own->call.row->method, own->node->number, (uint64_t)own->lease);
     service_start(own->node->service, &own->call);
 }
@@ -419,12 +427,14 @@ static void drain(struct sim *sim, void *arg)
     struct node *node = sim->nodes[sim_draw(sim, sim->node_count)];
 
     (void)arg;
+    if (model_is_learner(&node->model, node->id))
+        node = world_furthest(sim);
     sim->locks->draining = false;
-    for (size_t i = 0; i < ARRAY_LEN(names) && node_acts(node); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(names) && node_acts(node) && login_ready(node); i++) {
         const struct model_key *first = oldest(&node->model, names[i]);
         struct owned owned = {.name = names[i]};
 
-        if (first == NULL || model_is_learner(&node->model, node->id))
+        if (first == NULL)
             continue;
         (void)snprintf(owned.key, sizeof(owned.key), "%.*s", (int)first->name.size,
                        (const char *)first->name.data);

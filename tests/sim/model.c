@@ -13,6 +13,7 @@
 void model_init(struct model *model)
 {
     *model = (struct model){.revision = 1, .compacted = -1, .answer = BUF_INIT(BUF_UNLIMITED)};
+    rights_init(&model->rights);
 }
 
 void model_fini(struct model *model)
@@ -614,6 +615,8 @@ static void change_members(struct model *model, const struct raft_entry *entry, 
 static void apply_request(struct model *model, const Etcdserverpb__InternalRaftRequest *request)
 {
     model->code = refused_by_alarm(model, request);
+    if (model->code == ERR_OK)
+        model->code = rights_check(model, request);
     if (model->code != ERR_OK)
         return;
     if (request->put != NULL) {
@@ -638,6 +641,8 @@ static void apply_request(struct model *model, const Etcdserverpb__InternalRaftR
         model->code = revoke(model, request->lease_revoke->id);
     } else if (request->alarm != NULL) {
         change_alarm(model, request->alarm);
+    } else if (rights_are_asked(request)) {
+        model->code = rights_apply(&model->rights, request, model->index);
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "common/schema/raft_internal.pb-c.h"
 #include "common/schema/raftmsg.h"
+#include "tests/sim/rights.h"
 
 #define MODEL_KEYS_MAX 128
 #define MODEL_LEASES_MAX 512
@@ -42,6 +43,7 @@ struct model {
     bool learner[MODEL_MEMBERS_MAX];
     char url[MODEL_MEMBERS_MAX][MODEL_URL_BYTES]; /* each has one */
     size_t member_count;
+    struct rights rights;
     uint64_t index;     /* applied */
     int64_t *revisions; /* owned: after entry i + 1 */
     size_t revision_capacity;

@@ -111,6 +111,7 @@ void node_advance(struct node *node)
         uint64_t added = 0, removed = 0;
 
         model_apply(&node->model, &record->entry, record->request, &added, &removed);
+        login_applied(node, record->request);
         if (added != 0)
             operator_added(sim, added, node->model.index);
         if (removed != 0)
@@ -281,6 +282,7 @@ void node_check_state(struct node *node)
                   (uint64_t)model->leases[i], lease != NULL ? "there" : "missing",
                   lease != NULL ? lease->keys.count : 0, keys);
     }
+    login_check_state(node);
     sim_check(sim, alarm_count(engine_alarms(node->engine)) == model->alarm_count,
               "member %u: %zu alarms, expected %zu", node->number,
               alarm_count(engine_alarms(node->engine)), model->alarm_count);
@@ -299,6 +301,7 @@ void node_take_down(struct node *node)
     watching_cancel_all(node);
     leasing_cancel_all(node);
     locking_cancel_all(node);
+    login_forget(node);
     queue_drop(node->sim, node);
     corrupt_check_free(node->check);
     peer_door_free(node->peer_door);
@@ -456,7 +459,7 @@ static void start_engine(struct node *node, struct boot *boot)
                                      .watch_notify_ms = 600000,
                                      .election_ticks = SIM_ELECTION_TICKS,
                                      .bcrypt_cost = 4,
-                                     .token_ttl_ms = 300000};
+                                     .token_ttl_ms = options->token_ttl_ms};
     struct err err = ERR_INIT;
 
     sim->cluster_id = config.cluster_id;
@@ -510,6 +513,7 @@ static void start(struct sim *sim, void *arg)
     sim_trace(sim, "start", boot.snapshot.meta.index << 8 | node->number, boot.log.entry_count);
     truth_found(node, &boot);
     take_received(node, boot.snapshot.meta.index);
+    node->backend_index = consistent_index(node);
     check_backend(node, &boot);
     boot_clean(&node->dir, &boot, node->backend);
     if (node->memfs.cut) { /* the power went meanwhile; any other fault may be lived with */

@@ -186,6 +186,8 @@ static uint64_t run_seed(uint64_t seed, unsigned members, bool trace)
     draw_network(sim, members);
     draw_checks(sim);
     sim->options.lock_1000 = sim_chance(sim, 500) ? 50 + (unsigned)sim_draw(sim, 250) : 0;
+    sim->options.auth_1000 = sim_chance(sim, 300) ? 150 + (unsigned)sim_draw(sim, 350) : 0;
+    sim->options.token_ttl_ms = sim_chance(sim, 700) ? 500 + sim_draw(sim, 5000) : 300000;
     sim->refused = xalloc(100000);
     sim->written = xalloc(100000);
     world_run(sim);

@@ -8,6 +8,7 @@
  *   leasing.c  clients that renew leases, and when these end
  *   network.c  messages, snapshots and questions between members; what may go wrong with them
  *   locking.c  clients that lock names and stand for election on them
+ *   login.c    users and roles, who calls, and whether he may
  *   damage.c   one store is changed behind its member's back, and who notices
  *   operator.c who adds, promotes and removes members and moves the lead
  *   truth.c    every entry that was ever written, what is committed, and raft's invariants
@@ -45,6 +46,7 @@ struct sim_stream;
 struct sim_keeper;
 struct sim_locker;
 struct sim_locks;
+struct sim_logins;
 struct sim_watcher;
 
 /* What will happen: `run`, or `drop` when the member dies before; both may be NULL. */
@@ -77,7 +79,8 @@ struct sim_options {
     unsigned net_loss_1000, net_twice_1000, net_late_1000;
     bool net_in_order;
     unsigned partition_1000, change_1000; /* chances per call started */
-    unsigned lock_1000;
+    unsigned lock_1000, auth_1000;
+    uint64_t token_ttl_ms;
     unsigned clock_skew_1000; /* how much faster or slower a clock may go */
     /* comparisons of the stores (corrupt_check.h) */
     bool check_at_start;
@@ -173,7 +176,8 @@ struct node {
     uint64_t cut_term; /* in which it overwrote entries last */
     uint64_t term_promised, vote_term, vote;
     uint64_t commit_seen;
-    uint64_t known; /* applied, in whatever life */
+    uint64_t backend_index; /* what its backend had when it came up */
+    uint64_t known;         /* applied, in whatever life */
     uint64_t durable_checked;
     uint64_t term_seen;
     int64_t revision_seen;
@@ -217,6 +221,7 @@ struct sim {
     struct sim_keeper *keepers;          /* leases being renewed */
     struct sim_locker *lockers;          /* calls of Lock and Election */
     struct sim_locks *locks;             /* owned: what is known of them */
+    struct sim_logins *logins;           /* owned */
     uint64_t lease_ended_ms[SIM_LEASES]; /* a revoke was committed */
     uint64_t lease_until_ms[SIM_LEASES]; /* the server must not end it before */
     unsigned lease_revokes[SIM_LEASES];  /* that clients asked for and nobody wrote yet */
@@ -225,7 +230,7 @@ struct sim {
     uint8_t *refused; /* by serial: this put was refused before it got into the log */
     uint8_t *written; /* by serial: it is committed */
     bool quiet;       /* no new calls, no new faults: everything must come to an end */
-    bool calls_over, leases_ended;
+    bool calls_over, leases_ended, auth_ends;
     struct node *damaged; /* whose store was changed; NULL: nobody's */
     bool damage_found, damage_unnamed, damage_healed;
     unsigned damage_snapshots; /* that it would have sent */
@@ -320,6 +325,30 @@ void locking_act(struct node *node);
 const char *locking_busy(struct sim *sim); /* who waits though nobody owns; lets owners go */
 void locking_cancel_all(struct node *node);
 void locking_free(struct sim *sim);
+
+/* login.c */
+void login_begin(struct sim *sim);
+void login_free(struct sim *sim);
+void login_act(struct node *node);
+bool login_ready(struct node *node);        /* no more calls: root has a token, or logs in */
+bool login_busy(struct sim *sim);           /* auth is on; turns it off */
+const char *login_token(struct node *node); /* of whoever calls; NULL = nobody */
+void login_shown(struct node *node, const char *token);
+void login_took(struct node *node, const char *token, uint64_t at_ms); /* it was good then */
+bool login_is_over(struct node *node, const char *token); /* unused for longer than its life */
+bool login_is_good(struct node *node, const char *token);
+void login_applied(struct node *node, const Etcdserverpb__InternalRaftRequest *request);
+void login_forget(struct node *node);
+bool login_matters(enum err_code code); /* may it be about who calls? */
+void login_check_entry(struct node *node, const char *token, const char *method,
+                       const Etcdserverpb__InternalRaftRequest *request);
+void login_check_refusal(struct node *node, const char *token, const char *method,
+                         enum err_code code);
+void login_check(struct node *node, const Etcdserverpb__AuthenticateRequest *request,
+                 const Etcdserverpb__AuthenticateResponse *response);
+void login_check_failed(struct node *node, const Etcdserverpb__AuthenticateRequest *request);
+void login_check_status(struct node *node, const Etcdserverpb__AuthStatusResponse *response);
+void login_check_state(struct node *node);
 
 /* operator.c */
 void operator_act(struct sim *sim);

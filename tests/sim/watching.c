@@ -162,9 +162,10 @@ static void take_created(struct sim_stream *stream, const Etcdserverpb__WatchRes
     sim_check(sim, watcher != NULL, "a watcher is created that nobody asked for");
     stream->creating = NULL;
     if (message->canceled) {
-        sim_check(
-            sim, wrong_way || (watcher->main != 0 && watcher->main < stream->node->model.compacted),
-            "a watcher is refused: %s", message->cancel_reason);
+        sim_check(sim,
+                  wrong_way || stream->node->model.rights.enabled ||
+                      (watcher->main != 0 && watcher->main < stream->node->model.compacted),
+                  "a watcher is refused: %s", message->cancel_reason);
         return;
     }
     sim_check(sim, !wrong_way, "a watcher of an empty range is created");
@@ -301,6 +302,7 @@ static struct sim_stream *open_stream(struct node *node)
     struct sim *sim = node->sim;
     static const struct call_ops ops = {.send = send, .finish = finish};
     struct sim_stream *stream = xalloc(sizeof(*stream));
+    const char *token = login_token(node);
 
     stream->sim = sim;
     stream->node = node;
@@ -309,6 +311,8 @@ static struct sim_stream *open_stream(struct node *node)
     arena_init(&stream->call.arena, ARENA_BYTES);
     stream->next = sim->streams;
     sim->streams = stream;
+    if (token != NULL)
+        stream->call.token = arena_strndup(&stream->call.arena, token, strlen(token));
     service_start(node->service, &stream->call);
     sim_check(sim, stream->refused == model_is_learner(&node->model, node->id),
               "a watch stream at member %u is %s", node->number,
@@ -364,6 +368,7 @@ static void create(struct sim *sim, struct sim_stream *stream, struct sim_watche
     make.filters = filters;
     if (own->no_put)
         filters[make.n_filters++] = ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NOPUT;
+    login_shown(stream->node, stream->call.token);
     if (own->no_delete)
         filters[make.n_filters++] = ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NODELETE;
     request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;

@@ -70,6 +70,8 @@ static void client_acts(struct node *node)
         leasing_renew(node);
     if (sim_chance(sim, sim->options.lock_1000))
         locking_act(node);
+    if (sim_chance(sim, sim->options.auth_1000))
+        login_act(node);
 }
 
 static void arrival(struct sim *sim, void *arg)
@@ -178,6 +180,8 @@ static const char *unsettled(struct sim *sim)
         if (!engine_idle(node->engine))
             return "a write";
     }
+    if (sim->auth_ends && login_busy(sim))
+        return "auth";
     if (sim->calls != NULL)
         return door_inner(sim->calls)->row->method;
     if (locking_busy(sim) != NULL)
@@ -217,6 +221,11 @@ void world_quiet(struct sim *sim)
 static void settle(struct sim *sim)
 {
     world_quiet(sim);
+    run_until_settled(sim);
+    for (size_t i = 0; i < sim->node_count && !sim->stranded; i++)
+        if (belongs(sim->nodes[i]))
+            node_check_state(sim->nodes[i]);
+    sim->auth_ends = true;
     run_until_settled(sim);
     sim->leases_ended = true; /* they have been seen to: once is enough */
     for (size_t i = 0; i < sim->node_count && !sim->stranded; i++)
@@ -266,6 +275,7 @@ static void stop_all(struct sim *sim)
 void world_run(struct sim *sim)
 {
     locking_begin(sim);
+    login_begin(sim);
     while (sim->node_count < sim->options.members)
         (void)node_new(sim);
     for (size_t i = 0; i < sim->options.members; i++)
@@ -284,6 +294,7 @@ void world_run(struct sim *sim)
     }
     queue_free(sim);
     locking_free(sim);
+    login_free(sim);
     for (size_t i = 0; i < sim->node_count; i++)
         node_free(sim->nodes[i]);
     truth_free(sim);

@@ -1,0 +1,569 @@
+/*
+ * login.c - who calls: root who administers users and roles, logs in, turns auth on and off, and
+ * all other clients with the tokens that the logins gave (api.md 9).
+ *
+ *   sim->logins: the passwords that clients set, and per member when each token was used there last
+ *   rights.c:    what the log says of users, roles and tokens
+ *
+ * A call that is answered must have been allowed in the state it was answered from; one whose token
+ * has not been used for its life, or was dropped there, must not be answered; a good token must.
+ */
+#include "etcd-server/service/password.h"
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+
+#define USED_MAX RIGHTS_TOKENS_MAX
+#define SURE_MS 300 /* ticks and turns */
+#define PASSWORDS 3
+#define QUIET_MS 150
+#define PASSWORD_BYTES 8
+
+static const char *const passwords[PASSWORDS] = {"secret", "hidden", "open"};
+
+/* When a member took a token for good last; 0 = it does not know it. */
+struct used {
+    char text[RIGHTS_TOKEN_BYTES];
+    uint64_t sure_ms[SIM_NODES_MAX]; /* at least: it is good until then + its life */
+    uint64_t last_ms[SIM_NODES_MAX]; /* at most */
+};
+
+struct sim_logins {
+    struct used used[USED_MAX];
+    size_t count;
+    bool ending;
+    uint64_t asked_ms;
+    size_t password[RIGHTS_NAMES]; /* the last that a client set */
+};
+
+void login_begin(struct sim *sim)
+{
+    sim->logins = xalloc(sizeof(*sim->logins));
+}
+
+void login_free(struct sim *sim)
+{
+    free(sim->logins);
+}
+
+/* ---- tokens ---- */
+
+static struct used *used_of(struct sim *sim, const char *text, bool make)
+{
+    struct sim_logins *logins = sim->logins;
+    struct used *one;
+
+    for (size_t i = 0; i < MIN(logins->count, USED_MAX); i++)
+        if (strcmp(logins->used[i].text, text) == 0)
+            return &logins->used[i];
+    if (!make)
+        return NULL;
+    one = &logins->used[logins->count++ % USED_MAX];
+    *one = (struct used){.text = ""};
+    (void)snprintf(one->text, sizeof(one->text), "%s", text);
+    return one;
+}
+
+/* A member applied it just now; what its backend has from before it came up does not count. */
+void login_applied(struct node *node, const Etcdserverpb__InternalRaftRequest *request)
+{
+    struct sim *sim = node->sim;
+    struct rights *rights = &node->model.rights;
+    const char *text;
+    struct used *used;
+
+    if (request == NULL || request->authenticate == NULL || node->model.code != ERR_OK)
+        return;
+    text = rights->tokens[(rights->token_count - 1) % RIGHTS_TOKENS_MAX].text;
+    used = used_of(sim, text, true);
+    used->last_ms[node->number - 1] = sim->now_ms;
+    if (node->service != NULL && node->model.index > node->backend_index)
+        used->sure_ms[node->number - 1] = sim->now_ms;
+}
+
+/* A restart forgets all. */
+void login_forget(struct node *node)
+{
+    for (size_t i = 0; i < USED_MAX; i++)
+        node->sim->logins->used[i].sure_ms[node->number - 1] = 0;
+}
+
+/* Its life in true time: by the slowest and the fastest clock. */
+static uint64_t life_ms(const struct sim *sim, bool longest)
+{
+    uint64_t ttl_ms = sim->options.token_ttl_ms, skew = sim->options.clock_skew_1000;
+
+    return longest ? ttl_ms * 1000 / (1000 - skew) + SURE_MS : ttl_ms * 1000 / (1000 + skew);
+}
+
+/* It is shown to the member once more, which may count as a use. */
+void login_shown(struct node *node, const char *token)
+{
+    struct used *used = token != NULL ? used_of(node->sim, token, false) : NULL;
+
+    if (used != NULL && !login_is_over(node, token))
+        used->last_ms[node->number - 1] = node->sim->now_ms;
+}
+
+void login_took(struct node *node, const char *token, uint64_t at_ms)
+{
+    struct used *used = token != NULL ? used_of(node->sim, token, false) : NULL;
+    uint64_t *sure_ms = used != NULL ? &used->sure_ms[node->number - 1] : NULL;
+
+    if (sure_ms != NULL && *sure_ms != 0)
+        *sure_ms = MAX(*sure_ms, at_ms);
+}
+
+bool login_is_over(struct node *node, const char *token)
+{
+    const struct used *used = token != NULL ? used_of(node->sim, token, false) : NULL;
+
+    return used != NULL &&
+           node->sim->now_ms > used->last_ms[node->number - 1] + life_ms(node->sim, true);
+}
+
+/* The member has known it since it came up, it was used lately and nobody dropped it. */
+bool login_is_good(struct node *node, const char *token)
+{
+    const struct used *used = used_of(node->sim, token, false);
+    const struct rights_token *known = rights_token(&node->model.rights, token);
+
+    return used != NULL && known != NULL && !known->dropped &&
+           used->sure_ms[node->number - 1] != 0 &&
+           node->sim->now_ms < used->sure_ms[node->number - 1] + life_ms(node->sim, false);
+}
+
+static const char *newest(struct node *node, unsigned user, bool good)
+{
+    const struct rights *rights = &node->model.rights;
+
+    for (size_t i = rights->token_count; i > 0 && i + RIGHTS_TOKENS_MAX > rights->token_count;
+         i--) {
+        const struct rights_token *one = &rights->tokens[(i - 1) % RIGHTS_TOKENS_MAX];
+
+        if (one->user == user && (!good || login_is_good(node, one->text)))
+            return one->text;
+    }
+    return NULL;
+}
+
+static const char *some_dropped(struct sim *sim, const struct rights *rights)
+{
+    const char *found = NULL;
+    uint64_t count = 0;
+
+    for (size_t i = 0; i < MIN(rights->token_count, RIGHTS_TOKENS_MAX); i++)
+        if (rights->tokens[i].dropped && sim_draw(sim, ++count) == 0)
+            found = rights->tokens[i].text;
+    return found;
+}
+
+/* Whoever calls; the text lives until the next event. NULL: nobody. */
+const char *login_token(struct node *node)
+{
+    struct sim *sim = node->sim;
+    const struct rights *rights = &node->model.rights;
+    const char *token = NULL;
+
+    if (rights->token_count == 0 || (!rights->enabled && !sim_chance(sim, 100)))
+        return NULL;
+    if (!sim->quiet && sim_chance(sim, 80))
+        return some_dropped(sim, rights);
+    if (sim->quiet || sim_chance(sim, 500))
+        token = newest(node, 0, true);
+    if (token == NULL && !sim->quiet)
+        token = newest(node, (unsigned)sim_draw(sim, RIGHTS_NAMES), sim_chance(sim, 800));
+    return token;
+}
+
+/* ---- answers ---- */
+
+bool login_matters(enum err_code code)
+{
+    return code == ERR_USER_EMPTY || code == ERR_PERMISSION_DENIED ||
+           code == ERR_AUTH_OLD_REVISION || code == ERR_INVALID_AUTH_TOKEN ||
+           code == ERR_USER_NOT_FOUND;
+}
+
+/* An entry that was carried out: he whom it names must be who called, and his token good. */
+void login_check_entry(struct node *node, const char *token, const char *method,
+                       const Etcdserverpb__InternalRaftRequest *request)
+{
+    const struct rights *rights = &node->model.rights;
+    const struct rights_token *known = token != NULL ? rights_token(rights, token) : NULL;
+    struct sim *sim = node->sim;
+
+    if (!rights->enabled || request->header == NULL || request->header->username[0] == '\0')
+        return;
+    sim_check(sim,
+              known != NULL && strcmp(rights_users[known->user], request->header->username) == 0,
+              "%s is carried out as %s, whose token it has not", method, request->header->username);
+    sim_check(sim, !known->dropped, "%s is carried out with a token of %s that was dropped", method,
+              request->header->username);
+}
+
+/* Refused before any entry, or by a read. */
+void login_check_refusal(struct node *node, const char *token, const char *method,
+                         enum err_code code)
+{
+    sim_check(node->sim,
+              code != ERR_INVALID_AUTH_TOKEN || (token != NULL && !login_is_good(node, token)),
+              "%s is refused at member %u: %s, though the token is good", method, node->number,
+              err_text(code));
+}
+
+/* The password that the client gave is that of the user, now. */
+void login_check(struct node *node, const Etcdserverpb__AuthenticateRequest *request,
+                 const Etcdserverpb__AuthenticateResponse *response)
+{
+    const struct rights *rights = &node->model.rights;
+    const struct rights_token *known = rights_token(rights, response->token);
+    int user = rights_name(rights_users, request->name);
+    struct sim *sim = node->sim;
+
+    sim_check(sim, known != NULL && user >= 0 && known->user == (unsigned)user && !known->dropped,
+              "%s logs in and gets a token that is not his", request->name);
+    sim_check(sim,
+              rights->users[user].exists &&
+                  password_matches(request->password, slice_text(rights->users[user].hash)),
+              "%s logs in with a password that is not his any more", request->name);
+}
+
+/* Nothing has changed since he was asked for his password. */
+void login_check_failed(struct node *node, const Etcdserverpb__AuthenticateRequest *request)
+{
+    int user = rights_name(rights_users, request->name);
+    const struct rights_user *known = &node->model.rights.users[user];
+
+    sim_check(node->sim,
+              !known->exists || !password_matches(request->password, slice_text(known->hash)),
+              "%s may not log in, though the password is right", request->name);
+}
+
+void login_check_status(struct node *node, const Etcdserverpb__AuthStatusResponse *response)
+{
+    const struct rights *rights = &node->model.rights;
+    struct sim *sim = node->sim;
+
+    sim_check(sim, response->enabled == rights->enabled,
+              "AuthStatus of member %u: auth is %s, expected the contrary", node->number,
+              response->enabled ? "on" : "off");
+    sim_check(sim, response->authrevision == rights->revision,
+              "AuthStatus of member %u: revision %" PRIu64 ", expected %" PRIu64, node->number,
+              response->authrevision, rights->revision);
+}
+
+static void check_user(struct node *node, size_t at)
+{
+    const struct rights_user *expected = &node->model.rights.users[at];
+    const Authpb__User *user = auth_find_user(engine_auth(node->engine), rights_users[at]);
+    unsigned roles = 0;
+
+    for (size_t i = 0; user != NULL && i < user->n_roles; i++)
+        roles |= 1U << rights_name(rights_roles, user->roles[i]);
+    sim_check(node->sim,
+              (user != NULL) == expected->exists &&
+                  (user == NULL || (roles == expected->roles &&
+                                    slice_equal(slice_of(user->password.data, user->password.len),
+                                                slice_text(expected->hash)))),
+              "member %u: user %s is not what the log made of him", node->number, rights_users[at]);
+}
+
+static void check_role(struct node *node, size_t at)
+{
+    const struct rights_role *expected = &node->model.rights.roles[at];
+    const Authpb__Role *role = auth_find_role(engine_auth(node->engine), rights_roles[at]);
+    size_t same = 0;
+
+    for (size_t i = 0; role != NULL && i < role->n_keypermission; i++)
+        for (size_t j = 0; j < expected->count; j++) {
+            const Authpb__Permission *one = role->keypermission[i];
+            const struct rights_permission *other = &expected->permissions[j];
+
+            same += (unsigned)one->permtype == other->type &&
+                    slice_equal(slice_of(one->key.data, one->key.len),
+                                slice_of(other->key, other->key_bytes)) &&
+                    slice_equal(slice_of(one->range_end.data, one->range_end.len),
+                                slice_of(other->end, other->end_bytes));
+        }
+    sim_check(node->sim,
+              (role != NULL) == expected->exists &&
+                  (role == NULL || (same == expected->count && same == role->n_keypermission)),
+              "member %u: role %s is not what the log made of it", node->number, rights_roles[at]);
+}
+
+void login_check_state(struct node *node)
+{
+    const struct auth_store *auth = engine_auth(node->engine);
+    const struct rights *rights = &node->model.rights;
+    struct sim *sim = node->sim;
+
+    sim_check(sim, auth_enabled(auth) == rights->enabled && auth_revision(auth) == rights->revision,
+              "member %u: auth is %s at revision %" PRIu64 ", expected %s at %" PRIu64,
+              node->number, auth_enabled(auth) ? "on" : "off", auth_revision(auth),
+              rights->enabled ? "on" : "off", rights->revision);
+    for (size_t i = 0; i < RIGHTS_NAMES; i++) {
+        check_user(node, i);
+        check_role(node, i);
+    }
+}
+
+/* ---- what clients do ---- */
+
+static void *request_of(struct sim_call *call)
+{
+    return door_inner(call)->request;
+}
+
+static char *name_of(const char *const names[RIGHTS_NAMES], size_t at)
+{
+    return (char *)(uintptr_t)names[at]; /* generated code has no const */
+}
+
+/* root's stays the same, so that he gets in. */
+static char *new_password(struct sim *sim, size_t user)
+{
+    sim->logins->password[user] = user == 0 ? 0 : sim_draw(sim, PASSWORDS);
+    return (char *)(uintptr_t)passwords[sim->logins->password[user]];
+}
+
+/* That which was set last, as far as its client knows, or another one. */
+static char *known_password(struct sim *sim, size_t user)
+{
+    return (char *)(uintptr_t)
+        passwords[user != 0 && sim_chance(sim, 200) ? sim_draw(sim, PASSWORDS)
+                                                    : sim->logins->password[user]];
+}
+
+static void log_in(struct node *node, size_t user)
+{
+    struct sim_call *made = door_call(node, RPC_Auth_Authenticate);
+    Etcdserverpb__AuthenticateRequest *request = request_of(made);
+
+    request->name = name_of(rights_users, user);
+    request->password = known_password(node->sim, user);
+    door_start(made);
+}
+
+static void add_user(struct node *node, size_t user)
+{
+    struct sim_call *made = door_call(node, RPC_Auth_UserAdd);
+    Etcdserverpb__AuthUserAddRequest *request = request_of(made);
+
+    request->name = name_of(rights_users, user);
+    request->password = new_password(node->sim, user);
+    door_start(made);
+}
+
+static void grant_role(struct node *node, size_t user, size_t role)
+{
+    struct sim_call *made = door_call(node, RPC_Auth_UserGrantRole);
+    Etcdserverpb__AuthUserGrantRoleRequest *request = request_of(made);
+
+    request->user = name_of(rights_users, user);
+    request->role = name_of(rights_roles, role);
+    door_start(made);
+}
+
+static ProtobufCBinaryData some_key(struct sim *sim, struct sim_call *made, bool end)
+{
+    struct call *call = door_inner(made);
+    char *text = arena_zalloc(&call->arena, RIGHTS_KEY_BYTES);
+    int bytes;
+
+    must(text != NULL);
+    if (end && sim_chance(sim, 400))
+        return (ProtobufCBinaryData){0, NULL};
+    if (end && sim_chance(sim, 200))
+        return (ProtobufCBinaryData){1, (uint8_t *)text};
+    bytes = snprintf(text, RIGHTS_KEY_BYTES, sim_chance(sim, 500) ? "k" : "k%02u",
+                     (unsigned)sim_draw(sim, sim->options.keys) % 100);
+    if (end)
+        text[0] = sim_chance(sim, 500) ? 'k' : 'l';
+    return (ProtobufCBinaryData){(size_t)bytes, (uint8_t *)text};
+}
+
+static bool is_range(ProtobufCBinaryData key, ProtobufCBinaryData end)
+{
+    return end.len == 0 || (end.len == 1 && end.data[0] == 0) ||
+           slice_compare(slice_of(end.data, end.len), slice_of(key.data, key.len)) > 0;
+}
+
+static void change_permission(struct node *node, size_t role)
+{
+    const struct rights_role *known = &node->model.rights.roles[role];
+    struct sim *sim = node->sim;
+    struct sim_call *made;
+
+    if (known->count != 0 && sim_chance(sim, 400)) {
+        const struct rights_permission *one = &known->permissions[sim_draw(sim, known->count)];
+        Etcdserverpb__AuthRoleRevokePermissionRequest *revoke;
+        char *copy;
+
+        made = door_call(node, RPC_Auth_RoleRevokePermission);
+        revoke = request_of(made);
+        copy = arena_zalloc(&door_inner(made)->arena, 2 * RIGHTS_KEY_BYTES);
+        must(copy != NULL);
+        memcpy(copy, one->key, RIGHTS_KEY_BYTES);
+        memcpy(copy + RIGHTS_KEY_BYTES, one->end, RIGHTS_KEY_BYTES);
+        revoke->role = name_of(rights_roles, role);
+        revoke->key = (ProtobufCBinaryData){one->key_bytes, (uint8_t *)copy};
+        revoke->range_end =
+            (ProtobufCBinaryData){one->end_bytes, (uint8_t *)copy + RIGHTS_KEY_BYTES};
+    } else {
+        Etcdserverpb__AuthRoleGrantPermissionRequest *grant;
+
+        made = door_call(node, RPC_Auth_RoleGrantPermission);
+        grant = request_of(made);
+        grant->name = name_of(rights_roles, role);
+        grant->perm = arena_zalloc(&door_inner(made)->arena, sizeof(*grant->perm));
+        must(grant->perm != NULL);
+        authpb__permission__init(grant->perm);
+        grant->perm->permtype = (Authpb__Permission__Type)sim_draw(sim, 3);
+        grant->perm->key = some_key(sim, made, false);
+        grant->perm->range_end = some_key(sim, made, true);
+        if (known->count >= RIGHTS_PERMISSIONS_MAX / 8 ||
+            !is_range(grant->perm->key, grant->perm->range_end))
+            grant->perm->range_end.len = 0;
+    }
+    door_start(made);
+}
+
+/* With one name for what it is about, the field behind the base: so are these requests made. */
+struct named {
+    ProtobufCMessage base;
+    char *name, *second;
+};
+
+static void named_call(struct node *node, enum rpc_id id, char *name, char *second)
+{
+    struct sim_call *made = door_call(node, id);
+    struct named *request = request_of(made);
+
+    request->name = name;
+    if (second != NULL)
+        request->second = second;
+    door_start(made);
+}
+
+static void change_something(struct node *node)
+{
+    struct sim *sim = node->sim;
+    size_t user = 1 + sim_draw(sim, RIGHTS_NAMES - 1), role = 1 + sim_draw(sim, RIGHTS_NAMES - 1);
+
+    switch (sim_draw(sim, 12)) {
+    case 0:
+    case 1:
+        add_user(node, user);
+        break;
+    case 2:
+        named_call(
+            node, RPC_Auth_UserDelete,
+            name_of(rights_users, node->model.rights.enabled && sim_chance(sim, 200) ? 0 : user),
+            NULL);
+        break;
+    case 3:
+    case 4:
+        user = sim_chance(sim, 300) ? 0 : user;
+        if (sim_chance(sim, 500)) /* at the same time */
+            log_in(node, user);
+        named_call(node, RPC_Auth_UserChangePassword, name_of(rights_users, user),
+                   new_password(sim, user));
+        break;
+    case 5:
+        grant_role(node, user, sim_chance(sim, 100) ? 0 : role);
+        break;
+    case 6:
+        named_call(node, RPC_Auth_UserRevokeRole, name_of(rights_users, user),
+                   name_of(rights_roles, sim_chance(sim, 200) ? 0 : role));
+        break;
+    case 7:
+        named_call(node, RPC_Auth_RoleAdd, name_of(rights_roles, role), NULL);
+        break;
+    case 8:
+        named_call(node, RPC_Auth_RoleDelete, name_of(rights_roles, role), NULL);
+        break;
+    default:
+        change_permission(node, role);
+        break;
+    }
+}
+
+static void ask_something(struct node *node)
+{
+    struct sim *sim = node->sim;
+    size_t at = sim_draw(sim, RIGHTS_NAMES);
+
+    switch (sim_draw(sim, 4)) {
+    case 0:
+        named_call(node, RPC_Auth_UserGet, name_of(rights_users, at), NULL);
+        break;
+    case 1:
+        named_call(node, RPC_Auth_RoleGet, name_of(rights_roles, at), NULL);
+        break;
+    default:
+        door_start(door_call(node, RPC_Auth_AuthStatus));
+        break;
+    }
+}
+
+void login_act(struct node *node)
+{
+    struct sim *sim = node->sim;
+    const struct rights *rights = &node->model.rights;
+    uint64_t kind = sim_draw(sim, 100);
+
+    if (!rights->users[0].exists)
+        add_user(node, 0);
+    else if ((rights->users[0].roles & 1) == 0)
+        grant_role(node, 0, 0);
+    else if (!rights->enabled && kind < 50)
+        door_start(door_call(node, RPC_Auth_AuthEnable));
+    else if (rights->enabled && kind < 4)
+        door_start(door_call(node, RPC_Auth_AuthDisable));
+    else if (rights->enabled && (kind < 40 || newest(node, 0, true) == NULL))
+        log_in(node, newest(node, 0, true) == NULL ? 0 : sim_draw(sim, RIGHTS_NAMES));
+    else if (kind < 55)
+        ask_something(node);
+    else
+        change_something(node);
+}
+
+/* ---- the end ---- */
+
+/* When all else is over: does root know a token here? If not, he logs in. */
+bool login_ready(struct node *node)
+{
+    if (!node->model.rights.enabled || newest(node, 0, true) != NULL)
+        return true;
+    if (node->sim->now_ms >= node->sim->logins->asked_ms + QUIET_MS) {
+        node->sim->logins->asked_ms = node->sim->now_ms;
+        log_in(node, 0);
+    }
+    return false;
+}
+
+static void turn_off(struct sim *sim, void *arg)
+{
+    struct node *node = sim->nodes[sim_draw(sim, sim->node_count)];
+
+    (void)arg;
+    sim->logins->ending = false;
+    if (!node_acts(node) || !node->model.rights.enabled || model_is_learner(&node->model, node->id))
+        return;
+    if (login_ready(node))
+        door_start(door_call(node, RPC_Auth_AuthDisable));
+    node_turn(node);
+}
+
+/* So that the last looks at all members see everything. */
+bool login_busy(struct sim *sim)
+{
+    if (!world_furthest(sim)->model.rights.enabled)
+        return false;
+    if (!sim->logins->ending) {
+        sim->logins->ending = true;
+        (void)sim_after(sim, NULL, QUIET_MS, turn_off, NULL);
+    }
+    return true;
+}
