@@ -56,8 +56,9 @@
 #define BODY_LEAST_BYTES 1024UL              /* less of a body than this is no progress */
 #define IDLE_TIMEOUT_MS 300000UL             /* a kept-alive connection without a request */
 #define WRITE_STALL_TIMEOUT_MS 60000UL       /* a client that reads nothing of its answer */
-#define TCP_KEEPALIVE_S 30 /* a silent client's machine is asked whether it is there, as etcd ...  \
-                            */
+#define TCP_KEEPALIVE_S                                                                            \
+    30 /* a silent client's machine is asked whether it is there, as etcd ...                      \
+        */
 #define TCP_KEEPALIVE_PROBES 9     /* ... does, and given up after so many without an answer */
 #define LINGER_TIMEOUT_MS 1000UL   /* after our end of a connection, for the client's */
 #define SHUTDOWN_TIMEOUT_MS 7000UL /* a stopping server lets answers finish within */
