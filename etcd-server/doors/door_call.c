@@ -43,6 +43,64 @@ void call_memory_moved(struct call_memory memory)
     memory.message->allocator.allocator_data = memory.message;
 }
 
+/* ---- calls that have ended ---- */
+
+void call_pool_end(struct call_pool *pool, struct pooled_call *call)
+{
+    call->next = pool->ended;
+    pool->ended = call;
+}
+
+static void free_calls(struct pooled_call *call)
+{
+    struct pooled_call *next;
+
+    for (; call != NULL; call = next) {
+        next = call->next;
+        call_memory_free(call->memory);
+        free(call->block);
+    }
+}
+
+void call_pool_recycle(struct call_pool *pool)
+{
+    struct pooled_call *call = pool->ended, *next;
+
+    pool->ended = NULL;
+    for (; call != NULL; call = next) {
+        next = call->next;
+        call->next = NULL;
+        if (pool->spare_count == SPARE_CALLS_MAX) {
+            free_calls(call);
+            continue;
+        }
+        call_memory_reuse(call->memory);
+        call->next = pool->spare;
+        pool->spare = call;
+        pool->spare_count++;
+    }
+}
+
+void *call_pool_take(struct call_pool *pool)
+{
+    struct pooled_call *call = pool->spare;
+
+    if (call == NULL)
+        return NULL;
+    pool->spare = call->next;
+    pool->spare_count--;
+    return call->block;
+}
+
+void call_pool_free(struct call_pool *pool)
+{
+    free_calls(pool->ended);
+    free_calls(pool->spare);
+    *pool = (struct call_pool){0};
+}
+
+/* ---- time ---- */
+
 bool call_timeout_parse(struct slice text, uint64_t *timeout_ns)
 {
     static const struct {

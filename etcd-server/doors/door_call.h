@@ -1,6 +1,6 @@
 /*
  * door_call.h - what the two doors of calls (gateway.h, grpc.h) do alike, whatever their messages
- * look like: the memory of a call, kept for the next one, and the time a client gives it. Pure;
+ * look like: a call and its memory, kept for the next one, and the time a client gives it. Pure;
  * thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_DOOR_CALL_H
@@ -24,6 +24,26 @@ void call_memory_reuse(struct call_memory memory);
 void call_memory_free(struct call_memory memory);
 /* An arena knows where it is: after its struct was copied to another place. */
 void call_memory_moved(struct call_memory memory);
+
+/* Part of a door's call, which is one block of the heap: with it the call is used again. */
+struct pooled_call {
+    struct pooled_call *next;
+    struct call_memory memory; /* of that call */
+    void *block;               /* that call */
+};
+
+/*
+ * The calls of a door that have ended. One may still be on its handler's stack (it answered from
+ * within start()), so it is free for use only when something else comes in: call_pool_recycle().
+ */
+struct call_pool {
+    struct pooled_call *ended, *spare;
+    size_t spare_count;
+};
+void call_pool_end(struct call_pool *pool, struct pooled_call *call);
+void call_pool_recycle(struct call_pool *pool);
+void *call_pool_take(struct call_pool *pool); /* the block of a spare one; NULL: there is none */
+void call_pool_free(struct call_pool *pool);
 
 /*
  * "300m": up to eight digits and a unit of H M S m u n (gRPC over HTTP/2: TimeoutValue).

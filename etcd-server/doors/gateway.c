@@ -15,7 +15,6 @@
 #include "common/base/limits.h"
 #include "common/schema/pbjson.h"
 #include "etcd-server/doors/accept.h"
-#include "etcd-server/doors/door_call.h"
 
 #include <stdio.h>
 
@@ -28,72 +27,38 @@ struct gateway *gateway_new(const struct gateway_config *config)
     return gateway;
 }
 
-static struct call_memory memory_of(struct gateway_call *call)
-{
-    return (struct call_memory){&call->call.arena, &call->message_arena, &call->in};
-}
-
-static void free_calls(struct gateway_call *call)
-{
-    struct gateway_call *next;
-
-    for (; call != NULL; call = next) {
-        next = call->next;
-        call_memory_free(memory_of(call));
-        free(call);
-    }
-}
-
 void gateway_free(struct gateway *gateway)
 {
     if (gateway == NULL)
         return;
-    free_calls(gateway->ended);
-    free_calls(gateway->spare);
+    call_pool_free(&gateway->calls);
     buf_free(&gateway->scratch);
     free(gateway);
 }
 
 /* ---- calls ---- */
 
-static void recycle(struct gateway *gateway)
-{
-    struct gateway_call *call = gateway->ended, *next;
-
-    gateway->ended = NULL;
-    for (; call != NULL; call = next) {
-        next = call->next;
-        call->next = NULL;
-        if (gateway->spare_count == SPARE_CALLS_MAX) {
-            free_calls(call);
-            continue;
-        }
-        call_memory_reuse(memory_of(call));
-        call->next = gateway->spare;
-        gateway->spare = call;
-        gateway->spare_count++;
-    }
-}
-
 static struct gateway_call *call_new(struct gateway *gateway, const struct rpc_row *row,
                                      struct exchange *exchange)
 {
     struct gateway_call *call;
 
-    recycle(gateway);
-    call = gateway->spare;
+    call_pool_recycle(&gateway->calls);
+    call = call_pool_take(&gateway->calls);
     if (call != NULL) {
         struct gateway_call kept = *call;
 
-        gateway->spare = call->next;
-        gateway->spare_count--;
-        *call = (struct gateway_call){
-            .call.arena = kept.call.arena, .message_arena = kept.message_arena, .in = kept.in};
+        *call = (struct gateway_call){.call.arena = kept.call.arena,
+                                      .message_arena = kept.message_arena,
+                                      .in = kept.in,
+                                      .pooled = kept.pooled};
     } else {
         call = xalloc(sizeof(*call));
-        call_memory_init(memory_of(call));
+        call->pooled = (struct pooled_call){
+            .memory = {&call->call.arena, &call->message_arena, &call->in}, .block = call};
+        call_memory_init(call->pooled.memory);
     }
-    call_memory_moved(memory_of(call));
+    call_memory_moved(call->pooled.memory);
     call->call.row = row;
     call->call.ops = &gateway_call_ops;
     call->call.through_gateway = true;
@@ -126,8 +91,7 @@ void gateway_call_over(struct gateway_call *call, enum grpc_code code)
     gateway_tell_end(call, code);
     call->state = GATEWAY_ENDED;
     call->exchange = NULL;
-    call->next = gateway->ended;
-    gateway->ended = call;
+    call_pool_end(&gateway->calls, &call->pooled);
 }
 
 /* Take the call back from its handler, or stop the range it left. */

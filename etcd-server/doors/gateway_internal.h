@@ -3,6 +3,7 @@
 #define ETCD_SERVER_DOORS_GATEWAY_INTERNAL_H
 
 #include "common/base/json_split.h"
+#include "etcd-server/doors/door_call.h"
 #include "etcd-server/doors/gateway.h"
 
 /*
@@ -20,8 +21,8 @@ enum gateway_state {
 /* One call at this door. Recycled with one block of its arena. */
 struct gateway_call {
     struct call call;
-    struct gateway *gateway;   /* borrowed */
-    struct gateway_call *next; /* in `ended` or `spare` */
+    struct gateway *gateway; /* borrowed */
+    struct pooled_call pooled;
     struct exchange *exchange; /* borrowed; NULL when ended */
     enum gateway_state state;
     bool counted;               /* metrics know that it began */
@@ -43,10 +44,8 @@ struct gateway_call {
 
 struct gateway {
     struct gateway_config config;
-    struct buf scratch;         /* one answer or piece of it */
-    struct gateway_call *ended; /* may still be on a handler's stack */
-    struct gateway_call *spare;
-    size_t spare_count;
+    struct buf scratch;     /* one answer or piece of it */
+    struct call_pool calls; /* that have ended */
 };
 
 extern const struct call_ops gateway_call_ops;

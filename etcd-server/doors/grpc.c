@@ -14,7 +14,6 @@
 #include "common/base/duration.h"
 #include "common/base/limits.h"
 #include "common/schema/pbwire.h"
-#include "etcd-server/doors/door_call.h"
 
 #include <stdio.h>
 
@@ -32,28 +31,11 @@ struct grpc *grpc_new(const struct grpc_config *config)
     return grpc;
 }
 
-static struct call_memory memory_of(struct grpc_call *call)
-{
-    return (struct call_memory){&call->call.arena, &call->message_arena, &call->in};
-}
-
-static void free_calls(struct grpc_call *call)
-{
-    struct grpc_call *next;
-
-    for (; call != NULL; call = next) {
-        next = call->next;
-        call_memory_free(memory_of(call));
-        free(call);
-    }
-}
-
 void grpc_free(struct grpc *grpc)
 {
     if (grpc == NULL)
         return;
-    free_calls(grpc->ended);
-    free_calls(grpc->spare);
+    call_pool_free(&grpc->calls);
     buf_free(&grpc->scratch);
     buf_free(&grpc->packed);
     buf_free(&grpc->inflated);
@@ -63,44 +45,27 @@ void grpc_free(struct grpc *grpc)
 
 /* ---- calls ---- */
 
-static void recycle(struct grpc *grpc)
-{
-    struct grpc_call *call = grpc->ended, *next;
-
-    grpc->ended = NULL;
-    for (; call != NULL; call = next) {
-        next = call->next;
-        call->next = NULL;
-        if (grpc->spare_count == SPARE_CALLS_MAX) {
-            free_calls(call);
-            continue;
-        }
-        call_memory_reuse(memory_of(call));
-        call->next = grpc->spare;
-        grpc->spare = call;
-        grpc->spare_count++;
-    }
-}
-
 static struct grpc_call *call_new(struct grpc *grpc, const struct rpc_row *row,
                                   struct exchange *exchange)
 {
     struct grpc_call *call;
 
-    recycle(grpc);
-    call = grpc->spare;
+    call_pool_recycle(&grpc->calls);
+    call = call_pool_take(&grpc->calls);
     if (call != NULL) {
         struct grpc_call kept = *call;
 
-        grpc->spare = call->next;
-        grpc->spare_count--;
-        *call = (struct grpc_call){
-            .call.arena = kept.call.arena, .message_arena = kept.message_arena, .in = kept.in};
+        *call = (struct grpc_call){.call.arena = kept.call.arena,
+                                   .message_arena = kept.message_arena,
+                                   .in = kept.in,
+                                   .pooled = kept.pooled};
     } else {
         call = xalloc(sizeof(*call));
-        call_memory_init(memory_of(call));
+        call->pooled = (struct pooled_call){
+            .memory = {&call->call.arena, &call->message_arena, &call->in}, .block = call};
+        call_memory_init(call->pooled.memory);
     }
-    call_memory_moved(memory_of(call));
+    call_memory_moved(call->pooled.memory);
     call->call.row = row;
     call->call.ops = &grpc_call_ops;
     call->call.common_name = exchange->link->common_name;
@@ -132,8 +97,7 @@ void grpc_call_over(struct grpc_call *call, enum grpc_code code)
     grpc_tell_end(call, code);
     call->state = GRPC_ENDED;
     call->exchange = NULL;
-    call->next = grpc->ended;
-    grpc->ended = call;
+    call_pool_end(&grpc->calls, &call->pooled);
 }
 
 /* Take the call back from its handler, or stop the range it left. */
@@ -513,7 +477,7 @@ static void on_data(struct exchange *exchange, struct slice bytes, bool ended)
 {
     struct grpc_call *call = exchange->state;
 
-    recycle(call->grpc);
+    call_pool_recycle(&call->grpc->calls);
     call->end_seen |= ended;
     if (call->call.row->kind == RPC_BIDI) {
         buf_append_slice(&call->in, bytes);

@@ -2,6 +2,7 @@
 #ifndef ETCD_SERVER_DOORS_GRPC_INTERNAL_H
 #define ETCD_SERVER_DOORS_GRPC_INTERNAL_H
 
+#include "etcd-server/doors/door_call.h"
 #include "etcd-server/doors/grpc.h"
 #include "etcd-server/doors/grpc_gzip.h"
 
@@ -22,8 +23,8 @@ enum grpc_state {
 /* One call at this door. Recycled with one block of each arena. */
 struct grpc_call {
     struct call call;
-    struct grpc *grpc;         /* borrowed */
-    struct grpc_call *next;    /* in `ended` or `spare` */
+    struct grpc *grpc; /* borrowed */
+    struct pooled_call pooled;
     struct exchange *exchange; /* borrowed; NULL when ended */
     enum grpc_state state;
     bool counted;               /* metrics know that it began */
@@ -41,14 +42,12 @@ struct grpc_call {
 
 struct grpc {
     struct grpc_config config;
-    struct buf scratch;      /* one answer or a piece of it */
-    struct buf packed;       /* the same, before it is compressed */
-    struct buf inflated;     /* a request */
-    struct grpc_gzip *gzip;  /* owned */
-    struct grpc_call *ended; /* may still be on a handler's stack */
-    struct grpc_call *spare;
-    size_t spare_count;
-    size_t kept_bytes; /* slices that ranges keep */
+    struct buf scratch;     /* one answer or a piece of it */
+    struct buf packed;      /* the same, before it is compressed */
+    struct buf inflated;    /* a request */
+    struct grpc_gzip *gzip; /* owned */
+    struct call_pool calls; /* that have ended */
+    size_t kept_bytes;      /* slices that ranges keep */
 };
 
 extern const struct call_ops grpc_call_ops;
