@@ -84,7 +84,7 @@ struct probe {
     struct x509_list own;
     struct x509_key *own_key;
     struct x509_seen seen;
-    bool wrong;
+    bool wrong, headed;
     json_t *report; /* this endpoint's row; NULL: text is wanted */
 };
 
@@ -135,6 +135,14 @@ static int choose_files(struct probe *probe, struct err *err)
     return -1;
 }
 
+/* Once; with -q when there is something wrong to say below it. */
+static void show_head(struct probe *probe)
+{
+    if (!probe->headed)
+        printf("%s  %s %s\n", probe->target.url, probe->seen.version, probe->seen.cipher);
+    probe->headed = true;
+}
+
 static void row(struct probe *probe, bool good, const char *name, const char *what,
                 const char *verdict)
 {
@@ -145,8 +153,10 @@ static void row(struct probe *probe, bool good, const char *name, const char *wh
     report_text(check, "of", what);
     report_flag(check, "ok", good);
     report_text(check, "verdict", verdict);
-    if (probe->report == NULL)
-        printf("  %-12s %-36s %s\n", name, what, verdict);
+    if (probe->report != NULL || (good && probe->settings->quiet))
+        return;
+    show_head(probe);
+    printf("  %-12s %-36s %s\n", name, what, verdict);
 }
 
 static void judge_served(struct probe *probe)
@@ -162,7 +172,7 @@ static void judge_served(struct probe *probe)
     left = residual(info.not_after_s, now_s);
     report_cert(probe->report, chain->items[0]);
     report_number(probe->report, "residualTime", info.not_after_s - now_s);
-    if (probe->report == NULL)
+    if (says(probe->settings))
         printf("  %-12s %s  serial %s  until %s (%s)\n", "served", info.subject, info.serial,
                info.not_after, left);
     free(left);
@@ -275,7 +285,7 @@ static void show_version(struct probe *probe)
     at = at != NULL ? at + strlen("\"etcdserver\":\"") : NULL;
     version = at != NULL ? xstrndup(at, MIN(strcspn(at, "\""), 40)) : xstrdup("?");
     report_text(probe->report, "etcd", version);
-    if (probe->report == NULL)
+    if (says(probe->settings))
         printf("  %-12s %s\n", "etcd", at != NULL ? version : "did not say its version");
     free(version);
 }
@@ -299,8 +309,8 @@ static int probe_one(struct probe *probe, int64_t timeout_s, struct err *err)
     }
     report_text(probe->report, "tls", probe->seen.version);
     report_text(probe->report, "cipher", probe->seen.cipher);
-    if (probe->report == NULL)
-        printf("%s  %s %s\n", probe->target.url, probe->seen.version, probe->seen.cipher);
+    if (says(probe->settings))
+        show_head(probe);
     judge_served(probe);
     judge_client(probe);
     show_version(probe);

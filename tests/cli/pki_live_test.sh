@@ -77,6 +77,9 @@ start || exit 1
 often "a good pair" 0 "accepted" probe $url
 asked=$("$pki" probe $url -o json | jq -c '.ok,(.endpoints[]|.ok,.subject,(.checks|map(select(.check == "client cert").verdict)))' | xargs)
 [ "$asked" = 'true true CN=m1 [accepted]' ] && echo "ok   as JSON" || { echo "FAIL as JSON: $asked"; failed=$((failed + 1)); }
+asked=$("$pki" probe $url -q)$("$pki" probe $url -q --expect pki/etcd/peer.crt | sed 's/  */ /g; s/^https.*TLS_.*/URL/' | xargs)
+[ "$asked" = 'URL same as pki/etcd/peer.crt no: the member serves another certificate than this file' ] && echo "ok   with -q what is wrong" ||
+    { echo "FAIL with -q what is wrong: $asked"; failed=$((failed + 1)); }
 often "the file that is served" 0 "same as      pki/etcd/server.crt                  yes" probe $url
 says "the peer port" 0 "accepted" probe $peer --peer
 often "another CA's certificate" 3 "refused: unknown_ca" probe $url --cert other/clients/x.crt --key other/clients/x.key
