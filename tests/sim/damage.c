@@ -147,14 +147,28 @@ static void arrival(struct sim *sim, void *arg)
         (void)sim_after(sim, NULL, sim_draw(sim, 5 * sim->options.call_gap_ms + 1), arrival, NULL);
 }
 
-/* Compactions leave the hashes that are compared: until one is noticed. */
+/* Is what was changed still the newest version of its key? Then every compaction keeps it. */
+static bool is_current(const struct model *model, const struct sim *sim)
+{
+    for (size_t i = 0; i < model->key_count; i++)
+        if (model->keys[i].count != 0 &&
+            model->keys[i].versions[model->keys[i].count - 1].main == sim->damage_main)
+            return true;
+    return false;
+}
+
+/* Compactions leave the hashes that are compared, if the one before had ended: until one is
+ * noticed. */
 static void compaction(struct sim *sim, void *arg)
 {
     struct node *node = some_other(sim);
 
     (void)arg;
-    if (node != NULL && node->model.compacted < sim->damage_revision && lives(&node->model)) {
-        traffic_compact(node, node->model.revision);
+    if (node != NULL && is_current(&node->model, sim)) {
+        if (node->model.compacted < node->model.revision)
+            traffic_compact(node, node->model.revision);
+        else
+            traffic_put(node);
         node_turn(node);
     }
     (void)sim_after(sim, NULL, COMPACT_EVERY_MS, compaction, NULL);
@@ -171,16 +185,20 @@ static bool leads_alone(const struct sim *sim)
 
 static bool is_noticed(struct sim *sim)
 {
+    const struct model *model = &world_furthest(sim)->model;
     struct node *node = sim->damaged;
 
-    if (sim->damage_calls == 0 && !lives(&world_furthest(sim)->model))
+    if (sim->damage_calls == 0 && !lives(model))
         return true; /* without keys nothing can be compared (mvcc.h) */
     if (node->engine != NULL && mvcc_revision(engine_mvcc(node->engine)) != node->model.revision)
         return true; /* a comparison went another way there: it has not the same revisions */
     if (sim->damage_healed || (sim->damage_unnamed && leads_alone(sim)))
         return true;
-    if (sim->options.damage == SIM_DAMAGE_COMPACTED && sim->damage_unnamed)
-        return true; /* what differed may be gone with the compaction */
+    if (sim->options.damage == SIM_DAMAGE_COMPACTED &&
+        (sim->damage_unnamed || (sim->damage_calls == 0 && !is_current(model, sim)) ||
+         model->alarm_count != 0))
+        return true; /* what differed may be gone with the compaction; a full store is not compacted
+                        again */
     if (!sim->damage_found && !sim->damage_unnamed)
         return false; /* whom it does not name finds out by itself */
     if (node->engine == NULL || node->gone)
@@ -225,13 +243,11 @@ bool damage_run(struct sim *sim)
         return false;
     sim_trace(sim, "damage", node->number, (uint64_t)version->main);
     sim->damaged = node;
-    sim->damage_revision = node->model.revision;
+    sim->damage_main = version->main;
     sim->damage_calls = CALLS;
     watching_cancel_all(node);
     sim->quiet = sim->options.damage == SIM_DAMAGE_START; /* it asks others, who are all there */
-    /* Who goes on reads what it has opened, until the next commit: too late for a compaction. */
-    if (sim->options.damage != SIM_DAMAGE_WHOLE || sim_chance(sim, 700))
-        node_crash(node);
+    node_crash(node); /* who goes on reads what it has opened, until its next commit */
     (void)sim_after(sim, NULL, 0, arrival, NULL);
     if (sim->options.damage == SIM_DAMAGE_COMPACTED)
         (void)sim_after(sim, NULL, sim_draw(sim, COMPACT_EVERY_MS), compaction, NULL);

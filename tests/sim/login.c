@@ -451,7 +451,20 @@ static void change_something(struct node *node)
     struct sim *sim = node->sim;
     size_t user = 1 + sim_draw(sim, RIGHTS_NAMES - 1), role = 1 + sim_draw(sim, RIGHTS_NAMES - 1);
 
-    switch (sim_draw(sim, 12)) {
+    if (node->model.rights.users[user].exists && node->model.rights.users[user].roles == 0 &&
+        sim_chance(sim, 500)) { /* who has no role may do nothing */
+        grant_role(node, user, role);
+        return;
+    }
+    if (!node->model.rights.roles[role].exists && sim_chance(sim, 500)) {
+        named_call(node, RPC_Auth_RoleAdd, name_of(rights_roles, role), NULL);
+        return;
+    }
+    if (!node->model.rights.users[user].exists && sim_chance(sim, 500)) {
+        add_user(node, user);
+        return;
+    }
+    switch (sim_draw(sim, 20)) {
     case 0:
     case 1:
         add_user(node, user);

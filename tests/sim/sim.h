@@ -234,10 +234,10 @@ struct sim {
     struct node *damaged; /* whose store was changed; NULL: nobody's */
     bool damage_found, damage_unnamed, damage_healed;
     unsigned damage_snapshots; /* that it would have sent */
-    int64_t damage_revision;
-    unsigned damage_calls;  /* still to come */
-    bool stranded;          /* perhaps nobody can be elected any more */
-    unsigned idle_arrivals; /* nobody was there to be asked */
+    int64_t damage_main;       /* revision of what was changed */
+    unsigned damage_calls;     /* still to come */
+    bool stranded;             /* perhaps nobody can be elected any more */
+    unsigned idle_arrivals;    /* nobody was there to be asked */
     unsigned crashes, elections, snapshots_sent, changes, promoted; /* the last: by a follower */
 };
 
@@ -301,6 +301,7 @@ struct call *door_inner(struct sim_call *call);
 void traffic_call(struct node *node);  /* one random call */
 void traffic_check(struct node *node); /* reads of everything, now */
 void traffic_read(struct node *node);  /* one linearizable read of everything */
+void traffic_put(struct node *node);   /* of a key that no other call is about */
 void traffic_compact(struct node *node, int64_t revision);
 
 /* watching.c */

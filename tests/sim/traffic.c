@@ -384,6 +384,17 @@ void traffic_check(struct node *node)
     door_start(made);
 }
 
+void traffic_put(struct node *node)
+{
+    struct sim_call *made = door_call(node, RPC_KV_Put);
+    struct call *call = door_inner(made);
+    Etcdserverpb__PutRequest *put = (void *)call->request;
+
+    put->key = bytes_of(call, "z");
+    put->value = random_value(node->sim, call);
+    door_start(made);
+}
+
 void traffic_compact(struct node *node, int64_t revision)
 {
     struct sim_call *made = door_call(node, RPC_KV_Compact);
