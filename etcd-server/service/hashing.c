@@ -1,18 +1,23 @@
-/* hashing.c - see hashing.h. A run whose asker went away is freed at its next turn. */
+/*
+ * hashing.c - see hashing.h. A queue: the first run is being made, the others have not begun. Each
+ * holds a view of the store and holds compactions up, so it is one at a time, and a slice in a turn
+ * however many ask.
+ */
 #include "etcd-server/service/hashing.h"
 #include "common/base/base.h"
 
 #define HASH_SLICE_ENTRIES 2000 /* per turn: about a millisecond */
 
 struct hash_run {
-    struct hash_run *next;
-    struct hash_query *query; /* NULL: nobody waits */
-    struct mvcc_hash *hash;
+    struct hashing *hashing;
+    struct hash_run *previous, *next;
+    struct hash_query *query;
+    struct mvcc_hash *hash; /* NULL: it has not begun */
 };
 
 struct hashing {
     struct mvcc *mvcc;
-    struct hash_run *runs;
+    struct hash_run *first, *last;
 };
 
 struct hashing *hashing_new(struct mvcc *mvcc)
@@ -23,81 +28,83 @@ struct hashing *hashing_new(struct mvcc *mvcc)
     return hashing;
 }
 
+/* Out of the queue. Its query, which may be gone, is not told. */
 static void run_free(struct hash_run *run)
 {
+    struct hashing *hashing = run->hashing;
+
+    if (run->previous != NULL)
+        run->previous->next = run->next;
+    else
+        hashing->first = run->next;
+    if (run->next != NULL)
+        run->next->previous = run->previous;
+    else
+        hashing->last = run->previous;
     mvcc_hash_free(run->hash);
     free(run);
+}
+
+static struct hash_run *run_new(struct hashing *hashing, struct hash_query *query)
+{
+    struct hash_run *run = xalloc(sizeof(*run));
+
+    *run = (struct hash_run){.hashing = hashing, .previous = hashing->last, .query = query};
+    if (hashing->last != NULL)
+        hashing->last->next = run;
+    else
+        hashing->first = run;
+    hashing->last = run;
+    query->run = run;
+    return run;
 }
 
 void hashing_free(struct hashing *hashing)
 {
     if (hashing == NULL)
         return;
-    while (hashing->runs != NULL) {
-        struct hash_run *run = hashing->runs;
-
-        hashing->runs = run->next;
-        run_free(run);
-    }
+    while (hashing->first != NULL)
+        run_free(hashing->first);
     free(hashing);
+}
+
+/* A slice of the run, which may end it. */
+static void step(struct hash_run *run)
+{
+    struct hash_query *query = run->query;
+    struct mvcc_hash_result result;
+    enum err_code code = ERR_OK;
+
+    if (run->hash == NULL)
+        code = mvcc_hash_start(run->hashing->mvcc, query->revision, &run->hash);
+    if (code == ERR_OK) {
+        if (!mvcc_hash_step(run->hash, HASH_SLICE_ENTRIES))
+            return;
+        result = mvcc_hash_result(run->hash);
+    }
+    query->run = NULL;
+    run_free(run);
+    query->done(query, code, code == ERR_OK ? &result : NULL); /* may start and cancel others */
 }
 
 void hashing_start(struct hashing *hashing, struct hash_query *query)
 {
-    struct mvcc_hash *hash = NULL;
-    enum err_code code = mvcc_hash_start(hashing->mvcc, query->revision, &hash);
-    struct hash_run *run;
+    struct hash_run *run = run_new(hashing, query);
 
-    query->run = NULL;
-    if (code != ERR_OK) {
-        query->done(query, code, NULL);
-    } else if (mvcc_hash_step(hash, HASH_SLICE_ENTRIES)) {
-        struct mvcc_hash_result result = mvcc_hash_result(hash);
-
-        mvcc_hash_free(hash);
-        query->done(query, ERR_OK, &result);
-    } else {
-        run = xalloc(sizeof(*run));
-        *run = (struct hash_run){.next = hashing->runs, .query = query, .hash = hash};
-        hashing->runs = run;
-        query->run = run;
-    }
+    if (run == hashing->first)
+        step(run);
 }
 
 void hashing_cancel(struct hash_query *query)
 {
-    if (query->run == NULL)
-        return;
-    query->run->query = NULL;
+    if (query->run != NULL)
+        run_free(query->run);
     query->run = NULL;
-}
-
-/* The first run that is finished or forgotten, out of the list; NULL: none. */
-static struct hash_run *take_ended(struct hashing *hashing)
-{
-    for (struct hash_run **at = &hashing->runs; *at != NULL; at = &(*at)->next) {
-        struct hash_run *run = *at;
-
-        if (run->query != NULL && !mvcc_hash_step(run->hash, HASH_SLICE_ENTRIES))
-            continue;
-        *at = run->next;
-        return run;
-    }
-    return NULL;
 }
 
 bool hashing_turn(struct hashing *hashing)
 {
-    struct hash_run *run = take_ended(hashing); /* one a turn: done() may change the list */
-
-    if (run != NULL && run->query != NULL) {
-        struct hash_query *query = run->query;
-        struct mvcc_hash_result result = mvcc_hash_result(run->hash);
-
-        query->run = NULL;
-        query->done(query, ERR_OK, &result);
-    }
-    if (run != NULL)
-        run_free(run);
-    return hashing->runs != NULL;
+    if (hashing->first != NULL)
+        step(hashing->first);
+    return hashing->first != NULL;
 }

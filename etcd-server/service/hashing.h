@@ -1,7 +1,8 @@
 /*
  * hashing.h - hashes of the store (HashKV, formats.md 11.3), each made in slices: one slice per
- * turn of the loop, so that a large store does not hold up its clients. Asked for by Maintenance,
- * by other members and by the corruption check. Pure. Thread: core.
+ * turn of the loop, so that a large store does not hold up its clients, and one after the other, in
+ * the order asked for: a hash of the current revision is of when its turn comes. Asked for by
+ * Maintenance, by other members and by the corruption check. Pure. Thread: core.
  */
 #ifndef ETCD_SERVER_SERVICE_HASHING_H
 #define ETCD_SERVER_SERVICE_HASHING_H
@@ -25,7 +26,7 @@ struct hash_query {
 
 struct hashing *hashing_new(struct mvcc *mvcc); /* borrowed */
 void hashing_free(struct hashing *hashing);     /* what is under way is dropped; NULL is fine */
-bool hashing_turn(struct hashing *hashing);     /* a slice of each; true: there is more to do */
+bool hashing_turn(struct hashing *hashing);     /* a slice; true: there is more to do */
 void hashing_start(struct hashing *hashing, struct hash_query *query);
 void hashing_cancel(struct hash_query *query); /* fine when it is done */
 

@@ -17,13 +17,17 @@ static struct lone lone;
 static struct metrics metrics;
 static struct service *service;
 static unsigned answers;
-static size_t listed; /* leases of the last list */
+static size_t listed;     /* leases of the last list */
+static int64_t hashed_at; /* revision of the last hash */
 static enum err_code code;
 
 static void replied(struct call *call, const ProtobufCMessage *response)
 {
     if (call->row->id == RPC_Lease_LeaseLeases)
         listed = ((const Etcdserverpb__LeaseLeasesResponse *)(const void *)response)->n_leases;
+    if (call->row->id == RPC_Maintenance_HashKV)
+        hashed_at =
+            ((const Etcdserverpb__HashKVResponse *)(const void *)response)->header->revision;
     answers++;
     code = ERR_OK;
 }
@@ -81,6 +85,46 @@ static void test_hash_under_way(void **state)
     service_cancel(service, &call);
     service_free(service);
     arena_free(&call.arena);
+    lone_fini(&lone);
+}
+
+/* However many ask: one hash is being made at a time, a slice of it in a turn. */
+static void test_hashes_take_turns(void **state)
+{
+    static struct call calls[5];
+    int64_t before;
+
+    (void)state;
+    start(-1);
+    for (unsigned i = 0; i < 2 * RECORDS_OF_A_SLICE; i++)
+        assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+    before = mvcc_revision(engine_mvcc(lone.engine));
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        call_init(&calls[i], RPC_Maintenance_HashKV);
+        service_start(service, &calls[i]);
+    }
+    assert_int_equal(answers, 0);
+    service_cancel(service, &calls[1]);
+    service_cancel(service, &calls[2]);
+    for (unsigned turns = 0; answers == 0; turns++) {
+        assert_true(turns < 10);
+        assert_true(service_turn(service) != UINT64_MAX); /* there is more to do */
+    }
+    assert_int_equal(answers, 1);
+    assert_int_equal(hashed_at, before);
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+    for (unsigned turns = 0; answers < 3; turns++) {
+        assert_true(turns < 20);
+        (void)service_turn(service);
+    }
+    assert_int_equal(hashed_at, before + 1); /* its turn began after that */
+    service_start(service, &calls[1]);
+    service_start(service, &calls[2]);
+    service_cancel(service, &calls[1]); /* in the middle of it */
+    service_free(service);
+    assert_int_equal(answers, 3);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+        arena_free(&calls[i].arena);
     lone_fini(&lone);
 }
 
@@ -175,9 +219,8 @@ static void test_quota_raises_one_alarm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hash_under_way),
-        cmocka_unit_test(test_lists_are_shared),
-        cmocka_unit_test(test_alarm_under_way),
+        cmocka_unit_test(test_hash_under_way),         cmocka_unit_test(test_hashes_take_turns),
+        cmocka_unit_test(test_lists_are_shared),       cmocka_unit_test(test_alarm_under_way),
         cmocka_unit_test(test_quota_raises_one_alarm),
     };
 
