@@ -16,45 +16,14 @@
 #define STATUS_ID_FIELD 1                        /* of LeaseStatus */
 #define STATUS_BYTES_MAX (2 + 1 + PB_VARINT_MAX) /* of one in the list */
 
-/* A call that waits for a list. */
-struct lease_wish {
-    struct call *call;
-    struct lease_wishes *in; /* borrowed: the next list's, or those of the one being made */
-    struct lease_wish *previous, *next;
-};
-
 struct lease_listing {
     struct host_job job;
-    struct service *service;    /* NULL: it has gone */
-    struct lease_wishes wishes; /* whom it answers */
+    struct service *service; /* NULL: it has gone */
+    struct wishes wishes;    /* whom it answers */
     struct lease_place *places;
     size_t count;
     struct buf out; /* the packed answer; the header is in it already */
 };
-
-static void wish_add(struct lease_wishes *wishes, struct lease_wish *wish)
-{
-    wish->in = wishes;
-    wish->next = NULL;
-    wish->previous = wishes->last;
-    if (wishes->last != NULL)
-        wishes->last->next = wish;
-    else
-        wishes->first = wish;
-    wishes->last = wish;
-}
-
-static void wish_remove(struct lease_wish *wish)
-{
-    if (wish->previous != NULL)
-        wish->previous->next = wish->next;
-    else
-        wish->in->first = wish->next;
-    if (wish->next != NULL)
-        wish->next->previous = wish->previous;
-    else
-        wish->in->last = wish->previous;
-}
 
 static void put_leases(struct lease_listing *listing)
 {
@@ -127,27 +96,17 @@ static struct lease_listing *listing_new(struct service *service)
     return listing;
 }
 
-static struct call *wish_end(struct lease_wish *wish)
-{
-    struct call *call = wish->call;
-
-    wish_remove(wish);
-    call->cancel = NULL;
-    return call;
-}
-
 /* Those that may not see the list are answered at once. */
 static void take_wishes(struct service *service, struct lease_listing *listing)
 {
-    struct lease_wish *next;
+    struct wish *next;
 
-    for (struct lease_wish *wish = service->lease_wishes.first; wish != NULL; wish = next) {
+    for (struct wish *wish = service->lease_wishes.first; wish != NULL; wish = next) {
         enum err_code code = may_list(service, wish->call, listing);
 
         next = wish->next;
         if (code == ERR_OK) {
-            wish_remove(wish);
-            wish_add(&listing->wishes, wish);
+            wish_move(wish, &listing->wishes);
         } else {
             call_refuse(wish_end(wish), code);
         }
@@ -186,11 +145,6 @@ static void done(struct host_job *job)
         list_for_all(service);
 }
 
-static void leave(struct call *call)
-{
-    wish_remove(call->state); /* the job ends by itself */
-}
-
 void lease_lists_free(struct service *service)
 {
     if (service->lease_listing != NULL)
@@ -213,19 +167,8 @@ static void list_now(struct service *service, struct call *call)
 
 void lease_leases(struct service *service, struct call *call)
 {
-    struct lease_wish *wish;
-
-    if (lease_count(engine_leases(service->engine)) <= SHORT_LIST) {
+    if (lease_count(engine_leases(service->engine)) <= SHORT_LIST)
         list_now(service, call);
-        return;
-    }
-    wish = call_alloc(call, sizeof(*wish));
-    if (wish == NULL)
-        return;
-    wish->call = call;
-    call->state = wish;
-    call->cancel = leave;
-    wish_add(&service->lease_wishes, wish);
-    if (service->lease_listing == NULL)
+    else if (wishes_add(&service->lease_wishes, call) && service->lease_listing == NULL)
         list_for_all(service);
 }

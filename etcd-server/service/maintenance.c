@@ -1,7 +1,6 @@
 /* maintenance.c - Alarm, Status, Defragment, Hash, HashKV, MoveLeader, Downgrade (api.md 10).
  * Snapshot: snapshot.c. */
 #include "common/base/base.h"
-#include "common/storage/backend_hash.h"
 #include "etcd-server/service/authorise.h"
 
 #include <stdio.h>
@@ -128,87 +127,6 @@ void maintenance_defragment(struct service *service, struct call *call)
 
     if (wait != NULL)
         wait->id = engine_defrag(service->engine, defragmented, wait);
-}
-
-/* ---- Hash: the whole backend, on a pool thread ---- */
-
-struct hash_job {
-    struct host_job job;
-    struct service *service;
-    struct call *call;         /* NULL: the caller went away */
-    struct backend_read *read; /* owned */
-    uint32_t hash;
-};
-
-static void run_hash(struct host_job *job)
-{
-    struct hash_job *own = CONTAINER_OF(job, struct hash_job, job);
-
-    struct backend_hash hash;
-
-    backend_hash_init(&hash, own->read);
-    while (!backend_hash_step(&hash, SIZE_MAX))
-        ;
-    own->hash = hash.crc;
-    backend_hash_fini(&hash);
-}
-
-static void hash_done(struct host_job *job)
-{
-    struct hash_job *own = CONTAINER_OF(job, struct hash_job, job);
-    Etcdserverpb__HashResponse response = ETCDSERVERPB__HASH_RESPONSE__INIT;
-    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
-
-    if (own->call != NULL) {
-        own->call->cancel = NULL;
-        engine_fill_header(own->service->engine, &header);
-        response.header = &header;
-        response.hash = own->hash;
-        own->call->ops->reply(own->call, &response.base);
-    }
-    backend_read_end(own->read);
-    free(own);
-}
-
-static void leave_hash(struct call *call)
-{
-    ((struct hash_job *)call->state)->call = NULL; /* the job ends by itself */
-}
-
-static void hash_backend(void *arg, const struct engine_result *result)
-{
-    struct engine_wait *wait = arg;
-    struct call *call = wait->call;
-    struct hash_job *job;
-    struct err err = ERR_INIT;
-
-    call->cancel = NULL;
-    if (result->code != ERR_OK) {
-        call_refuse(call, result->code);
-        return;
-    }
-    job = xalloc(sizeof(*job));
-    if (backend_read_begin(engine_backend(wait->service->engine), &job->read, &err) < 0) {
-        free(job);
-        call->ops->finish(call, ERR_REQUEST_TOO_MANY_REQUESTS, err.text);
-        return;
-    }
-    job->job.run = run_hash;
-    job->job.done = hash_done;
-    job->service = wait->service;
-    job->call = call;
-    call->state = job;
-    call->cancel = leave_hash;
-    struct host *host = engine_host(wait->service->engine);
-    host->ops->run_job(host, &job->job);
-}
-
-void maintenance_hash(struct service *service, struct call *call)
-{
-    struct engine_wait *wait = wait_new(service, call);
-
-    if (wait != NULL)
-        wait->id = engine_when_committed(service->engine, hash_backend, wait);
 }
 
 /* ---- HashKV: in slices, a slice per turn ---- */

@@ -101,6 +101,7 @@ void service_free(struct service *service)
     engine_forget(service->engine, service->alarm_proposal);
     candidates_free(service);
     lease_lists_free(service);
+    backend_hashing_free(service);
     hashing_free(service->hashing);
     lease_duty_free(service->leases);
     simple_tokens_free(service->tokens);

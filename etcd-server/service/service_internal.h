@@ -7,26 +7,25 @@
 #include "etcd-server/service/lease_duty.h"
 #include "etcd-server/service/service.h"
 #include "etcd-server/service/simple_token.h"
+#include "etcd-server/service/wishes.h"
 
 #define SNAPSHOT_STREAMS_MAX 4 /* each holds a thread of the pool and a read transaction */
 
 struct watch_call;
-
-struct lease_wishes {
-    struct lease_wish *first, *last;
-};
 
 struct service {
     struct service_config config;
     struct engine *engine;
     struct lease_duty *leases;
     struct simple_tokens *tokens;
-    unsigned password_jobs;              /* on the pool */
-    struct candidate *candidates;        /* Lock and Campaign calls under way */
-    struct departure *departures;        /* their keys on the way out */
-    struct candidate *woken;             /* of those, who has to look again */
-    struct lease_listing *lease_listing; /* the one that is being made; NULL: none */
-    struct lease_wishes lease_wishes;    /* calls that wait for the next one */
+    unsigned password_jobs;                  /* on the pool */
+    struct candidate *candidates;            /* Lock and Campaign calls under way */
+    struct departure *departures;            /* their keys on the way out */
+    struct candidate *woken;                 /* of those, who has to look again */
+    struct lease_listing *lease_listing;     /* the one that is being made; NULL: none */
+    struct wishes lease_wishes;              /* calls that wait for the next one */
+    struct backend_hashing *backend_hashing; /* under way; NULL: none */
+    struct wishes hash_wishes;               /* calls that wait for the next one */
     struct hashing *hashing;
     struct promotion *promotions; /* that the leader is asked for */
     bool differs;                 /* service_set_differs() */
@@ -67,6 +66,8 @@ bool service_is_learner(const struct service *service);
 
 /* lease_list.c: the list that is being made finds nobody. */
 void lease_lists_free(struct service *service);
+/* backend_hashing.c: likewise. */
+void backend_hashing_free(struct service *service);
 
 /* promote.c: let the leader promote `member`, then answer the call. */
 void promote_by_leader(struct service *service, struct call *call, uint64_t member);

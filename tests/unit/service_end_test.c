@@ -128,6 +128,44 @@ static void test_hashes_take_turns(void **state)
     lone_fini(&lone);
 }
 
+/* However many ask: the whole backend is read once at a time. */
+static void test_backend_hashes_are_shared(void **state)
+{
+    static struct call calls[100];
+
+    (void)state;
+    start(-1);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        call_init(&calls[i], RPC_Maintenance_Hash);
+        service_start(service, &calls[i]);
+    }
+    assert_int_equal(lone.job_count, 0); /* what is applied must be in the backend first */
+    lone_turn(&lone);
+    assert_int_equal(lone.job_count, 1);
+    service_cancel(service, &calls[3]);
+    assert_true(lone_job(&lone));
+    assert_int_equal(answers, 1);
+    lone_turn(&lone);
+    assert_int_equal(lone.job_count, 1);
+    assert_true(lone_job(&lone));
+    assert_int_equal(answers, ARRAY_LEN(calls) - 1);
+    lone_turn(&lone);
+    assert_int_equal(lone.job_count, 0);
+    service_start(service, &calls[0]); /* they go before it has begun */
+    service_cancel(service, &calls[0]);
+    lone_turn(&lone);
+    assert_int_equal(lone.job_count, 0);
+    service_start(service, &calls[0]);
+    service_cancel(service, &calls[0]);
+    service_free(service);
+    lone_turn(&lone);
+    assert_int_equal(lone.job_count, 0);
+    assert_int_equal(answers, ARRAY_LEN(calls) - 1);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+        arena_free(&calls[i].arena);
+    lone_fini(&lone);
+}
+
 /* However many ask: one list of all leases is in memory, and the next for all that came since. */
 static void test_lists_are_shared(void **state)
 {
@@ -219,8 +257,11 @@ static void test_quota_raises_one_alarm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hash_under_way),         cmocka_unit_test(test_hashes_take_turns),
-        cmocka_unit_test(test_lists_are_shared),       cmocka_unit_test(test_alarm_under_way),
+        cmocka_unit_test(test_hash_under_way),
+        cmocka_unit_test(test_hashes_take_turns),
+        cmocka_unit_test(test_backend_hashes_are_shared),
+        cmocka_unit_test(test_lists_are_shared),
+        cmocka_unit_test(test_alarm_under_way),
         cmocka_unit_test(test_quota_raises_one_alarm),
     };
 
