@@ -3,7 +3,8 @@
  *
  * The index gives revisions, the pinned view their records:
  *
- *   index --fill(), a slice at a time--> items: revisions --next(), one by one--> records
+ *   index --fill(), a slice at a time--> items: revisions --read_ahead(), a few at a time-->
+ * records
  *
  * One key, or a range that fits in a slice, is done with the index when it starts. A larger one
  * keeps the key where the next slice begins and pins its revision, so that compaction leaves the
@@ -14,6 +15,7 @@
 #include "etcd-server/state/mvcc_internal.h"
 
 #define ITEMS_SMALL 4U         /* revisions kept without another allocation */
+#define AHEAD_MAX 8U           /* records read at once, with one way through the layers */
 #define SPARE_RANGES_MAX 64U   /* kept for the next ranges */
 #define SCRATCH_KEEP_BYTES 512 /* of a spare range */
 
@@ -39,6 +41,8 @@ struct mvcc_range {
     struct revision *items; /* owned, or `small` */
     size_t item_count, item_next, item_capacity;
     struct revision small[ITEMS_SMALL];
+    struct slice ahead[AHEAD_MAX]; /* records read, borrowed from the view */
+    size_t ahead_count, ahead_next;
     uint8_t *scratch; /* owned: a key-value without its value */
     size_t scratch_bytes;
 };
@@ -449,6 +453,7 @@ void mvcc_range_rewind(struct mvcc_range *range)
     range->left = range->first_left;
     range->more = range->first_more;
     range->item_next = 0;
+    range->ahead_count = range->ahead_next = 0;
     if (range->first_key == NULL)
         return;
     range->item_count = 0;
@@ -465,6 +470,25 @@ static struct slice without_value(struct mvcc_range *range, struct slice key_val
     return slice_of(range->scratch, stored_strip(key_value, range->scratch));
 }
 
+/* Read what comes next of what is known and the limit leaves; false at the end. */
+static bool read_ahead(struct mvcc_range *range)
+{
+    size_t count;
+    bool found;
+
+    if (!has_item(range))
+        return false;
+    count = MIN(range->item_count - range->item_next, AHEAD_MAX);
+    if ((uint64_t)range->left < count)
+        count = (size_t)range->left;
+    found = view_get_all(range->view, range->items + range->item_next, count, range->ahead);
+    must(found);
+    range->item_next += count;
+    range->ahead_count = count;
+    range->ahead_next = 0;
+    return true;
+}
+
 bool mvcc_range_next(struct mvcc_range *range, struct slice *key_value)
 {
     if (range->left == 0) {
@@ -472,10 +496,10 @@ bool mvcc_range_next(struct mvcc_range *range, struct slice *key_value)
             range->more = has_item(range);
         return false;
     }
-    if (!has_item(range))
+    if (range->ahead_next == range->ahead_count && !read_ahead(range))
         return false;
     range->left--;
-    *key_value = mvcc_read(range->view, range->items[range->item_next++], false);
+    *key_value = range->ahead[range->ahead_next++];
     if (range->keys_only)
         *key_value = without_value(range, *key_value);
     return true;

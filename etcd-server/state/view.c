@@ -81,7 +81,8 @@ static bool is_near(const struct view *view, struct revision revision)
            revision.main - view->last.main < NEAR_REVISIONS;
 }
 
-bool view_get(struct view *view, struct revision revision, bool tombstone, struct slice *key_value)
+static inline bool get(struct view *view, struct revision revision, bool tombstone,
+                       struct slice *key_value)
 {
     uint8_t bytes[REVISION_BYTES_MAX];
     struct slice key = slice_of(bytes, revision_encode(revision, tombstone, bytes));
@@ -97,4 +98,18 @@ bool view_get(struct view *view, struct revision revision, bool tombstone, struc
     view->last = revision;
     view->placed = false;
     return backend_get(view->read, BUCKET_KEY, key, key_value);
+}
+
+bool view_get(struct view *view, struct revision revision, bool tombstone, struct slice *key_value)
+{
+    return get(view, revision, tombstone, key_value);
+}
+
+bool view_get_all(struct view *view, const struct revision *revisions, size_t count,
+                  struct slice *key_values)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!get(view, revisions[i], false, &key_values[i]))
+            return false;
+    return true;
 }

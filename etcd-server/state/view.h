@@ -38,5 +38,8 @@ void view_add_batch(struct view *view,
  * (a bug or damage). */
 bool view_get(struct view *view, struct revision revision, bool tombstone,
               struct slice *key_value) MUST_CHECK;
+/* The same of `count` revisions that are no deletions; false: one of them is not there. */
+bool view_get_all(struct view *view, const struct revision *revisions, size_t count,
+                  struct slice *key_values) MUST_CHECK;
 
 #endif
