@@ -53,9 +53,9 @@
 #define HANDSHAKE_TIMEOUT_MS 10000UL         /* TLS handshake done within */
 #define HEADER_TIMEOUT_MS 30000UL            /* first byte to end of headers */
 #define BODY_TIMEOUT_MS 60000UL              /* end of headers to end of body, without progress */
-#define BODY_LEAST_BYTES 1024UL              /* less of a body than this is no progress */
-#define IDLE_TIMEOUT_MS 300000UL             /* a kept-alive connection without a request */
-#define WRITE_STALL_TIMEOUT_MS 60000UL       /* a client that reads nothing of its answer */
+#define BODY_LEAST_BYTES 1024UL        /* less of a body than this is no progress, either way */
+#define IDLE_TIMEOUT_MS 300000UL       /* a kept-alive connection without a request */
+#define WRITE_STALL_TIMEOUT_MS 60000UL /* a client that reads nothing of its answer */
 #define TCP_KEEPALIVE_S                                                                            \
     30 /* a silent client's machine is asked whether it is there, as etcd ...                      \
         */

@@ -128,6 +128,13 @@ static void release_held(struct http2_stream *stream)
     stream->held_bytes = 0;
 }
 
+/* From now on the client is to read. */
+static void begin_pace(struct http2_stream *stream)
+{
+    stream->out_ms = stream->http2->link->clock->now_ms;
+    stream->out_fresh_bytes = 0;
+}
+
 /* The next `bytes` of what is pulled, into link->out. */
 static bool pull_out(struct http2_stream *stream, size_t bytes)
 {
@@ -164,7 +171,9 @@ int http2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     buf_consume(&stream->out, sent);
     http2->unread_bytes -= sent;
-    stream->out_ms = http2->link->clock->now_ms;
+    stream->out_fresh_bytes += length;
+    if (stream->out_fresh_bytes >= BODY_LEAST_BYTES)
+        begin_pace(stream);
     if (length != sent && !pull_out(stream, length - sent))
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     return 0;
@@ -175,7 +184,7 @@ static void keep_out(struct http2_stream *stream, struct slice bytes)
     struct http2 *http2 = stream->http2;
 
     if (buf_used(&stream->out) == 0)
-        stream->out_ms = http2->link->clock->now_ms;
+        begin_pace(stream);
     if (!buf_append_slice(&stream->out, bytes)) {
         http2_fail(http2);
         return;

@@ -350,6 +350,12 @@ static void on_ready(void *arg, unsigned ready)
         net_conn_changed(conn);
 }
 
+static void made_progress(struct net_conn *conn)
+{
+    conn->progress_ms = conn->listener->net->clock.now_ms;
+    conn->fresh_bytes = 0;
+}
+
 /* Send `bytes`; how many the socket took. */
 static size_t send_some(struct net_conn *conn, struct slice bytes)
 {
@@ -365,7 +371,9 @@ static size_t send_some(struct net_conn *conn, struct slice bytes)
         return 0;
     }
     net->sent_bytes += (uint64_t)sent;
-    conn->progress_ms = net->clock.now_ms;
+    conn->fresh_bytes += (size_t)sent;
+    if (conn->fresh_bytes >= BODY_LEAST_BYTES)
+        made_progress(conn);
     return (size_t)sent;
 }
 
@@ -518,8 +526,10 @@ static void flush_open(struct net_conn *conn)
     }
     if (conn->state == NET_DEAD)
         return;
-    if (waiting(conn) == 0) {
-        conn->progress_ms = link->clock->now_ms;
+    if (waiting(conn) == 0 || !conn->waits) /* it begins to wait now, however long it was idle */
+        made_progress(conn);
+    conn->waits = waiting(conn) != 0;
+    if (!conn->waits) {
         if (link->out.capacity > KEEP_OUT_BYTES)
             buf_free(&link->out);
         if (link->close) {
