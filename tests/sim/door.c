@@ -112,67 +112,6 @@ static void compare(struct sim_call *own, const char *what)
 
 /* ---- writes ---- */
 
-/* What of the entry is the client's request; NULL = nothing of this call's kind. */
-static const ProtobufCMessage *part_of(const Etcdserverpb__InternalRaftRequest *request,
-                                       enum rpc_id id)
-{
-    switch ((int)id) {
-    case RPC_KV_Put:
-        return (const ProtobufCMessage *)request->put;
-    case RPC_KV_DeleteRange:
-        return (const ProtobufCMessage *)request->delete_range;
-    case RPC_KV_Txn:
-        return (const ProtobufCMessage *)request->txn;
-    case RPC_KV_Compact:
-        return (const ProtobufCMessage *)request->compaction;
-    case RPC_Lease_LeaseGrant:
-        return (const ProtobufCMessage *)request->lease_grant;
-    case RPC_Lease_LeaseRevoke:
-        return (const ProtobufCMessage *)request->lease_revoke;
-    case RPC_Maintenance_Alarm:
-        return (const ProtobufCMessage *)request->alarm;
-    case RPC_Auth_AuthEnable:
-        return (const ProtobufCMessage *)request->auth_enable;
-    case RPC_Auth_AuthDisable:
-        return (const ProtobufCMessage *)request->auth_disable;
-    case RPC_Auth_AuthStatus:
-        return (const ProtobufCMessage *)request->auth_status;
-    case RPC_Auth_UserAdd:
-        return (const ProtobufCMessage *)request->auth_user_add;
-    case RPC_Auth_UserGet:
-        return (const ProtobufCMessage *)request->auth_user_get;
-    case RPC_Auth_UserDelete:
-        return (const ProtobufCMessage *)request->auth_user_delete;
-    case RPC_Auth_UserChangePassword:
-        return (const ProtobufCMessage *)request->auth_user_change_password;
-    case RPC_Auth_UserGrantRole:
-        return (const ProtobufCMessage *)request->auth_user_grant_role;
-    case RPC_Auth_UserRevokeRole:
-        return (const ProtobufCMessage *)request->auth_user_revoke_role;
-    case RPC_Auth_RoleAdd:
-        return (const ProtobufCMessage *)request->auth_role_add;
-    case RPC_Auth_RoleGet:
-        return (const ProtobufCMessage *)request->auth_role_get;
-    case RPC_Auth_RoleDelete:
-        return (const ProtobufCMessage *)request->auth_role_delete;
-    case RPC_Auth_RoleGrantPermission:
-        return (const ProtobufCMessage *)request->auth_role_grant_permission;
-    case RPC_Auth_RoleRevokePermission:
-        return (const ProtobufCMessage *)request->auth_role_revoke_permission;
-    default:
-        return NULL;
-    }
-}
-
-static struct slice packed(const ProtobufCMessage *message)
-{
-    size_t bytes = protobuf_c_message_get_packed_size(message);
-    uint8_t *data = xalloc(bytes + 1);
-
-    (void)protobuf_c_message_pack(message, data);
-    return slice_of(data, bytes);
-}
-
 /* Does the entry applied last carry this call? */
 static bool is_mine(struct sim_call *own)
 {
@@ -180,22 +119,8 @@ static bool is_mine(struct sim_call *own)
     uint64_t index = engine_applied_index(own->node->engine);
     const struct record *record =
         index != 0 && index <= sim->committed_count ? sim->committed[index - 1] : NULL;
-    const ProtobufCMessage *part;
-    bool mine = false;
 
-    if (record == NULL)
-        return false;
-    if (own->call.row->service[0] == 'C') /* Cluster */
-        return record->entry.type == RAFT_ENTRY_CONF_CHANGE;
-    part = record->request != NULL ? part_of(record->request, own->call.row->id) : NULL;
-    if (part != NULL) {
-        struct slice theirs = packed(part), ours = packed(own->call.request);
-
-        mine = slice_equal(theirs, ours);
-        free((void *)(uintptr_t)theirs.data);
-        free((void *)(uintptr_t)ours.data);
-    }
-    return mine;
+    return record != NULL && entry_carries(record, &own->call);
 }
 
 /* The call is acknowledged: what it asked for is in the log, for good. */
@@ -468,57 +393,13 @@ static void reply_compact(struct sim_call *own, const Etcdserverpb__CompactionRe
     check_header(own, response->header, true);
 }
 
-static bool range_is_serializable(const Etcdserverpb__RangeRequest *range)
-{
-    return range->serializable;
-}
-
-/* A txn that only reads, all of it from this member's own state. */
-static bool txn_is_serializable(const Etcdserverpb__TxnRequest *txn)
-{
-    for (size_t i = 0; i < txn->n_success; i++)
-        if (txn->success[i]->request_case != ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE ||
-            !range_is_serializable(txn->success[i]->request_range))
-            return false;
-    for (size_t i = 0; i < txn->n_failure; i++)
-        if (txn->failure[i]->request_case != ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE ||
-            !range_is_serializable(txn->failure[i]->request_range))
-            return false;
-    return true;
-}
-
-/* Must it see all that was acknowledged before it began? */
-static bool is_linearizable(const struct sim_call *own)
-{
-    const void *request = own->call.request;
-
-    if (own->sim->options.members == 1)
-        return true; /* there is nobody that could know more */
-    switch ((int)own->call.row->id) {
-    case RPC_KV_Range:
-        return !range_is_serializable(request);
-    case RPC_KV_Txn:
-        return !txn_is_serializable(request);
-    case RPC_Cluster_MemberList:
-        return ((const Etcdserverpb__MemberListRequest *)request)->linearizable;
-    case RPC_KV_Put:
-    case RPC_KV_DeleteRange:
-    case RPC_KV_Compact:
-    case RPC_Lease_LeaseGrant:
-    case RPC_Lease_LeaseRevoke:
-        return true;
-    default:
-        return own->call.row->service[0] == 'A'; /* Auth: by the log, all of it */
-    }
-}
-
 static void check_sees_all(struct sim_call *own)
 {
     struct sim *sim = own->sim;
     uint64_t applied = engine_applied_index(own->node->engine);
 
-    if (!is_linearizable(own))
-        return;
+    if (sim->options.members != 1 && !entry_is_linearizable(&own->call))
+        return; /* of one member's state there is no older view */
     sim_check(sim, applied >= own->acknowledged,
               "%s at member %u sees entry %" PRIu64 ", but %" PRIu64
               " was acknowledged before it began",
@@ -758,7 +639,7 @@ static bool is_for_voters(const struct sim_call *own)
 {
     switch ((int)own->call.row->id) {
     case RPC_KV_Range:
-        return !range_is_serializable((const void *)own->call.request);
+        return !((const Etcdserverpb__RangeRequest *)(const void *)own->call.request)->serializable;
     case RPC_Maintenance_Status:
     case RPC_Maintenance_Snapshot:
         return false;

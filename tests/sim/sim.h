@@ -3,7 +3,7 @@
  * clients, faults and a model of the truth.
  *
  *   traffic.c  random calls --> service --> engine --> host: host.c, disk: memfs
- *   door.c     what a member answers is held against the model
+ *   door.c     what a member answers is held against the model; entry.c: by which entry
  *   watching.c clients that watch, and what they get
  *   leasing.c  clients that renew leases, and when these end
  *   network.c  messages, snapshots and questions between members; what may go wrong with them
@@ -288,6 +288,10 @@ void truth_sent(struct node *node, const struct raft_message *message);
 void truth_observe(struct node *node); /* after each event: commit, role, invariants */
 void truth_found(struct node *node, const struct boot *boot); /* what a restart finds */
 void truth_free(struct sim *sim);
+
+/* entry.c */
+bool entry_carries(const struct record *record, const struct call *call);
+bool entry_is_linearizable(const struct call *call);
 
 /* door.c */
 /* Its request and arena are to fill. */
