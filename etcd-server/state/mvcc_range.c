@@ -3,8 +3,7 @@
  *
  * The index gives revisions, the pinned view their records:
  *
- *   index --fill(), a slice at a time--> items: revisions --read_ahead(), a few at a time-->
- * records
+ *   index --fill(), a slice at a time--> items: revisions --read_ahead(), a few--> records
  *
  * One key, or a range that fits in a slice, is done with the index when it starts. A larger one
  * keeps the key where the next slice begins and pins its revision, so that compaction leaves the
