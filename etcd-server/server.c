@@ -245,6 +245,8 @@ static int start_engine(struct server *server, struct err *err)
                       .all = config->level == LOG_DEBUG};
     engine.applied = slow_applied;
     engine.applied_arg = &server->slow;
+    engine.measured = slow_measured;
+    engine.measured_arg = &server->slow;
     if (engine_new(&engine, &server->engine, err) < 0) {
         err_prefix(err, "%s with the log in %s", server->dir.db, server->dir.wal);
         return -1;
@@ -311,6 +313,7 @@ static int start_cluster(struct server *server, struct err *err)
         .loop = server->loop,
         .host = machine_host(server->machine),
         .engine = server->engine,
+        .metrics = &server->metrics,
         .peer_urls = (const char *const *)config->initial_advertise_peer_urls.items,
         .peer_url_count = config->initial_advertise_peer_urls.count,
         .version = SERVER_VERSION,
@@ -831,9 +834,10 @@ static void take_apart(struct server *server)
     loop_free(server->loop);
 }
 
-/* One life of the member; *again: it took a snapshot of the leader and begins anew with it. */
+/* One life of the member; *again: it took a snapshot of the leader and begins anew with it, and
+ * goes on with what was *counted (owned by the caller; NULL in the first life). */
 static int live(const struct config *config, int argc, const char *const *argv, int *signal_number,
-                bool *again, struct err *err)
+                bool *again, struct metrics **counted, struct err *err)
 {
     struct server *server = xalloc(sizeof(*server));
     int rc = -1;
@@ -841,7 +845,10 @@ static int live(const struct config *config, int argc, const char *const *argv, 
     server->config = config;
     server->argc = argc;
     server->argv = argv;
-    server->start_unix_s = (int64_t)time(NULL);
+    if (*counted != NULL) {
+        server->metrics = **counted;
+        metrics_begin_anew(&server->metrics);
+    }
     if (start_tls(server, err) < 0 || server_make_jwt(config, &server->jwt, err) < 0 ||
         loop_new(&server->loop, err) < 0 || open_files(server, err) < 0 ||
         start_engine(server, err) < 0 || start_cluster(server, err) < 0)
@@ -855,6 +862,10 @@ static int live(const struct config *config, int argc, const char *const *argv, 
     *again = server->again;
 out:
     take_apart(server);
+    if (server->again && *counted == NULL)
+        *counted = xalloc(sizeof(**counted));
+    if (server->again)
+        **counted = server->metrics;
     free(server);
     return rc;
 }
@@ -862,12 +873,14 @@ out:
 int server_run(const struct config *config, int argc, const char *const *argv, int *signal_number,
                struct err *err)
 {
+    struct metrics *counted = NULL;
     bool again;
     int rc;
 
     do {
         again = false;
-        rc = live(config, argc, argv, signal_number, &again, err);
+        rc = live(config, argc, argv, signal_number, &again, &counted, err);
     } while (rc == 0 && again);
+    free(counted);
     return rc;
 }

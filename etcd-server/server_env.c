@@ -1,11 +1,9 @@
 /* server_env.c - what the endpoints of operators and peers ask of the server. */
 #include "etcd-server/server_internal.h"
 
-#include <dirent.h>
+#include "etcd-server/host/process.h"
+
 #include <stdio.h>
-#include <sys/resource.h>
-#include <time.h>
-#include <unistd.h>
 
 /* ---- ops: facts and reads ---- */
 
@@ -80,31 +78,16 @@ static void cancel_read(void *arg, struct ops_read *read)
 
 static void collect_process(struct metrics *metrics)
 {
-    struct rusage usage;
-    struct rlimit files;
-    unsigned long pages = 0, resident = 0;
-    DIR *directory;
-    FILE *statm = fopen("/proc/self/statm", "re");
+    struct process_usage usage;
 
-    if (statm != NULL) {
-        if (fscanf(statm, "%lu %lu", &pages, &resident) != 2)
-            pages = resident = 0;
-        (void)fclose(statm); /* read only */
-    }
-    metrics->virtual_bytes = (double)pages * (double)sysconf(_SC_PAGESIZE);
-    metrics->resident_bytes = (double)resident * (double)sysconf(_SC_PAGESIZE);
-    if (getrusage(RUSAGE_SELF, &usage) == 0)
-        metrics->cpu_seconds = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                               (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-        metrics->max_fds = (double)files.rlim_cur;
-    metrics->open_fds = 0;
-    directory = opendir("/proc/self/fd");
-    while (directory != NULL && readdir(directory) != NULL)
-        metrics->open_fds =
-            metrics->open_fds > 3 ? metrics->open_fds - 3 : 0; /* ".", "..", this one */
-    metrics->fd_used = metrics->open_fds;
-    metrics->fd_limit = metrics->max_fds;
+    process_usage(&usage);
+    metrics->cpu_seconds = usage.cpu_seconds;
+    metrics->start_time_s = usage.start_time_s;
+    metrics->resident_bytes = (double)usage.resident_bytes;
+    metrics->virtual_bytes = (double)usage.virtual_bytes;
+    metrics->virtual_max_bytes = (double)usage.virtual_max_bytes;
+    metrics->open_fds = metrics->fd_used = (double)usage.open_fds;
+    metrics->max_fds = metrics->fd_limit = (double)usage.max_fds;
 }
 
 static void collect(void *arg, struct metrics *metrics)
@@ -128,6 +111,10 @@ static void collect(void *arg, struct metrics *metrics)
     metrics->proposals_failed = engine_numbers.proposals_failed;
     metrics->slow_read_indexes = engine_numbers.read_indexes_slow;
     metrics->read_indexes_failed = engine_numbers.read_indexes_failed;
+    metrics->heartbeat_send_failures = engine_numbers.heartbeats_late;
+    metrics->snapshot_apply_in_progress = engine_numbers.installing;
+    metrics->defrag_inflight = engine_numbers.defragging;
+    metrics->auth_revision = (double)auth_revision(engine_auth(engine));
     metrics->quota_backend_bytes = (double)server->config->quota_backend_bytes;
     metrics->db_size_bytes = (double)engine_size(engine);
     metrics->db_size_in_use_bytes = (double)engine_size_in_use(engine);
@@ -153,7 +140,6 @@ static void collect(void *arg, struct metrics *metrics)
     patch = strrchr(version, '.');
     (void)snprintf(metrics->cluster_version, sizeof(metrics->cluster_version), "%.*s",
                    patch != NULL ? (int)(patch - version) : 0, version); /* major.minor */
-    metrics->start_time_s = (double)server->start_unix_s;
     metrics->network_receive_bytes = (double)net_received_bytes(server->net);
     metrics->network_transmit_bytes = (double)net_sent_bytes(server->net);
     collect_process(metrics);

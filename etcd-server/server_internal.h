@@ -68,7 +68,6 @@ struct server {
     struct loop_signal *signals[2];
     uint64_t next_tick_ms;
     uint64_t wake_ms; /* of this turn; UINT64_MAX: none */
-    int64_t start_unix_s;
     int signal_number;
     bool serving; /* client listeners are open */
     bool stopping;

@@ -156,7 +156,7 @@ static int write_snap(const struct bootstrap *bootstrap, const struct raft_conf_
     if (text.overflow)
         (void)too_large(err);
     else
-        rc = snapfile_save(fs_posix(), directory, &snapshot, err);
+        rc = snapfile_save(fs_posix(), directory, &snapshot, NULL, err);
     buf_free(&text);
     return rc;
 }

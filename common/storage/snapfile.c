@@ -61,13 +61,19 @@ int snapfile_decode(struct slice bytes, struct raft_snapshot *snapshot, struct e
     return raft_snapshot_decode(data, snapshot, err);
 }
 
+static uint64_t now_ns(const struct snapfile_times *times)
+{
+    return times != NULL && times->now_ns != NULL ? times->now_ns() : 0;
+}
+
 int snapfile_save(struct fs *fs, const char *dir, const struct raft_snapshot *snapshot,
-                  struct err *err)
+                  struct snapfile_times *times, struct err *err)
 {
     struct buf bytes = BUF_INIT(SNAPFILE_MAX_BYTES);
     struct fs_file *file = NULL;
     struct err ignored = ERR_INIT;
     char name[SNAPFILE_NAME_BYTES];
+    uint64_t began_ns = now_ns(times), encoded_ns, written_ns;
     char *path;
     int rc = -1;
 
@@ -78,16 +84,23 @@ int snapfile_save(struct fs *fs, const char *dir, const struct raft_snapshot *sn
                 SNAPFILE_MAX_BYTES);
         goto out;
     }
+    encoded_ns = now_ns(times);
     if (fs->ops->open(fs, path, FS_WRITE | FS_CREATE | FS_TRUNCATE, 0666, &file, err) < 0)
         goto out;
     rc = file->ops->write_at(file, 0, buf_slice(&bytes), err);
     if (rc == 0)
         rc = file->ops->sync(file, err);
     fs_close(file);
+    written_ns = now_ns(times);
     if (rc == 0)
         rc = fs->ops->sync_dir(fs, dir, err);
     else
         (void)fs->ops->unlink(fs, path, &ignored); /* a half one would be set aside at start */
+    if (times != NULL) {
+        times->encode_ns = encoded_ns - began_ns;
+        times->write_ns = written_ns - encoded_ns;
+        times->total_ns = now_ns(times) - began_ns;
+    }
 out:
     buf_free(&bytes);
     free(path);

@@ -18,9 +18,17 @@ bool snapfile_encode(const struct raft_snapshot *snapshot, struct buf *out) MUST
 /* ERR_FORMAT or ERR_CHECKSUM in words; `snapshot` borrows from `bytes`. */
 int snapfile_decode(struct slice bytes, struct raft_snapshot *snapshot, struct err *err) MUST_CHECK;
 
+/* For snapfile_save(): which clock to look at, and what it said. */
+struct snapfile_times {
+    uint64_t (*now_ns)(void); /* NULL: the times are 0 */
+    uint64_t encode_ns;
+    uint64_t write_ns; /* with the sync of the file */
+    uint64_t total_ns;
+};
+
 /* Write the file under its name, sync it and the directory. To be followed by a WAL record. */
 int snapfile_save(struct fs *fs, const char *dir, const struct raft_snapshot *snapshot,
-                  struct err *err) MUST_CHECK;
+                  struct snapfile_times *times, struct err *err) MUST_CHECK; /* times: or NULL */
 
 /*
  * Load the newest one that reads well and that the log confirms. One that cannot be read is

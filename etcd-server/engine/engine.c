@@ -399,6 +399,7 @@ static bool raft_round(struct engine *engine)
         confirm_reads(engine, &effects.reads[i]);
     if (effects.leader_changed) {
         engine->stats.leader_changes++;
+        engine->heartbeats.count = 0;
         if (raft_leader(engine->raft) != 0)
             engine->leader_elected_ms = host_now_ms(engine->host);
         host_note(engine->host, LOG_INFO, "elected leader",
@@ -409,17 +410,6 @@ static bool raft_round(struct engine *engine)
          index++)
         apply_entry(engine, raft_entry_at(engine->raft, index));
     return true;
-}
-
-static void compact_turn(struct engine *engine, uint64_t now_ms)
-{
-    if (!mvcc_compacting(engine->mvcc) || now_ms < engine->compact_after_ms)
-        return;
-    engine->compact_after_ms = now_ms + engine->config.compaction_sleep_ms;
-    if (!mvcc_compact_step(engine->mvcc, engine->config.compaction_batch))
-        return;
-    compact_waiters_seal(engine);
-    engine->commit_wanted = true;
 }
 
 void engine_turn(struct engine *engine)
@@ -669,5 +659,7 @@ struct engine_stats engine_stats(const struct engine *engine)
     for (const struct waiter *waiter = engine->proposals.first; waiter != NULL;
          waiter = waiter->next)
         stats.proposals_pending++;
+    stats.installing = engine->installing;
+    stats.defragging = engine->defragging;
     return stats;
 }

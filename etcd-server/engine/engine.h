@@ -30,6 +30,13 @@ struct engine;
 
 #define CLUSTER_VERSION "3.5.0" /* what this server can work with (raft.md 9.6) */
 
+/* What the host's clock measured. */
+enum engine_measure {
+    ENGINE_COMPACT_INDEX,   /* a slice of a compaction that thinned the index */
+    ENGINE_COMPACT_RECORDS, /* a slice that deleted records */
+    ENGINE_COMPACTED,       /* all slices of records, the waits between them included */
+};
+
 struct engine_config {
     struct host *host;       /* borrowed */
     struct backend *backend; /* borrowed; its content is what the consistent index says */
@@ -53,6 +60,8 @@ struct engine_config {
     void (*applied)(void *arg, const Etcdserverpb__InternalRaftRequest *request, enum err_code code,
                     const ProtobufCMessage *response, uint64_t took_ns);
     void *applied_arg;
+    void (*measured)(void *arg, enum engine_measure what, uint64_t ns); /* may be NULL */
+    void *measured_arg;
     bool priority_revokes;          /* leases may be revoked through twice the backlog */
     const char *name;               /* published; borrowed */
     const char *const *client_urls; /* published; borrowed */
@@ -183,8 +192,13 @@ struct engine_auth_watch {
 void engine_watch_auth(struct engine *engine, const struct engine_auth_watch *watch);
 
 struct engine_stats {
-    uint64_t proposals_failed, read_indexes_slow, read_indexes_failed, leader_changes;
+    uint64_t proposals_failed; /* refused by raft, too late, or forgotten; what apply refuses went
+                                  through the log well */
+    uint64_t read_indexes_slow, read_indexes_failed, leader_changes;
     uint64_t proposals_pending;
+    uint64_t heartbeats_late; /* sent more than two ticks after the one before */
+    bool installing;          /* a snapshot of the leader is on its way to disk */
+    bool defragging;
 };
 struct engine_stats engine_stats(const struct engine *engine);
 

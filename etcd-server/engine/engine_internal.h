@@ -43,6 +43,14 @@ struct waiter_queue {
     struct waiter *first, *last;
 };
 
+/* When members were sent their last heartbeat. Forgotten when the leader changes. */
+struct heartbeat_times {
+    struct {
+        uint64_t member, sent_ms;
+    } items[RAFT_MEMBERS_MAX];
+    size_t count;
+};
+
 /* Where the state of a raft snapshot stands while it is made (formats.md 6, raft.md 9.5). */
 enum snapshot_state { SNAPSHOT_NONE, SNAPSHOT_WANTED, SNAPSHOT_COMMITTING, SNAPSHOT_SAVING };
 
@@ -107,8 +115,10 @@ struct engine {
     bool published;
     uint64_t publish_after_ms;
 
+    struct heartbeat_times heartbeats;
     uint64_t compact_after_ms;
-    struct buf scratch; /* the encoded proposal */
+    uint64_t compact_began_ns; /* the records of the present compaction */
+    struct buf scratch;        /* the encoded proposal */
     struct arena entry_arena;
     struct engine_stats stats;
 };
@@ -125,6 +135,9 @@ void compact_waiters_seal(struct engine *engine);
 void compact_waiters_answer(struct engine *engine); /* a batch is in the backend */
 void waiters_expire(struct engine *engine, uint64_t now_ms);
 void waiters_fail_all(struct engine *engine, enum err_code code);
+
+/* compact.c: a slice of the compaction under way, when it is time */
+void compact_turn(struct engine *engine, uint64_t now_ms);
 
 /* others.c: the other members */
 struct outgoing_snapshot;

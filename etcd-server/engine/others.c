@@ -149,6 +149,7 @@ enum err_code others_propose(struct engine *engine, enum raft_entry_type type, s
     enum err_code code = raft_step(engine->raft, &event);
 
     *unsent = code == ERR_NO_LEADER || code == ERR_LEADER_CHANGED;
+    engine->stats.proposals_failed += !*unsent && code != ERR_OK;
     return *unsent ? ERR_OK : code;
 }
 
@@ -215,10 +216,48 @@ static void save_received(struct engine *engine, const struct raft_effects *effe
     engine->host->ops->log_write(engine->host, request);
 }
 
+/* Members that hear of the leader too late begin to doubt it: the one before was more than two
+ * ticks ago. */
+static void time_heartbeat(struct engine *engine, uint64_t member, uint64_t now_ms)
+{
+    struct heartbeat_times *times = &engine->heartbeats;
+    uint64_t allowed_ms = 2 * (uint64_t)engine->config.tick_ms, took_ms;
+    size_t i = 0;
+
+    while (i < times->count && times->items[i].member != member)
+        i++;
+    if (i == RAFT_MEMBERS_MAX)
+        return;
+    took_ms = i < times->count ? now_ms - times->items[i].sent_ms : 0;
+    times->count = MAX(times->count, i + 1);
+    times->items[i].member = member;
+    times->items[i].sent_ms = now_ms;
+    if (took_ms <= allowed_ms)
+        return;
+    engine->stats.heartbeats_late++;
+    host_note(engine->host, LOG_WARN,
+              "leader failed to send out heartbeat on time; took too long, leader is overloaded "
+              "likely from slow disk",
+              log_hex("to", member), log_ms("heartbeat-interval", engine->config.tick_ms),
+              log_ms("expected-duration", allowed_ms),
+              log_ms("exceeded-duration", took_ms - allowed_ms));
+}
+
+static void time_heartbeats(struct engine *engine, const struct raft_effects *effects)
+{
+    uint64_t now_ms = host_now_ms(engine->host);
+
+    for (size_t i = 0; i < effects->message_count; i++)
+        if (effects->messages[i].type == RAFT_MSG_HEARTBEAT)
+            time_heartbeat(engine, effects->messages[i].to, now_ms);
+}
+
 void others_send(struct engine *engine, const struct raft_effects *effects)
 {
     if (effects->snapshot != NULL)
         save_received(engine, effects);
+    if (effects->message_count != 0 && raft_role(engine->raft) == RAFT_LEADER)
+        time_heartbeats(engine, effects);
     if (effects->message_count != 0 && engine->host->ops->send != NULL)
         engine->host->ops->send(engine->host, effects->messages, effects->message_count);
     for (size_t i = 0; i < effects->snapshot_member_count; i++)

@@ -92,8 +92,6 @@ void waiter_finish(struct engine *engine, struct waiter *waiter, enum err_code c
     engine_done_fn *done = waiter->done;
     void *arg = waiter->arg;
 
-    if (code != ERR_OK && waiter->kind == WAIT_PROPOSAL)
-        engine->stats.proposals_failed++;
     waiter_drop(engine, waiter);
     done(arg, &result);
 }
@@ -188,8 +186,10 @@ void waiters_expire(struct engine *engine, uint64_t now_ms)
 {
     struct waiter *late;
 
-    while ((late = engine->proposals.first) != NULL && late->deadline_ms <= now_ms)
+    while ((late = engine->proposals.first) != NULL && late->deadline_ms <= now_ms) {
+        engine->stats.proposals_failed++;
         waiter_finish(engine, late, why_late(engine, late, now_ms), NULL);
+    }
     note_late_reads(engine, now_ms);
     expire(engine, &engine->reads, now_ms, ERR_TIMEOUT);
     expire(engine, &engine->transfers, now_ms, ERR_TIMEOUT_LEADER_TRANSFER);
@@ -210,6 +210,9 @@ void engine_forget(struct engine *engine, uint64_t id)
 {
     struct waiter *waiter = idmap_get(&engine->waiters, id);
 
-    if (waiter != NULL)
-        waiter_drop(engine, waiter);
+    if (waiter == NULL)
+        return;
+    if (waiter->kind == WAIT_PROPOSAL)
+        engine->stats.proposals_failed++;
+    waiter_drop(engine, waiter);
 }

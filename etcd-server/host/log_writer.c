@@ -11,7 +11,6 @@
 
 #include "common/base/plants.h"
 #include "etcd-server/host/log_writer.h"
-#include "common/storage/snapfile.h"
 
 static uint64_t now_ns(const struct log_writer_config *config)
 {
@@ -45,14 +44,15 @@ static int record_installed(struct wal *wal, const struct log_write *request,
 }
 
 static int save_snapshot(const struct log_writer_config *config, struct wal *wal,
-                         const struct log_write *request, struct err *err)
+                         const struct log_write *request, struct snapfile_times *times,
+                         struct err *err)
 {
     struct wal_snapshot record = {.index = request->snapshot->meta.index,
                                   .term = request->snapshot->meta.term,
                                   .conf_state = &request->snapshot->meta.conf_state,
                                   .installed = request->persist_id != 0};
 
-    if (snapfile_save(config->fs, config->snap_dir, request->snapshot, err) < 0 ||
+    if (snapfile_save(config->fs, config->snap_dir, request->snapshot, times, err) < 0 ||
         (record.installed ? record_installed(wal, request, &record, err)
                           : record_own(wal, request, &record, err)) < 0)
         return -1;
@@ -97,17 +97,19 @@ int log_writer_run(const struct log_writer_config *config, struct wal *wal,
 {
     while (*tasks != NULL) {
         struct host_task *end, *next;
-        bool must_sync;
+        bool must_sync, syncs;
         int appended;
 
         if (request_of(*tasks)->snapshot != NULL) {
             struct log_write *request = request_of(*tasks);
+            struct snapfile_times times = {.now_ns = config->now_ns};
 
-            if (save_snapshot(config, wal, request, err) < 0)
+            if (save_snapshot(config, wal, request, &times, err) < 0)
                 return -1;
             *tasks = (*tasks)->next;
             report(arg, (struct log_report){.type = LOG_REPORT_SNAPSHOT,
-                                            .index = request->snapshot->meta.index});
+                                            .index = request->snapshot->meta.index,
+                                            .file = times});
             log_write_free(request);
             continue;
         }
@@ -116,12 +118,14 @@ int log_writer_run(const struct log_writer_config *config, struct wal *wal,
         if (appended < 0)
             return -1;
         written_ns = now_ns(config);
-        if (!config->no_fsync && !PLANTED(ACK_BEFORE_FSYNC) && (must_sync || wal_needs_sync(wal)) &&
-            wal_sync(wal, err) < 0)
+        syncs =
+            !config->no_fsync && !PLANTED(ACK_BEFORE_FSYNC) && (must_sync || wal_needs_sync(wal));
+        if (syncs && wal_sync(wal, err) < 0)
             return -1;
         struct log_report written = {.type = LOG_REPORT_WRITTEN,
                                      .write_ns = written_ns - began_ns,
-                                     .sync_ns = now_ns(config) - written_ns};
+                                     .sync_ns = now_ns(config) - written_ns,
+                                     .synced = syncs};
         for (; *tasks != end; *tasks = next) {
             struct log_write *request = request_of(*tasks);
 

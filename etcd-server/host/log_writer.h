@@ -8,6 +8,7 @@
 #ifndef ETCD_SERVER_HOST_LOG_WRITER_H
 #define ETCD_SERVER_HOST_LOG_WRITER_H
 
+#include "common/storage/snapfile.h"
 #include "common/storage/wal.h"
 #include "etcd-server/host/host.h"
 
@@ -28,7 +29,9 @@ struct log_report {
     uint64_t persist_id;
     size_t count;
     uint64_t index;
-    uint64_t write_ns, sync_ns; /* of the write, and of the sync when there was one */
+    uint64_t write_ns, sync_ns; /* of the write, and of the sync when there was one ... */
+    bool synced;                /* ... here */
+    struct snapfile_times file; /* LOG_REPORT_SNAPSHOT: of the file */
     size_t bytes;               /* of the payloads written */
 };
 typedef void log_report_fn(void *arg, struct log_report report);

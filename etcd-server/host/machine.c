@@ -76,9 +76,18 @@ static void observe(struct machine *machine, enum metrics_histogram which, uint6
 static void log_written(struct machine *machine, const struct log_report *report)
 {
     observe(machine, METRICS_WAL_WRITE, report->write_ns);
-    observe(machine, METRICS_WAL_FSYNC, report->sync_ns);
+    if (report->synced)
+        observe(machine, METRICS_WAL_FSYNC, report->sync_ns);
     machine->config.metrics->wal_write_bytes += (double)report->bytes;
     engine_log_written(machine->engine, report->persist_id, report->count);
+}
+
+static void snapshot_saved(struct machine *machine, const struct log_report *report)
+{
+    observe(machine, METRICS_SNAP_MARSHAL, report->file.encode_ns);
+    observe(machine, METRICS_SNAP_FSYNC, report->file.write_ns);
+    observe(machine, METRICS_SNAP_SAVE, report->file.total_ns);
+    engine_snapshot_saved(machine->engine, report->index);
 }
 
 static void deliver(void *arg)
@@ -89,7 +98,7 @@ static void deliver(void *arg)
     switch (message->type) {
     case MESSAGE_LOG:
         if (message->log.type == LOG_REPORT_SNAPSHOT)
-            engine_snapshot_saved(machine->engine, message->log.index);
+            snapshot_saved(machine, &message->log);
         else
             log_written(machine, &message->log);
         break;

@@ -69,6 +69,7 @@ int machine_cluster_new(const struct machine_cluster_config *config, struct mach
     struct peers_config peers = {.loop = config->loop,
                                  .id = engine_member_id(config->engine),
                                  .cluster_id = engine_cluster_id(config->engine),
+                                 .metrics = config->metrics,
                                  .peer_urls = config->peer_urls,
                                  .peer_url_count = config->peer_url_count,
                                  .version = config->version,
@@ -240,10 +241,16 @@ struct sending {
     uint8_t *data; /* owned: of the snapshot */
     struct bolt_plan plan;
     bool planned;
+    uint64_t began_ns;
 };
 
 static void sending_free(struct sending *sending)
 {
+    const struct machine_cluster_config *config = &sending->cluster->config;
+
+    if (config->metrics != NULL)
+        metrics_observe(config->metrics, METRICS_BACKEND_SNAPSHOT,
+                        (double)(host_now_ns(config->host) - sending->began_ns) / 1e9);
     backend_read_end(sending->read);
     free(sending->data);
     free(sending);
@@ -305,6 +312,7 @@ void machine_cluster_send_snapshot(struct machine_cluster *cluster,
     size_t bytes = message->snapshot->data.size;
 
     sending->cluster = cluster;
+    sending->began_ns = host_now_ns(cluster->config.host);
     sending->read = read;
     sending->message = *message;
     sending->snapshot = *message->snapshot;

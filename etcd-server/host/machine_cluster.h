@@ -15,6 +15,7 @@ struct machine_cluster_config {
     struct loop *loop;
     struct host *host; /* for its pool; all borrowed */
     struct engine *engine;
+    struct metrics *metrics;      /* as in peers.h, and the snapshots of the backend */
     const char *const *peer_urls; /* our own, as advertised */
     size_t peer_url_count;
     const char *version;

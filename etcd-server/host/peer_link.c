@@ -39,6 +39,7 @@ void peer_link_worked(struct peer_link *link)
     if (link->active_since_ms != 0)
         return;
     link->active_since_ms = loop_now_ms();
+    link->counted->active = true;
     log_info("peer became active", log_hex("peer-id", link->id));
     if (callbacks->active != NULL)
         callbacks->active(callbacks->arg, link->id, true);
@@ -57,6 +58,8 @@ void peer_link_failed(struct peer_link *link, const char *what, const char *caus
     if (link->active_since_ms == 0 || link->readers[0].established || link->readers[1].established)
         return;
     link->active_since_ms = 0;
+    link->counted->active = false;
+    link->counted->disconnected++;
     log_warn("peer became inactive", log_hex("peer-id", link->id), log_str("error", cause));
     if (callbacks->active != NULL)
         callbacks->active(callbacks->arg, link->id, false);
@@ -131,6 +134,7 @@ static void reader_data(void *arg, struct slice bytes)
         reader->text_size += size;
         return;
     }
+    reader->link->counted->received_bytes += bytes.size;
     for (;;) {
         switch (peer_decoder_next(&reader->decoder, &bytes, &message, &err)) {
         case PEER_DECODED_MORE:
@@ -138,11 +142,13 @@ static void reader_data(void *arg, struct slice bytes)
         case PEER_DECODED_HEARTBEAT:
             break;
         case PEER_DECODED_MESSAGE:
-            (void)peers_deliver(reader->link->peers, &message); /* else: dropped, as raft allows */
-            if (!reader->established)                           /* stopped in there */
+            if (peers_deliver(reader->link->peers, &message) != NULL)
+                reader->link->counted->received_failures++; /* dropped, as raft allows */
+            if (!reader->established)                       /* stopped in there */
                 return;
             break;
         case PEER_DECODED_BAD:
+            reader->link->counted->received_failures++;
             peer_dial_stop(reader->dial);
             reader_lost(reader, err.text);
             return;
@@ -250,6 +256,7 @@ static void writer_gone(struct exchange *exchange)
     writer->exchange = NULL;
     if (link->peers->stopped)
         return;
+    link->counted->sent_failures++;
     log_warn("lost TCP streaming connection with remote peer",
              log_str("stream-writer-type", peer_stream_word(writer->kind)),
              log_hex("local-member-id", link->peers->config.id),
@@ -297,6 +304,7 @@ static void writer_put(struct peer_writer *writer, struct slice bytes)
 
     exchange_send(writer->exchange, bytes);
     writer->put_bytes += buf_used(out) - before;
+    writer->link->counted->sent_bytes += bytes.size;
 }
 
 /* Link heartbeat; and a peer that takes nothing for too long is cut. */
@@ -321,6 +329,7 @@ static void writer_tick(struct peer_writer *writer, uint64_t now_ms)
         writer->exchange = NULL;
         buf_reset(out); /* nobody reads it; the connection ends after what is left */
         exchange_abort(exchange);
+        writer->link->counted->sent_failures++;
         peer_link_unreachable(writer->link);
         return;
     }
@@ -376,6 +385,7 @@ static void slot_done(void *arg, const struct err *err)
         peer_link_worked(link);
     } else {
         (void)snprintf(cause, sizeof(cause), "the answer is %u", slot->status);
+        link->counted->sent_failures++;
         peer_link_next_url(link);
         peer_link_failed(link, "cannot post a message to a peer",
                          err->code != ERR_OK ? err->text : cause);
@@ -402,6 +412,7 @@ static void start_post(struct peer_slot *slot, struct peer_post *post)
 
     slot->post = post;
     slot->status = 0;
+    link->counted->sent_bytes += post->size;
     if (slot->dial == NULL)
         slot->dial = peer_dial_new(link->peers);
     peer_dial_ask(slot->dial, &ask);
@@ -462,6 +473,7 @@ void peer_link_send(struct peer_link *link, const struct raft_message *message)
     else
         taken = queue_post(link, message);
     if (!taken) {
+        link->counted->sent_failures++;
         peer_link_failed(link, "dropped a message: too many wait for the peer",
                          "the queue is full");
         peer_link_unreachable(link);
@@ -507,6 +519,13 @@ static void compare_clocks(struct peer_link *link)
     link->clock_said = far;
 }
 
+static void probed(struct peer_link *link)
+{
+    metrics_observe_round_trip(link->counted,
+                               (double)(peers_now_ns() - link->probe_began_ns) / 1e9);
+    compare_clocks(link);
+}
+
 static void probe_done(void *arg, const struct err *err)
 {
     struct peer_link *link = arg;
@@ -514,7 +533,7 @@ static void probe_done(void *arg, const struct err *err)
     if (err->code != ERR_OK)
         peer_link_failed(link, "cannot probe a peer", err->text);
     else
-        compare_clocks(link);
+        probed(link);
 }
 
 static void probe(struct peer_link *link, uint64_t now_ms)
@@ -531,6 +550,7 @@ static void probe(struct peer_link *link, uint64_t now_ms)
         return;
     link->probe_at_ms = now_ms + PEER_PROBE_MS;
     link->probe_size = 0;
+    link->probe_began_ns = peers_now_ns();
     peer_dial_ask(link->probe, &ask);
 }
 
@@ -588,6 +608,8 @@ struct peer_link *peer_link_new(struct peers *peers, const struct peers_member *
     link->peers = peers;
     link->id = member->id;
     link->remote = true;
+    link->counted = peers->config.metrics != NULL ? metrics_peer(peers->config.metrics, member->id)
+                                                  : &peers->uncounted;
     copy_urls(link, member);
     for (size_t i = 0; i < PEER_STREAM_KINDS; i++) {
         link->writers[i] = (struct peer_writer){.link = link, .kind = (enum peer_stream_kind)i};
@@ -613,6 +635,7 @@ void peer_link_free(struct peer_link *link)
 
     if (link->sending != NULL)
         peer_sending_abandon(link->sending);
+    link->counted->active = false;
     for (size_t i = 0; i < PEER_STREAM_KINDS; i++) {
         if (link->readers[i].dial != NULL)
             reader_close(&link->readers[i]);

@@ -135,6 +135,7 @@ static void start_message(struct peers *peers, struct exchange *exchange)
     struct raft_message message;
     struct err err = ERR_INIT;
     struct arena arena;
+    struct peer_link *link;
     const char *cause;
 
     cause = check_sender(peers, exchange);
@@ -143,6 +144,9 @@ static void start_message(struct peers *peers, struct exchange *exchange)
         return;
     }
     note_remote(peers, exchange);
+    link = peers_find(peers, id_field(exchange, "x-server-from"));
+    if (link != NULL)
+        link->counted->received_bytes += exchange->body.size;
     if (exchange->body_too_large) {
         answer_text(exchange, 400, peers->cluster_field, "error reading raft message");
         return;
@@ -160,6 +164,8 @@ static void start_message(struct peers *peers, struct exchange *exchange)
     } else {
         answer_done(peers, exchange);
     }
+    if (link != NULL && (cause != NULL || err.code != ERR_OK))
+        link->counted->received_failures++;
     arena_free(&arena);
 }
 

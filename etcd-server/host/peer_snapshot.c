@@ -47,6 +47,7 @@ struct peer_sending {
     struct peer_link *link; /* NULL: gone */
     struct peers_image *image;
     struct peer_dial *dial;
+    struct metrics_peer *counted;
     uint64_t member, index, sent_bytes, since_ms;
     unsigned status;
     bool produced; /* the thread is done with it */
@@ -80,6 +81,10 @@ static void check_sent(struct peer_sending *sending)
 
     if (!sending->produced || !sending->answered)
         return;
+    metrics_image_ended(&sending->counted->sent_images, ok,
+                        (double)(loop_now_ms() - sending->since_ms) / 1000);
+    if (ok)
+        sending->counted->sent_bytes += sending->sent_bytes;
     if (ok)
         log_info("sent a database snapshot", log_hex("to", member),
                  log_u64("snapshot-index", index), log_u64("bytes", sending->sent_bytes),
@@ -228,6 +233,8 @@ void peers_send_snapshot(struct peers *peers, const struct raft_message *message
     sending->member = link->id;
     sending->index = message->snapshot->meta.index;
     sending->since_ms = loop_now_ms();
+    sending->counted = link->counted;
+    sending->counted->sent_images.inflight++;
     sending->next = peers->sendings;
     if (sending->next != NULL)
         sending->next->previous = sending;
@@ -259,16 +266,20 @@ struct peer_receiving {
     struct peers *peers;
     struct exchange *exchange; /* NULL: the sender went */
     struct peer_snapshot_decoder decoder;
-    struct raft_message message; /* borrows the decoder */
-    struct buf waiting;          /* of the image, for the next job */
-    bool ended;                  /* the body is complete */
-    bool working;                /* a job is under way: what follows is its thread's */
+    struct raft_message message;  /* borrows the decoder */
+    struct metrics_peer *counted; /* NULL: there is no message yet, or no link to its sender */
+    uint64_t began_ns;            /* when the message was whole */
+    bool taken;                   /* by raft */
+    struct buf waiting;           /* of the image, for the next job */
+    bool ended;                   /* the body is complete */
+    bool working;                 /* a job is under way: what follows is its thread's */
     struct buf writing;
     bool last; /* this job ends the file */
     int fd;
     char *path, *tmp_path; /* owned */
     uint64_t file_bytes;
-    bool stored; /* it is at `path`, synced */
+    uint64_t sync_ns, saved_ns; /* how long the sync took; when it was stored */
+    bool stored;                /* it is at `path`, synced */
     struct err err;
 };
 
@@ -276,6 +287,9 @@ static void receiving_free(struct peer_receiving *receiving)
 {
     struct peers *peers = receiving->peers;
 
+    if (receiving->counted != NULL)
+        metrics_image_ended(&receiving->counted->received_images, receiving->taken,
+                            (double)(peers_now_ns() - receiving->began_ns) / 1e9);
     if (receiving->previous != NULL)
         receiving->previous->next = receiving->next;
     else
@@ -323,11 +337,13 @@ static int write_all(struct peer_receiving *receiving)
 static int finish_file(struct peer_receiving *receiving)
 {
     struct err *err = &receiving->err;
+    uint64_t began_ns = peers_now_ns();
 
     if (fsync(receiving->fd) < 0) {
         err_sys(err, errno, "sync %s", receiving->tmp_path);
         return -1;
     }
+    receiving->sync_ns = peers_now_ns() - began_ns;
     (void)close(receiving->fd);
     receiving->fd = -1;
     if (file_exists(receiving->path)) {
@@ -344,8 +360,10 @@ static void write_job(struct host_job *job)
 {
     struct peer_receiving *receiving = CONTAINER_OF(job, struct peer_receiving, job);
 
-    if (write_all(receiving) == 0 && receiving->last && finish_file(receiving) == 0)
+    if (write_all(receiving) == 0 && receiving->last && finish_file(receiving) == 0) {
+        receiving->saved_ns = peers_now_ns();
         receiving->stored = true;
+    }
 }
 
 static void answer(struct peer_receiving *receiving, unsigned status, const char *text)
@@ -380,6 +398,14 @@ static void hand_over(struct peer_receiving *receiving)
     const struct peers_callbacks *callbacks = &peers->config.callbacks;
     const struct raft_message *message = &receiving->message;
 
+    if (peers->config.metrics != NULL) {
+        metrics_observe(peers->config.metrics, METRICS_SNAP_DB_FSYNC,
+                        (double)receiving->sync_ns / 1e9);
+        metrics_observe(peers->config.metrics, METRICS_SNAP_DB_SAVE,
+                        (double)(receiving->saved_ns - receiving->began_ns) / 1e9);
+    }
+    if (receiving->counted != NULL)
+        receiving->counted->received_bytes += receiving->file_bytes;
     log_info("received and saved database snapshot", log_hex("from", message->from),
              log_u64("snapshot-index", message->snapshot->meta.index),
              log_u64("bytes", receiving->file_bytes));
@@ -387,8 +413,10 @@ static void hand_over(struct peer_receiving *receiving)
         callbacks->is_removed(callbacks->arg, message->from) ||
         !callbacks->snapshot(callbacks->arg, message))
         answer(receiving, 500, "failed to process raft message (it is not taken)");
-    else
+    else {
+        receiving->taken = true;
         answer(receiving, 204, "");
+    }
 }
 
 static void next_job(struct peer_receiving *receiving);
@@ -437,6 +465,13 @@ static void next_job(struct peer_receiving *receiving)
 static void take_message(struct peer_receiving *receiving)
 {
     const char *dir = receiving->peers->config.snap_dir;
+    const struct peer_link *link = peers_find(receiving->peers, receiving->message.from);
+
+    receiving->began_ns = peers_now_ns();
+    if (link != NULL) {
+        receiving->counted = link->counted;
+        receiving->counted->received_images.inflight++;
+    }
 
     receiving->path =
         xasprintf("%s/%016" PRIx64 ".snap.db", dir, receiving->message.snapshot->meta.index);

@@ -21,6 +21,7 @@
 #include "etcd-server/doors/exchange.h"
 #include "etcd-server/host/host.h"
 #include "etcd-server/host/loop.h"
+#include "etcd-server/service/metrics.h"
 
 /* All must be set but `snapshot` and `active`. */
 struct peers_callbacks {
@@ -56,7 +57,8 @@ struct peers_config {
     const char *min_cluster_version; /* "3.0.0"; copied */
     struct tls_context *tls; /* TLS_CLIENT, for https URLs; NULL: such peers are out of reach */
     const char *snap_dir; /* DATA/member/snap, for databases that come; NULL: refuse them. Copied */
-    uint64_t election_timeout_ms;               /* added to the dial timeout of 1 s; 0: 1000 */
+    struct metrics *metrics;      /* what the links count; NULL: nobody wants to know */
+    uint64_t election_timeout_ms; /* added to the dial timeout of 1 s; 0: 1000 */
     uint64_t read_timeout_ms, write_timeout_ms; /* of streams; at least PEER_READ_TIMEOUT_MS,
                                                    PEER_WRITE_TIMEOUT_MS, and less is as much */
     struct peers_callbacks callbacks;

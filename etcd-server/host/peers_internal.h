@@ -107,12 +107,13 @@ struct peer_link {
     size_t post_count, post_bytes;
     struct peer_sending *sending; /* NULL: no snapshot is under way */
     struct peer_dial *probe;
-    uint64_t probe_at_ms;
+    uint64_t probe_at_ms, probe_began_ns;
     char probe_text[128]; /* the answer */
     size_t probe_size;
     bool clock_said;          /* that its clock is another */
     uint64_t active_since_ms; /* 0: not active */
-    char *said;               /* owned; the trouble told last, so that it is told once */
+    struct metrics_peer *counted;
+    char *said; /* owned; the trouble told last, so that it is told once */
 };
 
 struct peer_link *peer_link_new(struct peers *peers, const struct peers_member *member,
@@ -160,11 +161,13 @@ struct peers {
     struct peer_sending *sendings;
     struct peer_receiving *receivings;
     bool stopped;
-    uint8_t *scratch; /* PEER_SCRATCH_BYTES: what one read brings */
+    struct metrics_peer uncounted; /* of all links, when there are no metrics */
+    uint8_t *scratch;              /* PEER_SCRATCH_BYTES: what one read brings */
 };
 #define PEER_SCRATCH_BYTES (64UL * 1024)
 
 struct peer_link *peers_find(const struct peers *peers, uint64_t id); /* NULL: unknown */
+uint64_t peers_now_ns(void);                                          /* monotonic; any thread */
 /* Hand a message to raft, when it may be: NULL, or why not. */
 const char *peers_deliver(struct peers *peers, const struct raft_message *message);
 /* Threads, started when they are first needed; without them the process cannot go on. */

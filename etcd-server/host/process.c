@@ -73,6 +73,8 @@ void process_usage(struct process_usage *usage)
                              (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000000;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
         usage->max_fds = limit.rlim_cur;
+    if (getrlimit(RLIMIT_AS, &limit) == 0)
+        usage->virtual_max_bytes = limit.rlim_cur;
     if (page_bytes > 0 && read_text("/proc/self/statm", text) &&
         sscanf(text, "%llu %llu", &pages, &resident) == 2) {
         usage->virtual_bytes = pages * (uint64_t)page_bytes;

@@ -15,6 +15,7 @@ struct process_usage {
     uint64_t max_fds;
     uint64_t resident_bytes;
     uint64_t virtual_bytes;
+    uint64_t virtual_max_bytes; /* UINT64_MAX: no limit */
 };
 
 /* Reads /proc/self; tens of microseconds, and one more per open descriptor. */

@@ -13,6 +13,7 @@ struct backend_hashing {
     uint64_t wait;             /* for the commit; 0: that is over */
     struct wishes wishes;      /* whom it answers */
     struct backend_read *read; /* owned */
+    uint64_t began_ns;
     uint32_t hash;
 };
 
@@ -50,8 +51,13 @@ static void done(struct host_job *job)
     Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
 
     backend_read_end(hashing->read);
-    if (hashing->service != NULL)
+    if (hashing->service != NULL) {
+        struct host *host = engine_host(hashing->service->engine);
+
+        metrics_observe(hashing->service->config.metrics, METRICS_HASH,
+                        (double)(host_now_ns(host) - hashing->began_ns) / 1e9);
         engine_fill_header(hashing->service->engine, &header);
+    }
     response.header = &header;
     response.hash = hashing->hash;
     while (hashing->wishes.first != NULL) {
@@ -92,6 +98,7 @@ static void committed(void *arg, const struct engine_result *result)
         return;
     }
     hashing->job = (struct host_job){.run = run, .done = done};
+    hashing->began_ns = host_now_ns(host);
     host->ops->run_job(host, &hashing->job);
 }
 

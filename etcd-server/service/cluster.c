@@ -136,6 +136,8 @@ static void changed(void *arg, const struct engine_result *result)
     struct call *call = wait->call;
 
     call->cancel = NULL;
+    if (call->row->id == RPC_Cluster_MemberPromote && result->code == ERR_OK)
+        wait->service->config.metrics->learner_promote_successes++; /* only the leader comes here */
     if (result->code != ERR_OK)
         call_refuse(call, result->code);
     else

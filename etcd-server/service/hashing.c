@@ -13,18 +13,21 @@ struct hash_run {
     struct hash_run *previous, *next;
     struct hash_query *query;
     struct mvcc_hash *hash; /* NULL: it has not begun */
+    uint64_t began_ns;
 };
 
 struct hashing {
     struct mvcc *mvcc;
+    struct host *host;
+    struct metrics *metrics;
     struct hash_run *first, *last;
 };
 
-struct hashing *hashing_new(struct mvcc *mvcc)
+struct hashing *hashing_new(struct mvcc *mvcc, struct host *host, struct metrics *metrics)
 {
     struct hashing *hashing = xalloc(sizeof(*hashing));
 
-    *hashing = (struct hashing){.mvcc = mvcc};
+    *hashing = (struct hashing){.mvcc = mvcc, .host = host, .metrics = metrics};
     return hashing;
 }
 
@@ -71,16 +74,21 @@ void hashing_free(struct hashing *hashing)
 /* A slice of the run, which may end it. */
 static void step(struct hash_run *run)
 {
+    struct hashing *hashing = run->hashing;
     struct hash_query *query = run->query;
     struct mvcc_hash_result result;
     enum err_code code = ERR_OK;
 
-    if (run->hash == NULL)
-        code = mvcc_hash_start(run->hashing->mvcc, query->revision, &run->hash);
+    if (run->hash == NULL) {
+        run->began_ns = host_now_ns(hashing->host);
+        code = mvcc_hash_start(hashing->mvcc, query->revision, &run->hash);
+    }
     if (code == ERR_OK) {
         if (!mvcc_hash_step(run->hash, HASH_SLICE_ENTRIES))
             return;
         result = mvcc_hash_result(run->hash);
+        metrics_observe(hashing->metrics, METRICS_HASH_REV,
+                        (double)(host_now_ns(hashing->host) - run->began_ns) / 1e9);
     }
     query->run = NULL;
     run_free(run);

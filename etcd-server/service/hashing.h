@@ -7,6 +7,8 @@
 #ifndef ETCD_SERVER_SERVICE_HASHING_H
 #define ETCD_SERVER_SERVICE_HASHING_H
 
+#include "etcd-server/host/host.h"
+#include "etcd-server/service/metrics.h"
 #include "etcd-server/state/mvcc.h"
 
 struct hashing;
@@ -24,9 +26,10 @@ struct hash_query {
     struct hash_run *run; /* the hashing's; NULL: none under way */
 };
 
-struct hashing *hashing_new(struct mvcc *mvcc); /* borrowed */
-void hashing_free(struct hashing *hashing);     /* what is under way is dropped; NULL is fine */
-bool hashing_turn(struct hashing *hashing);     /* a slice; true: there is more to do */
+/* All borrowed; how long hashes took goes into `metrics`. */
+struct hashing *hashing_new(struct mvcc *mvcc, struct host *host, struct metrics *metrics);
+void hashing_free(struct hashing *hashing); /* what is under way is dropped; NULL is fine */
+bool hashing_turn(struct hashing *hashing); /* a slice; true: there is more to do */
 void hashing_start(struct hashing *hashing, struct hash_query *query);
 void hashing_cancel(struct hash_query *query); /* fine when it is done */
 

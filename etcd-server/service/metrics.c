@@ -47,6 +47,26 @@ static const struct histogram_row handling_row = {
     .bounds = ARRAY_LEN(handling_bounds),
 };
 
+static const struct histogram_row round_trip_row = {
+    .name = "etcd_network_peer_round_trip_time_seconds",
+    .help = "Round trip time of a probe of a member.",
+    .first = 0.0001,
+    .factor = 2,
+    .bounds = 16,
+};
+static const struct histogram_row image_rows[2] = {
+    {.name = "etcd_network_snapshot_send_total_duration_seconds",
+     .help = "Time to send a database to a member.",
+     .first = 0.1,
+     .factor = 2,
+     .bounds = 10},
+    {.name = "etcd_network_snapshot_receive_total_duration_seconds",
+     .help = "Time to receive a database from a member.",
+     .first = 0.1,
+     .factor = 2,
+     .bounds = 10},
+};
+
 static const char *const apply_names[METRICS_APPLIES] = {
     [METRICS_APPLY_RANGE] = "Range",
     [METRICS_APPLY_PUT] = "Put",
@@ -118,6 +138,40 @@ void metrics_observe_call(struct metrics *metrics, const struct rpc_row *row, do
 {
     if (metrics->extensive)
         observe(&metrics->handling[row->id], &handling_row, seconds);
+}
+
+struct metrics_peer *metrics_peer(struct metrics *metrics, uint64_t id)
+{
+    for (size_t i = 0; i < metrics->peer_count; i++)
+        if (metrics->peers[i].id == id)
+            return &metrics->peers[i];
+    if (metrics->peer_count < METRICS_PEERS_MAX)
+        metrics->peers[metrics->peer_count++].id = id;
+    return &metrics->peers[metrics->peer_count - 1];
+}
+
+void metrics_observe_round_trip(struct metrics_peer *peer, double seconds)
+{
+    observe(&peer->round_trip, &round_trip_row, seconds);
+}
+
+void metrics_image_ended(struct metrics_images *images, bool success, double seconds)
+{
+    must(images->inflight != 0);
+    images->inflight--;
+    images->succeeded += success;
+    images->failed += !success;
+    if (success)
+        observe(&images->took, &image_rows[0], seconds); /* both have the same bounds */
+}
+
+void metrics_begin_anew(struct metrics *metrics)
+{
+    for (size_t i = 0; i < metrics->peer_count; i++) {
+        metrics->peers[i].active = false;
+        metrics->peers[i].sent_images.inflight = 0;
+        metrics->peers[i].received_images.inflight = 0;
+    }
 }
 
 /* A version is a label: only short ones of harmless characters are told apart. */
@@ -345,6 +399,105 @@ static void put_clients(const struct metrics *metrics, struct buf *out)
     }
 }
 
+/* One family: a number of every peer, under `label`. */
+static void put_peer_family(const struct metrics *metrics, struct buf *out, const char *name,
+                            const char *kind, const char *help, const char *label, size_t offset)
+{
+    char labels[64];
+
+    put_kind(out, name, kind, help);
+    for (size_t i = 0; i < metrics->peer_count; i++) {
+        const struct metrics_peer *peer = &metrics->peers[i];
+        uint64_t number;
+
+        memcpy(&number, (const uint8_t *)peer + offset, sizeof(number));
+        (void)snprintf(labels, sizeof(labels), "%s=\"%" PRIx64 "\"", label, peer->id);
+        put_sample(out, name, "", labels, (double)number);
+    }
+}
+
+static void put_links(const struct metrics *metrics, struct buf *out)
+{
+    static const char active[] = "etcd_network_active_peers",
+                      lost[] = "etcd_network_disconnected_peers_total";
+    char labels[96];
+
+    for (int which = 0; which < 2; which++) {
+        const char *name = which == 0 ? active : lost;
+
+        put_kind(out, name, which == 0 ? "gauge" : "counter",
+                 which == 0 ? "1 while a link to the member works." : "Links lost to the member.");
+        for (size_t i = 0; i < metrics->peer_count; i++) {
+            const struct metrics_peer *peer = &metrics->peers[i];
+
+            (void)snprintf(labels, sizeof(labels), "Local=\"%" PRIx64 "\",Remote=\"%" PRIx64 "\"",
+                           metrics->server_id, peer->id);
+            put_sample(out, name, "", labels,
+                       which == 0 ? (peer->active ? 1 : 0) : (double)peer->disconnected);
+        }
+    }
+}
+
+static void put_peer_histogram(const struct metrics *metrics, struct buf *out,
+                               const struct histogram_row *row, const char *label, size_t offset)
+{
+    char labels[64];
+
+    put_kind(out, row->name, "histogram", row->help);
+    for (size_t i = 0; i < metrics->peer_count; i++) {
+        struct histogram histogram;
+
+        memcpy(&histogram, (const uint8_t *)&metrics->peers[i] + offset, sizeof(histogram));
+        (void)snprintf(labels, sizeof(labels), "%s=\"%" PRIx64 "\"", label, metrics->peers[i].id);
+        put_histogram(out, row, &histogram, labels);
+    }
+}
+
+/* With no other member there is nothing to tell, as in etcd. */
+static void put_peers(const struct metrics *metrics, struct buf *out)
+{
+    static const struct {
+        const char *name, *kind, *help, *label;
+        size_t offset;
+    } families[] = {
+#define FAMILY(name_, kind_, label_, field_, help_)                                                \
+    {"etcd_network_" name_, kind_, help_, label_, offsetof(struct metrics_peer, field_)}
+        FAMILY("peer_sent_bytes_total", "counter", "To", sent_bytes, "Bytes sent to members."),
+        FAMILY("peer_received_bytes_total", "counter", "From", received_bytes,
+               "Bytes received from members."),
+        FAMILY("peer_sent_failures_total", "counter", "To", sent_failures,
+               "Messages that could not be sent to members."),
+        FAMILY("peer_received_failures_total", "counter", "From", received_failures,
+               "Messages of members that could not be taken."),
+        FAMILY("snapshot_send_success", "counter", "To", sent_images.succeeded,
+               "Databases sent to members."),
+        FAMILY("snapshot_send_failures", "counter", "To", sent_images.failed,
+               "Databases that could not be sent."),
+        FAMILY("snapshot_send_inflights_total", "gauge", "To", sent_images.inflight,
+               "Databases being sent."),
+        FAMILY("snapshot_receive_success", "counter", "From", received_images.succeeded,
+               "Databases received from members."),
+        FAMILY("snapshot_receive_failures", "counter", "From", received_images.failed,
+               "Databases that could not be received."),
+        FAMILY("snapshot_receive_inflights_total", "gauge", "From", received_images.inflight,
+               "Databases being received."),
+#undef FAMILY
+    };
+
+    if (metrics->peer_count == 0)
+        return;
+    put_links(metrics, out);
+    for (size_t i = 0; i < ARRAY_LEN(families); i++)
+        put_peer_family(metrics, out, families[i].name, families[i].kind, families[i].help,
+                        families[i].label, families[i].offset);
+    put_peer_histogram(metrics, out, &round_trip_row, "To",
+                       offsetof(struct metrics_peer, round_trip));
+    put_peer_histogram(metrics, out, &image_rows[0], "To",
+                       offsetof(struct metrics_peer, sent_images.took));
+    put_peer_histogram(metrics, out, &image_rows[1], "From",
+                       offsetof(struct metrics_peer, received_images.took));
+}
+
 static void put_checks(const struct metrics *metrics, struct buf *out)
 {
     static const char *const types[2] = {"livez", "readyz"};
@@ -395,12 +548,19 @@ static void put_identity(const struct metrics *metrics, struct buf *out)
         put_sample(out, "etcd_cluster_version", "", labels, 1);
 }
 
+/* The kernel's counters are set as gauges are; some gauges of etcd are called _total. */
+static const char *gauge_kind(const char *name)
+{
+    bool kernels = strncmp(name, "process_", strlen("process_")) == 0;
+    const char *end = strrchr(name, '_');
+
+    return kernels && strcmp(end, "_total") == 0 ? "counter" : "gauge";
+}
+
 bool metrics_write(const struct metrics *metrics, struct buf *out)
 {
 #define COUNTER(field, name, help) put_simple(out, name, "counter", help, (double)metrics->field);
-#define GAUGE(field, name, help)                                                                   \
-    put_simple(out, name, strcmp(name, "process_cpu_seconds_total") == 0 ? "counter" : "gauge",    \
-               help, metrics->field);
+#define GAUGE(field, name, help) put_simple(out, name, gauge_kind(name), help, metrics->field);
 #define HISTOGRAM(id, name, first, factor, bounds, help)                                           \
     put_kind(out, name, "histogram", help);                                                        \
     put_histogram(out, &histogram_rows[METRICS_##id], &metrics->histograms[METRICS_##id], "");
@@ -412,6 +572,7 @@ bool metrics_write(const struct metrics *metrics, struct buf *out)
     put_applies(metrics, out);
     put_clients(metrics, out);
     put_checks(metrics, out);
+    put_peers(metrics, out);
     put_rpcs(metrics, out);
     put_handling(metrics, out);
     return !out->overflow;

@@ -16,6 +16,7 @@
 #define METRICS_API_VERSIONS_MAX 16 /* client-api-version values told apart */
 #define METRICS_VERSION_BYTES 32
 #define METRICS_GRPC_CODES 17
+#define METRICS_PEERS_MAX 64 /* other members told apart since the start */
 
 struct histogram {
     uint64_t buckets[METRICS_BOUNDS_MAX]; /* not cumulative */
@@ -81,6 +82,24 @@ struct metrics_checked { /* [0] of livez, [1] of readyz */
     bool last_passed[2];
 };
 
+/* Databases that go to, or come from, another member. */
+struct metrics_images {
+    uint64_t succeeded, failed;
+    uint64_t inflight;
+    struct histogram took;
+};
+
+/* What the links to another member count (etcd_network_*). */
+struct metrics_peer {
+    uint64_t id;
+    uint64_t sent_bytes, received_bytes; /* of messages */
+    uint64_t sent_failures, received_failures;
+    uint64_t disconnected;
+    bool active;
+    struct histogram round_trip; /* of probes */
+    struct metrics_images sent_images, received_images;
+};
+
 struct metrics {
 #define COUNTER(field, name, help) uint64_t field;
 #define GAUGE(field, name, help) double field;
@@ -97,6 +116,8 @@ struct metrics {
     struct metrics_client clients[METRICS_API_VERSIONS_MAX];
     size_t client_count;
     struct metrics_checked checks[METRICS_CHECKS];
+    struct metrics_peer peers[METRICS_PEERS_MAX];
+    size_t peer_count;
 
     /* labels of the gauges that are always 1; "" leaves them out */
     uint64_t server_id;
@@ -114,6 +135,15 @@ void metrics_call_handled(struct metrics *metrics, const struct rpc_row *row, en
 
 /* How long a call took; for nothing unless `extensive`. */
 void metrics_observe_call(struct metrics *metrics, const struct rpc_row *row, double seconds);
+
+/* The member's own, made when it is new. When there are too many the newest share the last one. */
+struct metrics_peer *metrics_peer(struct metrics *metrics, uint64_t id);
+void metrics_observe_round_trip(struct metrics_peer *peer, double seconds);
+/* One of them has ended; those that went well are measured. */
+void metrics_image_ended(struct metrics_images *images, bool success, double seconds);
+
+/* Before everything but this begins anew in the same process: nothing is under way or connected. */
+void metrics_begin_anew(struct metrics *metrics);
 
 /* Append everything in Prometheus' text format, version 0.0.4; false when out->max is passed. */
 bool metrics_write(const struct metrics *metrics, struct buf *out);

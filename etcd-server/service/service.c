@@ -88,7 +88,8 @@ struct service *service_new(const struct service_config *config)
     service->config = *config;
     service->engine = config->engine;
     service->leases = lease_duty_new(&leases);
-    service->hashing = hashing_new(engine_mvcc(config->engine));
+    service->hashing =
+        hashing_new(engine_mvcc(config->engine), engine_host(config->engine), config->metrics);
     service->tokens = simple_tokens_new(config->token_ttl_ms);
     engine_watch_auth(config->engine, &watch);
     return service;

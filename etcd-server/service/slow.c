@@ -112,24 +112,59 @@ static enum metrics_apply operation_of(const Etcdserverpb__InternalRaftRequest *
     return METRICS_APPLY_AUTH;
 }
 
+static void warn_failure(struct slow *slow, uint64_t took_ns, struct buf *request,
+                         struct buf *response, const char *error)
+{
+    struct buf took;
+
+    host_note(slow->host, LOG_WARN, "failed to apply request",
+              log_str("took", duration_text(took_ns, &took)), log_str("request", buf_text(request)),
+              log_str("response", buf_text(response)), log_str("error", error));
+    buf_free(&took);
+}
+
 void slow_applied(void *arg, const Etcdserverpb__InternalRaftRequest *request, enum err_code code,
                   const ProtobufCMessage *response, uint64_t took_ns)
 {
     struct slow *slow = arg;
+    bool success = code == ERR_OK || code == ERR_COMPACTED, told_slow, told_failed;
     struct buf asked, answered;
 
-    metrics_observe_apply(slow->metrics, operation_of(request),
-                          code == ERR_OK || code == ERR_COMPACTED, (double)took_ns / 1e9);
-    if (took_ns <= slow->apply_ns || !may_tell_apply(slow))
+    metrics_observe_apply(slow->metrics, operation_of(request), success, (double)took_ns / 1e9);
+    told_slow = took_ns > slow->apply_ns && may_tell_apply(slow);
+    told_failed = !success && may_tell(slow, &slow->failures);
+    if (!told_slow && !told_failed)
         return;
     buf_init(&asked, TEXT_BYTES);
     buf_init(&answered, NUMBERS_BYTES);
     entry_text(request, &asked);
     if (response != NULL)
         buf_printf(&answered, "size:%" PRId64, packed_bytes(response));
-    warn_apply(slow, took_ns, "", &asked, &answered, code != ERR_OK ? err_text(code) : NULL);
+    if (told_slow)
+        warn_apply(slow, took_ns, "", &asked, &answered, code != ERR_OK ? err_text(code) : NULL);
+    if (told_failed)
+        warn_failure(slow, took_ns, &asked, &answered, err_text(code));
     buf_free(&asked);
     buf_free(&answered);
+}
+
+void slow_measured(void *arg, enum engine_measure what, uint64_t ns)
+{
+    struct slow *slow = arg;
+    double ms = (double)ns / NS_PER_MS;
+
+    switch (what) {
+    case ENGINE_COMPACT_INDEX:
+        metrics_observe(slow->metrics, METRICS_INDEX_PAUSE, ms);
+        break;
+    case ENGINE_COMPACT_RECORDS:
+        metrics_observe(slow->metrics, METRICS_COMPACTION_PAUSE, ms);
+        break;
+    case ENGINE_COMPACTED:
+        metrics_observe(slow->metrics, METRICS_COMPACTION_TOTAL, ms);
+        slow->metrics->compaction_last_s = (double)(slow->host->ops->unix_ms(slow->host) / 1000);
+        break;
+    }
 }
 
 /* ---- calls ---- */

@@ -3,6 +3,8 @@
  *
  *   "apply request took too long"  an entry's request, or a Range or Txn that only reads; took more
  *                                  than --warning-apply-duration
+ *   "failed to apply request"      an entry's request that was refused when it was applied, for any
+ *                                  reason but ERR_COMPACTED
  *   "request stats"                a unary call, at any door; took more than
  *                                  --warning-unary-request-duration, or the log has level debug
  *
@@ -14,6 +16,7 @@
 #define ETCD_SERVER_SERVICE_SLOW_H
 
 #include "common/schema/raft_internal.pb-c.h"
+#include "etcd-server/engine/engine.h"
 #include "etcd-server/host/host.h"
 #include "etcd-server/service/call.h"
 #include "etcd-server/service/metrics.h"
@@ -32,9 +35,11 @@ struct slow {
     uint64_t unary_ns;
     bool all; /* unary calls that are not slow are told too, at level debug */
 
-    struct slow_pace applies, calls;
+    struct slow_pace applies, failures, calls;
 };
 
+/* For engine_config.measured; `arg` is the struct slow. */
+void slow_measured(void *arg, enum engine_measure what, uint64_t ns);
 /* For engine_config.applied; `arg` is the struct slow. */
 void slow_applied(void *arg, const Etcdserverpb__InternalRaftRequest *request, enum err_code code,
                   const ProtobufCMessage *response, uint64_t took_ns);

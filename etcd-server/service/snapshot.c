@@ -21,6 +21,7 @@ struct snapshot_stream {
     struct sha256 *sum;        /* owned; of the thread that looks, while it runs */
     uint64_t remaining_bytes;  /* set by the pool thread before its first piece */
     size_t chunk_bytes;
+    uint64_t began_ns;
 };
 
 /* On the pool thread. */
@@ -88,6 +89,9 @@ static void done(struct host_producer *producer, const struct err *err)
         call->resume = NULL;
         call->ops->finish(call, err->code, err->code != ERR_OK ? err->text : NULL);
     }
+    metrics_observe(stream->service->config.metrics, METRICS_BACKEND_SNAPSHOT,
+                    (double)(host_now_ns(engine_host(stream->service->engine)) - stream->began_ns) /
+                        1e9);
     stream->service->snapshot_streams--;
     backend_read_end(stream->read);
     sha256_free(stream->sum);
@@ -143,6 +147,7 @@ static void start(void *arg, const struct engine_result *result)
     stream->call = call;
     stream->chunk_bytes = call->raw ? SNAPSHOT_RAW_CHUNK_BYTES : SNAPSHOT_CHUNK_BYTES;
     stream->sum = sha256_new();
+    stream->began_ns = host_now_ns(host);
     service->snapshot_streams++;
     call->state = stream;
     call->cancel = client_gone;

@@ -157,6 +157,7 @@ int64_t mvcc_hash_remembered(const struct mvcc *mvcc);
 /* ---- counters for metrics ---- */
 struct mvcc_stats {
     uint64_t puts, deletes, ranges, txns, put_bytes, compacted_keys;
+    uint64_t index_steps, record_steps; /* of compactions; those that had to wait do not count */
 };
 struct mvcc_stats mvcc_stats(const struct mvcc *mvcc);
 

@@ -123,6 +123,7 @@ static void step_index(struct mvcc *mvcc, size_t keys)
 
     if (mvcc_pinned_below(mvcc, compaction->to))
         return;
+    mvcc->stats.index_steps++;
     if (keyindex_compact(mvcc->index, slice_of(compaction->from, compaction->from_bytes), keys,
                          compaction->to, &compaction->picked, &next)) {
         compaction->phase = COMPACTION_RECORDS;
@@ -168,6 +169,7 @@ static bool step_records(struct mvcc *mvcc, size_t count)
     struct record record;
     bool more = true;
 
+    mvcc->stats.record_steps++;
     records_init(&records, mvcc->env.view(mvcc->env.arg), compaction->last);
     for (size_t i = 0; i < count; i++) {
         bool kept;

@@ -338,7 +338,7 @@ static void save_snapshot(struct fixture *f, uint64_t index, bool recorded)
     const struct wal_snapshot record = {
         .index = index, .term = 2, .conf_state = &snapshot.meta.conf_state};
 
-    assert_int_equal(snapfile_save(&f->memfs.fs, f->dir.snap, &snapshot, &f->err), 0);
+    assert_int_equal(snapfile_save(&f->memfs.fs, f->dir.snap, &snapshot, NULL, &f->err), 0);
     if (recorded)
         assert_int_equal(wal_snapshot_record(f->boot.wal, &record, &f->err), 0);
 }

@@ -217,6 +217,45 @@ static void slow_applies_are_told(void **state)
     assert_int_equal(metrics.applies[METRICS_APPLY_PUT][0].count, 1);
 }
 
+/* Quick ones, too; what is compacted already is no failure, and a request that went well is none.
+ */
+static void refused_entries_are_told(void **state)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+
+    (void)state;
+    put.key = bytes("k");
+    put.value = bytes("hidden");
+    request.put = &put;
+    slow_applied(&slow, &request, ERR_OK, NULL, NS_PER_MS);
+    slow_applied(&slow, &request, ERR_COMPACTED, NULL, NS_PER_MS);
+    assert_int_equal(fake.lines, 0);
+    slow_applied(&slow, &request, ERR_LEASE_NOT_FOUND, NULL, NS_PER_MS);
+    assert_int_equal(fake.lines, 1);
+    assert_int_equal(fake.level, LOG_WARN);
+    assert_string_equal(buf_text(&fake.line),
+                        "failed to apply request|took=1ms|request=put:<key:\"k\" value_size:6>|"
+                        "response=|error=etcdserver: requested lease not found");
+    for (unsigned i = 1; i < 10 * SLOW_LINES_MAX; i++)
+        slow_applied(&slow, &request, ERR_LEASE_NOT_FOUND, NULL, NS_PER_MS);
+    assert_int_equal(fake.lines, SLOW_LINES_MAX + 9);
+    assert_int_equal(metrics.applies[METRICS_APPLY_PUT][0].count, 10 * SLOW_LINES_MAX);
+}
+
+static void compactions_are_measured(void **state)
+{
+    (void)state;
+    slow_measured(&slow, ENGINE_COMPACT_INDEX, 3 * NS_PER_MS / 2);
+    slow_measured(&slow, ENGINE_COMPACT_RECORDS, 3 * NS_PER_MS);
+    assert_int_equal((int)metrics.compaction_last_s, 0);
+    slow_measured(&slow, ENGINE_COMPACTED, 150 * NS_PER_MS);
+    assert_int_equal(metrics.histograms[METRICS_INDEX_PAUSE].buckets[2], 1);
+    assert_int_equal(metrics.histograms[METRICS_COMPACTION_PAUSE].buckets[2], 1);
+    assert_int_equal(metrics.histograms[METRICS_COMPACTION_TOTAL].buckets[1], 1);
+    assert_int_equal((int)metrics.compaction_last_s, 1700000000);
+}
+
 /* With 0 everything is; of very many in a second a part is told, and all are counted. */
 static void many_slow_ones_do_not_fill_the_log(void **state)
 {
@@ -377,6 +416,8 @@ int main(void)
         TEST(long_texts_are_cut),
         TEST(slow_applies_are_told),
         TEST(many_slow_ones_do_not_fill_the_log),
+        TEST(refused_entries_are_told),
+        TEST(compactions_are_measured),
         TEST(slow_calls_are_told),
         TEST(slow_reads_are_told),
         TEST(slow_txns_are_told),

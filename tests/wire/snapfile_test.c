@@ -144,7 +144,7 @@ static void save(struct memfs *memfs, uint64_t term, uint64_t index)
                                      .meta = {.index = index, .term = term}};
     struct err err = ERR_INIT;
 
-    ok(snapfile_save(&memfs->fs, "snap", &snapshot, &err), &err);
+    ok(snapfile_save(&memfs->fs, "snap", &snapshot, NULL, &err), &err);
 }
 
 static void the_newest_confirmed_one_is_loaded(void **state)
