@@ -48,6 +48,7 @@
     PLANT(LOCK_UNCHECKED, "who has waited owns the lock, whether its key is there or not")         \
     PLANT(LOCK_PREDECESSOR, "who waits for a lock overlooks the key right before its own")         \
     PLANT(LOCK_ASLEEP, "who waits for a lock misses a deletion right behind its look")             \
+    PLANT(LOCK_LEFT, "who leaves the line for a lock leaves its key there")                        \
     PLANT(AUTH_AT_PROPOSAL, "only the member that proposed checks who may do what it applies")     \
     PLANT(AUTH_STALE_TOKEN, "a token is good after its user's password was changed")               \
     PLANT(AUTH_TOKEN_FOREVER, "tokens that nobody uses do not expire")                             \

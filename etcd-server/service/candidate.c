@@ -219,6 +219,8 @@ static void depart(struct candidate *candidate)
     struct departure *departure;
     enum err_code refusal;
 
+    if (PLANTED(LOCK_LEFT))
+        return;
     if (candidate->place != PLACE_MADE && (candidate->place != PLACE_FOUND || !candidate->waited))
         return;
     departure = xalloc(sizeof(*departure) + candidate->key.size);

@@ -4,8 +4,8 @@
  *
  * Who is told that it owns a name has at that moment, in the state that the member has applied, the
  * oldest key under it: so its create revision is a fencing number. Who waits goes on when the keys
- * before its own are gone: when faults have ended and every owner has let go, nobody waits. A key
- * never outlives its lease.
+ * before its own are gone: when faults have ended and every owner has let go, nobody waits. Who
+ * leaves the line takes its key with it. A key never outlives its lease.
  */
 #include "common/schema/election.pb-c.h"
 #include "common/schema/lock.pb-c.h"
@@ -21,6 +21,7 @@
 #define NEW_LEASES_MAX 8 /* that the server makes, each with an id of its own */
 #define DRAIN_MS 200
 #define TTL_MAX_S 6
+#define WAITS_MS 1000
 
 /* Below the keys of other clients. Locks first, then elections. */
 static const char *const names[] = {"a0", "a1", "b0"};
@@ -41,7 +42,7 @@ struct sim_locker {
     struct owned owned; /* that it is about: Proclaim, Resign, Unlock */
     char value[16];
     int64_t lease;
-    uint64_t acknowledged;
+    uint64_t acknowledged, began_ms;
     bool ended;
 };
 
@@ -50,6 +51,10 @@ struct sim_locks {
     size_t count;
     unsigned new_leases, values;
     bool draining;
+    /* Who left the line last, when nothing was wrong; its key must go without anybody's help. */
+    struct owned left;
+    struct node *left_at; /* NULL: nobody */
+    uint64_t left_ms, left_term;
 };
 
 /* ---- what the state says ---- */
@@ -256,6 +261,7 @@ static struct sim_locker *locker_new(struct node *node, enum rpc_id id, const ch
     own->node = node;
     own->name = name;
     own->acknowledged = sim->acknowledged;
+    own->began_ms = sim->now_ms;
     own->call.row = rpc_row(id);
     own->call.ops = &ops;
     arena_init(&own->call.arena, ARENA_BYTES);
@@ -420,6 +426,65 @@ static bool is_asked_for(const struct sim *sim, const struct owned *owned)
     return false;
 }
 
+/* Does it wait for another one, and has so for a while? */
+static bool waits(const struct sim_locker *own, struct owned *owned)
+{
+    const struct model *model = &own->node->model;
+    const struct model_key *first = oldest(model, own->name);
+
+    if (own->ended || own->lease == 0 || own->sim->now_ms < own->began_ms + WAITS_MS ||
+        (own->call.row->id != RPC_Lock_Lock && own->call.row->id != RPC_Election_Campaign))
+        return false;
+    *owned = (struct owned){.name = own->name, .lease = own->lease};
+    (void)snprintf(owned->key, sizeof(owned->key), "%s/%" PRIx64, own->name, (uint64_t)own->lease);
+    owned->revision = created_at(model, slice_text(owned->key));
+    return owned->revision != 0 && first != NULL && living(first)->create < owned->revision;
+}
+
+/* One leaves the line; another call for the same key would keep it. */
+static void leave_line(struct sim *sim)
+{
+    struct sim_locks *locks = sim->locks;
+    struct owned owned;
+
+    for (struct sim_locker *own = sim->lockers; own != NULL; own = own->next) {
+        if (!waits(own, &owned) || !sim_chance(sim, 500))
+            continue;
+        own->ended = true;
+        if (is_asked_for(sim, &owned)) {
+            own->ended = false;
+            continue;
+        }
+        own->ended = false;
+        sim_trace(sim, "leaves", own->node->number, (uint64_t)owned.revision);
+        service_cancel(own->node->service, &own->call);
+        locks->left = owned;
+        locks->left_at = own->node;
+        locks->left_ms = sim->now_ms;
+        locks->left_term = raft_term(engine_raft(own->node->engine));
+        end(own);
+        node_turn(own->node);
+        return;
+    }
+}
+
+/* Its proposal may have been lost: the lease ends it then. */
+static bool may_be_lost(const struct sim *sim)
+{
+    const struct sim_locks *locks = sim->locks;
+
+    return locks->left_at->engine == NULL || sim->trouble_ms + WAITS_MS > locks->left_ms ||
+           raft_term(engine_raft(locks->left_at->engine)) != locks->left_term;
+}
+
+static bool goes_by_itself(const struct sim *sim, const struct owned *owned)
+{
+    const struct sim_locks *locks = sim->locks;
+
+    return locks->left_at != NULL && strcmp(locks->left.key, owned->key) == 0 &&
+           locks->left.revision == owned->revision && !may_be_lost(sim);
+}
+
 /* Every owner lets go, so that all who wait get their turn. A lock that the server's own lease is
  * for belongs to whom nobody knows: it is let go as the others. */
 static void drain(struct sim *sim, void *arg)
@@ -430,6 +495,7 @@ static void drain(struct sim *sim, void *arg)
     if (model_is_learner(&node->model, node->id))
         node = world_furthest(sim);
     sim->locks->draining = false;
+    leave_line(sim);
     for (size_t i = 0; i < ARRAY_LEN(names) && node_acts(node) && login_ready(node); i++) {
         const struct model_key *first = oldest(&node->model, names[i]);
         struct owned owned = {.name = names[i]};
@@ -440,7 +506,7 @@ static void drain(struct sim *sim, void *arg)
                        (const char *)first->name.data);
         owned.revision = living(first)->create;
         owned.lease = living(first)->lease;
-        if (!is_asked_for(sim, &owned))
+        if (!is_asked_for(sim, &owned) && !goes_by_itself(sim, &owned))
             let_go(node, &owned);
     }
     if (node->engine != NULL)
@@ -476,6 +542,8 @@ void locking_begin(struct sim *sim)
 
 void locking_cancel_all(struct node *node)
 {
+    if (node->sim->locks->left_at == node)
+        node->sim->locks->left_at = NULL;
     for (struct sim_locker *own = node->sim->lockers; own != NULL; own = own->next)
         if (own->node == node && !own->ended) {
             service_cancel(node->service, &own->call);
