@@ -386,6 +386,15 @@ static void write_log(struct engine *engine, const struct raft_effects *effects)
     engine->host->ops->log_write(engine->host, request);
 }
 
+/* A change is another leader, or one after there was none; that it is lost is none yet. */
+static void count_leader(struct engine *engine)
+{
+    uint64_t leader = raft_leader(engine->raft);
+
+    engine->stats.leader_changes += leader != 0 && leader != engine->seen_leader;
+    engine->seen_leader = leader;
+}
+
 static bool raft_round(struct engine *engine)
 {
     struct raft_effects effects;
@@ -398,7 +407,7 @@ static bool raft_round(struct engine *engine)
     for (size_t i = 0; i < effects.read_count; i++)
         confirm_reads(engine, &effects.reads[i]);
     if (effects.leader_changed) {
-        engine->stats.leader_changes++;
+        count_leader(engine);
         engine->heartbeats.count = 0;
         if (raft_leader(engine->raft) != 0)
             engine->leader_elected_ms = host_now_ms(engine->host);

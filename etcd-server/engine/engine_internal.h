@@ -102,6 +102,7 @@ struct engine {
     struct request_ids ids;
     uint64_t next_read_id;
     uint64_t late_reads_after_ms;           /* until then no more is said of late read indexes */
+    uint64_t seen_leader;                   /* 0: none */
     uint64_t leader_elected_ms;             /* since when the leader leads, as seen from here */
     size_t unsent;                          /* proposals that wait for a leader */
     struct held_proposal *held, **held_end; /* owned list: of others, that wait for one, too */

@@ -69,7 +69,7 @@ static void warn_apply(struct slow *slow, uint64_t took_ns, const char *prefix, 
     buf_free(&expected);
 }
 
-/* The header first, as etcd has it; it names the call. */
+/* As etcd has it: the header first, it names the call; ids of leases as clients show them. */
 static void entry_text(const Etcdserverpb__InternalRaftRequest *request, struct buf *out)
 {
     Etcdserverpb__InternalRaftRequest rest = *request;
@@ -80,7 +80,13 @@ static void entry_text(const Etcdserverpb__InternalRaftRequest *request, struct 
         request_text(&request->header->base, out);
         buf_append_text(out, "> ");
     }
-    request_text(&rest.base, out);
+    if (request->lease_grant != NULL)
+        buf_printf(out, "lease_grant:<ttl:%" PRId64 "-second id:%016" PRIx64 ">",
+                   request->lease_grant->ttl, (uint64_t)request->lease_grant->id);
+    else if (request->lease_revoke != NULL)
+        buf_printf(out, "lease_revoke:<id:%016" PRIx64 ">", (uint64_t)request->lease_revoke->id);
+    else
+        request_text(&rest.base, out);
 }
 
 static enum metrics_apply operation_of(const Etcdserverpb__InternalRaftRequest *request)

@@ -223,8 +223,12 @@ static void refused_entries_are_told(void **state)
 {
     Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
     Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Etcdserverpb__LeaseRevokeRequest revoke = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    Etcdserverpb__LeaseGrantRequest grant = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
 
     (void)state;
+    revoke.id = grant.id = 255;
+    grant.ttl = 60;
     put.key = bytes("k");
     put.value = bytes("hidden");
     request.put = &put;
@@ -237,10 +241,21 @@ static void refused_entries_are_told(void **state)
     assert_string_equal(buf_text(&fake.line),
                         "failed to apply request|took=1ms|request=put:<key:\"k\" value_size:6>|"
                         "response=|error=etcdserver: requested lease not found");
-    for (unsigned i = 1; i < 10 * SLOW_LINES_MAX; i++)
+    request.put = NULL;
+    request.lease_revoke = &revoke;
+    slow_applied(&slow, &request, ERR_LEASE_NOT_FOUND, NULL, NS_PER_MS);
+    assert_non_null(strstr(buf_text(&fake.line), "|request=lease_revoke:<id:00000000000000ff>|"));
+    request.lease_revoke = NULL;
+    request.lease_grant = &grant;
+    slow_applied(&slow, &request, ERR_LEASE_EXIST, NULL, NS_PER_MS);
+    assert_non_null(
+        strstr(buf_text(&fake.line), "|request=lease_grant:<ttl:60-second id:00000000000000ff>|"));
+    request.lease_grant = NULL;
+    request.put = &put;
+    for (unsigned i = 3; i < 10 * SLOW_LINES_MAX; i++)
         slow_applied(&slow, &request, ERR_LEASE_NOT_FOUND, NULL, NS_PER_MS);
     assert_int_equal(fake.lines, SLOW_LINES_MAX + 9);
-    assert_int_equal(metrics.applies[METRICS_APPLY_PUT][0].count, 10 * SLOW_LINES_MAX);
+    assert_int_equal(metrics.applies[METRICS_APPLY_PUT][0].count, 10 * SLOW_LINES_MAX - 2);
 }
 
 static void compactions_are_measured(void **state)
