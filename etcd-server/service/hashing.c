@@ -64,10 +64,15 @@ static struct hash_run *run_new(struct hashing *hashing, struct hash_query *quer
 
 void hashing_free(struct hashing *hashing)
 {
+    struct hash_run *next;
+
     if (hashing == NULL)
         return;
-    while (hashing->first != NULL)
-        run_free(hashing->first);
+    for (struct hash_run *run = hashing->first; run != NULL; run = next) {
+        next = run->next;
+        mvcc_hash_free(run->hash);
+        free(run);
+    }
     free(hashing);
 }
 
