@@ -325,6 +325,67 @@ static void test_lost_read_indexes_are_counted(void **state)
     assert_int_equal(slow_read_indexes(), 1); /* once in seven seconds */
 }
 
+/* ---- what is counted of the other members ---- */
+
+static void hear(enum raft_message_type type)
+{
+    struct raft_message message = {.type = type,
+                                   .from = member_at(engine_members(lone.engine), 1)->id,
+                                   .to = engine_member_id(lone.engine),
+                                   .term = raft_term(engine_raft(lone.engine))};
+
+    if (message.from == message.to)
+        message.from = member_at(engine_members(lone.engine), 0)->id;
+    message.term += type == RAFT_MSG_PRE_VOTE_RESP;
+    engine_message(lone.engine, &message);
+    lone_turn(&lone);
+}
+
+/* The core is held up for a second: the next heartbeats are late, those after them are not. And a
+ * leader counts once, however many terms and roles it took. */
+static void test_late_heartbeats_are_counted(void **state)
+{
+    (void)state;
+    lone_fini(&lone);
+    lone_init_of_three(&lone, NULL);
+    engine_campaign(lone.engine);
+    lone_turn(&lone);
+    hear(RAFT_MSG_PRE_VOTE_RESP);
+    hear(RAFT_MSG_VOTE_RESP);
+    assert_int_equal(raft_role(engine_raft(lone.engine)), RAFT_LEADER);
+    assert_int_equal(engine_stats(lone.engine).leader_changes, 1);
+    pass(3 * LONE_TICK_MS);
+    assert_int_equal(engine_stats(lone.engine).heartbeats_late, 0);
+    lone.now_ms += 1000;
+    pass(LONE_TICK_MS);
+    assert_int_equal(engine_stats(lone.engine).heartbeats_late, 2);
+    pass(3 * LONE_TICK_MS);
+    assert_int_equal(engine_stats(lone.engine).heartbeats_late, 2);
+    pass(3000); /* nobody answers: it steps down */
+    assert_int_equal(raft_leader(engine_raft(lone.engine)), 0);
+    assert_int_equal(engine_stats(lone.engine).leader_changes, 1);
+}
+
+/* While the leader's snapshot is on its way to disk. */
+static void test_snapshot_of_the_leader_is_told(void **state)
+{
+    struct raft_snapshot snapshot = {.meta = {.index = 100, .term = 7},
+                                     .data = SLICE_LITERAL("{}")};
+    struct raft_message message = {.type = RAFT_MSG_SNAP, .term = 7, .snapshot = &snapshot};
+
+    (void)state;
+    lone_fini(&lone);
+    lone_init_of_three(&lone, NULL);
+    snapshot.meta.conf_state = *raft_conf_state(engine_raft(lone.engine));
+    message.to = engine_member_id(lone.engine);
+    message.from = member_at(engine_members(lone.engine), 1)->id;
+    lone.hold_log = true;
+    assert_false(engine_stats(lone.engine).installing);
+    engine_message(lone.engine, &message);
+    lone_turn(&lone);
+    assert_true(engine_stats(lone.engine).installing);
+}
+
 /* ---- compaction ---- */
 
 /* An outcome, and what was durable when it came. */
@@ -828,6 +889,8 @@ int main(void)
         TEST(test_read_waits_for_the_term),
         TEST(test_late_read_indexes_are_counted),
         TEST(test_lost_read_indexes_are_counted),
+        TEST(test_late_heartbeats_are_counted),
+        TEST(test_snapshot_of_the_leader_is_told),
         TEST(test_compaction_is_answered_at_once),
         TEST(test_physical_waits_for_the_commit),
         TEST(test_physical_waits_for_its_own),
