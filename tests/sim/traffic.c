@@ -122,6 +122,10 @@ static void fill_delete(struct sim *sim, struct call *call,
     request->prev_kv = sim_chance(sim, 300);
     if (request->range_end.len != 0 && sim_chance(sim, 500))
         request->range_end.len = 0; /* else little would live */
+    if (sim_chance(sim, 20)) {      /* and now and then nothing does */
+        request->key = (ProtobufCBinaryData){1, take(call, 1)};
+        request->range_end = request->key;
+    }
 }
 
 static Etcdserverpb__Compare *random_compare(struct sim *sim, struct call *call)
