@@ -240,6 +240,8 @@ static ProtobufCMessage *take_message(struct gateway_call *call, struct slice te
     ProtobufCMessage *message = NULL;
     struct err err = ERR_INIT;
 
+    if (call->gateway->config.metrics != NULL)
+        call->gateway->config.metrics->grpc_received_bytes += text.size;
     if (pbjson_parse(call->call.row->request, text, NULL, &call->call.arena, &message, &err) < 0) {
         if (err.code == ERR_NO_MEMORY)
             gateway_refuse(call, GRPC_RESOURCE_EXHAUSTED, err.text);

@@ -148,6 +148,13 @@ static void count_sent(struct gateway_call *call)
         call->gateway->config.metrics->rpcs[call->call.row->id].sent++;
 }
 
+/* As etcd, whose gateway is a gRPC client of its own server; here the bytes are those of JSON. */
+static void count_bytes(struct gateway_call *call, size_t bytes)
+{
+    if (call->gateway->config.metrics != NULL)
+        call->gateway->config.metrics->grpc_sent_bytes += bytes;
+}
+
 /* End the call with the JSON in `out`, if it could be written. */
 static void reply_json(struct gateway_call *call, struct buf *out, bool written)
 {
@@ -161,6 +168,7 @@ static void reply_json(struct gateway_call *call, struct buf *out, bool written)
         return;
     }
     count_sent(call);
+    count_bytes(call, buf_used(out));
     gateway_call_over(call, GRPC_OK);
     exchange_answer(exchange, &head, buf_slice(out));
 }
@@ -274,6 +282,7 @@ static void go_on(struct gateway_call *call)
             exchange_abort(exchange);
             return;
         }
+        count_bytes(call, buf_used(out));
         exchange_send(exchange, buf_slice(out));
         if (ended) {
             range_over(call);
@@ -311,6 +320,7 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
     call->range_first = true;
     call->end.response = response;
     good = put_piece(call, out, &ended);
+    count_bytes(call, good ? buf_used(out) : 0);
     if (!good || ended)
         range_over(call);
     if (!good)
@@ -337,6 +347,7 @@ static bool send_line(struct gateway_call *call, struct exchange *exchange, cons
         .status = 200, .content_type = json_type, .fields = grpc_field};
 
     count_sent(call);
+    count_bytes(call, buf_used(line));
     if (call->state == GATEWAY_WAITING) {
         exchange_begin(exchange, &head);
         call->state = GATEWAY_STREAM;
@@ -375,6 +386,7 @@ static bool send_blob(struct gateway_call *call, const ProtobufCMessage *message
 
     must(message->descriptor == &etcdserverpb__snapshot_response__descriptor);
     count_sent(call);
+    count_bytes(call, piece->blob.len);
     if (call->state == GATEWAY_WAITING)
         begin_raw(call, piece->remaining_bytes + piece->blob.len + SHA256_BYTES);
     if (call->digest)
