@@ -158,6 +158,7 @@ void slow_measured(void *arg, enum engine_measure what, uint64_t ns)
 {
     struct slow *slow = arg;
     double ms = (double)ns / NS_PER_MS;
+    uint64_t unix_s;
 
     switch (what) {
     case ENGINE_COMPACT_INDEX:
@@ -168,7 +169,8 @@ void slow_measured(void *arg, enum engine_measure what, uint64_t ns)
         break;
     case ENGINE_COMPACTED:
         metrics_observe(slow->metrics, METRICS_COMPACTION_TOTAL, ms);
-        slow->metrics->compaction_last_s = (double)(slow->host->ops->unix_ms(slow->host) / 1000);
+        unix_s = slow->host->ops->unix_ms(slow->host) / 1000;
+        slow->metrics->compaction_last_s = (double)unix_s;
         break;
     }
 }
