@@ -41,10 +41,13 @@ void damage_refused(struct node *node, const char *text)
     struct sim *sim = node->sim;
 
     sim_trace(sim, "refused", node->number, 0);
-    sim_check(sim, node == sim->damaged, "member %u does not serve, though all hold the same: %s",
+    sim_check(sim, sim->damaged != NULL, "member %u does not serve, though all hold the same: %s",
               node->number, text);
+    node->stopped = true;
+    if (node != sim->damaged)
+        return; /* nobody else answered it: it tries again */
     sim->damage_found = true;
-    node->gone = node->stopped = true;
+    node->gone = true;
 }
 
 void damage_check(struct node *node)
