@@ -264,14 +264,15 @@ static struct head_count count_voters(struct service *service, uint64_t except)
     return count;
 }
 
-static enum err_code may_add_voter(struct service *service)
+/* A learner costs no quorum, but needs members that are all there, as in etcd. */
+static enum err_code may_add(struct service *service, bool learner)
 {
     struct head_count count = count_voters(service, 0);
     size_t quorum = (count.voters + 1) / 2 + 1; /* of the larger cluster */
 
     if (!service->config.strict_reconfig_check)
         return ERR_OK;
-    if (count.started < quorum && !(count.voters == 1 && count.started == 1))
+    if (!learner && count.started < quorum && !(count.voters == 1 && count.started == 1))
         return ERR_MEMBER_NOT_ENOUGH_STARTED;
     return count.connected < count.voters ? ERR_UNHEALTHY : ERR_OK;
 }
@@ -301,8 +302,8 @@ void cluster_member_add(struct service *service, struct call *call)
 
     member_init(&member, 0);
     code = take_urls(&member, request->peerurls, request->n_peerurls);
-    if (code == ERR_OK && !request->islearner)
-        code = may_add_voter(service);
+    if (code == ERR_OK)
+        code = may_add(service, request->islearner);
     if (code == ERR_OK && url_taken(engine_members(service->engine), &member))
         code = ERR_PEER_URL_EXIST;
     if (code == ERR_OK) {
@@ -375,7 +376,7 @@ void cluster_member_promote(struct service *service, struct call *call)
                learner.match * 10 < raft_last_index(raft) * 9)
         code = ERR_LEARNER_NOT_READY; /* below 90 % of the leader's log (raft.md 9.6) */
     else
-        code = may_add_voter(service);
+        code = may_add(service, false);
     if (code == ERR_OK)
         propose(service, call, RAFT_CONF_ADD_NODE, member, true);
     else
