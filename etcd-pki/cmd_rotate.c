@@ -563,9 +563,9 @@ static int finish_rotation(struct rotation *rotation, struct err *err)
     if (refuse_old_list(rotation, err) < 0 ||
         write_bundles(rotation, NULL, rotation->ca->chain.items[0], NULL, err) < 0)
         return -1;
-    remove_pair(rotation, rotation->prev_base);
     if (rotation_dates_write(rotation->renewal.dir, rotation->ca->base, NULL, err) < 0)
         return -1;
+    remove_pair(rotation, rotation->prev_base); /* last: until then finish can be run again */
     say_done(rotation,
              "finished: CA files hold the new CA alone. Bring them to every member and client; "
              "restart etcd members one by one (etcd-server reads them by itself)");

@@ -227,7 +227,9 @@ int store_replace(const struct store *store, const char *base, const struct x509
  */
 int store_heal(const struct store *store, const char *base, const char *passphrase, bool *healed,
                struct err *err) MUST_CHECK;
-void store_sweep(const char *dir); /* remove half-written copies in .old */
+#define ROTATION_FILE "rotation.json"
+/* Remove half-written copies in .old, and of ROTATION_FILE. */
+void store_sweep(const char *dir);
 /* Where in .old the certificate of this key is, or the key of this certificate; owned, or NULL. */
 char *store_backup_of(const char *dir, const char *base, const char *passphrase);
 

@@ -14,7 +14,7 @@
 
 static char *path_of(const char *dir)
 {
-    return xasprintf("%s/rotation.json", dir);
+    return xasprintf("%s/" ROTATION_FILE, dir);
 }
 
 /* An object, empty when there is no file or it cannot be read. */

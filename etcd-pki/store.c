@@ -419,7 +419,15 @@ void store_sweep(const char *dir)
 {
     char *old = xasprintf("%s/.old", dir);
 
+    char *rotation = xasprintf("%s/" ROTATION_FILE, dir);
+    struct texts found = {0};
+
     (void)nftw(old, sweep_one, 8, FTW_PHYS);
+    find_temporaries(rotation, &found);
+    for (size_t i = 0; i < found.count; i++)
+        (void)unlink(found.items[i]);
+    texts_free(&found);
+    free(rotation);
     free(old);
 }
 

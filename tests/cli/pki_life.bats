@@ -507,6 +507,15 @@ fits() { # BASE: the key is the certificate's
     refused 0 "finished:" rotate-ca finish
 }
 
+@test "rotate-ca: what a killed run left of rotation.json is removed" {
+    "$pki" init --key p256 -q
+    "$pki" rotate-ca prepare -q
+    touch pki/.rotation.json.Ab12Cd pki/.rotation.json.other.Ab12Cd
+    "$pki" rotate-ca switch --force -q
+    [ ! -e pki/.rotation.json.Ab12Cd ]
+    [ -e pki/.rotation.json.other.Ab12Cd ]
+}
+
 @test "kill -9 during any step of rotate-ca: the step run again ends well" {
     for i in 1 2 3 4 5 6; do
         rm -rf pki
