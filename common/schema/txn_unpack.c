@@ -50,47 +50,46 @@ static void *unpack_flat(const ProtobufCMessageDescriptor *type, struct slice by
     return protobuf_c_message_unpack(type, &arena->allocator, bytes.size, bytes.data);
 }
 
-/* Does the operation hold a txn? Then nothing else, or it is no operation of etcd: -1. */
-static int inner_txn(struct slice bytes, struct slice *inner)
+/* One field of an operation; of several requests the last one holds, but each has to be sound. */
+static bool take_request(struct tasks *tasks, const struct pb_field *field, struct slice whole,
+                         Etcdserverpb__RequestOp *op)
 {
-    struct pb_reader reader = pb_reader_of(bytes, "etcdserverpb.RequestOp");
-    struct err ignored = ERR_INIT;
-    struct pb_field field;
-    size_t fields = 0;
-    bool found = false;
-    int rc;
+    const ProtobufCMessageDescriptor *type = &etcdserverpb__request_op__descriptor;
+    Etcdserverpb__RequestOp *flat;
 
-    while ((rc = pb_next(&reader, &field, &ignored)) == 1) {
-        fields++;
-        if (field.number != INNER_FIELD)
-            continue;
-        if (field.wire != PB_BYTES)
-            return -1;
-        *inner = field.bytes;
-        found = true;
+    if (protobuf_c_message_descriptor_get_field(type, field->number) == NULL)
+        return true; /* of a later etcd */
+    if (field->number != INNER_FIELD) {
+        flat = unpack_flat(type, whole, tasks->arena);
+        if (flat != NULL)
+            *op = *flat;
+        return flat != NULL;
     }
-    if (rc < 0 || (found && fields != 1))
-        return -1;
-    return found;
+    if (field->wire != PB_BYTES)
+        return false;
+    op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
+    op->request_txn = add_task(tasks, field->bytes);
+    return op->request_txn != NULL;
 }
 
 static Etcdserverpb__RequestOp *unpack_op(struct tasks *tasks, struct slice bytes)
 {
-    struct slice inner = SLICE_EMPTY;
-    Etcdserverpb__RequestOp *op;
-    int found = inner_txn(bytes, &inner);
+    struct pb_reader reader = pb_reader_of(bytes, "etcdserverpb.RequestOp");
+    Etcdserverpb__RequestOp *op = arena_alloc(tasks->arena, sizeof(*op));
+    struct err ignored = ERR_INIT;
+    const uint8_t *at = reader.at;
+    struct pb_field field;
+    int rc;
 
-    if (found < 0)
-        return NULL;
-    if (found == 0)
-        return unpack_flat(&etcdserverpb__request_op__descriptor, bytes, tasks->arena);
-    op = arena_alloc(tasks->arena, sizeof(*op));
     if (op == NULL)
         return NULL;
     etcdserverpb__request_op__init(op);
-    op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
-    op->request_txn = add_task(tasks, inner);
-    return op->request_txn != NULL ? op : NULL;
+    while ((rc = pb_next(&reader, &field, &ignored)) == 1) {
+        if (!take_request(tasks, &field, slice_of(at, (size_t)(reader.at - at)), op))
+            return NULL;
+        at = reader.at;
+    }
+    return rc == 0 ? op : NULL;
 }
 
 static bool make_lists(struct task task, struct arena *arena)
