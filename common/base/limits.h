@@ -66,7 +66,7 @@
 /* HTTP/2 and gRPC: of one connection, where nothing else is said */
 #define HTTP2_STREAMS_MAX 20000UL       /* open streams; --max-concurrent-streams may lower it */
 #define HTTP2_INCOMPLETE_MAX 2000UL     /* those whose request has not come whole */
-#define HTTP2_WINDOW_BYTES (16UL * MIB) /* the same of all its streams together */
+#define HTTP2_WINDOW_BYTES (16UL * MIB) /* all its streams together may send so much unread */
 #define HTTP2_STREAM_WINDOW_BYTES                                                                  \
     (16UL * KIB) /* a stream may send so much unasked: of HTTP2_INCOMPLETE_MAX it is 32 MiB ...    \
                   */

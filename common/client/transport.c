@@ -111,6 +111,24 @@ static bool field_is(struct slice line, const char *name, struct slice *value)
     return true;
 }
 
+/* Is `name` in a list with commas? */
+static bool names(struct slice list, const char *name)
+{
+    while (list.size != 0) {
+        const uint8_t *comma = memchr(list.data, ',', list.size);
+        size_t bytes = comma != NULL ? (size_t)(comma - list.data) : list.size;
+        struct slice rest;
+
+        if (field_is(slice_of(list.data, bytes), name, &rest) && rest.size == 0)
+            return true;
+        bytes += comma != NULL;
+        list = slice_of(list.data + bytes, list.size - bytes);
+        while (list.size != 0 && *list.data == ' ')
+            list = slice_of(list.data + 1, list.size - 1);
+    }
+    return false;
+}
+
 /* crc32c=:base64 of four bytes: (RFC 9530); anything else is not understood and so not there. */
 static void take_digest(struct client_octets *about, struct slice value)
 {
@@ -134,7 +152,7 @@ static size_t on_field(char *data, size_t size, size_t count, void *arg)
     char digits[24] = "";
 
     if (field_is(line, "trailer:", &value)) {
-        about->crc_announced = field_is(value, "content-digest", &value) && value.size == 0;
+        about->crc_announced |= names(value, "content-digest");
     } else if (field_is(line, "content-digest:", &value)) {
         take_digest(about, value);
     } else if (field_is(line, "snapshot-length:", &value)) {

@@ -395,7 +395,7 @@ static void start_call(struct gateway *gateway, const struct rpc_row *row,
     exchange->gone = on_gone;
     exchange->stop = on_stop;
     exchange->drained = gateway_drained;
-    exchange->open_ended = row->kind == RPC_BIDI;
+    exchange->open_ended = row->kind == RPC_BIDI || row->id == RPC_Election_Observe;
     call->call.raw = wants_raw(row, exchange);
     call->digest = call->call.raw && wants_digest(exchange);
     if (!take_metadata(call, &version))

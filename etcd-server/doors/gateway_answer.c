@@ -357,7 +357,6 @@ static bool send_line(struct gateway_call *call, struct exchange *exchange, cons
     return !call->paused;
 }
 
-/* The bytes of a snapshot: what is to come, and the hash behind it, make the length. */
 /* With a digest to come behind it the body is of no told length: HTTP/1 has trailers for such only.
  */
 static void begin_raw(struct gateway_call *call, uint64_t body_bytes)
@@ -378,6 +377,7 @@ static void begin_raw(struct gateway_call *call, uint64_t body_bytes)
     call->state = GATEWAY_STREAM;
 }
 
+/* The bytes of a snapshot: what is to come, and the hash behind it, make the length. */
 static bool send_blob(struct gateway_call *call, const ProtobufCMessage *message)
 {
     const Etcdserverpb__SnapshotResponse *piece =

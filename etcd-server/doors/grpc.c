@@ -545,7 +545,7 @@ static void on_start(void *arg, struct exchange *exchange)
     exchange->gone = on_gone;
     exchange->stop = on_stop;
     exchange->drained = grpc_drained;
-    exchange->open_ended = row->kind == RPC_BIDI;
+    exchange->open_ended = row->kind == RPC_BIDI || row->id == RPC_Election_Observe;
     if (row->kind == RPC_BIDI)
         exchange->turn = on_turn;
     if (!take_metadata(call, &version))

@@ -4,10 +4,10 @@
  * Every stream may send HTTP2_STREAM_WINDOW_BYTES unasked: most requests have less. Who needs more
  * for one message is lent the rest of it, whole, from HTTP2_LENT_MAX_BYTES, the oldest first:
  *
- *   wants -> HUNGRY -> LENT -> paid back when the message is used up, or the request complete
+ *   wants -> HUNGRY -> LENT -> paid back when the message is there, or used up as it comes
  *
  * So whoever was lent something can end without anybody else's doing, and then the next one gets
- * it. One that was lent and sends nothing, while others wait, is reset; so is in the end any
+ * it. Where nothing at all comes while others wait, who was lent is reset; so is in the end any
  * request of which nothing comes, and any answer of which nothing is read (unless they rest by
  * their nature: exchange.open_ended).
  */
@@ -28,7 +28,41 @@ static size_t wanted(const struct http2_stream *stream)
         return buf_used(&stream->body) > HTTP2_STREAM_WINDOW_BYTES / 2 ? JSON_BODY_MAX_BYTES + 1
                                                                        : 0;
     }
-    return stream->pieces && stream->state != HTTP2_DONE ? exchange->wants_bytes : 0;
+    return stream->pieces && stream->state != HTTP2_DONE &&
+                   stream->untaken_bytes < exchange->wants_bytes
+               ? exchange->wants_bytes
+               : 0;
+}
+
+static void allow(struct http2_stream *stream, uint64_t bytes)
+{
+    stream->allowed += bytes;
+    if (nghttp2_submit_window_update(stream->http2->session, NGHTTP2_FLAG_NONE, stream->id,
+                                     (int32_t)MIN(bytes, INT32_MAX)) != 0)
+        http2_fail(stream->http2);
+}
+
+static void pay_back(struct http2_stream *stream, size_t bytes)
+{
+    struct http2 *http2 = stream->http2;
+
+    if (bytes == 0)
+        return;
+    stream->lent_bytes -= bytes;
+    http2->lent_bytes -= bytes;
+    if (stream->lent_bytes == 0)
+        ring_remove(&stream->flow);
+    if (!ring_empty(&http2->hungry))
+        http2_touch(http2);
+}
+
+/* A message that the window unasked for would hold, but what is left of it does not. */
+static void top_up(struct http2_stream *stream)
+{
+    if (stream->used_bytes + wanted(stream) <= stream->allowed)
+        return;
+    allow(stream, stream->used_bytes + HTTP2_STREAM_WINDOW_BYTES - stream->allowed);
+    http2_touch(stream->http2);
 }
 
 void http2_came(struct http2_stream *stream, size_t bytes)
@@ -38,21 +72,18 @@ void http2_came(struct http2_stream *stream, size_t bytes)
     stream->fresh_bytes += bytes;
     if (stream->fresh_bytes >= BODY_LEAST_BYTES) {
         stream->fresh_bytes = 0;
-        stream->in_ms = http2->link->clock->now_ms;
+        stream->in_ms = http2->in_ms = http2->link->clock->now_ms;
     }
-    if (!ring_empty(&stream->flow) || stream->client_ended ||
-        wanted(stream) <= HTTP2_STREAM_WINDOW_BYTES)
+    if (stream->pieces && wanted(stream) == 0) /* it is here; what it waits for is not the client */
+        pay_back(stream, stream->lent_bytes);
+    if (!ring_empty(&stream->flow) || stream->client_ended)
         return;
+    if (wanted(stream) <= HTTP2_STREAM_WINDOW_BYTES) {
+        top_up(stream);
+        return;
+    }
     ring_add(&http2->hungry, &stream->flow);
     http2_touch(http2);
-}
-
-static void allow(struct http2_stream *stream, uint64_t bytes)
-{
-    stream->allowed += bytes;
-    if (nghttp2_submit_window_update(stream->http2->session, NGHTTP2_FLAG_NONE, stream->id,
-                                     (int32_t)MIN(bytes, INT32_MAX)) != 0)
-        http2_fail(stream->http2);
 }
 
 void http2_lend(struct http2 *http2)
@@ -82,20 +113,6 @@ void http2_settled(struct http2 *http2)
 {
     http2->settled = true;
     http2_touch(http2);
-}
-
-static void pay_back(struct http2_stream *stream, size_t bytes)
-{
-    struct http2 *http2 = stream->http2;
-
-    if (bytes == 0)
-        return;
-    stream->lent_bytes -= bytes;
-    http2->lent_bytes -= bytes;
-    if (stream->lent_bytes == 0)
-        ring_remove(&stream->flow);
-    if (!ring_empty(&http2->hungry))
-        http2_touch(http2);
 }
 
 void http2_flow_over(struct http2_stream *stream)
@@ -153,7 +170,10 @@ static uint64_t in_by_ms(const struct http2_stream *stream)
     } else if (stream->lent_bytes == 0) { /* is it hungry? Then it is our turn */
         return ring_empty(&stream->flow) || !http2->settled ? stream->in_ms + BODY_TIMEOUT_MS : 0;
     }
-    return stream->in_ms + (ring_empty(&http2->hungry) ? BODY_TIMEOUT_MS : HTTP2_LENT_STALL_MS);
+    if (ring_empty(&http2->hungry))
+        return stream->in_ms + BODY_TIMEOUT_MS;
+    return MIN(MAX(stream->in_ms, http2->in_ms) + HTTP2_LENT_STALL_MS, /* one after the other? */
+               stream->in_ms + BODY_TIMEOUT_MS);
 }
 
 /* When the client must have read more of the answer; 0: it need not. */

@@ -123,6 +123,7 @@ struct http2 {
     struct ring lent;         /* have it */
     size_t lent_bytes;        /* of all of them */
     bool settled;             /* the client knows our settings */
+    uint64_t in_ms;           /* when last BODY_LEAST_BYTES of a request had come, of any */
     uint64_t look_ms;         /* when to look for streams that wait too long; 0 = nothing waits */
     size_t unread_bytes;      /* of all `out` together, and what is held to be pulled */
     size_t incomplete;        /* streams whose requests are */

@@ -26,7 +26,7 @@ struct link_clock {
 enum link_phase {
     LINK_IDLE,   /* IDLE_TIMEOUT_MS since `phase_ms`: between requests */
     LINK_HEADER, /* HEADER_TIMEOUT_MS since `phase_ms` */
-    LINK_BODY,   /* BODY_TIMEOUT_MS since the last byte */
+    LINK_BODY,   /* BODY_TIMEOUT_MS since the last BODY_LEAST_BYTES */
     LINK_BUSY,   /* our turn: no deadline, but WRITE_STALL_TIMEOUT_MS when output waits */
     LINK_OPEN,   /* input is taken at any time; deadlines are the door's own, save that of output */
 };

@@ -172,7 +172,7 @@ save_from() {
 }
 
 @test "save takes bare bytes, and JSON from a server that has nothing else" {
-    for way in octets chunked digest odd bare json; do
+    for way in octets chunked digest odd unasked bare json; do
         save_from $way
         [ "$status" -eq 0 ]
         cmp got.db "$good"

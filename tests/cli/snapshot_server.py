@@ -2,7 +2,7 @@
 """snapshot_server.py FILE WAY - answers one POST of /v3/maintenance/snapshot with FILE, then ends.
 
 Prints its port first. WAY is how: `octets` (bare bytes, if the client takes them), `chunked` (the same without a
-length), `digest` (so, and behind it their CRC-32C in a trailer), `odd` (another one), `bare` (announced, but taken
+length), `digest` (so, and behind it their CRC-32C in a trailer), `odd` (another one), `unasked` (a wrong one that was not announced), `bare` (announced, but taken
 away), `changed` (the bytes are not those of the CRC), `swapped` (changed and bare), `cut` (the connection ends early), `short` (a chunked answer that ends early, but properly), `wrong` (a bit
 of the content has changed), `json` (base64 in lines, as etcd does, whatever the client takes).
 """
@@ -44,10 +44,11 @@ else:
     pieces, kind = [bytes(data[at : at + 10000]) for at in range(0, len(data), 10000)], "application/octet-stream"
 if way in ("cut", "short"):
     pieces = pieces[:-3]
-digested = way in ("digest", "odd", "bare", "changed", "swapped")
+digested = way in ("unasked", "digest", "odd", "bare", "changed", "swapped")
 chunked = way in ("chunked", "short", "json") or digested
 link.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n".encode()
-             + (b"Trailer: content-Digest\r\nSnapshot-Length: %d\r\n" % len(data) if digested else b"")
+             + (b"Trailer: %s\r\nSnapshot-Length: %d\r\n"
+             % (b"X-Other" if way == "unasked" else b"X-Other, content-Digest , X-More", len(data)) if digested else b"")
              + (b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(data)) + b"\r\n\r\n")
 for piece in pieces:
     link.sendall(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
@@ -55,6 +56,8 @@ if chunked:
     link.sendall(b"0\r\n")
     if way in ("digest", "changed"):
         link.sendall(b"content-digest: crc32c=:%s:\r\n" % base64.b64encode(digest.to_bytes(4, "big")))
+    if way == "unasked":
+        link.sendall(b"content-digest: crc32c=:AAAAAA==:\r\n")
     if way == "odd":
         link.sendall(b"content-digest: crc32c=:!!!!!!!!:\r\n")
     link.sendall(b"\r\n")

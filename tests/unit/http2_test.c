@@ -530,6 +530,43 @@ static void stalled_uploads(void **state)
 }
 
 /* Large messages one behind the other: what each was lent comes back, whatever the pieces. */
+/* One message after the other, each when the one before has its answer: wherever the first leaves
+ * the window, the second is let in. */
+static void messages_after_messages(void **state)
+{
+    static const size_t sizes[] = {4,     2000,  7000,  8180,  8184,  8192,  9000,
+                                   12000, 16300, 16370, 16380, 16384, 17000, 40000};
+    const size_t count = ARRAY_LEN(sizes);
+
+    (void)state;
+    for (size_t i = 0; i < count * count; i++) {
+        struct h2_call *watch = h2_ask(&fix.h2, "POST", "/etcdserverpb.Watch/Watch",
+                                       "application/grpc", NULL, NULL, SLICE_EMPTY, false);
+
+        for (size_t turn = 0; turn < 4; turn++) {
+            size_t bytes = turn % 2 == 0 ? sizes[i / count] : sizes[i % count];
+            uint8_t front[2 * (1 + PB_VARINT_MAX)], *end;
+            struct buf message = BUF_INIT(BUF_UNLIMITED), frame = BUF_INIT(BUF_UNLIMITED);
+
+            end = pb_put_header(front, 1, pb_bytes_field_bytes(bytes)); /* create_request { key } */
+            end = pb_put_header(end, 1, bytes);
+            buf_append(&message, front, (size_t)(end - front));
+            for (size_t j = 0; j < bytes; j++)
+                buf_append_byte(&message, 'x');
+            h2_put_message(&frame, buf_slice(&message), false);
+            h2_more(&fix.h2, watch, buf_slice(&frame), false);
+            h2_run(&fix.h2);
+            assert_int_equal(buf_used(&watch->body), (turn + 1) * 7);
+            buf_free(&frame);
+            buf_free(&message);
+        }
+        assert_int_equal(
+            nghttp2_submit_rst_stream(fix.h2.session, NGHTTP2_FLAG_NONE, watch->id, NGHTTP2_CANCEL),
+            0);
+        h2_run(&fix.h2);
+    }
+}
+
 static void large_messages(void **state)
 {
     struct buf message = BUF_INIT(BUF_UNLIMITED), json = BUF_INIT(BUF_UNLIMITED);
@@ -836,6 +873,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_range, set_up, tear_down),
         cmocka_unit_test_setup_teardown(uploads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stalled_uploads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(messages_after_messages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(large_messages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(unread_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stopping, set_up, tear_down),
