@@ -72,6 +72,55 @@ int pb_next(struct pb_reader *reader, struct pb_field *field, struct err *err)
     }
 }
 
+/* Of at most `most` bytes; bits over 64 are dropped. */
+static bool skim_varint(struct pb_reader *reader, unsigned most, uint64_t *number)
+{
+    *number = 0;
+    for (unsigned i = 0; i < most && reader->at != reader->end; i++) {
+        uint8_t byte = *reader->at++;
+
+        *number |= (uint64_t)(byte & 0x7f) << (7 * i);
+        if ((byte & 0x80) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int skim_fixed(struct pb_reader *reader, size_t bytes)
+{
+    if ((size_t)(reader->end - reader->at) < bytes)
+        return -1;
+    reader->at += bytes;
+    return 1;
+}
+
+int pb_skim(struct pb_reader *reader, struct pb_field *field)
+{
+    uint64_t tag, length;
+
+    if (reader->at == reader->end)
+        return 0;
+    if ((*reader->at & 0xf8) == 0 || !skim_varint(reader, 5, &tag))
+        return -1;
+    *field = (struct pb_field){.number = (uint32_t)(tag >> 3), .wire = (enum pb_wire)(tag & 7)};
+    switch (tag & 7) {
+    case PB_VARINT:
+        return skim_varint(reader, PB_VARINT_MAX, &length) ? 1 : -1;
+    case PB_FIXED64:
+        return skim_fixed(reader, 8);
+    case PB_FIXED32:
+        return skim_fixed(reader, 4);
+    case PB_BYTES:
+        if (!skim_varint(reader, 5, &length) || length > (uint64_t)(reader->end - reader->at))
+            return -1;
+        field->bytes = slice_of(reader->at, (size_t)length);
+        reader->at += length;
+        return 1;
+    default:
+        return -1;
+    }
+}
+
 int pb_expect(const struct pb_reader *reader, const struct pb_field *field, enum pb_wire wire,
               struct err *err)
 {
@@ -93,14 +142,13 @@ static bool has_messages(const ProtobufCMessageDescriptor *type)
 bool pb_depth_within(const ProtobufCMessageDescriptor *type, struct slice bytes, unsigned depth)
 {
     struct pb_reader reader = pb_reader_of(bytes, type->name);
-    struct err ignored = ERR_INIT; /* whoever unpacks it says what is wrong */
     struct pb_field field;
 
     if (depth == 0)
         return false;
     if (!has_messages(type))
         return true;
-    while (pb_next(&reader, &field, &ignored) == 1) {
+    while (pb_skim(&reader, &field) == 1) {
         const ProtobufCFieldDescriptor *known =
             field.wire == PB_BYTES ? protobuf_c_message_descriptor_get_field(type, field.number)
                                    : NULL;

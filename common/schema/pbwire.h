@@ -81,6 +81,14 @@ static inline struct pb_reader pb_reader_of(struct slice bytes, const char *mess
 /* 1 = `field` is filled, 0 = the end, -1 = ERR_FORMAT: not protobuf, or a group. */
 int pb_next(struct pb_reader *reader, struct pb_field *field, struct err *err) MUST_CHECK;
 
+/*
+ * The same by protobuf-c's rules, for what is unpacked by it as well: exactly the fields that it
+ * takes, such as numbers over 64 bits, which pb_next() refuses. `value` is not filled.
+ *
+ * returns  1 = `field` is filled, 0 = the end, -1 = protobuf-c refuses the message
+ */
+int pb_skim(struct pb_reader *reader, struct pb_field *field) MUST_CHECK;
+
 /* A varint from the front of *at, which moves behind it; false when it is cut or over 64 bits. */
 bool pb_get_varint(const uint8_t **at, const uint8_t *end, uint64_t *number) MUST_CHECK;
 

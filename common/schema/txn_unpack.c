@@ -76,7 +76,6 @@ static Etcdserverpb__RequestOp *unpack_op(struct tasks *tasks, struct slice byte
 {
     struct pb_reader reader = pb_reader_of(bytes, "etcdserverpb.RequestOp");
     Etcdserverpb__RequestOp *op = arena_alloc(tasks->arena, sizeof(*op));
-    struct err ignored = ERR_INIT;
     const uint8_t *at = reader.at;
     struct pb_field field;
     int rc;
@@ -84,7 +83,7 @@ static Etcdserverpb__RequestOp *unpack_op(struct tasks *tasks, struct slice byte
     if (op == NULL)
         return NULL;
     etcdserverpb__request_op__init(op);
-    while ((rc = pb_next(&reader, &field, &ignored)) == 1) {
+    while ((rc = pb_skim(&reader, &field)) == 1) {
         if (!take_request(tasks, &field, slice_of(at, (size_t)(reader.at - at)), op))
             return NULL;
         at = reader.at;
@@ -92,16 +91,20 @@ static Etcdserverpb__RequestOp *unpack_op(struct tasks *tasks, struct slice byte
     return rc == 0 ? op : NULL;
 }
 
+static bool in_txn(uint32_t number)
+{
+    return number >= COMPARE_FIELD && number <= FAILURE_FIELD;
+}
+
 static bool make_lists(struct task task, struct arena *arena)
 {
     struct pb_reader reader = pb_reader_of(task.bytes, "etcdserverpb.TxnRequest");
-    struct err ignored = ERR_INIT;
     size_t counts[FAILURE_FIELD + 1] = {0};
     struct pb_field field;
     int rc;
 
-    while ((rc = pb_next(&reader, &field, &ignored)) == 1) {
-        if (field.number > FAILURE_FIELD)
+    while ((rc = pb_skim(&reader, &field)) == 1) {
+        if (!in_txn(field.number))
             continue; /* of a later etcd */
         if (field.wire != PB_BYTES)
             return false;
@@ -119,15 +122,14 @@ static bool make_lists(struct task task, struct arena *arena)
 static bool do_task(struct tasks *tasks, struct task task)
 {
     struct pb_reader reader = pb_reader_of(task.bytes, "etcdserverpb.TxnRequest");
-    struct err ignored = ERR_INIT;
     struct pb_field field;
 
     if (!make_lists(task, tasks->arena))
         return false;
-    while (pb_next(&reader, &field, &ignored) == 1) {
+    while (pb_skim(&reader, &field) == 1) {
         void *part = NULL;
 
-        if (field.number > FAILURE_FIELD)
+        if (!in_txn(field.number))
             continue;
         if (field.number == COMPARE_FIELD)
             part = unpack_flat(&etcdserverpb__compare__descriptor, field.bytes, tasks->arena);
@@ -161,13 +163,12 @@ static Etcdserverpb__TxnRequest *unpack_txn(struct slice bytes, struct arena *ar
 static bool take_txn_out(struct slice bytes, struct slice *txn, struct buf *rest)
 {
     struct pb_reader reader = pb_reader_of(bytes, "etcdserverpb.InternalRaftRequest");
-    struct err ignored = ERR_INIT;
     const uint8_t *at = reader.at;
     struct pb_field field;
     size_t txns = 0;
     int rc;
 
-    while ((rc = pb_next(&reader, &field, &ignored)) == 1) {
+    while ((rc = pb_skim(&reader, &field)) == 1) {
         if (field.number == OUTER_FIELD && field.wire == PB_BYTES) {
             *txn = field.bytes;
             txns++;

@@ -216,6 +216,44 @@ static void test_unknown_fields(void **state)
             }
 }
 
+/* Odd numbers, tags and lengths, of which protobuf-c takes some. */
+static const struct slice odd_fields[] = {
+    SLICE_LITERAL("\x98\x06\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"), /* over 64 bits */
+    SLICE_LITERAL("\x98\x06\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"),
+    SLICE_LITERAL("\x98\x06\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), /* 11 bytes */
+    SLICE_LITERAL("\x98\xff\xff\xff\x7f\x01"),                             /* a tag of 35 bits */
+    SLICE_LITERAL("\x98\x86\x80\x80\x80\x00\x01"),                         /* ... of 6 bytes */
+    SLICE_LITERAL("\x80\x00\x01"), /* field 0, in two bytes */
+    SLICE_LITERAL("\x82\x00\x01\x01"),
+    SLICE_LITERAL("\x00\x01"),
+    SLICE_LITERAL("\xa2\x80\x00\x00"),                 /* field 4, in three */
+    SLICE_LITERAL("\x9a\x06\x80\x80\x80\x80\x00"),     /* a length of 5 bytes */
+    SLICE_LITERAL("\x9a\x06\x80\x80\x80\x80\x80\x00"), /* ... of 6 */
+    SLICE_LITERAL("\x9a\x06\xff\xff\xff\xff\x7f"),     /* ... past the end */
+};
+
+static void test_odd_fields(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(odd_fields); i++)
+        same_as_protobuf_c(odd_fields[i]);
+}
+
+/* What protobuf-c would walk over does not hide from the doors how deep the rest nests. */
+static void test_depth_is_not_hidden(void **state)
+{
+    const ProtobufCMessageDescriptor *type = &etcdserverpb__internal_raft_request__descriptor;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(odd_fields); i++) {
+        struct slice bytes = nest(DEPTH, odd_fields[i], IN_OP, DEPTH - 1, true);
+
+        if (protobuf_c_message_unpack(type, &arena.allocator, bytes.size, bytes.data) != NULL)
+            assert_false(pb_depth_within(type, bytes, MESSAGE_DEPTH_MAX));
+        arena_reset(&arena);
+    }
+}
+
 /* A second request beside the txn, sound or not, and fields of the wrong wire type. */
 static void test_known_fields(void **state)
 {
@@ -261,6 +299,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_deep_is_as_shallow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unknown_fields, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_odd_fields, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_depth_is_not_hidden, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_known_fields, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_broken_bytes, set_up, tear_down),
     };
