@@ -70,7 +70,8 @@ struct link_door {
     void (*wake)(struct link *link);    /* link->wake_ms has come */
     void (*ended)(struct link *link);   /* the client will send no more */
     void (*drain)(struct link *link); /* the server stops: finish the answer begun, take no more */
-    void (*close)(struct link *link); /* it is gone: free link->door; the link must not be used */
+    /* It is gone: free link->door. Wishes come too late; afterwards the link must not be used. */
+    void (*close)(struct link *link);
 };
 
 /* Give a link to another door, from within the present one's open() or input(); the present door

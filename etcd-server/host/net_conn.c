@@ -70,6 +70,7 @@ static void conn_free(struct net_conn *conn)
     struct net *net = conn->listener->net;
     struct net_conn **at;
 
+    conn->in_changed = true; /* no more: what its door wishes while it closes is too late */
     if (conn->link.door != NULL)
         conn->link.serves->close(&conn->link);
     if (conn->in_again) {

@@ -50,12 +50,27 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* A door may have a last wish, which nobody grants (link.h). */
+static void close_restlessly(struct link *link)
+{
+    link->changed(link);
+    http1_link_door(&fix.http1).close(link);
+}
+
+static struct link_door restless_door(void)
+{
+    struct link_door door = http1_link_door(&fix.http1);
+
+    door.close = close_restlessly;
+    return door;
+}
+
 static uint16_t listen_on(const char *url, size_t connections_max)
 {
     struct net_listener_config config = {.url = url,
                                          .name = "client",
                                          .tls = fix.tls,
-                                         .door = http1_link_door(&fix.http1),
+                                         .door = restless_door(),
                                          .connections_max = connections_max};
     struct err err = ERR_INIT;
     uint16_t port = 0;
