@@ -2,9 +2,12 @@
  * observe.c - Election.Observe (api.md 14): the leader's key now, then each proclamation and each
  * new leader.
  *
- *   READING  a linearizable read of the oldest key under NAME/      what changes meanwhile: read
- * once more LED      a put of the leader's key is sent; its deletion -> READING NOBODY   silent; a
- * put under NAME/ makes a leader
+ *   READING  a linearizable read of the oldest key under NAME/; what changes meanwhile: once more
+ *   LED      a put of the leader's key is sent; its deletion -> READING
+ *   NOBODY   silent; a put under NAME/ makes a leader
+ *
+ * A read may fail before it has begun and end the call, so none begins in the watchers' hub, which
+ * is not done with the stream then: it wakes the call, and the end of the turn reads.
  */
 #include "common/base/base.h"
 #include "common/schema/election.pb-c.h"
@@ -19,7 +22,10 @@ struct observe {
     struct watch_stream *stream;
     struct subcall subcall;
     enum observe_state state;
-    bool changed;           /* while READING */
+    bool changed; /* while READING */
+    bool blind;   /* its history was compacted: it watches nothing any more */
+    bool woken;   /* it is in the service's list of those who have to read */
+    struct observe *next_woken;
     struct buf leader;      /* its key, when LED */
     int64_t seen_revision;  /* newest state of the leader's key that was sent */
     uint8_t *prefix, *past; /* NAME/ and what follows it, in the call's arena */
@@ -30,8 +36,31 @@ struct observe {
     Etcdserverpb__RangeRequest range;
 };
 
+/* From within the watchers' hub: the rest is done at the end of the turn. */
+static void wake(struct observe *observe)
+{
+    if (observe->woken)
+        return;
+    observe->woken = true;
+    observe->next_woken = observe->service->woken_observes;
+    observe->service->woken_observes = observe;
+}
+
+static void sleep(struct observe *observe)
+{
+    struct observe **at = &observe->service->woken_observes;
+
+    if (!observe->woken)
+        return;
+    while (*at != observe)
+        at = &(*at)->next_woken;
+    *at = observe->next_woken;
+    observe->woken = false;
+}
+
 static void observe_free(struct observe *observe)
 {
+    sleep(observe);
     watch_stream_free(observe->stream);
     subcall_cancel(observe->service, &observe->subcall);
     subcall_fini(&observe->subcall);
@@ -124,7 +153,8 @@ static bool take_event(struct observe *observe, Mvccpb__Event *event)
             return true;
         if (!deleted)
             return tell(observe, event->kv);
-        read_leader(observe);
+        observe->state = OBSERVE_READING;
+        wake(observe);
         return true;
     case OBSERVE_NOBODY:
         return deleted || tell(observe, event->kv);
@@ -153,8 +183,8 @@ static bool on_compacted(void *arg, int64_t watch_id, int64_t revision)
 {
     (void)watch_id;
     (void)revision;
-    ((struct observe *)arg)->changed =
-        true; /* it was made in step: nothing is missed but by a read */
+    ((struct observe *)arg)->blind = true; /* a new watch, and a read of what this one missed */
+    wake(arg);
     return true;
 }
 
@@ -189,13 +219,36 @@ static bool make_range(struct observe *observe, const V3electionpb__LeaderReques
     return true;
 }
 
+static void watch_from_now(struct observe *observe)
+{
+    struct watch_request watch = {.key = slice_of(observe->prefix, observe->prefix_bytes),
+                                  .range_end = slice_of(observe->past, observe->prefix_bytes)};
+    int64_t id = 0;
+
+    must(watch_create(observe->stream, &watch, &id) == WATCH_MADE); /* not an empty range */
+}
+
+void observes_turn(struct service *service)
+{
+    while (service->woken_observes != NULL) {
+        struct observe *observe = service->woken_observes;
+
+        sleep(observe);
+        if (observe->blind)
+            watch_from_now(observe);
+        observe->blind = false;
+        if (observe->subcall.active)
+            observe->changed = true;
+        else
+            read_leader(observe);
+    }
+}
+
 void election_observe(struct service *service, struct call *call)
 {
     const V3electionpb__LeaderRequest *request =
         (const V3electionpb__LeaderRequest *)(const void *)call->request;
     struct observe *observe = xalloc(sizeof(*observe));
-    struct watch_request watch = {0};
-    int64_t id = 0;
 
     observe->service = service;
     observe->call = call;
@@ -206,10 +259,7 @@ void election_observe(struct service *service, struct call *call)
         return;
     }
     observe->stream = watch_stream_new(engine_watches(service->engine), &stream_ops, observe);
-    watch.key = slice_of(observe->prefix, observe->prefix_bytes);
-    watch.range_end = slice_of(observe->past, observe->prefix_bytes);
-    must(watch_create(observe->stream, &watch, &id) ==
-         WATCH_MADE); /* from now, not an empty range */
+    watch_from_now(observe);
     call->state = observe;
     call->cancel = leave;
     call->resume = resume;

@@ -401,9 +401,11 @@ enum err_code quota_check(struct service *service, uint64_t cost)
 
 uint64_t service_turn(struct service *service)
 {
-    bool leases = lease_duty_turn(service->leases), woken = service->woken != NULL;
+    bool leases = lease_duty_turn(service->leases);
+    bool woken = service->woken != NULL || service->woken_observes != NULL;
 
     candidates_turn(service);
+    observes_turn(service);
     if (hashing_turn(service->hashing) || woken || leases)
         return host_now_ms(engine_host(service->engine));
     return UINT64_MAX;
