@@ -132,12 +132,14 @@ static void start(void *arg, const struct engine_result *result)
 
     call->cancel = NULL;
     if (result->code != ERR_OK) {
+        service->snapshot_streams--;
         call_refuse(call, result->code);
         return;
     }
     stream = xalloc(sizeof(*stream));
     if (backend_read_begin(engine_backend(service->engine), &stream->read, &err) < 0) {
         free(stream);
+        service->snapshot_streams--;
         call->ops->finish(call, ERR_REQUEST_TOO_MANY_REQUESTS, err.text);
         return;
     }
@@ -148,7 +150,6 @@ static void start(void *arg, const struct engine_result *result)
     stream->chunk_bytes = call->raw ? SNAPSHOT_RAW_CHUNK_BYTES : SNAPSHOT_CHUNK_BYTES;
     stream->sum = sha256_new();
     stream->began_ns = host_now_ns(host);
-    service->snapshot_streams++;
     call->state = stream;
     call->cancel = client_gone;
     call->resume = drained;
@@ -159,6 +160,7 @@ static void forget(struct call *call)
 {
     struct wait *wait = call->state;
 
+    wait->service->snapshot_streams--;
     engine_forget(wait->service->engine, wait->id);
 }
 
@@ -176,5 +178,6 @@ void maintenance_snapshot(struct service *service, struct call *call)
     *wait = (struct wait){.service = service, .call = call};
     call->state = wait;
     call->cancel = forget;
+    service->snapshot_streams++; /* those that wait count: they all begin at once */
     wait->id = engine_when_committed(service->engine, start, wait);
 }

@@ -114,6 +114,30 @@ bool lone_job(struct lone *lone)
     return true;
 }
 
+static void produce(struct host *host, struct host_producer *producer)
+{
+    must(of(host)->producer_count < LONE_JOBS_MAX);
+    of(host)->producers[of(host)->producer_count++] = producer;
+}
+
+static void produce_stop(struct host *host, struct host_producer *producer)
+{
+    (void)host; /* it ends in lone_produced() */
+    (void)producer;
+}
+
+bool lone_produced(struct lone *lone)
+{
+    const struct err good = ERR_INIT;
+    struct host_producer *producer;
+
+    if (lone->producer_count == 0)
+        return false;
+    producer = lone->producers[--lone->producer_count];
+    producer->done(producer, &good);
+    return true;
+}
+
 static const struct host_ops ops = {.now_ms = now_ms,
                                     .unix_ms = now_ms,
                                     .random = random_number,
@@ -122,6 +146,8 @@ static const struct host_ops ops = {.now_ms = now_ms,
                                     .send = send,
                                     .connected_ms = connected_ms,
                                     .run_job = run_job,
+                                    .produce = produce,
+                                    .produce_stop = produce_stop,
                                     .note = note,
                                     .stop = stop};
 

@@ -39,6 +39,9 @@ struct lone {
     struct host_job *jobs[LONE_JOBS_MAX]; /* of the pool: lone_job() does the oldest */
     size_t job_count;
 
+    struct host_producer *producers[LONE_JOBS_MAX]; /* begun: lone_produced() ends the newest */
+    size_t producer_count;
+
     bool hold_commit;    /* the backend gets nothing */
     struct batch *batch; /* a reference: waiting */
     size_t commits;      /* done */
@@ -62,6 +65,8 @@ void lone_turn(struct lone *lone); /* until nothing moves any more, or it has st
 void lone_lead(struct lone *lone);
 /* The pool does its oldest job; false: it has none. */
 bool lone_job(struct lone *lone);
+/* The newest producer ends, whether it gave anything or not; false: there is none. */
+bool lone_produced(struct lone *lone);
 /* Put into the log, wait for its answer; `arena` may be NULL. */
 enum err_code lone_apply(struct lone *lone, Etcdserverpb__InternalRaftRequest *request);
 enum err_code lone_grant(struct lone *lone, int64_t id, int64_t ttl_s);

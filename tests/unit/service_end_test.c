@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #define QUOTA_BYTES 1
+#define SNAPSHOT_STREAMS 4       /* SNAPSHOT_STREAMS_MAX */
 #define RECORDS_OF_A_SLICE 2000U /* HASH_SLICE_ENTRIES */
 
 static struct lone lone;
@@ -204,6 +205,47 @@ static void test_lists_are_shared(void **state)
     lone_fini(&lone);
 }
 
+/* However many ask, and be it at once: each stream holds a thread of the pool for as long as its
+ * client reads. */
+static void test_snapshot_streams_are_few(void **state)
+{
+    static struct call calls[20];
+    unsigned begun = 0;
+
+    (void)state;
+    start(-1);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        call_init(&calls[i], RPC_Maintenance_Snapshot);
+        service_start(service, &calls[i]); /* they wait for what is applied to be in the backend */
+    }
+    assert_int_equal(answers, ARRAY_LEN(calls) - SNAPSHOT_STREAMS);
+    assert_int_equal(code, ERR_REQUEST_TOO_MANY_REQUESTS);
+    service_cancel(service, &calls[0]); /* who goes makes room, before it has begun ... */
+    service_start(service, &calls[10]);
+    service_start(service, &calls[11]);
+    assert_int_equal(answers, ARRAY_LEN(calls) - SNAPSHOT_STREAMS + 1);
+    lone_turn(&lone);
+    assert_int_equal(lone.producer_count, SNAPSHOT_STREAMS);
+    service_start(service, &calls[11]);
+    assert_int_equal(answers, ARRAY_LEN(calls) - SNAPSHOT_STREAMS + 2);
+    service_cancel(service, &calls[1]); /* ... or after that, when its thread is done */
+    service_cancel(service, &calls[10]);
+    while (lone_produced(&lone))
+        begun++;
+    assert_int_equal(begun, SNAPSHOT_STREAMS);
+    answers = 0;
+    for (size_t i = 0; i < SNAPSHOT_STREAMS; i++)
+        service_start(service, &calls[i]);
+    engine_fail(lone.engine); /* it was never begun */
+    assert_int_equal(answers, SNAPSHOT_STREAMS);
+    service_start(service, &calls[0]);
+    service_cancel(service, &calls[0]);
+    service_free(service);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+        arena_free(&calls[i].arena);
+    lone_fini(&lone);
+}
+
 /* The alarm is on its way into the log when the service goes; its end finds nobody. */
 static void test_alarm_under_way(void **state)
 {
@@ -261,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_hashes_take_turns),
         cmocka_unit_test(test_backend_hashes_are_shared),
         cmocka_unit_test(test_lists_are_shared),
+        cmocka_unit_test(test_snapshot_streams_are_few),
         cmocka_unit_test(test_alarm_under_way),
         cmocka_unit_test(test_quota_raises_one_alarm),
     };
