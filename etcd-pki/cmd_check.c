@@ -164,6 +164,13 @@ static void gather_named(struct check *check, const char *name)
     free(path);
 }
 
+static int refuse_empty(const struct check *check, struct err *err)
+{
+    err_set(err, ERR_MISSING, "%s: no certificate (*.crt) there; give --dir or files",
+            check->scan.dir);
+    return -1;
+}
+
 static int gather(struct check *check, struct err *err)
 {
     const struct texts *args = &check->settings->args;
@@ -174,6 +181,8 @@ static int gather(struct check *check, struct err *err)
         check->scan.dir = args->count == 0 ? reading_dir(check->settings) : args->items[0];
         if (gather_directory(check, check->scan.dir, true, err) < 0)
             return -1;
+        if (check->scan.count == 0)
+            return refuse_empty(check, err);
         for (size_t i = 0; check->settings->kubeadm_tables && i < ARRAY_LEN(kubeconfigs); i++) {
             char *path = xasprintf("%s/../%s", check->scan.dir, kubeconfigs[i]);
 
@@ -189,11 +198,8 @@ static int gather(struct check *check, struct err *err)
                 return -1;
         }
     }
-    if (check->scan.count == 0) {
-        err_set(err, ERR_MISSING, "%s: no certificate (*.crt) there; give --dir or files",
-                check->scan.dir);
-        return -1;
-    }
+    if (check->scan.count == 0)
+        return refuse_empty(check, err);
     scan_sort(&check->scan);
     return 0;
 }
@@ -286,24 +292,24 @@ static json_t *entry_json(const struct check *check, size_t i, bool ca)
     bool known = entry->chain.count != 0;
     bool external = ca ? !entry->key_there : entry->ca != NULL && !entry->ca->key_there;
     json_t *json =
-        json_pack("{s:s, s:o, s:I, s:b}", "name", entry->name, "expirationDate",
-                  known ? json_string(entry->info.not_after) : json_null(), "residualTime",
+        json_pack("{s:o, s:o, s:I, s:b}", "name", json_text(entry->name), "expirationDate",
+                  known ? json_text(entry->info.not_after) : json_null(), "residualTime",
                   (json_int_t)(known ? entry->info.not_after_s - check->at_s : 0),
                   "externallyManaged", !entry->missing && external);
     static const char *const states[] = {"ok", "warning", "error"};
 
     must(json != NULL);
     if (!ca && strcmp(ca_name(entry), "-") != 0)
-        must(json_object_set_new(json, "caName", json_string(ca_name(entry))) == 0);
+        must(json_object_set_new(json, "caName", json_text(ca_name(entry))) == 0);
     must(json_object_set_new(json, "missing", json_boolean(entry->missing)) == 0);
-    must(json_object_set_new(json, "file", json_string(entry->path)) == 0);
+    must(json_object_set_new(json, "file", json_text(entry->path)) == 0);
     must(json_object_set_new(json, "subject",
-                             known ? json_string(entry->info.subject) : json_null()) == 0);
-    must(json_object_set_new(json, "serial",
-                             known ? json_string(entry->info.serial) : json_null()) == 0);
-    must(json_object_set_new(json, "state", json_string(states[verdict->state])) == 0);
+                             known ? json_text(entry->info.subject) : json_null()) == 0);
+    must(json_object_set_new(json, "serial", known ? json_text(entry->info.serial) : json_null()) ==
+         0);
+    must(json_object_set_new(json, "state", json_text(states[verdict->state])) == 0);
     must(json_object_set_new(json, "reason",
-                             json_string(verdict->state == STATE_OK ? "" : verdict->text)) == 0);
+                             json_text(verdict->state == STATE_OK ? "" : verdict->text)) == 0);
     return json;
 }
 
@@ -314,11 +320,12 @@ static bool entry_is_ca(const struct entry *entry)
     return entry->chain.count != 0 ? entry->info.ca : role != NULL && role_is_ca(role);
 }
 
-static void print_json(const struct check *check)
+/* err: what went wrong, or ERR_OK. */
+static void print_json(const struct check *check, const struct err *err)
 {
     json_t *leaves = json_array(), *cas = json_array(), *all;
 
-    for (size_t i = 0; i < check->scan.count; i++) {
+    for (size_t i = 0; check->verdicts != NULL && i < check->scan.count; i++) {
         bool ca = entry_is_ca(&check->scan.items[i]);
 
         must(json_array_append_new(ca ? cas : leaves, entry_json(check, i, ca)) == 0);
@@ -327,6 +334,8 @@ static void print_json(const struct check *check)
                     "output.kubeadm.k8s.io/v1alpha3", "certificates", leaves,
                     "certificateAuthorities", cas);
     must(all != NULL);
+    if (err->code != ERR_OK)
+        must(json_object_set_new(all, "error", json_text(err->text)) == 0);
     (void)json_dumpf(all, stdout, JSON_INDENT(4)); /* main() notices a closed output */
     printf("\n");
     json_decref(all);
@@ -417,32 +426,42 @@ static int write_prometheus(const struct check *check, const char *path, struct 
     return rc;
 }
 
+/* The one line that Nagios shows. */
+static void print_nagios_unknown(const struct err *err)
+{
+    printf("CERTIFICATES UNKNOWN - %s\n", err->text);
+}
+
+static void print_check(const struct check *check, bool as_json, const struct err *err)
+{
+    if (check->settings->nagios && err->code != ERR_OK)
+        print_nagios_unknown(err);
+    else if (check->settings->nagios)
+        print_nagios(check);
+    else if (as_json)
+        print_json(check, err);
+    else if (!check->settings->quiet && check->verdicts != NULL)
+        print_table(check);
+}
+
 int cmd_check(struct settings *settings)
 {
-    struct check check;
+    struct check check = {.settings = settings};
     struct err err = ERR_INIT;
     bool bad, as_json = wants_json(settings, &err, &bad);
     int status;
 
-    if (bad || check_prepare(&check, settings, &err) < 0) {
-        if (!bad)
-            check_free(&check);
-        status = say(&err);
-        return settings->nagios ? 3 : status; /* Nagios: unknown */
-    }
-    if (settings->nagios)
-        print_nagios(&check);
-    else if (as_json)
-        print_json(&check);
-    else if (!settings->quiet)
-        print_table(&check);
+    if (!bad && check_prepare(&check, settings, &err) == 0 && settings->prometheus != NULL)
+        (void)write_prometheus(&check, settings->prometheus, &err); /* `err` says it */
+    if (err.code != ERR_USAGE || settings->nagios)
+        print_check(&check, as_json, &err);
     status = settings->nagios ? (check.errors != 0     ? 2
                                  : check.warnings != 0 ? 1
                                                        : 0)
                               : check_status(&check);
-    if (settings->prometheus != NULL && write_prometheus(&check, settings->prometheus, &err) < 0) {
+    if (err.code != ERR_OK) {
         status = say(&err);
-        status = settings->nagios ? 3 : status;
+        status = settings->nagios ? 3 : status; /* Nagios: unknown */
     }
     check_free(&check);
     return status;

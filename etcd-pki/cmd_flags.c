@@ -3,19 +3,29 @@
  * certificate-key: 32 random bytes.
  */
 #include "common/base/file.h"
-#include "etcd-pki/pki.h"
+#include "etcd-pki/verify.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <sys/random.h>
 
-static void first_own_address(void *arg, char kind, const char *text)
-{
-    struct member_flags *set = arg;
+#define ENV_FILE "etcd.env" /* what cluster --flags-file writes beside the files */
 
-    if (kind == 'I' && set->host == NULL && strncmp(text, "127.", 4) != 0 &&
+struct own_names { /* what a server certificate has beside what all have */
+    const char *cn;
+    char *address, *name; /* owned; NULL: none */
+};
+
+static void first_own_name(void *arg, char kind, const char *text)
+{
+    struct own_names *own = arg;
+
+    if (kind == 'I' && own->address == NULL && strncmp(text, "127.", 4) != 0 &&
         strcmp(text, "::1") != 0)
-        set->host = host_in_url(text);
+        own->address = host_in_url(text);
+    if (kind == 'D' && own->name == NULL && strcmp(text, "localhost") != 0 &&
+        strcmp(text, own->cn) != 0 && text[0] != '*')
+        own->name = xstrdup(text);
 }
 
 static void set_free(struct member_flags *set)
@@ -27,15 +37,28 @@ static void set_free(struct member_flags *set)
     free(set->peer_urls);
     free(set->listen_peer_urls);
     free(set->initial_cluster);
+    texts_free(&set->given);
 }
 
-/* From the server certificate: the name is its CN, the host an address of its own. */
+/* What cluster has written, and the operator has changed since, says more than the certificate. */
+static int take_env_file(struct member_flags *set, struct err *err)
+{
+    char *path = xasprintf("%s/" ENV_FILE, set->dir);
+    const struct settings from = {.env_file = path};
+    int rc = file_exists(path) ? verify_input(&from, &set->given, err) : 0;
+
+    free(path);
+    return rc;
+}
+
+/* From the server certificate: the name is its CN, the host an address or name of its own. */
 static int open_set(const struct settings *settings, struct member_flags *set, struct err *err)
 {
     const char *dir = reading_dir(settings);
     char *path;
     struct x509_list certs;
     struct x509_info info;
+    struct own_names own = {0};
 
     *set = (struct member_flags){0};
     set->dir =
@@ -51,21 +74,26 @@ static int open_set(const struct settings *settings, struct member_flags *set, s
         free(path);
         return -1;
     }
-    x509_sans_each(certs.items[0], first_own_address, set);
     x509_describe(certs.items[0], &info);
+    own.cn = info.cn;
+    x509_sans_each(certs.items[0], first_own_name, &own);
     set->name = xstrdup(info.cn);
-    if (set->host == NULL)
-        set->host = xstrdup("127.0.0.1");
-    set->bind = xstrdup(set->host);
+    set->host = xstrdup(own.address != NULL ? own.address
+                        : own.name != NULL  ? own.name
+                                            : "127.0.0.1");
+    /* etcd listens on addresses only */
+    set->bind = xstrdup(own.address == NULL && own.name != NULL ? "0.0.0.0" : set->host);
     set->peer_urls = xasprintf("https://%s:2380", set->host);
-    set->listen_peer_urls = xstrdup(set->peer_urls);
+    set->listen_peer_urls = xasprintf("https://%s:2380", set->bind);
+    free(own.address);
+    free(own.name);
     x509_info_free(&info);
     x509_list_free(&certs);
     free(path);
-    return 0;
+    return take_env_file(set, err);
 }
 
-static const struct {
+static const struct row {
     const char *flag, *variable, *value; /* %X: see part_of() */
 } rows[] =
     {
@@ -120,9 +148,34 @@ static const char *part_of(const struct member_flags *set, char letter)
     return NULL;
 }
 
-/* false: nothing is known to say there. */
-static bool fill(const struct member_flags *set, const char *value, struct buf *out)
+/* What etcd.env says there; paths are those of the set, wherever that is. NULL: nothing. */
+static const char *given(const struct member_flags *set, const char *flag, const char *value)
 {
+    size_t bytes;
+
+    if (strcmp(flag, "--endpoints") == 0) /* etcdctl's, of which etcd says */
+        flag = "--advertise-client-urls";
+    bytes = strlen(flag);
+    for (size_t i = set->given.count;
+         value[0] != '\0' && strncmp(value, "%D", 2) != 0 && i-- > 0;) {
+        const char *word = set->given.items[i];
+
+        if (strncmp(word, flag, bytes) == 0 && word[bytes] == '=' && word[bytes + 1] != '\0')
+            return word + bytes + 1;
+    }
+    return NULL;
+}
+
+/* false: nothing is known to say there. */
+static bool fill(const struct member_flags *set, const struct row *row, struct buf *out)
+{
+    const char *value = row->value;
+    const char *known = given(set, row->flag, value);
+
+    if (known != NULL) {
+        (void)buf_printf(out, "%s", known);
+        return true;
+    }
     for (; *value != '\0'; value++) {
         const char *part = *value == '%' ? part_of(set, *++value) : NULL;
 
@@ -177,7 +230,7 @@ static void put_manifest(const struct member_flags *set, struct buf *out)
         struct buf word = BUF_INIT(BUF_UNLIMITED);
 
         (void)buf_printf(&word, "%s=", rows[i].flag);
-        if (fill(set, rows[i].value, &word)) {
+        if (fill(set, &rows[i], &word)) {
             (void)buf_printf(out, "    - ");
             put_word(FORM_MANIFEST, buf_text(&word), out);
             (void)buf_printf(out, "\n");
@@ -201,7 +254,7 @@ static void put_lines(const struct member_flags *set, enum form form, struct buf
     for (size_t i = 0; i < count; i++) {
         struct buf value = BUF_INIT(BUF_UNLIMITED);
 
-        if (fill(set, form == FORM_CTL ? ctl_rows[i].value : rows[i].value, &value)) {
+        if (fill(set, form == FORM_CTL ? &ctl_rows[i] : &rows[i], &value)) {
             if (form == FORM_ETCD)
                 (void)buf_printf(out, "%s%s=", i != 0 ? " \\\n" : "", rows[i].flag);
             else if (form == FORM_CTL)
@@ -221,7 +274,7 @@ void member_flags_env(const struct member_flags *set, struct buf *out)
     put_lines(set, FORM_ENV, out);
 }
 
-/* A pod's paths are absolute. */
+/* Who starts a pod or a service does so from elsewhere. */
 static int make_absolute(struct member_flags *set, struct err *err)
 {
     char *path = realpath(set->dir, NULL);
@@ -260,7 +313,13 @@ int cmd_flags(struct settings *settings)
     else if (settings->args.count > 1)
         err_set(&err, ERR_USAGE, "flags: one member at a time");
     else if (open_set(settings, &set, &err) == 0)
-        rc = form == FORM_MANIFEST ? make_absolute(&set, &err) : 0;
+        rc = form == FORM_MANIFEST || form == FORM_SYSTEMD ? make_absolute(&set, &err) : 0;
+    for (size_t i = 0; rc == 0 && i < set.given.count; i++)
+        if (!printable(set.given.items[i])) {
+            err_set(&err, ERR_USAGE, "flags: a control character in " ENV_FILE ": %.100s",
+                    set.given.items[i]);
+            rc = -1;
+        }
     if (rc == 0 && !(printable(set.dir) && printable(set.name))) {
         err_set(&err, ERR_USAGE,
                 "flags: a control character in the directory or in the name of its server "
@@ -274,7 +333,7 @@ int cmd_flags(struct settings *settings)
     (void)fputs(buf_text(&out), stdout);
     buf_free(&out);
     set_free(&set);
-    return rc < 0 ? say(&err) : EXIT_DONE;
+    return rc < 0 ? fail(settings, &err) : EXIT_DONE;
 }
 
 int cmd_certificate_key(struct settings *settings)
@@ -287,7 +346,7 @@ int cmd_certificate_key(struct settings *settings)
     else if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
         err_sys(&err, errno, "read random bytes");
     if (err.code != ERR_OK)
-        return say(&err);
+        return fail(settings, &err);
     for (size_t i = 0; i < sizeof bytes; i++)
         printf("%02x", bytes[i]);
     printf("\n");

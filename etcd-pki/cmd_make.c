@@ -30,9 +30,9 @@ static int check_member_name(const char *what, const char *name, struct err *err
     return -1;
 }
 
-static int finish(struct plan *plan, int rc, struct err *err)
+static int finish(const struct settings *settings, struct plan *plan, int rc, struct err *err)
 {
-    int status = rc < 0 ? say(err) : plan_carry_out(plan);
+    int status = rc < 0 ? fail(settings, err) : plan_carry_out(plan);
 
     plan_free(plan);
     return status;
@@ -55,7 +55,7 @@ int cmd_init(struct settings *settings)
 
     if (rc == 0 && (rc = plan_init(&plan, settings, true, &err)) == 0)
         add_orgs(plan_add_role(&plan, role, role->file, NULL, settings->cn), &settings->org);
-    return finish(&plan, rc, &err);
+    return finish(settings, &plan, rc, &err);
 }
 
 /* ---- issue ---- */
@@ -136,7 +136,7 @@ int plan_issue(struct plan *plan, const struct settings *settings, struct err *e
     add_orgs(item, &settings->org);
     if (settings->no_client_auth) {
         item->usages &= ~X509_CLIENT;
-        say_no_client_auth();
+        say_no_client_auth(role->name, role == role_at(ROLE_ETCD_PEER));
     }
     return issue_sans(item, role, name != NULL ? name : cn, settings, err);
 }
@@ -149,7 +149,7 @@ int cmd_issue(struct settings *settings)
 
     if (rc == 0 && (rc = plan_init(&plan, settings, false, &err)) == 0)
         rc = plan_issue(&plan, settings, &err);
-    return finish(&plan, rc, &err);
+    return finish(settings, &plan, rc, &err);
 }
 
 /* ---- kubeadm ---- */
@@ -307,7 +307,7 @@ int cmd_kubeadm(struct settings *settings)
         rc = kubeadm_config(settings, &err);
     if (rc == 0 && (rc = plan_init(&plan, settings, false, &err)) == 0)
         rc = plan_kubeadm(&plan, settings, &err);
-    return finish(&plan, rc, &err);
+    return finish(settings, &plan, rc, &err);
 }
 
 /* ---- cluster ---- */
@@ -498,7 +498,10 @@ static void plan_flags_file(struct plan *plan, const struct member *members, siz
                                             .listen_peer_urls = listen,
                                             .initial_cluster = one},
                      &text);
-    plan_add(plan, ITEM_TEXT, base, NULL)->text = xstrdup(buf_text(&text));
+    plan_add(plan, ITEM_TEXT, base, NULL)->text =
+        xasprintf("# The paths are seen from the directory of this file: start etcd there. For\n"
+                  "# absolute ones run etcd-pki flags --for systemd --dir with that directory.\n%s",
+                  buf_text(&text));
     buf_free(&cluster);
     buf_free(&text);
     free(urls);
@@ -557,5 +560,5 @@ int cmd_cluster(struct settings *settings)
 
     if (rc == 0 && (rc = plan_init(&plan, settings, false, &err)) == 0)
         rc = plan_cluster(&plan, settings, &err);
-    return finish(&plan, rc, &err);
+    return finish(settings, &plan, rc, &err);
 }

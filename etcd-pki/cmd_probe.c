@@ -341,7 +341,7 @@ int cmd_probe(struct settings *settings)
     if (settings->args.count == 0 ||
         (settings->timeout != NULL &&
          parse_duration("--timeout", settings->timeout, &timeout_s, &err) < 0))
-        return say(&err);
+        return fail(settings, &err);
     for (size_t i = 0; i < settings->args.count; i++) {
         struct probe probe = {.settings = settings,
                               .report = report_row(settings->report, "endpoints")};

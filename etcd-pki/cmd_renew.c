@@ -73,6 +73,32 @@ static int64_t end_for(const struct renewal *renewal, const struct entry *entry,
     return end_s;
 }
 
+/* What it could be used for and cannot any longer, or never could as what it serves as. */
+static void say_usages(const struct renewal *renewal, const struct entry *entry)
+{
+    unsigned both = X509_SERVER | X509_CLIENT, old = entry->info.usages, now = renewal->usages;
+    size_t bytes = strlen(entry->base);
+    bool peer = bytes >= 4 && strcmp(entry->base + bytes - 4, "peer") == 0; /* also m1/etcd/peer */
+
+    if (now == 0 || now == both)
+        return;
+    if (old == 0 || (old & X509_ANY) != 0)
+        old = both;
+    if (now == X509_CLIENT && (old & X509_SERVER) != 0)
+        (void)fprintf(
+            stderr,
+            "etcd-pki: %s: without serverAuth %s refuse it as a server's; etcd may use it "
+            "as a client's only\n",
+            entry->name, peer ? "the other members" : "clients");
+    else if (now == X509_SERVER && (old & X509_SERVER) == 0)
+        (void)fprintf(stderr,
+                      "etcd-pki: %s: without clientAuth, which is all it had, servers refuse it as "
+                      "a client's\n",
+                      entry->name);
+    else if (now == X509_SERVER)
+        say_no_client_auth(entry->name, peer);
+}
+
 int renewal_add(struct renewal *renewal, const struct entry *entry, struct err *err)
 {
     const struct loaded_ca *ca = ca_for(renewal, entry, err);
@@ -101,6 +127,7 @@ int renewal_add(struct renewal *renewal, const struct entry *entry, struct err *
                         renewal->usages, renewal->not_before_s,
                         end_for(renewal, entry, ca->certs.items[0]), &cert, err) < 0)
         goto out;
+    say_usages(renewal, entry);
     fresh.base = xstrdup(entry->base);
     fresh.name = xstrdup(entry->name);
     fresh.certs.count = entry->chain.count; /* intermediates stay */
@@ -171,8 +198,6 @@ static int take_usages(struct renewal *renewal, struct err *err)
                 "of servers, or the reverse");
         return -1;
     }
-    if (renewal->usages == X509_SERVER)
-        say_no_client_auth();
     return 0;
 }
 
@@ -371,7 +396,7 @@ int cmd_renew(struct settings *settings)
     if (rc == 0)
         rc = renew(&renewal, settings, &err);
     renewal_free(&renewal);
-    return rc < 0 ? say(&err) : EXIT_DONE;
+    return rc < 0 ? fail(settings, &err) : EXIT_DONE;
 }
 
 /* ---- renew-ca: the same key, so what it signed stays good (pki.md 2.6) ---- */
@@ -508,5 +533,5 @@ int cmd_renew_ca(struct settings *settings)
     scan_free(&scan);
     file_close(&fd);
     renewal_free(&renewal);
-    return rc < 0 ? say(&err) : EXIT_DONE;
+    return rc < 0 ? fail(settings, &err) : EXIT_DONE;
 }

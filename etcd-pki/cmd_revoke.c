@@ -160,7 +160,7 @@ int cmd_crl(struct settings *settings)
     else if (open_listing(&listing, settings, NULL, NULL, &err) == 0)
         rc = write_listing(&listing, &err);
     listing_close(&listing);
-    return rc < 0 ? say(&err) : EXIT_DONE;
+    return rc < 0 ? fail(settings, &err) : EXIT_DONE;
 }
 
 /* ---- revoke ---- */
@@ -229,5 +229,5 @@ int cmd_revoke(struct settings *settings)
     }
     x509_list_free(&certs);
     listing_close(&listing);
-    return rc < 0 ? say(&err) : EXIT_DONE;
+    return rc < 0 ? fail(settings, &err) : EXIT_DONE;
 }

@@ -309,8 +309,9 @@ static int ask_endpoints(const struct rotation *rotation, json_t *list, size_t *
 
         *without += trusts ? 0 : 1;
         if (list != NULL)
-            must(json_array_append_new(list, json_pack("{s:s, s:b, s:s}", "endpoint", url,
-                                                       "trusted", trusts, "answer", what)) == 0);
+            must(json_array_append_new(list, json_pack("{s:o, s:b, s:o}", "endpoint",
+                                                       json_text(url), "trusted", trusts, "answer",
+                                                       json_text(what))) == 0);
         else if (says(rotation->settings))
             printf("%s  trusts %s CA: %s\n", url, rotation->next != NULL ? "the next" : "the",
                    what);
@@ -357,16 +358,16 @@ static void print_status(const struct rotation *rotation, const struct rotation_
 
 static json_t *date_json(const char *date)
 {
-    return date[0] != '\0' ? json_string(date) : json_null();
+    return date[0] != '\0' ? json_text(date) : json_null();
 }
 
 static json_t *ca_json(const struct entry *entry)
 {
     if (entry == NULL)
         return json_null();
-    return json_pack("{s:s, s:s, s:s, s:s, s:b}", "file", entry->path, "subject",
-                     entry->info.subject, "serial", entry->info.serial, "expirationDate",
-                     entry->info.not_after, "keyFits", entry->key_fits);
+    return json_pack("{s:o, s:o, s:o, s:s, s:b}", "file", json_text(entry->path), "subject",
+                     json_text(entry->info.subject), "serial", json_text(entry->info.serial),
+                     "expirationDate", entry->info.not_after, "keyFits", entry->key_fits);
 }
 
 /* `endpoints` is taken; NULL: none was asked. */
@@ -377,17 +378,15 @@ static void print_status_json(const struct rotation *rotation, const struct rota
                         : rotation->next != NULL ? "prepared"
                                                  : "none";
     json_t *all = json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "name", rotation->ca->name, "state",
-        state, "prepared", date_json(dates->prepared), "switched", date_json(dates->switched), "ca",
-        ca_json(rotation->ca), "next", ca_json(rotation->next), "previous", ca_json(rotation->prev),
-        "issuedByPrevious", (json_int_t)left, "trusted",
+        "{s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "name", json_text(rotation->ca->name),
+        "state", state, "prepared", date_json(dates->prepared), "switched",
+        date_json(dates->switched), "ca", ca_json(rotation->ca), "next", ca_json(rotation->next),
+        "previous", ca_json(rotation->prev), "issuedByPrevious", (json_int_t)left, "trusted",
         endpoints != NULL ? json_boolean(without == 0) : json_null(), "endpoints",
         endpoints != NULL ? endpoints : json_array());
 
     must(all != NULL);
-    (void)json_dumpf(all, stdout, JSON_INDENT(2)); /* main() notices a closed output */
-    printf("\n");
-    json_decref(all);
+    json_put(all);
 }
 
 static int status_of(struct rotation *rotation, bool as_json, int *status, struct err *err)
@@ -582,8 +581,6 @@ int cmd_rotate_ca(struct settings *settings)
     bool as_json = settings->report != NULL;
     int rc = -1, status = EXIT_DONE;
 
-    if (strcmp(step, "status") == 0)
-        report_drop(settings); /* it has an object of its own */
     if (!known)
         err_set(&err, ERR_USAGE, "rotate-ca: one of prepare, status, switch, finish");
     else if (rotation_open(&rotation, settings, strcmp(step, "prepare") == 0, &err) < 0)
@@ -596,6 +593,8 @@ int cmd_rotate_ca(struct settings *settings)
         rc = finish_rotation(&rotation, &err);
     else
         rc = status_of(&rotation, as_json, &status, &err);
+    if (rc == 0 && strcmp(step, "status") == 0)
+        report_drop(settings); /* it has an object of its own */
     rotation_close(&rotation);
-    return rc < 0 ? say(&err) : status;
+    return rc < 0 ? fail(settings, &err) : status;
 }

@@ -12,24 +12,25 @@
 
 static json_t *cert_json(const struct x509_info *info, bool normalise)
 {
-    json_t *json = json_pack("{s:s, s:s}", "subject", info->subject, "issuer", info->issuer);
+    json_t *json = json_pack("{s:o, s:o}", "subject", json_text(info->subject), "issuer",
+                             json_text(info->issuer));
 
     must(json != NULL);
     if (!normalise) {
-        must(json_object_set_new(json, "serial", json_string(info->serial)) == 0);
-        must(json_object_set_new(json, "notBefore", json_string(info->not_before)) == 0);
-        must(json_object_set_new(json, "notAfter", json_string(info->not_after)) == 0);
+        must(json_object_set_new(json, "serial", json_text(info->serial)) == 0);
+        must(json_object_set_new(json, "notBefore", json_text(info->not_before)) == 0);
+        must(json_object_set_new(json, "notAfter", json_text(info->not_after)) == 0);
     }
     must(json_object_set_new(json, "lifetimeSeconds",
                              json_integer(info->not_after_s - info->not_before_s)) == 0);
-    must(json_object_set_new(json, "publicKey", json_string(info->key)) == 0);
-    must(json_object_set_new(json, "signatureAlgorithm", json_string(info->signature)) == 0);
+    must(json_object_set_new(json, "publicKey", json_text(info->key)) == 0);
+    must(json_object_set_new(json, "signatureAlgorithm", json_text(info->signature)) == 0);
     must(json_object_set_new(json, "ca", json_boolean(info->ca)) == 0);
-    must(json_object_set_new(json, "keyUsage", json_string(info->key_usage)) == 0);
-    must(json_object_set_new(json, "extendedKeyUsage", json_string(info->extended_usage)) == 0);
-    must(json_object_set_new(json, "alternativeNames", json_string(info->sans)) == 0);
+    must(json_object_set_new(json, "keyUsage", json_text(info->key_usage)) == 0);
+    must(json_object_set_new(json, "extendedKeyUsage", json_text(info->extended_usage)) == 0);
+    must(json_object_set_new(json, "alternativeNames", json_text(info->sans)) == 0);
     if (!normalise)
-        must(json_object_set_new(json, "sha256", json_string(info->fingerprint)) == 0);
+        must(json_object_set_new(json, "sha256", json_text(info->fingerprint)) == 0);
     return json;
 }
 
@@ -64,7 +65,8 @@ static int show_file(const char *path, json_t *list, struct err *err)
 
         x509_describe(certs.items[i], &info);
         if (list != NULL) {
-            json_t *json = json_pack("{s:s, s:I}", "file", path, "number", (json_int_t)i + 1);
+            json_t *json =
+                json_pack("{s:o, s:I}", "file", json_text(path), "number", (json_int_t)i + 1);
             json_t *fields = cert_json(&info, false);
 
             must(json != NULL && json_object_update(json, fields) == 0);
@@ -77,13 +79,6 @@ static int show_file(const char *path, json_t *list, struct err *err)
     }
     x509_list_free(&certs);
     return 0;
-}
-
-static void print_json(json_t *json) /* `json` is taken */
-{
-    (void)json_dumpf(json, stdout, JSON_INDENT(2)); /* main() notices a closed output */
-    printf("\n");
-    json_decref(json);
 }
 
 /* A name of kubeadm's ("etcd-server") or a path without extension means the file in --dir. */
@@ -105,8 +100,11 @@ int cmd_show(struct settings *settings)
 {
     struct err err = ERR_INIT;
     bool bad, as_json = wants_json(settings, &err, &bad);
-    json_t *list = as_json ? json_array() : NULL;
+    json_t *list = as_json ? json_array() : NULL, *all = as_json ? json_object() : NULL;
     int status = EXIT_DONE;
+
+    if (as_json)
+        must(json_object_set(all, "certificates", list) == 0);
 
     if (!bad && settings->args.count == 0) {
         err_set(&err, ERR_USAGE, "show: which file?");
@@ -116,14 +114,20 @@ int cmd_show(struct settings *settings)
         char *path = file_named(settings, settings->args.items[i]);
 
         err = ERR_INIT;
-        if (show_file(path, list, &err) < 0)
+        if (show_file(path, list, &err) < 0) {
+            json_t *row = report_row(all, "errors");
+
+            report_text(row, "file", path);
+            report_text(row, "error", err.text);
             status = say(&err); /* go on: the other files are still of interest */
+        }
         free(path);
     }
     if (bad)
         status = say(&err);
     else if (as_json)
-        print_json(json_pack("{s:O}", "certificates", list));
+        json_put(json_incref(all));
+    json_decref(all);
     json_decref(list);
     return status;
 }
@@ -142,14 +146,15 @@ static json_t *mode_json(const char *path)
 
     if (stat(path, &info) == 0)
         (void)snprintf(text, sizeof text, "%04o", info.st_mode & 07777);
-    return json_string(text);
+    return json_text(text);
 }
 
 static json_t *describe_file(const char *root, const char *name, bool normalise)
 {
     char *path = xasprintf("%s/%s", root, name);
     char *key_path = xasprintf("%s/%.*s.key", root, (int)strlen(name) - 4, name);
-    json_t *json = json_pack("{s:s, s:o}", "file", name, "mode", mode_json(path)), *fields;
+    json_t *json = json_pack("{s:o, s:o}", "file", json_text(name), "mode", mode_json(path)),
+           *fields;
     struct x509_list certs = {0};
     struct x509_key *key = NULL;
     struct x509_info info;
@@ -157,7 +162,7 @@ static json_t *describe_file(const char *root, const char *name, bool normalise)
 
     must(json != NULL);
     if (x509_list_read(path, false, &certs, &err) < 0) {
-        must(json_object_set_new(json, "error", json_string(err.text)) == 0);
+        must(json_object_set_new(json, "error", json_text(err.text)) == 0);
         goto out;
     }
     x509_describe(certs.items[0], &info);
@@ -191,24 +196,26 @@ int cmd_describe(struct settings *settings)
 
     if (settings->args.count == 0)
         texts_add(&settings->args, reading_dir(settings));
-    for (size_t i = 0; status == EXIT_DONE && i < settings->args.count; i++) {
+    for (size_t i = 0; i < settings->args.count; i++) {
         const char *root = settings->args.items[i];
         struct texts found = {0};
         json_t *files = json_array();
+        json_t *node = json_pack("{s:o, s:O}", "directory", json_text(root), "files", files);
 
-        if (scan_find(root, ".crt", &found, &err) < 0)
+        must(node != NULL && json_array_append_new(nodes, node) == 0);
+        err = ERR_INIT;
+        if (scan_find(root, ".crt", &found, &err) < 0) {
+            report_text(node, "error", err.text);
             status = say(&err);
+        }
         if (found.count != 0)
             qsort(found.items, found.count, sizeof *found.items, by_bytes);
         for (size_t k = 0; k < found.count; k++)
             must(json_array_append_new(
                      files, describe_file(root, found.items[k], settings->normalise)) == 0);
-        must(json_array_append_new(
-                 nodes, json_pack("{s:s, s:o}", "directory", root, "files", files)) == 0);
+        json_decref(files);
         texts_free(&found);
     }
-    if (status == EXIT_DONE)
-        print_json(json_pack("{s:O}", "directories", nodes));
-    json_decref(nodes);
+    json_put(json_pack("{s:o}", "directories", nodes));
     return status;
 }

@@ -92,7 +92,7 @@ int cmd_csr(struct settings *settings)
         rc = write_request(&plan, &plan.items[0], &err);
     plan_free(&plan);
     file_close(&fd);
-    return rc < 0 ? say(&err) : EXIT_DONE;
+    return rc < 0 ? fail(settings, &err) : EXIT_DONE;
 }
 
 /* ---- sign ---- */
@@ -222,5 +222,5 @@ int cmd_sign(struct settings *settings)
         rc = sign(&plan, settings, &err);
     }
     plan_free(&plan);
-    return rc < 0 ? say(&err) : EXIT_DONE;
+    return rc < 0 ? fail(settings, &err) : EXIT_DONE;
 }

@@ -168,26 +168,28 @@ static void print_text(const struct verify *verify)
                verify->count - verify->errors, verify->count - verify->errors != 1 ? "s" : "");
 }
 
-static void print_json(const struct verify *verify)
+/* err: why it was not judged to the end; ERR_OK: it was. */
+static void print_json(const struct verify *verify, const struct err *err)
 {
     json_t *list = json_array(), *all;
 
     for (size_t i = 0; i < verify->count; i++) {
         const struct finding *finding = &verify->findings[i];
-        json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "id", finding->id,
-                                 "severity", finding->error ? "error" : "warning", "file",
-                                 finding->file, "flag", finding->flag, "found", finding->found,
-                                 "expected", finding->expected, "do", finding->todo);
+        json_t *json =
+            json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o}", "id", finding->id, "severity",
+                      finding->error ? "error" : "warning", "file", json_text(finding->file),
+                      "flag", json_text(finding->flag), "found", json_text(finding->found),
+                      "expected", finding->expected, "do", json_text(finding->todo));
 
         must(json != NULL && json_array_append_new(list, json) == 0);
     }
-    all = json_pack("{s:b, s:I, s:I, s:o}", "ok", verify->errors == 0, "errors",
-                    (json_int_t)verify->errors, "warnings",
+    all = json_pack("{s:b, s:I, s:I, s:o}", "ok", err->code == ERR_OK && verify->errors == 0,
+                    "errors", (json_int_t)verify->errors, "warnings",
                     (json_int_t)(verify->count - verify->errors), "findings", list);
     must(all != NULL);
-    (void)json_dumpf(all, stdout, JSON_INDENT(2));
-    printf("\n");
-    json_decref(all);
+    if (err->code != ERR_OK)
+        must(json_object_set_new(all, "error", json_text(err->text)) == 0);
+    json_put(all);
 }
 
 /* "3.5.30", "v3.6", "3.6.14-rc.0" */
@@ -241,6 +243,8 @@ int cmd_verify(struct settings *settings)
     int status;
 
     if (bad || prepare(&verify, settings, &kept, &err) < 0) {
+        if (as_json && err.code != ERR_USAGE)
+            print_json(&verify, &err);
         if (!bad)
             verify_free(&verify);
         texts_free(&kept);
@@ -251,7 +255,7 @@ int cmd_verify(struct settings *settings)
     if (verify.by_directory || settings->dir != NULL)
         verify_set(&verify, reading_dir(settings));
     if (as_json)
-        print_json(&verify);
+        print_json(&verify, &err);
     else
         print_text(&verify);
     status = verify.errors != 0 ? EXIT_FINDING : verify.count != 0 ? EXIT_WARNINGS : EXIT_DONE;

@@ -5,6 +5,7 @@
 #include "common/base/limits.h"
 #include "etcd-pki/pki.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -34,8 +35,9 @@ enum verb_bit {
     V_CA_KEY = V_ENDS | V_CHECK | V_REVOKE | V_CRL | V_ROTATE,         /* open or make a CA's key */
     V_FOLLOW = V_ENDS | V_ROTATE | V_CHECK | V_REVOKE | V_CRL,         /* replace files */
     V_REPORT = V_ENDS | V_CSR | V_REVOKE | V_CRL | V_ROTATE | V_PROBE, /* say what they did */
-    V_JSON = V_SHOW | V_DESCRIBE | V_VERIFY | V_CHECK | V_REPORT,
-    V_ALL = 262143,
+    V_VERSION = 262144,
+    V_JSON = V_SHOW | V_DESCRIBE | V_VERIFY | V_CHECK | V_REPORT | V_VERSION,
+    V_ALL = 524287,
 };
 
 static const struct verb {
@@ -103,6 +105,7 @@ static const struct verb {
      "[--force] [--follow] [--backup-dir DIR] [-o text|json]"},
     {"certificate-key", NULL, V_KEY, cmd_certificate_key,
      "print a random key of 64 hexadecimal digits", ""},
+    {"version", "--version", V_VERSION, cmd_version, "print the version", "[-o text|json]"},
 };
 
 enum flag_kind { FLAG_TEXT, FLAG_LIST, FLAG_MANY, FLAG_BOOL };
@@ -209,8 +212,7 @@ static int print_help(const struct verb *verb)
     printf("usage: etcd-pki VERB [FLAG...]\n\n");
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         printf("    %-16s %s\n", verbs[i].name, verbs[i].what);
-    printf("    %-16s %s\n    %-16s %s\n\n", "version", "print the version", "help [VERB]",
-           "print this, or a verb's flags");
+    printf("    %-16s %s\n\n", "help [VERB]", "print this, or a verb's flags");
     printf("Roles: ");
     for (int i = 0; i < ROLES; i++)
         printf("%s%s", i != 0 ? ", " : "", role_at((enum role_id)i)->name);
@@ -333,10 +335,23 @@ static void settings_free(struct settings *settings)
     report_drop(settings);
 }
 
-static int print_version(void)
+static int print_version(const struct settings *settings)
 {
-    printf("etcd-pki %s\n", SUITE_VERSION);
+    if (settings->output != NULL && strcmp(settings->output, "json") == 0)
+        json_put(json_pack("{s:s, s:s}", "name", "etcd-pki", "version", SUITE_VERSION));
+    else
+        printf("etcd-pki %s\n", SUITE_VERSION);
     return EXIT_DONE;
+}
+
+int cmd_version(struct settings *settings)
+{
+    struct err err = ERR_INIT;
+
+    if (settings->args.count == 0)
+        return print_version(settings);
+    err_set(&err, ERR_USAGE, "version: \"%.100s\" is one word too many", settings->args.items[0]);
+    return fail(settings, &err);
 }
 
 /* What asks for JSON gets JSON, or is told that there is none. */
@@ -354,14 +369,22 @@ static int take_output(struct settings *settings, const struct verb *verb, struc
 }
 
 /* Nagios takes 2 for an alarm; a command line that cannot be read is 3, unknown. */
-static int say_usage(const struct err *err, int argc, char **argv)
+static int say_usage(const struct settings *settings, const struct err *err, int argc, char **argv)
 {
-    int status = say(err);
+    int status = fail(settings, err);
 
     for (int i = 0; i < argc; i++)
         if (strcmp(argv[i], "--nagios") == 0)
             return 3;
     return status;
+}
+
+static bool wants_other(const struct settings *settings, struct err *err)
+{
+    bool bad;
+
+    (void)wants_json(settings, err, &bad);
+    return bad;
 }
 
 static int run(const struct verb *verb, int argc, char **argv)
@@ -371,14 +394,14 @@ static int run(const struct verb *verb, int argc, char **argv)
     int status;
 
     if (parse_line(argc, argv, verb, &settings, &err) < 0)
-        status = say_usage(&err, argc, argv);
+        status = say_usage(&settings, &err, argc, argv);
     else if (settings.help)
         status = print_help(verb);
-    else if (settings.version)
-        status = print_version();
-    else if (take_output(&settings, verb, &err) < 0 ||
+    else if (settings.version && !wants_other(&settings, &err))
+        status = print_version(&settings);
+    else if (settings.version || take_output(&settings, verb, &err) < 0 ||
              ((verb->bit & V_CA_KEY) != 0 && passphrase_take(&settings, &err) < 0))
-        status = say_usage(&err, argc, argv);
+        status = say_usage(&settings, &err, argc, argv);
     else
         status = verb->run(&settings);
     if (settings.report != NULL && status != EXIT_USAGE)
@@ -413,8 +436,6 @@ int main(int argc, char **argv)
     if (strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 ||
         strcmp(argv[0], "-h") == 0)
         help = true;
-    else if (strcmp(argv[0], "version") == 0 || strcmp(argv[0], "--version") == 0)
-        return print_version();
     if (help && argc == 1)
         return print_help(NULL);
     verb = verb_named(argv[help ? 1 : 0]);

@@ -82,6 +82,11 @@ void report_number(struct json_t *row, const char *key, int64_t number);
 void report_flag(struct json_t *row, const char *key, bool flag);
 void report_cert(struct json_t *row, const struct x509_cert *cert);
 void report_print(const struct settings *settings, bool ok);
+/* say(), and in the report as "error". */
+int fail(const struct settings *settings, const struct err *err);
+/* A text of anybody's as JSON; what is not UTF-8 becomes U+FFFD. New. */
+struct json_t *json_text(const char *text);
+void json_put(struct json_t *json); /* taken: printed as the whole of the output */
 
 /* ---- CAs that sign (store.c) ---- */
 
@@ -163,6 +168,7 @@ struct member_flags {  /* texts owned by whom fills it */
     char *host, *bind; /* as in a URL: what clients are told, where the member listens */
     char *peer_urls, *listen_peer_urls;
     char *initial_cluster; /* NULL: not known */
+    struct texts given;    /* "--name=m1": what etcd.env says instead */
 };
 /* Lines for an environment file. */
 void member_flags_env(const struct member_flags *set, struct buf *out);
@@ -275,7 +281,7 @@ void scan_free(struct scan *scan);
 int take_at(const struct settings *settings, int64_t *at_s, struct err *err) MUST_CHECK; /* --at */
 
 int say(const struct err *err); /* "etcd-pki: ..." on stderr; EXIT_USAGE for ERR_USAGE, else 1 */
-void say_no_client_auth(void);  /* what a server's certificate without clientAuth means */
+void say_no_client_auth(const char *name, bool peer); /* what it means that a server has none */
 /* "8760h", "365d", "1y", "90m"; several parts add up; more than zero, at most 1000 years. */
 int parse_duration(const char *flag, const char *text, int64_t *seconds,
                    struct err *err) MUST_CHECK;
@@ -292,6 +298,6 @@ char *residual(int64_t until_s, int64_t now_s); /* "364d", "<invalid>"; owned */
 
 command_fn cmd_init, cmd_issue, cmd_cluster, cmd_kubeadm, cmd_show, cmd_describe, cmd_verify,
     cmd_flags, cmd_certificate_key, cmd_check, cmd_check_expiration, cmd_renew, cmd_renew_ca,
-    cmd_revoke, cmd_crl, cmd_csr, cmd_sign, cmd_rotate_ca, cmd_probe;
+    cmd_revoke, cmd_crl, cmd_csr, cmd_sign, cmd_rotate_ca, cmd_probe, cmd_version;
 
 #endif

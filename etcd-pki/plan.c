@@ -26,9 +26,13 @@
 static int parse_days(const char *text, int64_t *seconds, struct err *err)
 {
     char *days = xasprintf("%.20sd", text);
-    int rc = parse_duration("--days", days, seconds, err);
+    struct err why = ERR_INIT; /* it has the days as a duration, which nobody typed */
+    int rc = parse_duration("--days", days, seconds, &why);
 
     free(days);
+    if (rc < 0)
+        err_set(err, ERR_USAGE, "--days %.60s: a number of days, more than 0 and at most 365000",
+                text);
     return rc;
 }
 
@@ -629,7 +633,7 @@ int plan_carry_out(struct plan *plan)
     int fd = -1, status = EXIT_DONE;
 
     if (!plan->settings->dry_run && store_lock(plan->dir, &fd, &err) < 0) {
-        status = say(&err);
+        status = fail(plan->settings, &err);
         goto out;
     }
     judge(plan);
@@ -638,9 +642,9 @@ int plan_carry_out(struct plan *plan)
                 "%s: %zu difference%s between what is there and what was asked; nothing was "
                 "written (--force replaces what differs and keeps it in .old)",
                 plan->dir, plan->differences, plan->differences != 1 ? "s" : "");
-        status = say(&err);
+        status = fail(plan->settings, &err);
     } else if (write_all(plan, &err) < 0) {
-        status = say(&err);
+        status = fail(plan->settings, &err);
         status = status == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILED;
     }
 out:

@@ -6,6 +6,7 @@
  *
  * "files" is sorted by name; what else a verb has to say follows in the order it was said.
  */
+#include "common/client/unicode.h"
 #include "etcd-pki/pki.h"
 
 #include <jansson.h>
@@ -14,6 +15,41 @@
 bool says(const struct settings *settings)
 {
     return !settings->quiet && settings->report == NULL;
+}
+
+json_t *json_text(const char *text)
+{
+    struct buf clean = BUF_INIT(BUF_UNLIMITED);
+    json_t *json;
+
+    for (struct slice left = slice_text(text); left.size != 0;) {
+        uint32_t point;
+        size_t bytes = unicode_decode(left, &point);
+
+        if (bytes == 0)
+            (void)buf_printf(&clean, "\xef\xbf\xbd"); /* U+FFFD */
+        else
+            (void)buf_append(&clean, left.data, bytes);
+        left.data += MAX(bytes, 1);
+        left.size -= MAX(bytes, 1);
+    }
+    json = json_string(buf_text(&clean));
+    must(json != NULL);
+    buf_free(&clean);
+    return json;
+}
+
+void json_put(json_t *json)
+{
+    (void)json_dumpf(json, stdout, JSON_INDENT(2)); /* main() notices a closed output */
+    printf("\n");
+    json_decref(json);
+}
+
+int fail(const struct settings *settings, const struct err *err)
+{
+    report_text(settings->report, "error", err->text);
+    return say(err);
 }
 
 void report_begin(struct settings *settings)
@@ -31,7 +67,7 @@ void report_drop(struct settings *settings)
 void report_text(json_t *row, const char *key, const char *text)
 {
     if (row != NULL)
-        must(json_object_set_new(row, key, json_string(text)) == 0);
+        must(json_object_set_new(row, key, json_text(text)) == 0);
 }
 
 void report_number(json_t *row, const char *key, int64_t number)
@@ -125,7 +161,5 @@ void report_print(const struct settings *settings, bool ok)
     must(json_object_update(all, settings->report) == 0);
     if (files != NULL)
         must(json_object_set_new(all, "files", sorted(files)) == 0);
-    (void)json_dumpf(all, stdout, JSON_INDENT(2)); /* main() notices a closed output */
-    printf("\n");
-    json_decref(all);
+    json_put(all);
 }

@@ -49,17 +49,19 @@ static void take(const json_t *entry, const char *key, char date[32])
 void rotation_dates_read(const char *dir, const char *base, struct rotation_dates *dates)
 {
     json_t *all = read_all(dir);
-    const json_t *entry = json_object_get(all, base);
+    json_t *name = json_text(base);
+    const json_t *entry = json_object_get(all, json_string_value(name));
 
     take(entry, "prepared", dates->prepared);
     take(entry, "switched", dates->switched);
+    json_decref(name);
     json_decref(all);
 }
 
 int rotation_dates_write(const char *dir, const char *base, const struct rotation_dates *dates,
                          struct err *err)
 {
-    json_t *all = read_all(dir), *entry = NULL;
+    json_t *all = read_all(dir), *entry = NULL, *name = json_text(base);
     char *path = path_of(dir), *text;
     int rc = 0;
 
@@ -69,9 +71,9 @@ int rotation_dates_write(const char *dir, const char *base, const struct rotatio
             must(json_object_set_new(entry, "prepared", json_string(dates->prepared)) == 0);
         if (dates->switched[0] != '\0')
             must(json_object_set_new(entry, "switched", json_string(dates->switched)) == 0);
-        must(json_object_set_new(all, base, entry) == 0);
+        must(json_object_set_new(all, json_string_value(name), entry) == 0);
     } else {
-        (void)json_object_del(all, base);
+        (void)json_object_del(all, json_string_value(name));
     }
     if (json_object_size(all) == 0) {
         (void)unlink(path); /* absent is fine */
@@ -81,6 +83,7 @@ int rotation_dates_write(const char *dir, const char *base, const struct rotatio
         rc = file_write_atomic(path, slice_text(text), 0644, true, err);
         free(text);
     }
+    json_decref(name);
     json_decref(all);
     free(path);
     return rc;

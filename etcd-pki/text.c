@@ -84,11 +84,19 @@ int64_t clock_s(void)
     return (int64_t)time(NULL);
 }
 
-void say_no_client_auth(void)
+void say_no_client_auth(const char *name, bool peer)
 {
-    (void)fprintf(stderr, "etcd-pki: without clientAuth etcd's gateway (HTTP and JSON) fails with "
-                          "\"bad certificate\" when client certificates are demanded, and peers "
-                          "cannot dial; give etcd --client-cert-file then\n");
+    if (peer)
+        (void)fprintf(stderr,
+                      "etcd-pki: %s: without clientAuth the other members refuse it when this one "
+                      "dials them; give etcd --peer-client-cert-file then\n",
+                      name);
+    else
+        (void)fprintf(stderr,
+                      "etcd-pki: %s: without clientAuth etcd's gateway (HTTP and JSON) fails with "
+                      "\"bad certificate\" when client certificates are demanded; give etcd "
+                      "--client-cert-file then\n",
+                      name);
 }
 
 int parse_duration(const char *flag, const char *text, int64_t *seconds, struct err *err)

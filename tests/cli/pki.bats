@@ -534,6 +534,21 @@ END
     run "$pki" cluster --dir two --member a=192.0.2.7,a.example --member b=b.example --flags-file --key p256 -q
     [ "$status" -eq 0 ] && [ -z "$output" ]
     grep -qx 'ETCD_INITIAL_CLUSTER=a=https://192.0.2.7:2380,b=https://b.example:2380' two/b/etcd.env
-    run "$pki" flags m1
+    # flags says what that file says, also what the operator has changed there since
+    env_of() { "$pki" flags "$1" "${@:2}" --for env | sed 's,=pki/'$1'/,=./,; s,=\./pki/'$1'/,=./,'; }
+    for m in m2 m3; do
+        diff <(env_of $m) <(grep -v '^#' pki/$m/etcd.env)
+    done
+    sed -i 's/^\(ETCD_ADVERTISE_CLIENT_URLS=\).*/\1"https:\/\/m2.example:4001"/' pki/m2/etcd.env
+    [[ $("$pki" flags m2) == *"--advertise-client-urls=https://m2.example:4001"*"--initial-cluster=$list" ]]
+    [[ $("$pki" flags m2 --for etcdctl) == "export ETCDCTL_ENDPOINTS=https://m2.example:4001"* ]]
+    # whoever reads it elsewhere is told where it belongs, or gets absolute paths
+    [[ $(head -n 1 pki/m1/etcd.env) == "# The paths are seen from the directory of this file"* ]]
+    [[ $("$pki" flags m1 --for systemd) == *"ETCD_CERT_FILE=$PWD/pki/m1/etcd/server.crt"* ]]
+    # without the file: the certificate's own names, on etcd's usual ports
+    rm two/b/etcd.env
+    run "$pki" flags b --dir two
+    [[ $output == *"--listen-client-urls=https://127.0.0.1:2379,https://0.0.0.0:2379 "* || $output == *"--listen-client-urls=https://0.0.0.0:2379 "* ]]
+    [[ $output == *"--advertise-client-urls=https://b.example:2379 "* && $output == *"--listen-peer-urls=https://0.0.0.0:2380 "* ]]
     [[ $output != *initial-cluster* ]]
 }

@@ -622,9 +622,70 @@ fits() { # BASE: the key is the certificate's
     [ "$(extensions pki/etcd/server.crt)" = "$before" ]
     refused 0 "without clientAuth" renew etcd-server --eku server --reuse-key
     [ "$(usages pki/etcd/server.crt)" = "    TLS Web Server Authentication" ]
+    # what a certificate can no longer be used for is said, each time with its own reason
+    refused 0 "etcd-server: without serverAuth clients refuse it as a server's" renew etcd-server --eku client --reuse-key
+    "$pki" issue peer m1 --key p256 -q
+    refused 0 "etcd-peer: without clientAuth the other members refuse it" renew etcd-peer --eku server --reuse-key
+    [[ $output != *gateway* ]]
+    refused 0 "renewed" renew etcd-peer --eku server,client --reuse-key
+    [[ $output != *without* ]]
+    refused 0 "etcd-peer: without serverAuth the other members refuse it as a server's" renew etcd-peer --eku client --reuse-key
+    "$pki" issue client bob --key p256 -q
+    refused 0 "clients/bob: without clientAuth, which is all it had, servers refuse it as a client's" renew clients/bob --eku server
+    [[ $output != *gateway* ]]
     # one that had none: what it may be used for is what was asked
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout pki/own.key -out pki/own.crt -subj /CN=own \
         -CA pki/etcd/ca.crt -CAkey pki/etcd/ca.key -addext basicConstraints=critical,CA:FALSE 2> /dev/null
     refused 0 "own renewed" renew own --eku client
     [ "$(usages pki/own.crt)" = "    TLS Web Client Authentication" ]
+}
+
+@test "what fails says so in JSON too" {
+    json .version "\"$("$pki" version | cut -d' ' -f2)\"" version
+    [ "$status" -eq 0 ]
+    json '[.name,.version|type]' '["string","string"]' --version
+    failing() { # STATUS FILTER EXPECTED ARGUMENTS...
+        local want=$1
+        shift
+        json "$@" && [ "$status" -eq "$want" ] && [[ $stderr == "etcd-pki: "* ]] || { echo "$*: $status $output $stderr" && return 1; }
+    }
+    mkdir empty && "$pki" init --key p256 -q
+    for verb in check check-expiration; do
+        failing 1 '[.kind,.certificates,.certificateAuthorities,.error]' \
+            '["CertificateExpirationInfo",[],[],"open directory nope: No such file or directory"]' $verb --dir nope
+        failing 1 .error '"empty: no certificate (*.crt) there; give --dir or files"' $verb --dir empty
+        failing 2 . '' $verb --at x # which is for who typed it
+    done
+    failing 1 '[(.certificateAuthorities|length),(.error|type)]' '[1,"string"]' check --prometheus nope/x
+    failing 1 '[.ok,.findings,.error]' '[false,[],"open directory nope: No such file or directory"]' verify --dir nope
+    failing 1 '[.ok,.error]' '[false,"open nope.yaml: No such file or directory"]' verify --manifest nope.yaml
+    failing 1 '.directories|map([.directory,.error,(.files|length)])' \
+        '[["nope","open directory nope: No such file or directory",0],["pki",null,1]]' describe nope pki
+    failing 1 '[(.certificates|length),.errors]' '[1,[{"file":"nope","error":"open nope: No such file or directory"}]]' show nope etcd-ca
+    failing 1 '[.ok,.error]' '[false,"nope: no such certificate in pki (etcd-pki check lists them)"]' renew nope
+    failing 1 '[.ok,.error]' '[false,"nope is not there; give --dir"]' rotate-ca status --dir nope
+    failing 2 . '' issue client a --days x
+    refused 2 '--days x: a number of days, more than 0 and at most 365000' issue client a --days x
+    # what Nagios shows is what is on standard output
+    run --separate-stderr "$pki" check --nagios --dir nope
+    [ "$status" -eq 3 ] && [ "$output" = "CERTIFICATES UNKNOWN - open directory nope: No such file or directory" ]
+    run "$pki" check-expiration --dir empty
+    [ "$status" -eq 1 ]
+    refused 2 'version: "x" is one word too many' version x
+    refused 2 'version: unknown flag --nope' version --nope
+}
+
+@test "names that are not UTF-8, as JSON" {
+    dir=$'d\xff' name=$'c\xfe' odd=$'\xef\xbf\xbd' # U+FFFD
+    "$pki" init --dir "$dir" --key p256 -q
+    "$pki" issue client root --dir "$dir" --out "$name" --key p256 -q
+    json '.certificates[0].file' "\"d${odd}/c$odd.crt\"" show "$dir/$name.crt"
+    json '[.certificates[0].name,.certificateAuthorities[0].file]' "[\"c$odd\",\"d$odd/etcd/ca.crt\"]" check --dir "$dir"
+    json '.directories[0]|[.directory,.files[0].file]' "[\"d$odd\",\"c$odd.crt\"]" describe "$dir"
+    json '.findings|length > 0' true verify --dir "$dir"
+    json '.files[0].file' "\"d${odd}/c$odd.crt\"" renew all --dir "$dir"
+    json '.endpoints[0].url' "\"https://$odd:1\"" probe $'https://\xff:1' --dir "$dir"
+    cp "$dir/etcd/ca.crt" "$dir/$name-ca.crt" && cp "$dir/etcd/ca.key" "$dir/$name-ca.key"
+    json .ok true rotate-ca prepare --dir "$dir" --ca "$name-ca"
+    json '[.state,.ca.file,.prepared != null]' "[\"prepared\",\"d$odd/c$odd-ca.crt\",true]" rotate-ca status --dir "$dir" --ca "$name-ca"
 }
