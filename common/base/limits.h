@@ -136,6 +136,9 @@
 #define COMPACTION_BATCH_DEFAULT 1000UL /* revisions per step */
 #define COMPACTION_SLEEP_MS_DEFAULT 10UL
 #define HASHES_KEPT 10UL /* hashes remembered at compactions (formats.md 11.4) */
+#define HASHES_WAITING_MAX                                                                         \
+    16UL /* revisions that clients, and as many that members, wait to have hashed: each is a walk  \
+            over the store */
 
 /* leases (raft.md 9.6) */
 #define LEASE_REVOKES_PER_SECOND 1000UL   /* of expired leases: a storm must not starve writes */

@@ -74,8 +74,9 @@ static void peer_hash(void *arg, struct peer_hash *asked)
     struct peer_answers *answers = arg;
     struct peer_hash_run *run = xalloc(sizeof(*run));
 
-    *run = (struct peer_hash_run){.query = {.revision = asked->revision, .done = peer_hash_done},
-                                  .asked = asked};
+    *run = (struct peer_hash_run){
+        .query = {.revision = asked->revision, .of_member = true, .done = peer_hash_done},
+        .asked = asked};
     asked->state = run;
     hashing_start(service_hashing(answers->service), &run->query);
 }

@@ -422,7 +422,7 @@ static void begin_round(struct corrupt_check *check, enum round_kind kind, int64
                 (struct asked){.check = check, .member = id, .state = ASKED_BEHIND};
     }
     check->state = ROUND_HASHING;
-    check->query = (struct hash_query){.revision = revision, .done = hashed};
+    check->query = (struct hash_query){.revision = revision, .of_member = true, .done = hashed};
     hashing_start(service_hashing(check->config.service), &check->query);
 }
 

@@ -151,6 +151,8 @@ enum err_code mvcc_hash_start(struct mvcc *mvcc, int64_t revision,
 bool mvcc_hash_step(struct mvcc_hash *hash, size_t entries);
 struct mvcc_hash_result mvcc_hash_result(const struct mvcc_hash *hash);
 void mvcc_hash_free(struct mvcc_hash *hash); /* NULL is fine */
+/* What mvcc_hash_start() would answer now; on ERR_OK `ready` says that the hash is remembered. */
+enum err_code mvcc_hash_check(const struct mvcc *mvcc, int64_t revision, bool *ready) MUST_CHECK;
 /* The newest revision whose hash a compaction left behind; -1 = none. */
 int64_t mvcc_hash_remembered(const struct mvcc *mvcc);
 

@@ -116,15 +116,23 @@ int64_t mvcc_hash_remembered(const struct mvcc *mvcc)
     return mvcc->remembered_count != 0 ? mvcc->remembered[mvcc->remembered_count - 1].revision : -1;
 }
 
+enum err_code mvcc_hash_check(const struct mvcc *mvcc, int64_t revision, bool *ready)
+{
+    *ready = find_remembered(mvcc, revision) != NULL;
+    if (!*ready && revision > 0 && revision < mvcc->compacted)
+        return ERR_COMPACTED;
+    return !*ready && revision > mvcc->current ? ERR_FUTURE_REV : ERR_OK;
+}
+
 enum err_code mvcc_hash_start(struct mvcc *mvcc, int64_t revision, struct mvcc_hash **hash)
 {
     const struct remembered_hash *remembered = find_remembered(mvcc, revision);
     struct mvcc_hash *made;
+    bool ready;
+    enum err_code code = mvcc_hash_check(mvcc, revision, &ready);
 
-    if (remembered == NULL && revision > 0 && revision < mvcc->compacted)
-        return ERR_COMPACTED;
-    if (remembered == NULL && revision > mvcc->current)
-        return ERR_FUTURE_REV;
+    if (code != ERR_OK)
+        return code;
     made = xalloc(sizeof(*made));
     made->mvcc = mvcc;
     made->rule.at = revision == 0 ? mvcc->current : revision;
