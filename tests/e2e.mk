@@ -27,6 +27,7 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 	    exit 0; \
 	fi; \
 	tests/interop/datadir_interop "$$etcd" $(BIN) && \
+	tests/interop/kube_calls.py "$$etcd" $(BIN) && \
 	tests/interop/snapshot_interop.sh "$$etcd" $(BIN)/etcd-snap && \
 	tests/interop/auth_interop.sh "$$etcd" $(BIN) && \
 	tests/cli/pki_test.sh $(BIN)/etcd-pki "$$etcd/etcd" "$$etcd/etcdctl" && \

@@ -1,12 +1,21 @@
 #!/usr/bin/env python3
-"""kube_interop.py HOST:PORT [CA CERT KEY] - the calls of a kube-apiserver's storage, in its order, by gRPC:
-create, guaranteed update, paged lists, watches with bookmarks, leased events, the compactor, health and size."""
+"""kube_interop.py HOST:PORT [CA CERT KEY] - the calls of a kube-apiserver's storage (1.20 to 1.36), in its order, by gRPC:
+create, guaranteed update, paged lists, watches with bookmarks, leased events, the compactor, health and size; and the
+probes of kubeadm's manifest. SCHEMA_FROM=HOST:PORT (one of ours, plain) lets it ask a server without reflection: etcd.
+"""
+import http.client
+import json
+import os
 import queue
+import re
+import ssl
 
 import grpc
 
-from clients import channel, check, done
+from clients import HOST, PORT, TLS, channel, check, done
 from reflected import Api
+
+OURS = "SCHEMA_FROM" not in os.environ
 
 PODS, END = b"/registry/pods/", b"/registry/pods0"
 MOD, VERSION = 2, 0  # Compare.CompareTarget
@@ -54,7 +63,9 @@ def refused(call, code, text):
 
 def starts(api):
     status = api.Maintenance.Status()
-    check(status.version.startswith("3.5") and status.dbSize > 0, "status: the features and the size")
+    version = tuple(int(part) for part in re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", status.version).groups())
+    check(version >= (3, 5, 13), "status: lists from the cache (1.31 and later) ask for this version")
+    check(0 < status.dbSizeInUse <= status.dbSize and not status.isLearner and not status.errors, "status: the size")
     check(api.Health.Check().status == 1, "health")
     check(len(api.Cluster.MemberList(linearizable=True).members) == 1, "members")
     check(api.KV.Range(key=b"/registry/health").count == 0, "the storage's health check")
@@ -89,9 +100,16 @@ def lists(api):
     check([kv.key for kv in got] == names and last.count == 234, "all pages, at the revision of the first")
     check(api.KV.Range(key=PODS, range_end=END, count_only=True).count == 1235, "count")
     check(len(api.KV.Range(key=PODS, range_end=END, keys_only=True, serializable=True).kvs) == 1235, "keys only, from here")
-    parts = list(api.KV.RangeStream(key=PODS, range_end=END, revision=revision))
-    streamed = [kv for part in parts for kv in part.range_response.kvs]
-    check(streamed == got and parts[-1].range_response.count == 1234, "the same as a stream (3.7)")
+    if OURS:
+        parts = list(api.KV.RangeStream(key=PODS, range_end=END, revision=revision))
+        streamed = [kv for part in parts for kv in part.range_response.kvs]
+        check(streamed == got and parts[-1].range_response.count == 1234, "the same as a stream (3.7)")
+    names_only = api.KV.Range(key=PODS, range_end=END, keys_only=True)
+    check(len(names_only.kvs) == 1235 and not any(kv.value for kv in names_only.kvs) and all(kv.mod_revision for kv in names_only.kvs),
+          "names only, as the estimate of sizes asks (1.34)")
+    one = api.KV.Range(key=got[0].key, limit=1)
+    check(one.count == 1 and not one.more and one.kvs[0] == got[0], "get: a range of one with a limit (1.33)")
+    check(api.KV.Range(key=PODS + b"none", limit=1).header.revision == revision + 1, "the revision of now, from a get of nothing")
     refused(lambda: api.KV.Range(key=PODS, revision=10**9), grpc.StatusCode.OUT_OF_RANGE,
             "etcdserver: mvcc: required revision is a future revision")
 
@@ -120,6 +138,55 @@ def watches(api):
     stream.close()
 
 
+def progress(api):
+    """Lists from the cache (1.31 and later): each asks how far all watches of a stream are, and trusts the answer."""
+    start = api.KV.Range(key=PODS, range_end=END, limit=1).header.revision
+    stream = Stream(api)
+    for prefix in (b"/registry/pods/", b"/registry/secrets/", b"/registry/nodes/"):
+        stream.ask(create_request=dict(key=prefix, range_end=prefix[:-1] + b"0", start_revision=start + 1, prev_kv=True, progress_notify=True))
+        check(stream.next().created, "created")
+    key, seen, wanted = b"/registry/secrets/default/s", 0, start
+    for number in range(150):
+        wanted = api.KV.Put(key=key if number % 3 else b"/registry/leases/other", value=b"%d" % number).header.revision
+        stream.ask(progress_request={})
+        while True:  # what was written comes before the answer that covers it
+            answer = stream.next()
+            if not answer.events and answer.watch_id == -1 and answer.header.revision >= wanted:
+                break
+            for event in answer.events:
+                check(event.kv.mod_revision > seen, "in order")
+                seen = event.kv.mod_revision
+    check(seen == wanted, "nothing is missing below what the last answer covers")
+    before = api.KV.Range(key=b"compact_rev_key")
+    stream.ask(create_request=dict(key=b"compact_rev_key", start_revision=before.header.revision))
+    check(stream.next().created, "a watch of one key that may not be there (1.34)")
+    stream.close()
+
+
+def probes(_api):
+    """What kubeadm's manifest asks of the member, by version; the answers are etcd's."""
+    if TLS:
+        context = ssl.create_default_context(cafile=TLS["ca"])
+        context.load_cert_chain(TLS["cert"], TLS["key"])
+        link = http.client.HTTPSConnection(HOST, PORT, timeout=20, context=context)
+    else:
+        link = http.client.HTTPConnection(HOST, PORT, timeout=20)
+
+    def get(path):
+        link.request("GET", path)
+        answer = link.getresponse()
+        return answer.status, answer.read().decode()
+
+    for path in ("/health", "/health?exclude=NOSPACE&serializable=true", "/health?serializable=false"):
+        check(get(path) == (200, '{"health":"true","reason":""}'), path)
+    for path in ("/livez", "/readyz", "/readyz?exclude=linearizable_read"):
+        check(get(path) == (200, "ok\n"), path)
+    for path, checked in (("/livez?verbose", ["serializable_read"]), ("/readyz?verbose", ["data_corruption", "serializable_read", "linearizable_read"])):
+        status, text = get(path)
+        check(status == 200 and all("[+]%s ok" % name in text for name in checked), path)
+    check(json.loads(get("/version")[1])["etcdcluster"].startswith("3.5"), "version")
+
+
 def events(api):
     lease = api.Lease.LeaseGrant(TTL=3600).ID
     key = b"/registry/events/default/web.1"
@@ -128,8 +195,15 @@ def events(api):
     check(ttl.grantedTTL == 3600 and list(ttl.keys) == [key], "its lease")
     alive = api.Lease.LeaseKeepAlive(iter([api.message("etcdserverpb.LeaseKeepAliveRequest", ID=lease)] * 3))
     check([answer.TTL for answer in alive] == [3600] * 3, "keep-alive: one answer each, then the end")
+    others = [b"/registry/events/default/web.%d" % number for number in range(2, 12)]
+    for other in others:
+        create(api, other, b"event", lease)
+    update(api, others[0], b"kept", api.KV.Range(key=others[0]).kvs[0].mod_revision)
+    check(set(api.Lease.LeaseTimeToLive(ID=lease, keys=True).keys) == {key, *others[1:]}, "shared; a put without it lets a key go")
     api.Lease.LeaseRevoke(ID=lease)
     check(api.KV.Range(key=key).count == 0, "it goes with its lease")
+    check(api.KV.Range(key=b"/registry/events/", range_end=b"/registry/events0").count == 1, "and so do all of it")
+    refused(lambda: create(api, key, b"event", lease), grpc.StatusCode.NOT_FOUND, "etcdserver: requested lease not found")
 
 
 def compactor(api):
@@ -142,6 +216,11 @@ def compactor(api):
     check(step(0, revision).succeeded, "the first compactor counts")
     other = step(0, revision)
     check(not other.succeeded and other.responses[0].response_range.kvs[0].version == 1, "the others see its count")
+    stream = Stream(api)
+    stream.ask(create_request=dict(key=b"compact_rev_key", start_revision=other.header.revision))  # 1.34: from this revision on
+    check(stream.next().created and stream.next().events[0].kv.value == b"%d" % revision, "they watch it")
+    check(step(1, revision).succeeded and stream.next().events[0].kv.version == 2, "and see each step")
+    stream.close()
     api.KV.Compact(revision=revision)
     refused(lambda: api.KV.Compact(revision=revision), grpc.StatusCode.OUT_OF_RANGE,
             "etcdserver: mvcc: required revision has been compacted")
@@ -189,7 +268,7 @@ def users(api):
 
 
 with channel() as opened:
-    kube = Api(opened)
-    for part in (starts, objects, lists, watches, events, compactor, locks, users):
+    kube = Api(opened, None if OURS else grpc.insecure_channel(os.environ["SCHEMA_FROM"]))
+    for part in (starts, probes, objects, lists, watches, progress, events, compactor, locks, users):
         part(kube)
 done()

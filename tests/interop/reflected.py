@@ -75,11 +75,11 @@ class Service:
 
 
 class Api:
-    """Every service of the server as an attribute."""
+    """Every service of the server as an attribute; a server without reflection (etcd) is described by another one."""
 
-    def __init__(self, channel):
+    def __init__(self, channel, described_by=None):
         self.channel, self.pool = channel, descriptor_pool.DescriptorPool()
-        reflection, loaded = Reflection(channel, "grpc.reflection.v1"), set()
+        reflection, loaded = Reflection(described_by or channel, "grpc.reflection.v1"), set()
         for name in SERVICES:
             reflection.load(self.pool, loaded, file_containing_symbol=name)
         self.factory = message_factory.MessageFactory(self.pool)
