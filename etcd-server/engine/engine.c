@@ -427,6 +427,7 @@ void engine_turn(struct engine *engine)
 
     if (engine->failed)
         return;
+    others_hear_unreachable(engine);
     for (int round = 0; round < TURN_ROUNDS_MAX && !engine->failed; round++) {
         ask_read_index(engine, now_ms);
         bool moved = raft_round(engine);

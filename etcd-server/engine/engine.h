@@ -92,6 +92,7 @@ void engine_committed(
 void engine_defragged(struct engine *engine, const struct err *err); /* err->code ERR_OK: done */
 /* A message of another member, decoded and size-checked; borrowed for the call. */
 void engine_message(struct engine *engine, const struct raft_message *message);
+/* A message to `member` was lost; also from within host->send(). Raft hears of it in a turn. */
 void engine_unreachable(struct engine *engine, uint64_t member);
 void engine_snapshot_sent(struct engine *engine, uint64_t member, uint64_t index, bool ok);
 /* When engine_turn() wants to run again though nothing happens; UINT64_MAX = it does not. */

@@ -116,6 +116,8 @@ struct engine {
     bool published;
     uint64_t publish_after_ms;
 
+    uint64_t unreachable[RAFT_MEMBERS_MAX]; /* to whom a message was lost since the last turn */
+    size_t unreachable_count;
     struct heartbeat_times heartbeats;
     uint64_t compact_after_ms;
     uint64_t compact_began_ns; /* the records of the present compaction */
@@ -144,6 +146,7 @@ void compact_turn(struct engine *engine, uint64_t now_ms);
 struct outgoing_snapshot;
 struct held_proposal;
 void others_open(struct engine *engine);
+void others_hear_unreachable(struct engine *engine); /* a turn begins */
 void others_send(struct engine *engine, const struct raft_effects *effects);
 void others_sealed(struct engine *engine); /* the open batch was sealed: take what is asked for */
 void others_committed(

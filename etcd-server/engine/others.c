@@ -123,12 +123,29 @@ void engine_message(struct engine *engine, const struct raft_message *message)
         hold(engine, message);
 }
 
+/* Said from within host->send() too, which has raft's messages in its hands: raft hears of it at
+ * the next turn. */
 void engine_unreachable(struct engine *engine, uint64_t member)
 {
-    struct raft_event event = {.type = RAFT_EVENT_UNREACHABLE, .member = member};
+    size_t i = 0;
 
-    if (!engine->failed)
+    while (i < engine->unreachable_count && engine->unreachable[i] != member)
+        i++;
+    if (i == engine->unreachable_count && i < RAFT_MEMBERS_MAX)
+        engine->unreachable[engine->unreachable_count++] = member;
+}
+
+void others_hear_unreachable(struct engine *engine)
+{
+    size_t count = engine->unreachable_count;
+
+    engine->unreachable_count = 0;
+    for (size_t i = 0; i < count && !engine->failed; i++) {
+        struct raft_event event = {.type = RAFT_EVENT_UNREACHABLE,
+                                   .member = engine->unreachable[i]};
+
         others_step(engine, &event);
+    }
 }
 
 void engine_snapshot_sent(struct engine *engine, uint64_t member, uint64_t index, bool ok)

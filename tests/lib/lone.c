@@ -66,10 +66,27 @@ static void commit(struct host *host, struct batch *batch)
     lone->batch = batch_ref(batch);
 }
 
+/* Say that the first message is lost; the others must stay as they are. */
+static void lose_first(struct lone *lone, const struct raft_message *messages, size_t count)
+{
+    const struct raft_message *last = &messages[count - 1];
+    uint8_t context[64];
+    size_t bytes = last->context.size;
+
+    must(bytes <= sizeof(context));
+    if (bytes != 0)
+        memcpy(context, last->context.data, bytes);
+    engine_unreachable(lone->engine, messages[0].to);
+    lone->spoilt |= last->context.size != bytes ||
+                    (bytes != 0 && memcmp(context, last->context.data, bytes) != 0);
+}
+
 static void send(struct host *host, const struct raft_message *messages, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         of(host)->sent[messages[i].type]++;
+    if (of(host)->loses)
+        lose_first(of(host), messages, count);
 }
 
 static uint64_t connected_ms(struct host *host, uint64_t member)

@@ -31,6 +31,8 @@ struct lone {
     size_t snapshots;                            /* asked for */
 
     size_t sent[LONE_MESSAGE_TYPES]; /* messages to others, by type */
+    bool loses;                      /* the first of all that are sent together ... */
+    bool spoilt;                     /* ... which did something to the last */
     uint64_t connected_ms;           /* for how long each of them has been in reach */
 
     bool may_stop; /* else a reason to stop fails the test */

@@ -327,9 +327,10 @@ static void test_lost_read_indexes_are_counted(void **state)
 
 /* ---- what is counted of the other members ---- */
 
-static void hear(enum raft_message_type type)
+static void hear_at(enum raft_message_type type, uint64_t index)
 {
     struct raft_message message = {.type = type,
+                                   .index = index,
                                    .from = member_at(engine_members(lone.engine), 1)->id,
                                    .to = engine_member_id(lone.engine),
                                    .term = raft_term(engine_raft(lone.engine))};
@@ -339,6 +340,11 @@ static void hear(enum raft_message_type type)
     message.term += type == RAFT_MSG_PRE_VOTE_RESP;
     engine_message(lone.engine, &message);
     lone_turn(&lone);
+}
+
+static void hear(enum raft_message_type type)
+{
+    hear_at(type, 0);
 }
 
 /* The core is held up for a second: the next heartbeats are late, those after them are not. And a
@@ -364,6 +370,28 @@ static void test_late_heartbeats_are_counted(void **state)
     pass(3000); /* nobody answers: it steps down */
     assert_int_equal(raft_leader(engine_raft(lone.engine)), 0);
     assert_int_equal(engine_stats(lone.engine).leader_changes, 1);
+}
+
+/* The host finds out while it sends that one member cannot be reached; the messages to the others
+ * lie in raft's memory. */
+static void test_unreachable_while_sending(void **state)
+{
+    static struct outcome read; /* it is failed when the test is over */
+    enum err_code refusal;
+
+    (void)state;
+    lone_fini(&lone);
+    lone_init_of_three(&lone, NULL);
+    engine_campaign(lone.engine);
+    lone_turn(&lone);
+    hear(RAFT_MSG_PRE_VOTE_RESP);
+    hear(RAFT_MSG_VOTE_RESP);
+    lone.loses = true;
+    assert_int_not_equal(engine_read(lone.engine, note_outcome, &read, &refusal), 0);
+    hear_at(RAFT_MSG_APP_RESP, raft_last_index(engine_raft(lone.engine))); /* now it may read */
+    pass(3 * LONE_TICK_MS);
+    assert_true(lone.sent[RAFT_MSG_HEARTBEAT] != 0);
+    assert_false(lone.spoilt);
 }
 
 /* While the leader's snapshot is on its way to disk. */
@@ -890,6 +918,7 @@ int main(void)
         TEST(test_late_read_indexes_are_counted),
         TEST(test_lost_read_indexes_are_counted),
         TEST(test_late_heartbeats_are_counted),
+        TEST(test_unreachable_while_sending),
         TEST(test_snapshot_of_the_leader_is_told),
         TEST(test_compaction_is_answered_at_once),
         TEST(test_physical_waits_for_the_commit),
