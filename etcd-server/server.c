@@ -604,6 +604,7 @@ static bool may_serve(struct server *server)
     case CORRUPT_START_PENDING:
         return false;
     case CORRUPT_START_GOOD:
+    case CORRUPT_START_UNKNOWN:
         return engine_ready(server->engine);
     case CORRUPT_START_DIFFERS:
         fail(server, &err);

@@ -21,6 +21,7 @@ struct hash_run {
     struct peer_hash query;
     struct peer_door *door;
     struct exchange *exchange;
+    bool asks_living; /* it wants to know whether a key lives, which etcd does not tell */
 };
 
 struct peer_door *peer_door_new(const struct peer_env *env)
@@ -184,8 +185,8 @@ static void start_promote(struct peer_door *door, struct exchange *exchange, str
 
 /* ---- hashkv ---- */
 
-static void hash_done(struct peer_hash *query, enum err_code code, int64_t revision, uint32_t hash,
-                      int64_t compact_revision)
+static void hash_done(struct peer_hash *query, enum err_code code,
+                      const struct peer_hash_facts *facts)
 {
     static const char prefix[] = "etcdserver: ";
     struct hash_run *run = CONTAINER_OF(query, struct hash_run, query);
@@ -202,8 +203,11 @@ static void hash_done(struct peer_hash *query, enum err_code code, int64_t revis
     } else {
         length = snprintf(body, sizeof(body),
                           "{\"header\":{\"revision\":%" PRId64 "},\"hash\":%" PRIu32
-                          ",\"compact_revision\":%" PRId64 "}\n",
-                          revision, hash, compact_revision);
+                          ",\"compact_revision\":%" PRId64 "%s}\n",
+                          facts->revision, facts->hash, facts->compact_revision,
+                          !run->asks_living ? ""
+                          : facts->living   ? ",\"living\":true"
+                                            : ",\"living\":false");
         must(length > 0 && (size_t)length < sizeof(body));
         head.fields = cluster_field(run->door, field);
         exchange_answer(run->exchange, &head, slice_of(body, (size_t)length));
@@ -241,7 +245,7 @@ static bool parse_revision(struct slice body, int64_t *revision)
 static void start_hash(struct peer_door *door, struct exchange *exchange)
 {
     struct hash_run *run;
-    struct slice cluster;
+    struct slice cluster, ask;
     char ours[32];
     int64_t revision = 0;
 
@@ -258,6 +262,7 @@ static void start_hash(struct peer_door *door, struct exchange *exchange)
     run = xalloc(sizeof(*run));
     run->door = door;
     run->exchange = exchange;
+    run->asks_living = exchange_field(exchange, "x-hashkv-living", &ask);
     run->query = (struct peer_hash){.revision = revision, .done = hash_done};
     exchange->state = run;
     exchange->gone = hash_gone;

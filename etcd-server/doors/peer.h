@@ -24,13 +24,20 @@ struct peer_member {
     bool is_learner;
 };
 
+struct peer_hash_facts {
+    int64_t revision; /* the current one */
+    uint32_t hash;
+    int64_t compact_revision; /* -1 = never compacted */
+    bool living;              /* some key lives at the revision hashed */
+};
+
 /* A hash of the store, begun by the door. Its memory is the door's. */
 struct peer_hash {
     int64_t revision; /* asked for; 0 = the current one */
     void *state;      /* the environment's */
-    /* To be called exactly once, at once or later, unless cancel_hash() came first. */
-    void (*done)(struct peer_hash *query, enum err_code code, int64_t revision, uint32_t hash,
-                 int64_t compact_revision);
+    /* To be called exactly once, at once or later, unless cancel_hash() came first. `facts` are
+     * borrowed for the call, NULL on refusal. */
+    void (*done)(struct peer_hash *query, enum err_code code, const struct peer_hash_facts *facts);
 };
 
 /* What is known of a lease; `keys` are given when they were asked for. */

@@ -60,13 +60,16 @@ static void peer_hash_done(struct hash_query *query, enum err_code code,
 {
     struct peer_hash_run *run = CONTAINER_OF(query, struct peer_hash_run, query);
     struct peer_hash *asked = run->asked;
+    struct peer_hash_facts facts = {0};
 
     asked->state = NULL;
     free(run);
-    if (code != ERR_OK)
-        asked->done(asked, code, 0, 0, 0);
-    else
-        asked->done(asked, code, result->current_revision, result->hash, result->compact_revision);
+    if (code == ERR_OK)
+        facts = (struct peer_hash_facts){.revision = result->current_revision,
+                                         .hash = result->hash,
+                                         .compact_revision = result->compact_revision,
+                                         .living = result->living};
+    asked->done(asked, code, code == ERR_OK ? &facts : NULL);
 }
 
 static void peer_hash(void *arg, struct peer_hash *asked)

@@ -5,10 +5,18 @@
  *
  * A member that lags behind the revision is asked again until the round's time is up. Only hashes
  * with the same compact revision can be compared; who answers with another one is passed over, as
- * is who does not answer.
+ * is who does not answer. A round that told nothing because somebody compacted meanwhile begins
+ * again, at the revision that is current then.
+ *
+ * Without a key that lives a hash is vague (mvcc.h): members that hold the same may differ in it.
+ * But whether a key lives at a revision all know alike, whatever they compacted below it. So a
+ * member that has none asks the others for that, too (a field that etcd does not know and leaves
+ * out), and compares nothing else: it holds the same as those without a key, and another thing than
+ * those with one.
  */
 #include "etcd-server/service/corrupt_check.h"
 #include "common/base/base.h"
+#include "common/base/json_reader.h"
 #include "common/base/plants.h"
 #include "common/schema/pbjson.h"
 #include "etcd-server/service/hashing.h"
@@ -18,10 +26,13 @@
 #define START_TIMEOUT_MS 7000  /* as etcd's requests: 5 s and two elections */
 #define START_BEHIND_MS 1000   /* at start nobody waits longer for a member that lags behind */
 #define ROUND_TIMEOUT_MS 60000 /* a large store is hashed for seconds */
+#define START_AGAIN_MS 500     /* to a new round that somebody compacted away ... */
+#define START_ROUNDS_MAX 10
+#define ROUNDS_MAX 3   /* ... and of the other kinds, at the next tick */
 #define AGAIN_MS 60000 /* between comparisons while the alarm is up and no majority answers */
 #define ANSWER_BYTES_MAX (64UL * 1024)
 #define BODY_BYTES 48
-#define FIELD_BYTES 48
+#define FIELD_BYTES 80
 #define TEXT_BYTES 160
 
 enum round_kind { ROUND_START, ROUND_WHOLE, ROUND_COMPACTED, ROUND_EXPLAIN };
@@ -34,8 +45,10 @@ struct asked {
     struct host_question question;
     uint64_t member;
     enum asked_state state;
+    bool compacted; /* passed over for another compact revision */
     int64_t compact_revision;
     uint32_t hash;
+    uint32_t mark; /* what is compared: the hash, or in a vague round whether a key lives */
 };
 
 struct corrupt_check {
@@ -45,10 +58,13 @@ struct corrupt_check {
     enum round_kind kind;
     struct hash_query query;
     struct mvcc_hash_result own;
+    bool vague;          /* the round: whether a key lives is compared */
     struct asked *asked; /* owned */
     size_t asked_count;
     char body[BODY_BYTES], fields[FIELD_BYTES]; /* of the questions */
     uint64_t began_ms;
+    unsigned rounds;     /* of this comparison, this one included */
+    uint64_t restart_ms; /* the next of them begins; 0 = none will */
     uint64_t next_whole_ms, next_compacted_ms;
     int64_t compacted_done; /* revision of the last hash of a compaction that all agree on */
     bool alarm_seen;        /* the alarm is up, and this member has compared itself ... */
@@ -97,32 +113,38 @@ static void raise_alarm(struct corrupt_check *check, uint64_t member)
 static bool comparable(const struct corrupt_check *check, const struct asked *asked)
 {
     return asked->state == ASKED_ANSWERED &&
-           (asked->compact_revision == check->own.compact_revision || PLANTED(HASH_COMPACTED));
+           (check->vague || asked->compact_revision == check->own.compact_revision ||
+            PLANTED(HASH_COMPACTED));
 }
 
-/* How many members hold `hash`, this one included. */
-static size_t count_of(const struct corrupt_check *check, uint32_t hash)
+static uint32_t own_mark(const struct corrupt_check *check)
 {
-    size_t count = check->own.hash == hash;
+    return check->vague ? false : check->own.hash;
+}
+
+/* How many members hold `mark`, this one included. */
+static size_t count_of(const struct corrupt_check *check, uint32_t mark)
+{
+    size_t count = own_mark(check) == mark;
 
     for (size_t i = 0; i < check->asked_count; i++)
-        count += comparable(check, &check->asked[i]) && check->asked[i].hash == hash;
+        count += comparable(check, &check->asked[i]) && check->asked[i].mark == mark;
     return count;
 }
 
-/* The hash that most of all members hold. */
-static bool find_majority(const struct corrupt_check *check, uint32_t *hash)
+/* What most of all members hold. */
+static bool find_majority(const struct corrupt_check *check, uint32_t *mark)
 {
     size_t quorum = (check->asked_count + 1) / 2 + 1;
 
-    *hash = check->own.hash;
+    *mark = own_mark(check);
     if (PLANTED(HASH_BLAME))
         return true;
-    for (size_t i = 0; count_of(check, *hash) < quorum; i++) {
+    for (size_t i = 0; count_of(check, *mark) < quorum; i++) {
         if (i == check->asked_count)
             return false;
         if (comparable(check, &check->asked[i]))
-            *hash = check->asked[i].hash;
+            *mark = check->asked[i].mark;
     }
     return true;
 }
@@ -142,7 +164,7 @@ static void say_difference(const struct corrupt_check *check, const struct asked
 static const struct asked *first_different(const struct corrupt_check *check)
 {
     for (size_t i = 0; i < check->asked_count; i++)
-        if (comparable(check, &check->asked[i]) && check->asked[i].hash != check->own.hash)
+        if (comparable(check, &check->asked[i]) && check->asked[i].mark != own_mark(check))
             return &check->asked[i];
     return NULL;
 }
@@ -156,22 +178,25 @@ static void blame(struct corrupt_check *check, bool majority, uint32_t right)
         raise_alarm(check, 0);
         return;
     }
-    if (check->own.hash != right)
+    if (own_mark(check) != right)
         raise_alarm(check, engine_member_id(check->engine));
     for (size_t i = 0; i < check->asked_count; i++)
-        if (comparable(check, &check->asked[i]) && check->asked[i].hash != right)
+        if (comparable(check, &check->asked[i]) && check->asked[i].mark != right)
             raise_alarm(check, check->asked[i].member);
 }
 
 static void judge_start(struct corrupt_check *check, const struct asked *other, bool right)
 {
+    size_t equal = count_of(check, own_mark(check)) - 1;
     struct err err = ERR_INIT;
 
-    check->start = CORRUPT_START_GOOD;
-    host_note(engine_host(check->engine), LOG_INFO,
-              "compared the store with the other members' before serving",
-              log_i64("revision", check->own.hash_revision),
-              log_u64("equal", count_of(check, check->own.hash) - 1),
+    check->start = other == NULL && equal == 0 ? CORRUPT_START_UNKNOWN : CORRUPT_START_GOOD;
+    host_note(engine_host(check->engine),
+              check->start == CORRUPT_START_UNKNOWN ? LOG_WARN : LOG_INFO,
+              check->start == CORRUPT_START_UNKNOWN
+                  ? "no other member's store could be compared before serving"
+                  : "compared the store with the other members' before serving",
+              log_i64("revision", check->own.hash_revision), log_u64("equal", equal),
               log_u64("others", check->asked_count));
     if (other == NULL || right)
         return;
@@ -189,11 +214,12 @@ static void judge_start(struct corrupt_check *check, const struct asked *other, 
 }
 
 /* After the alarm: is it this member? */
-static void judge_self(struct corrupt_check *check, bool majority, uint32_t right)
+static void judge_self(struct corrupt_check *check, const struct asked *other, bool majority,
+                       uint32_t right)
 {
     bool named = alarm_names(engine_alarms(check->engine), engine_member_id(check->engine),
                              ETCDSERVERPB__ALARM_TYPE__CORRUPT);
-    bool differs = majority && check->own.hash != right;
+    bool differs = majority && own_mark(check) != right;
 
     service_set_differs(check->config.service, differs);
     check->again_at_ms = majority ? 0 : now_ms(check) + AGAIN_MS;
@@ -207,44 +233,73 @@ static void judge_self(struct corrupt_check *check, bool majority, uint32_t righ
                             "alarm disarm, or add this member anew with an empty data directory",
                   log_hex("member", engine_member_id(check->engine)),
                   log_i64("revision", check->own.hash_revision), log_u64("hash", check->own.hash),
-                  log_u64("hash-of-most", right));
+                  log_u64("other-hash", other != NULL ? other->hash : check->own.hash));
+}
+
+static bool somebody_compacted(const struct corrupt_check *check)
+{
+    for (size_t i = 0; i < check->asked_count; i++)
+        if (check->asked[i].compacted)
+            return true;
+    return false;
+}
+
+static void forget_round(struct corrupt_check *check)
+{
+    free(check->asked);
+    check->asked = NULL;
+    check->asked_count = 0;
+    check->state = ROUND_IDLE;
+}
+
+/* False: there were enough of them. A hash that a compaction left behind stays what it is. */
+static bool again_later(struct corrupt_check *check)
+{
+    bool start = check->kind == ROUND_START;
+
+    if (check->kind == ROUND_COMPACTED || check->rounds >= (start ? START_ROUNDS_MAX : ROUNDS_MAX))
+        return false;
+    check->restart_ms = now_ms(check) + (start ? START_AGAIN_MS : 1);
+    return true;
 }
 
 static void end_round(struct corrupt_check *check)
 {
     const struct asked *other = first_different(check);
-    uint32_t right_hash;
-    bool majority = find_majority(check, &right_hash), all = true;
+    uint32_t right;
+    bool majority = find_majority(check, &right), all = true;
 
     check->state = ROUND_IDLE;
     for (size_t i = 0; i < check->asked_count; i++) {
         const struct asked *asked = &check->asked[i];
 
         all = all && comparable(check, asked);
-        if (comparable(check, asked) && asked->hash != check->own.hash)
+        if (comparable(check, asked) && asked->mark != own_mark(check))
             say_difference(check, asked);
+    }
+    if (!majority && other == NULL && somebody_compacted(check) && again_later(check)) {
+        forget_round(check);
+        return;
     }
     switch (check->kind) {
     case ROUND_START:
-        judge_start(check, other, majority && right_hash == check->own.hash);
+        judge_start(check, other, majority && right == own_mark(check));
         break;
     case ROUND_COMPACTED:
         if (all || other != NULL)
             check->compacted_done = check->own.hash_revision;
         if (other != NULL)
-            blame(check, majority, right_hash);
+            blame(check, majority, right);
         break;
     case ROUND_WHOLE:
         if (other != NULL)
-            blame(check, majority, right_hash);
+            blame(check, majority, right);
         break;
     case ROUND_EXPLAIN:
-        judge_self(check, majority, right_hash);
+        judge_self(check, other, majority, right);
         break;
     }
-    free(check->asked);
-    check->asked = NULL;
-    check->asked_count = 0;
+    forget_round(check);
 }
 
 /* At start a majority is enough: nobody waits for a member that hangs. */
@@ -263,9 +318,9 @@ static void end_start_early(struct corrupt_check *check)
 
 static void end_if_all_said(struct corrupt_check *check)
 {
-    uint32_t hash;
+    uint32_t mark;
 
-    if (check->kind == ROUND_START && find_majority(check, &hash)) {
+    if (check->kind == ROUND_START && find_majority(check, &mark)) {
         end_start_early(check);
         return;
     }
@@ -286,6 +341,41 @@ static void pass_over(struct asked *asked, const char *why)
               log_i64("revision", asked->check->own.hash_revision), log_str("reason", why));
 }
 
+/* {"header":{...},"hash":1,"compact_revision":2,"living":true} */
+static bool find_living(struct slice body, bool *living)
+{
+    struct json_reader reader;
+    struct json_string name;
+    struct err err = ERR_INIT;
+    bool first = true, more, found = false;
+
+    json_reader_init(&reader, body);
+    if (json_enter(&reader, JSON_OBJECT, &err) < 0)
+        return false;
+    while (json_next_name(&reader, &first, &name, &more, &err) == 0 && more) {
+        enum json_kind kind = json_peek(&reader);
+
+        if (slice_equal(name.raw, slice_text("living")) &&
+            (kind == JSON_TRUE || kind == JSON_FALSE)) {
+            found = true;
+            *living = kind == JSON_TRUE;
+        }
+        if (json_skip(&reader, &err) < 0)
+            return false;
+    }
+    return found;
+}
+
+static void take_living(struct asked *asked, struct slice body)
+{
+    bool living;
+
+    if (find_living(body, &living))
+        asked->mark = living;
+    else
+        pass_over(asked, "this member has no keys, and it does not say whether it has");
+}
+
 static void take_hash(struct asked *asked, struct slice body)
 {
     const Etcdserverpb__HashKVResponse *response;
@@ -301,9 +391,12 @@ static void take_hash(struct asked *asked, struct slice body)
     } else {
         response = (const Etcdserverpb__HashKVResponse *)(const void *)message;
         asked->state = ASKED_ANSWERED;
-        asked->hash = response->hash;
+        asked->hash = asked->mark = response->hash;
         asked->compact_revision = response->compact_revision;
-        if (!comparable(asked->check, asked)) {
+        if (asked->check->vague)
+            take_living(asked, body);
+        else if (!comparable(asked->check, asked)) {
+            asked->compacted = true;
             (void)snprintf(text, sizeof(text),
                            "its compact revision is %" PRId64 ", that of this member %" PRId64,
                            asked->compact_revision, asked->check->own.compact_revision); /* fits */
@@ -326,6 +419,8 @@ static void answered(struct host_question *question, unsigned status, struct sli
     } else if (status == 0) {
         pass_over(asked, "it does not answer");
     } else {
+        asked->compacted = status == 400 && memmem(body.data, body.size, "has been compacted",
+                                                   strlen("has been compacted")) != NULL;
         (void)snprintf(text, sizeof(text), "it answers %u: %.*s", status,
                        (int)MIN(body.size, TEXT_BYTES - 40), (const char *)body.data); /* cut */
         text[strcspn(text, "\r\n")] = '\0';
@@ -375,35 +470,36 @@ static void stop_round(struct corrupt_check *check)
     for (size_t i = 0; i < check->asked_count; i++)
         if (check->state == ROUND_ASKING && check->asked[i].state == ASKED_WAITING)
             host->ops->ask_cancel(host, &check->asked[i].question);
-    free(check->asked);
-    check->asked = NULL;
-    check->asked_count = 0;
-    check->state = ROUND_IDLE;
+    forget_round(check);
 }
 
-/* Nothing can be compared this time when it was compacted meanwhile, or is vague (mvcc.h). */
+/* Not made: what a compaction left behind has been dropped meanwhile, and too many wait. */
 static void hashed(struct hash_query *query, enum err_code code,
                    const struct mvcc_hash_result *result)
 {
     struct corrupt_check *check = CONTAINER_OF(query, struct corrupt_check, query);
 
-    if (code != ERR_OK || (result->vague && !PLANTED(HASH_VAGUE))) {
-        check->start = check->kind == ROUND_START ? CORRUPT_START_GOOD : check->start;
+    if (code != ERR_OK) {
+        if (!again_later(check) && check->kind == ROUND_START)
+            check->start = CORRUPT_START_UNKNOWN;
         if (check->kind == ROUND_EXPLAIN)
             check->again_at_ms = now_ms(check) + AGAIN_MS;
         stop_round(check);
         return;
     }
     check->own = *result;
+    check->vague = result->vague && !PLANTED(HASH_VAGUE);
     (void)snprintf(check->body, sizeof(check->body), "{\"revision\":%" PRId64 "}",
                    PLANTED(HASH_REVISION) ? 0 : result->hash_revision); /* fits, as the next */
-    (void)snprintf(check->fields, sizeof(check->fields), "X-Etcd-Cluster-ID: %" PRIx64 "\r\n",
-                   engine_cluster_id(check->engine));
+    (void)snprintf(check->fields, sizeof(check->fields), "X-Etcd-Cluster-ID: %" PRIx64 "\r\n%s",
+                   engine_cluster_id(check->engine),
+                   check->vague ? "X-HashKV-Living: ask\r\n" : "");
     check->state = ROUND_ASKING;
     for (size_t i = 0; i < check->asked_count; i++)
         ask(&check->asked[i]); /* answers come on later turns */
 }
 
+/* revision: 0 = what is current when it is hashed */
 static void begin_round(struct corrupt_check *check, enum round_kind kind, int64_t revision)
 {
     const struct member_store *members = engine_members(check->engine);
@@ -411,6 +507,8 @@ static void begin_round(struct corrupt_check *check, enum round_kind kind, int64
 
     must(check->state == ROUND_IDLE);
     check->kind = kind;
+    check->rounds = check->restart_ms != 0 ? check->rounds + 1 : 1;
+    check->restart_ms = 0;
     check->began_ms = now_ms(check);
     check->asked = xalloc(MAX(count, 1) * sizeof(*check->asked));
     check->asked_count = 0;
@@ -444,7 +542,7 @@ struct corrupt_check *corrupt_check_new(const struct corrupt_check_config *confi
         mvcc_revision(engine_mvcc(config->engine)) <= 1)
         return check; /* nobody to ask, or nothing to compare */
     check->start = CORRUPT_START_PENDING;
-    begin_round(check, ROUND_START, mvcc_revision(engine_mvcc(config->engine)));
+    begin_round(check, ROUND_START, 0);
     return check;
 }
 
@@ -463,7 +561,7 @@ static void note_alarm(struct corrupt_check *check)
 
     if (up &&
         (!check->alarm_seen || (check->again_at_ms != 0 && now_ms(check) >= check->again_at_ms)))
-        begin_round(check, ROUND_EXPLAIN, mvcc_revision(engine_mvcc(check->engine)));
+        begin_round(check, ROUND_EXPLAIN, 0);
     if (!up && check->alarm_seen)
         service_set_differs(check->config.service, false);
     check->alarm_seen = up;
@@ -488,6 +586,11 @@ void corrupt_check_tick(struct corrupt_check *check)
         ask_again(check);
     if (check->state != ROUND_IDLE)
         return;
+    if (check->restart_ms != 0) {
+        if (now_ms(check) >= check->restart_ms)
+            begin_round(check, check->kind, 0);
+        return;
+    }
     note_alarm(check);
     whole = is_due(check, check->config.period_ms, &check->next_whole_ms);
     compacted = is_due(check, check->config.compact_ms, &check->next_compacted_ms);
@@ -495,7 +598,7 @@ void corrupt_check_tick(struct corrupt_check *check)
         member_count(engine_members(check->engine)) < 2)
         return;
     if (whole)
-        begin_round(check, ROUND_WHOLE, mvcc_revision(engine_mvcc(check->engine)));
+        begin_round(check, ROUND_WHOLE, 0);
     else if (compacted && newest > check->compacted_done && !PLANTED(HASH_FORGOTTEN))
         begin_round(check, ROUND_COMPACTED, newest);
 }

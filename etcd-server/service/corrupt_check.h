@@ -33,7 +33,8 @@ void corrupt_check_tick(struct corrupt_check *check);
 
 enum corrupt_start {
     CORRUPT_START_PENDING, /* do not serve clients yet */
-    CORRUPT_START_GOOD,    /* nobody differs, or most agree with this member, or nobody answered */
+    CORRUPT_START_GOOD,    /* nobody differs, or most agree with this member */
+    CORRUPT_START_UNKNOWN, /* nobody could be compared with: serve all the same */
     CORRUPT_START_DIFFERS  /* this member must not serve */
 };
 /* How the comparison at start stands; CORRUPT_START_DIFFERS fills in `err`. */

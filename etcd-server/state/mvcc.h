@@ -137,8 +137,9 @@ struct mvcc_hash_result {
     int64_t compact_revision; /* -1 when never compacted */
     int64_t hash_revision;
     int64_t current_revision;
-    /* No key lives at that revision, so by the rule history below the compact revision counts, as
-     * much of it as a member has not deleted yet: members that hold the same may differ. */
+    bool living; /* some key does at that revision */
+    /* None does, so by the rule history below the compact revision counts, as much of it as a
+     * member has not deleted yet: members that hold the same may differ. */
     bool vague;
 };
 /*

@@ -95,7 +95,7 @@ static void remember(struct mvcc *mvcc)
         .revision = compaction->to,
         .compact_revision = compaction->previous,
         .hash = compaction->hash,
-        .vague = compaction->previous >= 0 && !compaction->lives,
+        .living = compaction->lives,
     };
 }
 

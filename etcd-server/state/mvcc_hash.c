@@ -1,7 +1,7 @@
 /*
  * mvcc_hash.c - HashKV (formats.md 11.3), in steps over a pinned view.
  *
- *   FIND_KEPT   is there any key that keeps something? (only after a compaction)
+ *   FIND_KEPT   is there any key that keeps something, that is, lives?
  *   RECORDS     every record through the rule
  *   DONE
  *
@@ -78,7 +78,8 @@ static void begin_records(struct mvcc_hash *hash)
     records_init(&hash->records, hash->view, (struct revision){.main = -1});
 }
 
-static void find_kept(struct mvcc_hash *hash, size_t keys)
+/* How many of `keys` are left to look at when it knows. */
+static size_t find_kept(struct mvcc_hash *hash, size_t keys)
 {
     struct keyindex_cursor cursor;
     struct keyindex_entry *entry;
@@ -88,18 +89,20 @@ static void find_kept(struct mvcc_hash *hash, size_t keys)
         struct revision picked;
         bool tombstone;
 
-        if (keys-- == 0) {
+        if (keys == 0) {
             hash->from = xrealloc(hash->from, entry->key_size + 1U);
             hash->from_bytes = entry->key_size;
             memcpy(hash->from, entry->key, entry->key_size);
-            return;
+            return 0;
         }
+        keys--;
         if (keyindex_pick(entry, hash->rule.at, &picked, &tombstone) && !tombstone) {
             hash->rule.keep_any = true;
             break;
         }
     }
     begin_records(hash);
+    return keys;
 }
 
 static const struct remembered_hash *find_remembered(const struct mvcc *mvcc, int64_t revision)
@@ -147,14 +150,12 @@ enum err_code mvcc_hash_start(struct mvcc *mvcc, int64_t revision, struct mvcc_h
         made->phase = HASH_DONE;
         made->result.hash = remembered->hash;
         made->result.compact_revision = remembered->compact_revision;
-        made->result.vague = remembered->vague;
+        made->result.living = remembered->living;
         return ERR_OK;
     }
     made->view = view_ref(mvcc->env.view(mvcc->env.arg));
     mvcc_pin_add(mvcc, &made->pin, made->rule.at);
     made->phase = HASH_FIND_KEPT;
-    if (made->rule.compacted < 0)
-        begin_records(made); /* then nothing asks what is kept */
     return ERR_OK;
 }
 
@@ -181,7 +182,9 @@ bool mvcc_hash_step(struct mvcc_hash *hash, size_t entries)
     must(entries > 0);
     switch (hash->phase) {
     case HASH_FIND_KEPT:
-        find_kept(hash, entries);
+        entries = find_kept(hash, entries);
+        if (hash->phase == HASH_RECORDS)
+            hash_records(hash, entries);
         break;
     case HASH_RECORDS:
         hash_records(hash, entries);
@@ -198,7 +201,8 @@ struct mvcc_hash_result mvcc_hash_result(const struct mvcc_hash *hash)
 
     must(hash->phase == HASH_DONE);
     if (hash->view != NULL)
-        result.vague = hash->rule.compacted >= 0 && !hash->rule.keep_any;
+        result.living = hash->rule.keep_any;
+    result.vague = result.compact_revision >= 0 && !result.living;
     return result;
 }
 

@@ -39,7 +39,7 @@ struct compaction {
 struct remembered_hash {
     int64_t revision, compact_revision;
     uint32_t hash;
-    bool vague; /* mvcc_hash_result; not this one, but that of a member that makes it now */
+    bool living;
 };
 
 #define COMPACTIONS_WAITING_MAX 64U /* ordered while one runs; more are joined into the last */

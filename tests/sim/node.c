@@ -548,6 +548,7 @@ static bool may_serve(struct node *node)
     case CORRUPT_START_PENDING:
         return false;
     case CORRUPT_START_GOOD:
+    case CORRUPT_START_UNKNOWN:
         return engine_ready(node->engine);
     case CORRUPT_START_DIFFERS:
         damage_refused(node, err.text);

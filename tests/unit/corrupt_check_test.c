@@ -258,30 +258,129 @@ static void one_behind_is_asked_again(void **state)
     end();
 }
 
+static void compact(int64_t revision)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__CompactionRequest compaction = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
+
+    compaction.revision = revision;
+    request.compaction = &compaction;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+}
+
+static void delete_all(void)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__DeleteRangeRequest all = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
+
+    all.key = all.range_end = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) "\0"}; /* only read */
+    request.delete_range = &all;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+}
+
+#define KEYLESS "{\"hash\":7,\"compact_revision\":3,\"living\":false}"
+#define KEYLESS_TOO "{\"hash\":8,\"compact_revision\":3,\"living\":false}"
+#define LIVING "{\"hash\":9,\"compact_revision\":3,\"living\":true}"
+#define LIVING_TOO "{\"hash\":9,\"compact_revision\":-1,\"living\":true}" /* kept at 3 */
+#define OF_ETCD "{\"hash\":10,\"compact_revision\":3}"
+
 /* Without keys a hash takes in what a compaction has not deleted yet (formats.md 11.3): members
- * that hold the same differ. Nobody is asked. */
+ * that hold the same differ in it. Only whether a key lives can be compared. */
 static void nothing_left(void **state)
 {
-    Etcdserverpb__InternalRaftRequest deletion = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
-    Etcdserverpb__InternalRaftRequest compaction = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
-    Etcdserverpb__DeleteRangeRequest all = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
-    Etcdserverpb__CompactionRequest compact = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
+    static const struct {
+        const char *bodies[2];
+        size_t alarms;
+        uint64_t named; /* 0: this one */
+    } cases[] = {
+        {{KEYLESS, KEYLESS_TOO}, 0, 0},
+        {{OF_ETCD, OF_ETCD}, 0, 0},
+        {{LIVING, LIVING_TOO}, 1, 0}, /* it has lost its keys */
+        {{KEYLESS, LIVING}, 1, 3},    /* the other one has kept, or made up, some */
+    };
 
     (void)state;
-    all.key = all.range_end = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) "\0"}; /* only read */
-    deletion.delete_range = &all;
-    compaction.compaction = &compact;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        begin(2, false);
+        compact(mvcc_revision(engine_mvcc(lone.engine)));
+        delete_all();
+        others[0].body = cases[i].bodies[0];
+        others[1].body = cases[i].bodies[1];
+        tick();
+        assert_non_null(others[0].asked);
+        assert_non_null(strstr(others[0].asked->fields, "\r\nX-HashKV-Living: ask\r\n"));
+        answer_all();
+        assert_int_equal(alarms(), cases[i].alarms);
+        if (cases[i].alarms != 0)
+            assert_true(
+                names(cases[i].named != 0 ? cases[i].named : engine_member_id(lone.engine)));
+        end();
+    }
     begin(2, false);
+    compact(mvcc_revision(engine_mvcc(lone.engine)));
+    delete_all();
+    assert_int_equal(lone_put(&lone, "c", 0), ERR_OK); /* comparable by the hash again */
+    tick();
+    assert_null(strstr(others[0].asked->fields, "Living"));
+    answer_all();
+    end();
+}
+
+/* Compacted between this member's hash and the others': compared again at what is current then. */
+static void compacted_meanwhile(void **state)
+{
+    (void)state;
+    begin(2, false);
+    others[0].status = others[1].status = 400;
+    others[0].body = others[1].body = "mvcc: required revision has been compacted\n";
+    tick();
+    assert_int_equal(lone_put(&lone, "c", 0), ERR_OK);
+    answer_all();
+    tick();
+    assert_non_null(others[0].asked);
+    assert_true(slice_equal(others[0].asked->body, slice_text("{\"revision\":4}")));
+    others[0].status = others[1].status = 200;
     others[0].body = others[1].body = other_body;
-    compact.revision = mvcc_revision(engine_mvcc(lone.engine));
-    assert_int_equal(lone_apply(&lone, &compaction), ERR_OK);
-    assert_int_equal(lone_apply(&lone, &deletion), ERR_OK);
-    compare();
-    assert_int_equal(others[0].times, 0);
-    assert_int_equal(alarms(), 0);
-    assert_int_equal(lone_put(&lone, "c", 0), ERR_OK); /* comparable again */
-    compare();
-    assert_int_equal(others[0].times, 1);
+    answer_all();
+    assert_true(names(engine_member_id(lone.engine)));
+    end();
+}
+
+/* The same before serving: it is not taken for good, and nobody waits for ever. */
+static void compacted_at_start(void **state)
+{
+    struct err err = ERR_INIT;
+    unsigned times;
+
+    (void)state;
+    begin(2, true);
+    others[0].status = others[1].status = 400;
+    others[0].body = others[1].body = "mvcc: required revision has been compacted\n";
+    for (unsigned i = 0; i < 20; i++) {
+        answer_all();
+        tick();
+        assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_PENDING);
+    }
+    others[0].status = others[1].status = 200;
+    others[0].body = others[1].body = other_body;
+    for (unsigned i = 0; i < 10; i++) {
+        answer_all();
+        tick();
+    }
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_DIFFERS);
+    end();
+
+    begin(2, true);
+    others[0].body = "{\"hash\":1,\"compact_revision\":3}"; /* one that lags behind compacts */
+    others[1].status = 0;
+    for (unsigned i = 0; i < 100 && corrupt_check_start(check, &err) == CORRUPT_START_PENDING;
+         i++) {
+        answer_all();
+        tick();
+    }
+    times = others[0].times;
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_UNKNOWN);
+    assert_in_range(times, 5, 20);
     end();
 }
 
@@ -369,7 +468,7 @@ static void at_start(void **state)
     begin(2, true); /* nobody is there yet */
     others[0].status = others[1].status = 0;
     answer_all();
-    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_GOOD);
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_UNKNOWN);
     end();
 
     begin(2, true);
@@ -387,7 +486,7 @@ static void at_start(void **state)
         answer_all();
         tick();
     }
-    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_GOOD);
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_UNKNOWN);
     end();
 
     begin(0, true);
@@ -405,6 +504,8 @@ int main(void)
         cmocka_unit_test(not_comparable),
         cmocka_unit_test(one_behind_is_asked_again),
         cmocka_unit_test(nothing_left),
+        cmocka_unit_test(compacted_meanwhile),
+        cmocka_unit_test(compacted_at_start),
         cmocka_unit_test(differs_by_somebody_elses_alarm),
         cmocka_unit_test(differs_when_enough_are_back),
         cmocka_unit_test(at_start),

@@ -54,13 +54,16 @@ static bool downgrade_enabled(void *arg)
 
 static void get_hash(void *arg, struct peer_hash *query)
 {
+    const struct peer_hash_facts facts = {
+        .revision = 1, .hash = 1084519789, .compact_revision = -1, .living = query->revision == 3};
+
     (void)arg;
     if (query->revision == 99)
-        query->done(query, ERR_FUTURE_REV, 0, 0, 0);
+        query->done(query, ERR_FUTURE_REV, NULL);
     else if (query->revision == 5)
         fix.held = query;
     else
-        query->done(query, ERR_OK, 1, 1084519789, -1);
+        query->done(query, ERR_OK, &facts);
 }
 
 static void cancel_hash(void *arg, struct peer_hash *query)
@@ -424,6 +427,16 @@ static void peer_hash(void **state)
     use_peer();
     is(ask_with("GET", "/members/hashkv", "Content-Length: 14\r\n\r\n{\"revision\":0}"), 200,
        "{\"header\":{\"revision\":1},\"hash\":1084519789,\"compact_revision\":-1}\n");
+    is(ask_with("GET", "/members/hashkv",
+                "X-HashKV-Living: ask\r\nContent-Length: 14\r\n\r\n{\"revision\":0}"),
+       200,
+       "{\"header\":{\"revision\":1},\"hash\":1084519789,\"compact_revision\":-1,\"living\":false}"
+       "\n");
+    is(ask_with("GET", "/members/hashkv",
+                "X-HashKV-Living: ask\r\nContent-Length: 14\r\n\r\n{\"revision\":3}"),
+       200,
+       "{\"header\":{\"revision\":1},\"hash\":1084519789,\"compact_revision\":-1,\"living\":true}"
+       "\n");
     is(ask_with("GET", "/members/hashkv", "Content-Length: 15\r\n\r\n{\"revision\":99}"), 400,
        "mvcc: required revision is a future revision\n");
     is(get("/members/hashkv"), 400, "error unmarshalling request\n");
