@@ -44,6 +44,8 @@
     PLANT(HASH_VAGUE, "stores without keys are compared with what is not deleted yet")             \
     PLANT(HASH_BLAME, "the member that compares takes its own store for the right one")            \
     PLANT(HASH_FORGOTTEN, "hashes that compactions left behind are not compared")                  \
+    PLANT(HASH_UNTOLD, "the leader finds members whose stores differ and raises no alarm")         \
+    PLANT(HASH_SERVED, "who differs from the others at its start serves all the same")             \
     PLANT(PROMOTE_EARLY, "a follower answers a promotion that it does not know of yet")            \
     PLANT(LOCK_UNCHECKED, "who has waited owns the lock, whether its key is there or not")         \
     PLANT(LOCK_PREDECESSOR, "who waits for a lock overlooks the key right before its own")         \

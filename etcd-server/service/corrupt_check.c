@@ -99,7 +99,8 @@ static void raise_alarm(struct corrupt_check *check, uint64_t member)
     Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
     enum err_code refusal;
 
-    if (alarm_names(engine_alarms(check->engine), member, ETCDSERVERPB__ALARM_TYPE__CORRUPT))
+    if (PLANTED(HASH_UNTOLD) ||
+        alarm_names(engine_alarms(check->engine), member, ETCDSERVERPB__ALARM_TYPE__CORRUPT))
         return;
     alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
     alarm.memberid = member;
@@ -198,7 +199,7 @@ static void judge_start(struct corrupt_check *check, const struct asked *other, 
                   : "compared the store with the other members' before serving",
               log_i64("revision", check->own.hash_revision), log_u64("equal", equal),
               log_u64("others", check->asked_count));
-    if (other == NULL || right)
+    if (other == NULL || right || PLANTED(HASH_SERVED))
         return;
     err_set(&err, ERR_DAMAGED,
             "this member's store differs from that of others at revision %" PRId64

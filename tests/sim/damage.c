@@ -5,17 +5,92 @@
  *   all is at rest -> a value in one database is another -> traffic and faults elsewhere ->
  *   faults end -> the alarm CORRUPT names that member, or it does not serve after a restart
  *
- * The member that was damaged is not asked for data any more; a snapshot of the leader heals it.
- * Its own are lost on the way, for they would spread what they should show.
+ * The member that was damaged is not asked for data any more. It is healed when its database holds
+ * nothing else than the log made: by a snapshot of the leader, or by a compaction that took what
+ * was changed away. Its own snapshots are lost on the way, for they would spread what they should
+ * show.
  */
 #include "etcd-server/service/service_internal.h"
 #include "etcd-server/state/revision.h"
 #include "tests/sim/sim.h"
 
+#include <stdio.h>
+
 #define CALLS 30
 #define NOTICE_MS 180000 /* without faults it takes no longer */
 #define COMPACT_EVERY_MS 2000
+#define REFUSALS_MAX 1  /* of each: those that start at the same time */
 #define CLIENTS_ALARM 1 /* the member that clients name (traffic.c) */
+
+/* ---- does it still differ? ---- */
+
+static bool same_record(const struct model_key *key, const struct model_version *version,
+                        const Mvccpb__KeyValue *kv)
+{
+    return slice_equal(key->name, slice_of(kv->key.data, kv->key.len)) &&
+           (version->tombstone ||
+            (version->create == kv->create_revision && version->main == kv->mod_revision &&
+             version->version == kv->version && version->lease == kv->lease &&
+             slice_equal(version->value, slice_of(kv->value.data, kv->value.len))));
+}
+
+/* Did the log make this record? */
+static bool is_made(const struct model *model, struct slice name, struct slice record)
+{
+    Mvccpb__KeyValue *kv = mvccpb__key_value__unpack(NULL, record.size, record.data);
+    struct revision revision;
+    bool tombstone = false, found = false;
+
+    if (kv != NULL && revision_decode(name, &revision, &tombstone))
+        for (size_t i = 0; i < model->key_count; i++)
+            for (size_t v = 0; v < model->keys[i].count && !found; v++) {
+                const struct model_version *version = &model->keys[i].versions[v];
+
+                found = version->main == revision.main && version->sub == revision.sub &&
+                        version->tombstone == tombstone &&
+                        same_record(&model->keys[i], version, kv);
+            }
+    mvccpb__key_value__free_unpacked(kv, NULL);
+    return found;
+}
+
+/* The changed record as it was changed. */
+static bool is_there(const struct sim *sim, struct backend_read *read)
+{
+    struct slice value;
+
+    return backend_get(read, BUCKET_KEY, buf_slice(&sim->damage_name), &value) &&
+           slice_equal(value, buf_slice(&sim->damage_record));
+}
+
+/* What the damaged member has in its database: mostly the changed record itself. */
+static bool still_differs(const struct sim *sim)
+{
+    struct node *node = sim->damaged;
+    struct backend_read *read = NULL;
+    struct backend_cursor *cursor;
+    struct slice name, record;
+    struct err err = ERR_INIT;
+    bool differs;
+
+    must(backend_read_begin(node->backend, &read, &err) == 0);
+    differs = is_there(sim, read);
+    if (!differs) {
+        cursor = backend_cursor_open(read, BUCKET_KEY);
+        for (bool more = backend_cursor_seek(cursor, SLICE_EMPTY, &name, &record); more && !differs;
+             more = backend_cursor_next(cursor, &name, &record))
+            differs = !is_made(&node->model, name, record);
+        backend_cursor_close(cursor);
+    }
+    backend_read_end(read);
+    return differs;
+}
+
+/* What was asked of it went another way there. */
+static bool went_another_way(const struct node *node)
+{
+    return node->engine != NULL && mvcc_revision(engine_mvcc(node->engine)) != node->model.revision;
+}
 
 /* ---- what must not be noticed ---- */
 
@@ -35,19 +110,32 @@ void damage_alarm(struct sim *sim, uint64_t member)
     sim->damage_unnamed = sim->damage_unnamed || member == 0;
 }
 
-/* The comparison at its start says that it must not serve. */
+/*
+ * The comparison at its start says that it must not serve. Another one than who was damaged may
+ * only find that it differs from that one, for as long as no majority answers: it tries again.
+ */
 void damage_refused(struct node *node, const char *text)
 {
     struct sim *sim = node->sim;
+    char differs_from[32];
 
     sim_trace(sim, "refused", node->number, 0);
-    sim_check(sim, sim->damaged != NULL, "member %u does not serve, though all hold the same: %s",
-              node->number, text);
+    sim_check(sim, sim->damaged != NULL && (still_differs(sim) || went_another_way(sim->damaged)),
+              "member %u does not serve, though all hold the same: %s", node->number, text);
     node->stopped = true;
-    if (node != sim->damaged)
-        return; /* nobody else answered it: it tries again */
-    sim->damage_found = true;
-    node->gone = true;
+    if (node == sim->damaged) {
+        sim->damage_found = true;
+        node->gone = true;
+        return;
+    }
+    (void)snprintf(differs_from, sizeof(differs_from), ", member %" PRIx64 " (", sim->damaged->id);
+    sim_check(sim, strstr(text, differs_from) != NULL,
+              "member %u does not serve, it is member %u that differs: %s", node->number,
+              sim->damaged->number, text);
+    sim->damage_refusals += sim->quiet;
+    sim_check(sim, sim->damage_refusals <= REFUSALS_MAX * sim->node_count,
+              "member %u does not serve, though most hold the same, who are there: %s",
+              node->number, text);
 }
 
 void damage_check(struct node *node)
@@ -76,7 +164,7 @@ static const struct model_version *some_version(struct sim *sim, const struct mo
 }
 
 /* False: it is not in the backend yet. */
-static bool change_value(struct node *node, const struct model_version *version)
+static bool change_record(struct node *node, const struct model_version *version)
 {
     struct batch *batch;
     struct backend_read *read = NULL;
@@ -99,6 +187,8 @@ static bool change_value(struct node *node, const struct model_version *version)
     packed = xalloc(old.size);
     must(mvccpb__key_value__pack(kv, packed) == old.size);
     batch_put(batch, BUCKET_KEY, slice_of(name, bytes), slice_of(packed, old.size));
+    buf_append(&node->sim->damage_name, name, bytes);
+    buf_append(&node->sim->damage_record, packed, old.size);
     backend_read_end(read);
     must(backend_commit(node->backend, batch, &err) == 0);
     batch_unref(batch);
@@ -150,16 +240,6 @@ static void arrival(struct sim *sim, void *arg)
         (void)sim_after(sim, NULL, sim_draw(sim, 5 * sim->options.call_gap_ms + 1), arrival, NULL);
 }
 
-/* Is what was changed still the newest version of its key? Then every compaction keeps it. */
-static bool is_current(const struct model *model, const struct sim *sim)
-{
-    for (size_t i = 0; i < model->key_count; i++)
-        if (model->keys[i].count != 0 &&
-            model->keys[i].versions[model->keys[i].count - 1].main == sim->damage_main)
-            return true;
-    return false;
-}
-
 /* Compactions leave the hashes that are compared, if the one before had ended: until one is
  * noticed. */
 static void compaction(struct sim *sim, void *arg)
@@ -167,7 +247,7 @@ static void compaction(struct sim *sim, void *arg)
     struct node *node = some_other(sim);
 
     (void)arg;
-    if (node != NULL && is_current(&node->model, sim)) {
+    if (node != NULL) {
         if (node->model.compacted < node->model.revision)
             traffic_compact(node, node->model.revision);
         else
@@ -193,15 +273,14 @@ static bool is_noticed(struct sim *sim)
 
     if (sim->damage_calls == 0 && !lives(model))
         return true; /* without keys nothing can be compared (mvcc.h) */
-    if (node->engine != NULL && mvcc_revision(engine_mvcc(node->engine)) != node->model.revision)
-        return true; /* a comparison went another way there: it has not the same revisions */
-    if (sim->damage_healed || (sim->damage_unnamed && leads_alone(sim)))
+    if (went_another_way(node))
+        return true; /* it has not the same revisions: there is nothing to compare */
+    if (sim->damage_unnamed && leads_alone(sim))
         return true;
-    if (sim->options.damage == SIM_DAMAGE_COMPACTED &&
-        (sim->damage_unnamed || (sim->damage_calls == 0 && !is_current(model, sim)) ||
-         model->alarm_count != 0))
-        return true; /* what differed may be gone with the compaction; a full store is not compacted
-                        again */
+    if (sim->options.damage == SIM_DAMAGE_COMPACTED && model->alarm_count != 0)
+        return true; /* a full store is not compacted again */
+    if (!still_differs(sim))
+        return true;
     if (!sim->damage_found && !sim->damage_unnamed)
         return false; /* whom it does not name finds out by itself */
     if (node->engine == NULL || node->gone)
@@ -242,11 +321,10 @@ bool damage_run(struct sim *sim)
     const struct model_version *version;
     struct node *node = choose(sim, &version);
 
-    if (node == NULL || !change_value(node, version))
+    if (node == NULL || !change_record(node, version))
         return false;
     sim_trace(sim, "damage", node->number, (uint64_t)version->main);
     sim->damaged = node;
-    sim->damage_main = version->main;
     sim->damage_calls = CALLS;
     watching_cancel_all(node);
     sim->quiet = sim->options.damage == SIM_DAMAGE_START; /* it asks others, who are all there */

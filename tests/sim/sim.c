@@ -188,6 +188,7 @@ static uint64_t run_seed(uint64_t seed, unsigned members, bool trace)
     sim->options.lock_1000 = sim_chance(sim, 500) ? 50 + (unsigned)sim_draw(sim, 250) : 0;
     sim->options.auth_1000 = sim_chance(sim, 300) ? 150 + (unsigned)sim_draw(sim, 350) : 0;
     sim->options.token_ttl_ms = sim_chance(sim, 700) ? 500 + sim_draw(sim, 5000) : 300000;
+    sim->damage_name = sim->damage_record = BUF_INIT(BUF_UNLIMITED);
     sim->refused = xalloc(100000);
     sim->written = xalloc(100000);
     world_run(sim);
@@ -198,6 +199,8 @@ static uint64_t run_seed(uint64_t seed, unsigned members, bool trace)
                sim->elections, sim->snapshots_sent, sim->changes, sim->promoted,
                sim->committed_count, sim->now_ms);
     hash = sim->trace;
+    buf_free(&sim->damage_name);
+    buf_free(&sim->damage_record);
     free(sim->refused);
     free(sim->written);
     free(sim->watchers);

@@ -232,10 +232,11 @@ struct sim {
     bool quiet;       /* no new calls, no new faults: everything must come to an end */
     bool calls_over, leases_ended, auth_ends;
     struct node *damaged; /* whose store was changed; NULL: nobody's */
-    bool damage_found, damage_unnamed, damage_healed;
-    unsigned damage_snapshots; /* that it would have sent */
-    int64_t damage_main;       /* revision of what was changed */
-    unsigned damage_calls;     /* still to come */
+    bool damage_found, damage_unnamed;
+    struct buf damage_name, damage_record; /* owned: what was changed, and what it is now */
+    unsigned damage_snapshots;             /* that it would have sent */
+    unsigned damage_refusals;              /* of others, when all is quiet */
+    unsigned damage_calls;                 /* still to come */
     bool stranded;             /* perhaps nobody can be elected any more */
     unsigned idle_arrivals;    /* nobody was there to be asked */
     unsigned crashes, elections, snapshots_sent, changes, promoted; /* the last: by a follower */

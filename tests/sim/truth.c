@@ -196,7 +196,6 @@ void truth_installs(struct node *node, uint64_t index)
     node->log_count = same;
     while (node->log_count < index)
         log_push(node, sim->committed[node->log_count]);
-    sim->damage_healed = sim->damage_healed || node == sim->damaged;
 }
 
 /* ---- promises ---- */
