@@ -19,7 +19,7 @@
 #define CALLS 30
 #define NOTICE_MS 180000 /* without faults it takes no longer */
 #define COMPACT_EVERY_MS 2000
-#define REFUSALS_MAX 1  /* of each: those that start at the same time */
+#define REFUSALS_MAX 3  /* of each: of some that start at once each waits for one not yet there */
 #define CLIENTS_ALARM 1 /* the member that clients name (traffic.c) */
 
 /* ---- does it still differ? ---- */

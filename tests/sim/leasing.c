@@ -14,6 +14,8 @@ struct sim_keeper {
     struct sim *sim;
     struct node *node;
     uint64_t asked_ms;
+    int64_t id;
+    bool asking; /* the message is on its way in: rights are asked for now */
     bool ended, refused;
 };
 
@@ -82,6 +84,13 @@ static void free_later(struct sim_keeper *keeper)
     sim_after(keeper->sim, keeper->node, LINGER_MS, keeper_free, keeper)->drop = keeper_free;
 }
 
+/* May he renew it, now? */
+static enum err_code rights_of(struct sim_keeper *keeper)
+{
+    node_advance(keeper->node);
+    return rights_check_renewal(&keeper->node->model, keeper->call.token, keeper->id);
+}
+
 static void finish(struct call *call, enum err_code code, const char *text)
 {
     struct sim_keeper *keeper = CONTAINER_OF(call, struct sim_keeper, call);
@@ -89,12 +98,15 @@ static void finish(struct call *call, enum err_code code, const char *text)
 
     (void)text;
     sim_trace(sim, "renewals end", (uint64_t)code, sim->now_ms);
-    sim_check(sim,
-              code == ERR_OK || code == ERR_NOT_SUPPORTED_FOR_LEARNER ||
-                  (login_matters(code) && keeper->node->model.rights.enabled) ||
-                  keeper->node->dying || keeper->node->stopped ||
-                  sim->now_ms < sim->trouble_ms + TROUBLE_MS,
-              "a renewal fails: %s, though nothing was wrong", err_text(code));
+    if (login_matters(code))
+        login_check_code(keeper->node, keeper->call.token, "a renewal", code, rights_of(keeper));
+    else
+        sim_check(sim,
+                  code == ERR_OK || code == ERR_NOT_SUPPORTED_FOR_LEARNER || keeper->node->dying ||
+                      keeper->node->stopped || sim->now_ms < sim->trouble_ms + TROUBLE_MS,
+                  "a renewal fails: %s, though nothing was wrong", err_text(code));
+    sim_check(sim, keeper->asking || !login_matters(code), "a renewal that waits is refused: %s",
+              err_text(code));
     keeper->refused = code == ERR_NOT_SUPPORTED_FOR_LEARNER;
     free_later(keeper);
 }
@@ -136,6 +148,7 @@ void leasing_renew(struct node *node)
     Etcdserverpb__LeaseKeepAliveRequest request = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
     struct sim_keeper *keeper = xalloc(sizeof(*keeper));
     const char *token = login_token(node);
+    bool over;
 
     keeper->sim = sim;
     keeper->node = node;
@@ -145,16 +158,22 @@ void leasing_renew(struct node *node)
     arena_init(&keeper->call.arena, ARENA_BYTES);
     keeper->next = sim->keepers;
     sim->keepers = keeper;
-    request.id = 1 + (int64_t)sim_draw(sim, SIM_LEASES - 1);
+    request.id = keeper->id = 1 + (int64_t)sim_draw(sim, SIM_LEASES - 1);
     if (token != NULL)
         keeper->call.token = arena_strndup(&keeper->call.arena, token, strlen(token));
+    over = login_is_over(node, token);
     login_shown(node, token);
+    keeper->asking = true;
     service_start(node->service, &keeper->call);
     sim_check(sim, keeper->refused == model_is_learner(&node->model, node->id),
               "renewals at member %u are %s", node->number,
               keeper->refused ? "refused" : "taken, and it has no vote");
+    if (keeper->ended)
+        return;
+    keeper->call.message(&keeper->call, &request.base);
+    keeper->asking = false;
     if (!keeper->ended)
-        keeper->call.message(&keeper->call, &request.base);
+        login_check_taken(node, keeper->call.token, "a renewal", over, rights_of(keeper));
 }
 
 /* Who renews what is over waits for its revoke, which alarm CORRUPT refuses for as long as it is.

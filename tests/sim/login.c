@@ -212,6 +212,31 @@ void login_check_refusal(struct node *node, const char *token, const char *metho
               err_text(code));
 }
 
+/* Refused now for who calls: the model says so too, or the token has been forgotten here. */
+void login_check_code(struct node *node, const char *token, const char *what, enum err_code code,
+                      enum err_code expected)
+{
+    login_check_refusal(node, token, what, code);
+    sim_check(node->sim,
+              node->model.rights.enabled && (code == ERR_INVALID_AUTH_TOKEN || code == expected),
+              "%s is refused at member %u: %s, expected: %s", what, node->number, err_text(code),
+              err_text(expected));
+}
+
+/* Taken now: so the caller may, and his token was good. `over`: before it was shown. */
+void login_check_taken(struct node *node, const char *token, const char *what, bool over,
+                       enum err_code expected)
+{
+    sim_check(node->sim, expected == ERR_OK, "%s is taken at member %u that must be refused: %s",
+              what, node->number, err_text(expected));
+    if (!node->model.rights.enabled)
+        return;
+    sim_check(node->sim, !over,
+              "%s is taken with a token that was not used at member %u for its life", what,
+              node->number);
+    login_took(node, token, node->sim->now_ms);
+}
+
 /* The password that the client gave is that of the user, now. */
 void login_check(struct node *node, const Etcdserverpb__AuthenticateRequest *request,
                  const Etcdserverpb__AuthenticateResponse *response)

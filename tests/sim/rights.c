@@ -515,3 +515,28 @@ enum err_code rights_check_txn(const struct model *model, const char *token,
 
     return code == ERR_OK && model->rights.enabled ? check_txn(&caller, txn) : code;
 }
+
+enum err_code rights_check_keys(const struct model *model, const char *token, bool write,
+                                ProtobufCBinaryData key, ProtobufCBinaryData end)
+{
+    struct caller caller;
+    enum err_code code = model->rights.enabled ? identify(model, token, &caller) : ERR_OK;
+
+    return code == ERR_OK && model->rights.enabled ? check_keys(&caller, write, key, end) : code;
+}
+
+enum err_code rights_check_renewal(const struct model *model, const char *token, int64_t lease)
+{
+    struct caller caller;
+    enum err_code code = model->rights.enabled ? identify(model, token, &caller) : ERR_OK;
+    int at;
+
+    if (code != ERR_OK || !model->rights.enabled)
+        return code;
+    if (caller.name == NULL)
+        return ERR_USER_EMPTY;
+    at = rights_name(rights_users, caller.name);
+    if (at < 0 || !model->rights.users[at].exists)
+        return ERR_PERMISSION_DENIED;
+    return check_lease(&caller, lease);
+}

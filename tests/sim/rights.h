@@ -73,5 +73,10 @@ enum err_code rights_check_range(const struct model *model, const char *token,
                                  const Etcdserverpb__RangeRequest *range);
 enum err_code rights_check_txn(const struct model *model, const char *token,
                                const Etcdserverpb__TxnRequest *txn);
+/* Watching, and observing an election, is reading. */
+enum err_code rights_check_keys(const struct model *model, const char *token, bool write,
+                                ProtobufCBinaryData key, ProtobufCBinaryData end);
+/* Any user may renew a lease, if he may write all its keys. */
+enum err_code rights_check_renewal(const struct model *model, const char *token, int64_t lease);
 
 #endif

@@ -350,6 +350,10 @@ void login_check_entry(struct node *node, const char *token, const char *method,
                        const Etcdserverpb__InternalRaftRequest *request);
 void login_check_refusal(struct node *node, const char *token, const char *method,
                          enum err_code code);
+void login_check_code(struct node *node, const char *token, const char *what, enum err_code code,
+                      enum err_code expected);
+void login_check_taken(struct node *node, const char *token, const char *what, bool over,
+                       enum err_code expected);
 void login_check(struct node *node, const Etcdserverpb__AuthenticateRequest *request,
                  const Etcdserverpb__AuthenticateResponse *response);
 void login_check_failed(struct node *node, const Etcdserverpb__AuthenticateRequest *request);

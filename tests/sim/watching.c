@@ -39,6 +39,7 @@ struct sim_stream {
     struct sim_watcher watchers[WATCHERS_MAX];
     size_t count;
     struct sim_watcher *creating; /* its answer is awaited */
+    bool token_over;              /* when it was shown for that */
     bool paused, ended, refused;
 };
 
@@ -152,23 +153,52 @@ static struct sim_watcher *find(struct sim_stream *stream, int64_t id)
     return NULL;
 }
 
+/* Asked when it is created, never again. */
+static enum err_code rights_of(const struct sim_stream *stream, const struct sim_watcher *watcher)
+{
+    return rights_check_keys(&stream->node->model, stream->call.token, false,
+                             binary(watcher->key, strlen(watcher->key)),
+                             binary(watcher->range_end, watcher->range_end_bytes));
+}
+
+static bool is_wrong_way(const struct sim_watcher *watcher)
+{
+    return watcher->range_end_bytes > 1 && strcmp(watcher->range_end, watcher->key) <= 0;
+}
+
+/* First for who asks, then for what he asks for. */
+static void take_refused(struct sim_stream *stream, const struct sim_watcher *watcher,
+                         const char *reason)
+{
+    struct node *node = stream->node;
+    enum err_code expected = rights_of(stream, watcher);
+
+    if (strstr(reason, err_text(ERR_INVALID_AUTH_TOKEN)) != NULL)
+        login_check_code(node, stream->call.token, "a watcher", ERR_INVALID_AUTH_TOKEN, expected);
+    else if (expected != ERR_OK)
+        sim_check(stream->sim, strstr(reason, err_text(expected)) != NULL,
+                  "a watcher is refused: %s, expected: %s", reason, err_text(expected));
+    else
+        sim_check(stream->sim,
+                  is_wrong_way(watcher) ||
+                      (watcher->main != 0 && watcher->main < node->model.compacted),
+                  "a watcher is refused: %s", reason);
+}
+
 static void take_created(struct sim_stream *stream, const Etcdserverpb__WatchResponse *message)
 {
     struct sim *sim = stream->sim;
     struct sim_watcher *watcher = stream->creating;
-    bool wrong_way = watcher != NULL && watcher->range_end_bytes > 1 &&
-                     strcmp(watcher->range_end, watcher->key) <= 0;
 
     sim_check(sim, watcher != NULL, "a watcher is created that nobody asked for");
     stream->creating = NULL;
     if (message->canceled) {
-        sim_check(sim,
-                  wrong_way || stream->node->model.rights.enabled ||
-                      (watcher->main != 0 && watcher->main < stream->node->model.compacted),
-                  "a watcher is refused: %s", message->cancel_reason);
+        take_refused(stream, watcher, message->cancel_reason);
         return;
     }
-    sim_check(sim, !wrong_way, "a watcher of an empty range is created");
+    login_check_taken(stream->node, stream->call.token, "a watcher", stream->token_over,
+                      rights_of(stream, watcher));
+    sim_check(sim, !is_wrong_way(watcher), "a watcher of an empty range is created");
     sim_check(sim, find(stream, message->watch_id) == NULL, "watch id %" PRId64 " is used twice",
               message->watch_id);
     watcher->id = message->watch_id;
@@ -368,9 +398,10 @@ static void create(struct sim *sim, struct sim_stream *stream, struct sim_watche
     make.filters = filters;
     if (own->no_put)
         filters[make.n_filters++] = ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NOPUT;
-    login_shown(stream->node, stream->call.token);
     if (own->no_delete)
         filters[make.n_filters++] = ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NODELETE;
+    stream->token_over = login_is_over(stream->node, stream->call.token);
+    login_shown(stream->node, stream->call.token);
     request.request_union_case = ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
     request.create_request = &make;
     stream->call.message(&stream->call, &request.base);
