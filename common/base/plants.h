@@ -46,6 +46,12 @@
     PLANT(HASH_FORGOTTEN, "hashes that compactions left behind are not compared")                  \
     PLANT(HASH_UNTOLD, "the leader finds members whose stores differ and raises no alarm")         \
     PLANT(HASH_SERVED, "who differs from the others at its start serves all the same")             \
+    PLANT(WATCH_RIGHTS, "nobody is asked for his rights before he watches")                        \
+    PLANT(LEASE_RIGHTS, "whoever may write nothing of a lease renews it")                          \
+    PLANT(USER_ROLES_CUT, "UserGet leaves out all roles but the first")                            \
+    PLANT(ROLE_PERMISSIONS_CUT, "RoleGet leaves out the last permission")                          \
+    PLANT(USER_LIST_CUT, "UserList leaves out the last user")                                      \
+    PLANT(ROLE_LIST_CUT, "RoleList leaves out the last role")                                      \
     PLANT(PROMOTE_EARLY, "a follower answers a promotion that it does not know of yet")            \
     PLANT(LOCK_UNCHECKED, "who has waited owns the lock, whether its key is there or not")         \
     PLANT(LOCK_PREDECESSOR, "who waits for a lock overlooks the key right before its own")         \

@@ -7,6 +7,7 @@
  * them.
  */
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "etcd-server/engine/engine_internal.h"
 
 #include <stdio.h>
@@ -81,7 +82,7 @@ static bool list_users(const struct engine *engine, struct arena *arena, void *r
         if (list->users[i] == NULL)
             return false;
     }
-    list->n_users = count;
+    list->n_users = count - PLANTED(USER_LIST_CUT);
     return list->users != NULL;
 }
 
@@ -98,7 +99,7 @@ static bool list_roles(const struct engine *engine, struct arena *arena, void *r
         if (list->roles[i] == NULL)
             return false;
     }
-    list->n_roles = count;
+    list->n_roles = count - (PLANTED(ROLE_LIST_CUT) && count != 0);
     return list->roles != NULL;
 }
 
@@ -117,12 +118,14 @@ static bool fill(const struct engine *engine, const raft_request *request, const
         const Authpb__User *user = auth_find_user(engine->auth, request->auth_user_get->name);
 
         ((Etcdserverpb__AuthUserGetResponse *)response)->roles = user->roles;
-        ((Etcdserverpb__AuthUserGetResponse *)response)->n_roles = user->n_roles;
+        ((Etcdserverpb__AuthUserGetResponse *)response)->n_roles =
+            PLANTED(USER_ROLES_CUT) ? MIN(user->n_roles, 1) : user->n_roles;
     } else if (request->auth_role_get != NULL) {
         const Authpb__Role *role = auth_find_role(engine->auth, request->auth_role_get->role);
 
         ((Etcdserverpb__AuthRoleGetResponse *)response)->perm = role->keypermission;
-        ((Etcdserverpb__AuthRoleGetResponse *)response)->n_perm = role->n_keypermission;
+        ((Etcdserverpb__AuthRoleGetResponse *)response)->n_perm =
+            role->n_keypermission - (PLANTED(ROLE_PERMISSIONS_CUT) && role->n_keypermission != 0);
     } else if (request->auth_user_list != NULL) {
         return list_users(engine, arena, response);
     } else if (request->auth_role_list != NULL) {

@@ -7,6 +7,7 @@
  * progress_notify, and the end of streams that want a leader when there is none.
  */
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "etcd-server/service/authorise.h"
 
 #include <stdio.h>
@@ -156,6 +157,8 @@ static enum err_code may_watch(struct watch_call *watch,
 {
     struct slice key = slice_of(create->key.data, create->key.len);
 
+    if (PLANTED(WATCH_RIGHTS))
+        return ERR_OK;
     return authorise_keys(watch->service, watch->call, AUTH_READ,
                           key.size != 0 ? key : SLICE_LITERAL("\0"),
                           slice_of(create->range_end.data, create->range_end.len));

@@ -469,19 +469,11 @@ static void reply(struct call *call, const ProtobufCMessage *response)
         check_written(own);
         check_header(own, headed->header, true);
         break;
-    case RPC_Auth_AuthEnable:
-    case RPC_Auth_AuthDisable:
-    case RPC_Auth_UserAdd:
     case RPC_Auth_UserGet:
-    case RPC_Auth_UserDelete:
-    case RPC_Auth_UserChangePassword:
-    case RPC_Auth_UserGrantRole:
-    case RPC_Auth_UserRevokeRole:
-    case RPC_Auth_RoleAdd:
+    case RPC_Auth_UserList:
     case RPC_Auth_RoleGet:
-    case RPC_Auth_RoleDelete:
-    case RPC_Auth_RoleGrantPermission:
-    case RPC_Auth_RoleRevokePermission:
+    case RPC_Auth_RoleList:
+        login_check_look(own->node, call, response);
         check_written(own);
         check_header(own, headed->header, true);
         break;
@@ -511,6 +503,10 @@ static void reply(struct call *call, const ProtobufCMessage *response)
                   "Status of member %u is wrong about its vote", own->node->number);
         break;
     default:
+        if (call->row->service[0] == 'A') { /* Auth: a change */
+            check_written(own);
+            check_header(own, headed->header, true);
+        }
         break;
     }
     sim->answered++;

@@ -33,6 +33,8 @@ static const ProtobufCMessage *part_of(const Etcdserverpb__InternalRaftRequest *
         return (const ProtobufCMessage *)request->auth_user_add;
     case RPC_Auth_UserGet:
         return (const ProtobufCMessage *)request->auth_user_get;
+    case RPC_Auth_UserList:
+        return (const ProtobufCMessage *)request->auth_user_list;
     case RPC_Auth_UserDelete:
         return (const ProtobufCMessage *)request->auth_user_delete;
     case RPC_Auth_UserChangePassword:
@@ -45,6 +47,8 @@ static const ProtobufCMessage *part_of(const Etcdserverpb__InternalRaftRequest *
         return (const ProtobufCMessage *)request->auth_role_add;
     case RPC_Auth_RoleGet:
         return (const ProtobufCMessage *)request->auth_role_get;
+    case RPC_Auth_RoleList:
+        return (const ProtobufCMessage *)request->auth_role_list;
     case RPC_Auth_RoleDelete:
         return (const ProtobufCMessage *)request->auth_role_delete;
     case RPC_Auth_RoleGrantPermission:

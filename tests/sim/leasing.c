@@ -141,6 +141,17 @@ static bool send(struct call *call, const ProtobufCMessage *response)
     return true;
 }
 
+/* Mostly one that lives. */
+static int64_t some_lease(struct node *node)
+{
+    struct sim *sim = node->sim;
+    int64_t id = 0;
+
+    if (node->model.lease_count != 0 && sim_chance(sim, 700))
+        id = node->model.leases[sim_draw(sim, node->model.lease_count)];
+    return is_ours(id) ? id : 1 + (int64_t)sim_draw(sim, SIM_LEASES - 1);
+}
+
 void leasing_renew(struct node *node)
 {
     struct sim *sim = node->sim;
@@ -158,7 +169,7 @@ void leasing_renew(struct node *node)
     arena_init(&keeper->call.arena, ARENA_BYTES);
     keeper->next = sim->keepers;
     sim->keepers = keeper;
-    request.id = keeper->id = 1 + (int64_t)sim_draw(sim, SIM_LEASES - 1);
+    request.id = keeper->id = some_lease(node);
     if (token != NULL)
         keeper->call.token = arena_strndup(&keeper->call.arena, token, strlen(token));
     over = login_is_over(node, token);

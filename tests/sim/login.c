@@ -278,31 +278,30 @@ void login_check_status(struct node *node, const Etcdserverpb__AuthStatusRespons
               response->authrevision, rights->revision);
 }
 
-static void check_user(struct node *node, size_t at)
+/* Ascending, each once; a bit for each in `bits`. */
+static bool names_match(const char *const known[RIGHTS_NAMES], char **names, size_t count,
+                        unsigned bits)
 {
-    const struct rights_user *expected = &node->model.rights.users[at];
-    const Authpb__User *user = auth_find_user(engine_auth(node->engine), rights_users[at]);
-    unsigned roles = 0;
+    unsigned found = 0;
+    bool ascend = true;
 
-    for (size_t i = 0; user != NULL && i < user->n_roles; i++)
-        roles |= 1U << rights_name(rights_roles, user->roles[i]);
-    sim_check(node->sim,
-              (user != NULL) == expected->exists &&
-                  (user == NULL || (roles == expected->roles &&
-                                    slice_equal(slice_of(user->password.data, user->password.len),
-                                                slice_text(expected->hash)))),
-              "member %u: user %s is not what the log made of him", node->number, rights_users[at]);
+    for (size_t i = 0; i < count; i++) {
+        int at = rights_name(known, names[i]);
+
+        ascend = ascend && at >= 0 && (i == 0 || strcmp(names[i - 1], names[i]) < 0);
+        found |= at >= 0 ? 1U << at : 0;
+    }
+    return ascend && found == bits;
 }
 
-static void check_role(struct node *node, size_t at)
+static bool permissions_match(const struct rights_role *expected, Authpb__Permission **permissions,
+                              size_t count)
 {
-    const struct rights_role *expected = &node->model.rights.roles[at];
-    const Authpb__Role *role = auth_find_role(engine_auth(node->engine), rights_roles[at]);
     size_t same = 0;
 
-    for (size_t i = 0; role != NULL && i < role->n_keypermission; i++)
+    for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < expected->count; j++) {
-            const Authpb__Permission *one = role->keypermission[i];
+            const Authpb__Permission *one = permissions[i];
             const struct rights_permission *other = &expected->permissions[j];
 
             same += (unsigned)one->permtype == other->type &&
@@ -311,10 +310,83 @@ static void check_role(struct node *node, size_t at)
                     slice_equal(slice_of(one->range_end.data, one->range_end.len),
                                 slice_of(other->end, other->end_bytes));
         }
+    return same == expected->count && same == count;
+}
+
+static void check_user(struct node *node, size_t at)
+{
+    const struct rights_user *expected = &node->model.rights.users[at];
+    const Authpb__User *user = auth_find_user(engine_auth(node->engine), rights_users[at]);
+
+    sim_check(node->sim,
+              (user != NULL) == expected->exists &&
+                  (user == NULL ||
+                   (names_match(rights_roles, user->roles, user->n_roles, expected->roles) &&
+                    slice_equal(slice_of(user->password.data, user->password.len),
+                                slice_text(expected->hash)))),
+              "member %u: user %s is not what the log made of him", node->number, rights_users[at]);
+}
+
+static void check_role(struct node *node, size_t at)
+{
+    const struct rights_role *expected = &node->model.rights.roles[at];
+    const Authpb__Role *role = auth_find_role(engine_auth(node->engine), rights_roles[at]);
+
     sim_check(node->sim,
               (role != NULL) == expected->exists &&
-                  (role == NULL || (same == expected->count && same == role->n_keypermission)),
+                  (role == NULL ||
+                   permissions_match(expected, role->keypermission, role->n_keypermission)),
               "member %u: role %s is not what the log made of it", node->number, rights_roles[at]);
+}
+
+static unsigned all_users(const struct rights *rights)
+{
+    unsigned bits = 0;
+
+    for (size_t i = 0; i < RIGHTS_NAMES; i++)
+        bits |= (unsigned)rights->users[i].exists << i;
+    return bits;
+}
+
+static unsigned all_roles(const struct rights *rights)
+{
+    unsigned bits = 0;
+
+    for (size_t i = 0; i < RIGHTS_NAMES; i++)
+        bits |= (unsigned)rights->roles[i].exists << i;
+    return bits;
+}
+
+void login_check_look(struct node *node, const struct call *call, const ProtobufCMessage *response)
+{
+    const struct rights *rights = &node->model.rights;
+    const void *request = call->request, *answer = response;
+    const char *name = NULL;
+    bool same = false;
+
+    if (call->row->id == RPC_Auth_UserGet) {
+        const Etcdserverpb__AuthUserGetResponse *got = answer;
+
+        name = ((const Etcdserverpb__AuthUserGetRequest *)request)->name;
+        same = names_match(rights_roles, got->roles, got->n_roles,
+                           rights->users[rights_name(rights_users, name)].roles);
+    } else if (call->row->id == RPC_Auth_RoleGet) {
+        const Etcdserverpb__AuthRoleGetResponse *got = answer;
+
+        name = ((const Etcdserverpb__AuthRoleGetRequest *)request)->role;
+        same = permissions_match(&rights->roles[rights_name(rights_roles, name)], got->perm,
+                                 got->n_perm);
+    } else if (call->row->id == RPC_Auth_UserList) {
+        const Etcdserverpb__AuthUserListResponse *got = answer;
+
+        same = names_match(rights_users, got->users, got->n_users, all_users(rights));
+    } else {
+        const Etcdserverpb__AuthRoleListResponse *got = answer;
+
+        same = names_match(rights_roles, got->roles, got->n_roles, all_roles(rights));
+    }
+    sim_check(node->sim, same, "%s of %s at member %u is not what the log made", call->row->method,
+              name != NULL ? name : "all", node->number);
 }
 
 void login_check_state(struct node *node)
@@ -476,8 +548,9 @@ static void change_something(struct node *node)
     struct sim *sim = node->sim;
     size_t user = 1 + sim_draw(sim, RIGHTS_NAMES - 1), role = 1 + sim_draw(sim, RIGHTS_NAMES - 1);
 
-    if (node->model.rights.users[user].exists && node->model.rights.users[user].roles == 0 &&
-        sim_chance(sim, 500)) { /* who has no role may do nothing */
+    if (node->model.rights.users[user].exists &&
+        sim_chance(sim, node->model.rights.users[user].roles == 0 ? 500 : 100)) {
+        /* who has no role may do nothing */
         grant_role(node, user, role);
         return;
     }
@@ -527,6 +600,20 @@ static void change_something(struct node *node)
     }
 }
 
+/* Who has several roles has more to tell. */
+static size_t told_user(struct node *node)
+{
+    size_t at = sim_draw(node->sim, RIGHTS_NAMES);
+
+    for (size_t i = 0; i < RIGHTS_NAMES; i++) {
+        unsigned roles = node->model.rights.users[(at + i) % RIGHTS_NAMES].roles;
+
+        if ((roles & (roles - 1)) != 0)
+            return (at + i) % RIGHTS_NAMES;
+    }
+    return at;
+}
+
 static void ask_something(struct node *node)
 {
     struct sim *sim = node->sim;
@@ -534,10 +621,13 @@ static void ask_something(struct node *node)
 
     switch (sim_draw(sim, 4)) {
     case 0:
-        named_call(node, RPC_Auth_UserGet, name_of(rights_users, at), NULL);
+        named_call(node, RPC_Auth_UserGet, name_of(rights_users, told_user(node)), NULL);
         break;
     case 1:
         named_call(node, RPC_Auth_RoleGet, name_of(rights_roles, at), NULL);
+        break;
+    case 2:
+        door_start(door_call(node, at % 2 == 0 ? RPC_Auth_UserList : RPC_Auth_RoleList));
         break;
     default:
         door_start(door_call(node, RPC_Auth_AuthStatus));

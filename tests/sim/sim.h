@@ -358,6 +358,8 @@ void login_check(struct node *node, const Etcdserverpb__AuthenticateRequest *req
                  const Etcdserverpb__AuthenticateResponse *response);
 void login_check_failed(struct node *node, const Etcdserverpb__AuthenticateRequest *request);
 void login_check_status(struct node *node, const Etcdserverpb__AuthStatusResponse *response);
+/* UserGet, UserList, RoleGet, RoleList. */
+void login_check_look(struct node *node, const struct call *call, const ProtobufCMessage *response);
 void login_check_state(struct node *node);
 
 /* operator.c */
