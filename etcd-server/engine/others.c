@@ -343,8 +343,18 @@ void others_drop(struct engine *engine)
 
 /* ---- membership ---- */
 
+/* Of who has left; another one needs the room. */
+static void forget_heartbeat(struct heartbeat_times *times, uint64_t member)
+{
+    for (size_t i = 0; i < times->count; i++)
+        if (times->items[i].member == member)
+            times->items[i] = times->items[--times->count];
+}
+
 void others_members_changed(struct engine *engine, const struct raft_conf_change *change)
 {
+    if (change->type == RAFT_CONF_REMOVE_NODE)
+        forget_heartbeat(&engine->heartbeats, change->node_id);
     if (engine->host->ops->members_changed != NULL)
         engine->host->ops->members_changed(engine->host);
     if (change->type != RAFT_CONF_REMOVE_NODE || change->node_id != engine->config.member_id ||

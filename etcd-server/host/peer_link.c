@@ -635,7 +635,8 @@ void peer_link_free(struct peer_link *link)
 
     if (link->sending != NULL)
         peer_sending_abandon(link->sending);
-    link->counted->active = false;
+    if (link->peers->config.metrics != NULL)
+        metrics_peer_left(link->peers->config.metrics, link->counted);
     for (size_t i = 0; i < PEER_STREAM_KINDS; i++) {
         if (link->readers[i].dial != NULL)
             reader_close(&link->readers[i]);

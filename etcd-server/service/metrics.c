@@ -140,14 +140,46 @@ void metrics_observe_call(struct metrics *metrics, const struct rpc_row *row, do
         observe(&metrics->handling[row->id], &handling_row, seconds);
 }
 
-struct metrics_peer *metrics_peer(struct metrics *metrics, uint64_t id)
+/* Its row, or one that is free, or one that must be shared. */
+static struct metrics_peer *find_peer(struct metrics *metrics, uint64_t id)
 {
+    struct metrics_peer *found = NULL;
+
     for (size_t i = 0; i < metrics->peer_count; i++)
         if (metrics->peers[i].id == id)
             return &metrics->peers[i];
     if (metrics->peer_count < METRICS_PEERS_MAX)
-        metrics->peers[metrics->peer_count++].id = id;
-    return &metrics->peers[metrics->peer_count - 1];
+        return &metrics->peers[metrics->peer_count++];
+    for (size_t i = 0; i < metrics->peer_count; i++) {
+        struct metrics_peer *peer = &metrics->peers[i];
+
+        if (peer->links == 0 && peer->sent_images.inflight == 0 &&
+            peer->received_images.inflight == 0 &&
+            (found == NULL || peer->left_at < found->left_at))
+            found = peer;
+    }
+    if (found == NULL)
+        return &metrics->peers[metrics->peer_count - 1];
+    *found = (struct metrics_peer){0};
+    return found;
+}
+
+struct metrics_peer *metrics_peer(struct metrics *metrics, uint64_t id)
+{
+    struct metrics_peer *peer = find_peer(metrics, id);
+
+    if (peer->links++ == 0)
+        peer->id = id;
+    return peer;
+}
+
+void metrics_peer_left(struct metrics *metrics, struct metrics_peer *peer)
+{
+    must(peer->links != 0);
+    if (--peer->links != 0)
+        return;
+    peer->active = false;
+    peer->left_at = ++metrics->peers_left;
 }
 
 void metrics_observe_round_trip(struct metrics_peer *peer, double seconds)
@@ -169,6 +201,7 @@ void metrics_begin_anew(struct metrics *metrics)
 {
     for (size_t i = 0; i < metrics->peer_count; i++) {
         metrics->peers[i].active = false;
+        metrics->peers[i].links = 0;
         metrics->peers[i].sent_images.inflight = 0;
         metrics->peers[i].received_images.inflight = 0;
     }

@@ -10,13 +10,14 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/limits.h"
 #include "common/schema/rpc.h"
 
 #define METRICS_BOUNDS_MAX 24       /* bounds of one histogram */
 #define METRICS_API_VERSIONS_MAX 16 /* client-api-version values told apart */
 #define METRICS_VERSION_BYTES 32
 #define METRICS_GRPC_CODES 17
-#define METRICS_PEERS_MAX 64 /* other members told apart since the start */
+#define METRICS_PEERS_MAX (RAFT_MEMBERS_MAX + PEER_REMOTES_MAX) /* other members told apart */
 
 struct histogram {
     uint64_t buckets[METRICS_BOUNDS_MAX]; /* not cumulative */
@@ -92,6 +93,8 @@ struct metrics_images {
 /* What the links to another member count (etcd_network_*). */
 struct metrics_peer {
     uint64_t id;
+    unsigned links;                      /* that count here; 0: it has left the cluster */
+    uint64_t left_at;                    /* the order in which they have left */
     uint64_t sent_bytes, received_bytes; /* of messages */
     uint64_t sent_failures, received_failures;
     uint64_t disconnected;
@@ -118,6 +121,7 @@ struct metrics {
     struct metrics_checked checks[METRICS_CHECKS];
     struct metrics_peer peers[METRICS_PEERS_MAX];
     size_t peer_count;
+    uint64_t peers_left;
 
     /* labels of the gauges that are always 1; "" leaves them out */
     uint64_t server_id;
@@ -136,8 +140,13 @@ void metrics_call_handled(struct metrics *metrics, const struct rpc_row *row, en
 /* How long a call took; for nothing unless `extensive`. */
 void metrics_observe_call(struct metrics *metrics, const struct rpc_row *row, double seconds);
 
-/* The member's own, made when it is new. When there are too many the newest share the last one. */
+/*
+ * The member's own, until metrics_peer_left(). What it counted stays, and goes on when the member
+ * is there again, until METRICS_PEERS_MAX others need the room: then who left first makes place. If
+ * nobody has left, the newest share the last one.
+ */
 struct metrics_peer *metrics_peer(struct metrics *metrics, uint64_t id);
+void metrics_peer_left(struct metrics *metrics, struct metrics_peer *peer);
 void metrics_observe_round_trip(struct metrics_peer *peer, double seconds);
 /* One of them has ended; those that went well are measured. */
 void metrics_image_ended(struct metrics_images *images, bool success, double seconds);

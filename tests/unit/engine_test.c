@@ -372,6 +372,58 @@ static void test_late_heartbeats_are_counted(void **state)
     assert_int_equal(engine_stats(lone.engine).leader_changes, 1);
 }
 
+/* A change of the members: one of the others has it, too. */
+static void change_member(enum raft_conf_change_type type, const struct member *member)
+{
+    static struct outcome outcome;
+    struct raft_conf_change change = {.type = type, .node_id = member->id};
+    struct buf context = BUF_INIT(BUF_UNLIMITED);
+    enum err_code refusal;
+
+    outcome = (struct outcome){0};
+    assert_true(member_write_json(member, false, &context));
+    if (type != RAFT_CONF_REMOVE_NODE)
+        change.context = buf_slice(&context);
+    assert_int_not_equal(
+        engine_propose_change(lone.engine, &change, note_outcome, &outcome, &refusal), 0);
+    lone_turn(&lone);
+    hear_at(RAFT_MSG_APP_RESP, raft_last_index(engine_raft(lone.engine)));
+    assert_int_equal(outcome.count, 1);
+    assert_int_equal(outcome.code, ERR_OK);
+    buf_free(&context);
+}
+
+/* However many have come and gone while one member leads. */
+static void test_heartbeats_of_newer_members_are_timed(void **state)
+{
+    static const char *const urls[] = {"http://10.0.0.9:2380"};
+    struct member member;
+
+    (void)state;
+    lone_fini(&lone);
+    lone_init_of_three(&lone, NULL);
+    engine_campaign(lone.engine);
+    lone_turn(&lone);
+    hear(RAFT_MSG_PRE_VOTE_RESP);
+    hear(RAFT_MSG_VOTE_RESP);
+    hear_at(RAFT_MSG_APP_RESP, raft_last_index(engine_raft(lone.engine)));
+    member_init(&member, UINT64_MAX); /* the last in the list */
+    member_set_peer_urls(&member, urls, 1);
+    member.learner = true;
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++, member.id--) {
+        change_member(RAFT_CONF_ADD_LEARNER, &member);
+        pass(LONE_TICK_MS);
+        change_member(RAFT_CONF_REMOVE_NODE, &member);
+    }
+    change_member(RAFT_CONF_ADD_LEARNER, &member);
+    pass(2 * LONE_TICK_MS);
+    assert_int_equal(engine_stats(lone.engine).heartbeats_late, 0);
+    lone.now_ms += 1000;
+    pass(LONE_TICK_MS);
+    assert_int_equal(engine_stats(lone.engine).heartbeats_late, 3);
+    member_fini(&member);
+}
+
 /* The host finds out while it sends that one member cannot be reached; the messages to the others
  * lie in raft's memory. */
 static void test_unreachable_while_sending(void **state)
@@ -918,6 +970,7 @@ int main(void)
         TEST(test_late_read_indexes_are_counted),
         TEST(test_lost_read_indexes_are_counted),
         TEST(test_late_heartbeats_are_counted),
+        TEST(test_heartbeats_of_newer_members_are_timed),
         TEST(test_unreachable_while_sending),
         TEST(test_snapshot_of_the_leader_is_told),
         TEST(test_compaction_is_answered_at_once),

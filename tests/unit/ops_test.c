@@ -451,15 +451,50 @@ static void peer_hash(void **state)
     assert_int_equal(fix.hashes_cancelled, 1);
 }
 
+/* Members come and go: each has a row of its own as long as it is there, and what it counted stays
+ * until others need the room. */
+static void metrics_of_peers(void **state)
+{
+    static struct metrics metrics;
+    struct metrics_peer *first = metrics_peer(&metrics, 1), *second = metrics_peer(&metrics, 2);
+    struct metrics_peer *peer;
+
+    (void)state;
+    first->sent_bytes = 10;
+    second->sent_bytes = 20;
+    for (uint64_t id = 3; id < 3 + METRICS_PEERS_MAX - 2; id++) {
+        peer = metrics_peer(&metrics, id);
+        peer->sent_bytes = id;
+        if (id % 2 == 0)
+            metrics_peer_left(&metrics, peer);
+    }
+    assert_ptr_equal(metrics_peer(&metrics, 1), first);
+    metrics_peer_left(&metrics, first);
+    assert_int_equal(first->links, 1);
+    metrics_peer_left(&metrics, second);
+    second->sent_images.inflight = 1; /* goes on without the link */
+    peer = metrics_peer(&metrics, 1000);
+    assert_int_equal(peer->id, 1000);
+    assert_int_equal(peer->sent_bytes, 0);
+    assert_true(peer != first && peer != second);
+    assert_int_equal(metrics_peer(&metrics, 6)->sent_bytes, 6); /* 4 left before it */
+    assert_int_equal(metrics_peer(&metrics, 5)->sent_bytes, 5);
+    for (uint64_t id = 2000; id < 2200; id++) /* more than there is room for: the newest share */
+        peer = metrics_peer(&metrics, id);
+    assert_int_equal(metrics.peer_count, METRICS_PEERS_MAX);
+    assert_int_equal(first->sent_bytes, 10);
+    assert_int_equal(second->sent_bytes, 20);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(health),       TEST(probes),       TEST(slow_reads),
-        TEST(version),      TEST(metrics_text), TEST(extensive_metrics),
-        TEST(peer_port),    TEST(peer_leases),  TEST(peer_hash),
-        TEST(api_versions), TEST(peer_port),    TEST(peer_leases),
-        TEST(peer_hash),
+        TEST(health),           TEST(probes),       TEST(slow_reads),
+        TEST(version),          TEST(metrics_text), TEST(extensive_metrics),
+        TEST(metrics_of_peers), TEST(peer_port),    TEST(peer_leases),
+        TEST(peer_hash),        TEST(api_versions), TEST(peer_port),
+        TEST(peer_leases),      TEST(peer_hash),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
