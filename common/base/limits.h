@@ -67,17 +67,28 @@
 #define HTTP2_STREAMS_MAX 20000UL       /* open streams; --max-concurrent-streams may lower it */
 #define HTTP2_INCOMPLETE_MAX 2000UL     /* those whose request has not come whole */
 #define HTTP2_WINDOW_BYTES (16UL * MIB) /* all its streams together may send so much unread */
-#define HTTP2_STREAM_WINDOW_BYTES                                                                  \
-    (16UL * KIB) /* a stream may send so much unasked: of HTTP2_INCOMPLETE_MAX it is 32 MiB ...    \
+#define HTTP2_WIDE_WINDOW_BYTES                                                                    \
+    (96UL * KIB) /* a stream may send so much unasked (64 KiB in base64, and what goes with it) ... \
                   */
+#define HTTP2_WIDE_STREAMS_MAX 128UL /* ... while no more requests than this have not come whole */
+#define HTTP2_NARROW_WINDOW_BYTES                                                                  \
+    (16UL * KIB) /* then this much: of HTTP2_INCOMPLETE_MAX it is 32 MiB ...                       \
+                  */
+#define HTTP2_WINDOW_KEEP_MS 1000UL /* what was made narrow stays so for this long */
 #define HTTP2_LENT_MAX_BYTES                                                                       \
-    (32UL * MIB) /* ... and streams whose messages are larger share this                           \
+    (16UL * MIB) /* ... streams whose messages are larger share this, besides one ...              \
                   */
+#define HTTP2_STEPS_MAX_BYTES (8UL * MIB) /* ... and those that wait for it go on with this */
+#define HTTP2_STEP_BYTES (64UL * KIB)     /* ... twice what has come, or so much more than that */
 #define HTTP2_LENT_STALL_MS                                                                        \
     10000UL /* nothing came of a stream that was lent some while others wait: it is refused        \
              */
+#define HTTP2_LENT_LEAST_BYTES (16UL * KIB) /* ... less than this is nothing, then ... */
+#define HTTP2_LENT_PACE_BYTES                                                                      \
+    (128UL * KIB) /* ... unless so much came of all together: it is the network that is slow       \
+                   */
 #define HTTP2_BODIES_MAX_BYTES                                                                     \
-    (64UL * MIB) /* bodies not yet used up, besides one message; above, streams are refused        \
+    (72UL * MIB) /* bodies not yet used up, besides one message; above, streams are refused        \
                   */
 #define HTTP2_UNREAD_MAX_BYTES                                                                     \
     (16UL * MIB)                             /* answers the windows hold back; above, no new calls \

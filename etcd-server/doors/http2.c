@@ -65,18 +65,21 @@ static struct http2_stream *stream_new(struct http2 *http2, int32_t id)
     ring_init(&stream->waiting);
     ring_init(&stream->timed);
     ring_init(&stream->flow);
+    ring_init(&stream->eager);
     stream->state = HTTP2_HEAD;
     stream->id = id;
     stream->grpc = stream->pieces = stream->client_ended = stream->deferred = stream->out_ended =
         false;
     stream->too_large = stream->length_known = false;
-    stream->lent_bytes = stream->fresh_bytes = 0;
+    stream->lent_bytes = stream->step_bytes = stream->fresh_bytes = 0;
     stream->used_bytes = 0;
-    stream->allowed = HTTP2_STREAM_WINDOW_BYTES;
+    stream->allowed = http2->window_bytes;
     stream->in_ms = http2->link->clock->now_ms;
     stream->head_bytes = 0;
     stream->incomplete = true;
-    http2->incomplete++;
+    if (++http2->incomplete > HTTP2_WIDE_STREAMS_MAX)
+        http2_touch(http2); /* a narrower window? */
+    http2_look_by(http2, stream->in_ms + BODY_TIMEOUT_MS);
     stream->refused = 0;
     stream->wake_at_ms = 0;
     stream->untaken_bytes = 0;
@@ -750,12 +753,13 @@ static void http2_open(void *arg, struct link *link)
     nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
          (uint32_t)MIN(door->config.max_streams, HTTP2_STREAMS_MAX)},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP2_STREAM_WINDOW_BYTES},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP2_WIDE_WINDOW_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_HEADER_MAX_BYTES},
     };
 
     *http2 = (struct http2){.door = door,
                             .link = link,
+                            .window_bytes = HTTP2_WIDE_WINDOW_BYTES,
                             .input_ms = link->clock->now_ms,
                             .control = HTTP2_CONTROL_BURST,
                             .control_ms = link->clock->now_ms};
@@ -765,7 +769,7 @@ static void http2_open(void *arg, struct link *link)
     ring_init(&http2->waiting);
     ring_init(&http2->timed);
     ring_init(&http2->hungry);
-    ring_init(&http2->lent);
+    ring_init(&http2->eager);
     must(nghttp2_session_server_new2(&http2->session, door->callbacks, http2, door->option) == 0);
     must(nghttp2_submit_settings(http2->session, NGHTTP2_FLAG_NONE, settings,
                                  ARRAY_LEN(settings)) == 0);

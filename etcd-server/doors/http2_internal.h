@@ -76,7 +76,7 @@ struct http2_stream {
     struct http2 *http2;                         /* borrowed */
     struct http2_stream *next_spare;             /* in door->spare */
     struct ring all, turn, held, waiting, timed; /* in the rings of the connection */
-    struct ring flow;                            /* in `hungry` or, with lent_bytes, in `lent` */
+    struct ring flow, eager;                     /* in `hungry`, in `eager` */
     enum http2_state state;
     int32_t id;
     bool grpc;
@@ -90,7 +90,8 @@ struct http2_stream {
     uint64_t length;     /* ... says so */
     uint64_t allowed;    /* bytes of the body that the client may send, from the first on ... */
     uint64_t used_bytes; /* ... of which so many are used up */
-    size_t lent_bytes;   /* beyond HTTP2_STREAM_WINDOW_BYTES */
+    size_t lent_bytes;   /* beyond what every stream may send ... */
+    size_t step_bytes;   /* ... while it is not lent the whole */
     uint64_t in_ms;     /* when it came, or was lent something, or last BODY_LEAST_BYTES had come */
     size_t fresh_bytes; /* ... and since then so many */
     size_t out_fresh_bytes; /* sent since out_ms */
@@ -119,16 +120,22 @@ struct http2 {
     struct ring held;         /* have output that the link does not take now */
     struct ring waiting;      /* their handlers wait for drained() */
     struct ring timed;        /* have a wake_at_ms */
-    struct ring hungry;       /* need a larger window; the oldest first */
-    struct ring lent;         /* have it */
-    size_t lent_bytes;        /* of all of them */
-    bool settled;             /* the client knows our settings */
-    uint64_t in_ms;           /* when last BODY_LEAST_BYTES of a request had come, of any */
-    uint64_t look_ms;         /* when to look for streams that wait too long; 0 = nothing waits */
-    size_t unread_bytes;      /* of all `out` together, and what is held to be pulled */
-    size_t incomplete;        /* streams whose requests are */
-    size_t body_bytes;        /* of all bodies not yet used up */
-    bool failed;              /* the session cannot go on; only closing is left */
+    struct ring hungry;       /* need more than the window; the oldest first */
+    struct ring eager; /* of these, and those of unknown length: some came since the last step */
+    size_t lent_bytes; /* of all streams */
+    size_t step_bytes; /* likewise */
+    struct http2_stream *favoured; /* lent the whole beyond all that; NULL: none is */
+    bool waited;                   /* after the last turn there was not enough for all */
+    bool settled;                  /* the client knows our settings */
+    uint32_t window_bytes;         /* what these let every stream send */
+    uint64_t window_ms;            /* since when */
+    size_t fresh_bytes;  /* that came of those which have a loan or a step, since in_ms ... */
+    uint64_t in_ms;      /* ... when it had been HTTP2_LENT_PACE_BYTES */
+    uint64_t look_ms;    /* when to look for streams that wait too long; 0 = nothing waits */
+    size_t unread_bytes; /* of all `out` together, and what is held to be pulled */
+    size_t incomplete;   /* streams whose requests are */
+    size_t body_bytes;   /* of all bodies not yet used up */
+    bool failed;         /* the session cannot go on; only closing is left */
     bool draining;
     bool stopped;         /* input is not taken: too much waits to be sent */
     uint64_t wake_at_ms;  /* not after the earliest wake_at_ms of a stream; 0 = none */
