@@ -48,7 +48,7 @@ struct gate {
 
 static const struct gate gates[] = {
     {"StopGRPCServiceOnDefrag", GATE_ALPHA, offsetof(struct config, stop_grpc_service_on_defrag),
-     "defragmenting does not make clients wait"},
+     NULL},
     {"InitialCorruptCheck", GATE_ALPHA, offsetof(struct config, initial_corrupt_check), NULL},
     {"CompactHashCheck", GATE_ALPHA, offsetof(struct config, compact_hash_check_enabled), NULL},
     {"TxnModeWriteWithSharedBuffer", GATE_BETA,

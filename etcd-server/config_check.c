@@ -439,6 +439,8 @@ static int check_hashes(const struct config *config, struct err *err)
     if (config->enable_lease_checkpoint_persist && !config->enable_lease_checkpoint)
         return REFUSE(err, "setting experimental-enable-lease-checkpoint-persist requires "
                            "experimental-enable-lease-checkpoint");
+    if (config->max_learners < 1)
+        return REFUSE(err, "--max-learners must be >0 (set to %" PRId64 ")", config->max_learners);
     if (config->max_txn_ops == 0 || config->max_request_bytes == 0)
         return REFUSE(err, "--max-txn-ops and --max-request-bytes must be >0");
     return 0;

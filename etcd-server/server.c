@@ -22,6 +22,7 @@
 
 #define NS_PER_MS 1000000
 #define LOCK_RETRY_MS 100
+#define BOOTSTRAPPED_ASK_MS 1000 /* as etcd; for each of the others, who may not be there */
 #define LOCK_NOTICE_MS 5000
 #define HANDED_OVER_LINGER_MS 200
 
@@ -75,7 +76,8 @@ static int force_new(struct server *server, const struct boot_config *boot, stru
     return 0;
 }
 
-/* A member that joins: who is there, and which ids do they have? */
+/* A member that joins: who is there, and which ids do they have? One that does not: does none of
+ * them know it? */
 static int ask_members(struct server *server, const struct boot_config *boot, struct err *err)
 {
     const struct config *config = server->config;
@@ -86,8 +88,15 @@ static int ask_members(struct server *server, const struct boot_config *boot, st
     int rc = -1;
 
     if (bootstrap_parse(boot->name, boot->initial_cluster, boot->token, boot->advertised_peer_urls,
-                        &expected, err) == 0)
+                        &expected, err) < 0)
+        goto out;
+    if (!boot->joining) {
+        join_config.timeout_ms = BOOTSTRAPPED_ASK_MS;
+        rc = join_not_bootstrapped(&join_config, err);
+    } else {
         rc = join_cluster(&join_config, &server->joined, err);
+    }
+out:
     bootstrap_free(&expected);
     return rc;
 }
@@ -166,9 +175,9 @@ static int open_files(struct server *server, struct err *err)
         boot.advertised_peer_urls = found.advertised;
         name_peers(server, &found);
     }
+    if (is_new && ask_members(server, &boot, err) < 0)
+        goto out;
     if (is_new && boot.joining) {
-        if (ask_members(server, &boot, err) < 0)
-            goto out;
         joined = (struct boot_join){server->joined.member_id, server->joined.cluster_id};
         boot.join = &joined;
     }
@@ -273,6 +282,8 @@ static void start_service(struct server *server)
         .max_txn_ops = config->max_txn_ops,
         .quota_bytes = config->quota_backend_bytes,
         .strict_reconfig_check = config->strict_reconfig_check,
+        .learners_max = (uint64_t)config->max_learners,
+        .stop_on_defrag = config->stop_grpc_service_on_defrag,
         .lease_checkpoints = config->enable_lease_checkpoint,
         .max_message_bytes = config->max_request_bytes + REQUEST_OVERHEAD_BYTES,
         .watch_notify_ms = (uint64_t)config->watch_progress_notify_interval_ns / NS_PER_MS,
@@ -290,7 +301,7 @@ static void start_service(struct server *server)
 }
 
 /* Needs the links to the others. */
-static void start_corrupt_check(struct server *server)
+static void start_checks(struct server *server)
 {
     const struct config *config = server->config;
     struct corrupt_check_config check = {
@@ -298,10 +309,14 @@ static void start_corrupt_check(struct server *server)
         .service = server->service,
         .initial = config->initial_corrupt_check,
         .period_ms = (uint64_t)MAX(config->corrupt_check_time_ns, 0) / NS_PER_MS};
+    struct version_duty_config versions = {
+        .engine = server->engine,
+        .downgrade_check_ms = (uint64_t)MAX(config->downgrade_check_time_ns, 0) / NS_PER_MS};
 
     if (config->compact_hash_check_enabled)
         check.compact_ms = (uint64_t)config->compact_hash_check_time_ns / NS_PER_MS;
     server->corrupt_check = corrupt_check_new(&check);
+    server->version_duty = version_duty_new(&versions);
 }
 
 /* ---- the other members ---- */
@@ -649,6 +664,7 @@ static void on_tick(void *arg)
     service_tick(server->service);
     autocompact_tick(server->autocompact, now_ms);
     corrupt_check_tick(server->corrupt_check);
+    version_duty_tick(server->version_duty);
     trim_tick(&server->trim, now_ms);
     server->next_tick_ms += server->config->heartbeat_interval_ms;
     if (server->next_tick_ms <=
@@ -795,6 +811,7 @@ static void take_apart(struct server *server)
         engine_fail(server->engine);     /* whoever waits still gets an answer that nobody reads */
     loop_timer_free(server->tick_timer); /* deliver_posts() runs the loop once more */
     server->tick_timer = NULL;
+    version_duty_free(server->version_duty);
     corrupt_check_free(server->corrupt_check);
     machine_cluster_stop(server->cluster);
     net_close(server->net); /* streams on the pool end */
@@ -855,7 +872,7 @@ static int live(const struct config *config, int argc, const char *const *argv, 
         start_engine(server, err) < 0 || start_cluster(server, err) < 0)
         goto out;
     start_service(server);
-    start_corrupt_check(server);
+    start_checks(server);
     start_doors(server);
     server->net = net_new(server->loop);
     rc = run(server, err);

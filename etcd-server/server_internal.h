@@ -24,6 +24,7 @@
 #include "etcd-server/host/trim.h"
 #include "etcd-server/service/autocompact.h"
 #include "etcd-server/service/corrupt_check.h"
+#include "etcd-server/service/version_duty.h"
 #include "etcd-server/service/jwt.h"
 #include "etcd-server/service/service.h"
 #include "etcd-server/service/slow.h"
@@ -45,6 +46,7 @@ struct server {
     struct jwt *jwt; /* NULL: simple tokens */
     struct autocompact *autocompact;
     struct corrupt_check *corrupt_check;
+    struct version_duty *version_duty;
     struct trim trim;
     struct metrics metrics;
     struct slow slow;

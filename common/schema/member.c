@@ -63,6 +63,7 @@ void member_copy(struct member *to, const struct member *from)
     member_set_peer_urls(to, (const char *const *)from->peer_urls, from->peer_url_count);
     member_set_client_urls(to, (const char *const *)from->client_urls, from->client_url_count);
     to->learner = from->learner;
+    to->learners_max = from->learners_max;
 }
 
 /* As Go's encoding/json writes a string: <, >, & and the two line separators are escaped too. */
@@ -119,6 +120,8 @@ bool member_write_json(const struct member *member, bool promote, struct buf *ou
     write_list(member->peer_urls, member->peer_url_count, out);
     if (member->learner)
         buf_append_text(out, ",\"isLearner\":true");
+    if (member->learners_max != 0)
+        buf_printf(out, ",\"maxLearners\":%" PRIu64, member->learners_max);
     write_attributes(member, true, out);
     buf_append_byte(out, '}');
     return !out->overflow;
@@ -221,6 +224,8 @@ int member_read_json(struct slice json, struct member *member, bool *promote, st
     if (name != NULL)
         member_set_name(member, name);
     member->learner = json_is_true(json_object_get(root, "isLearner"));
+    member->learners_max =
+        (uint64_t)MAX(json_integer_value(json_object_get(root, "maxLearners")), 0);
     if (promote != NULL)
         *promote = json_is_true(json_object_get(root, "isPromote"));
     if (read_list(root, "peerURLs", &member->peer_urls, &member->peer_url_count, err) == 0 &&

@@ -21,6 +21,12 @@ struct member {
     char **client_urls; /* owned, each owned; none until published */
     size_t client_url_count;
     bool learner;
+    /*
+     * Of a proposal that adds a learner only: how many there may be then, as the member that took
+     * the call is set; 0: not said, which is etcd's 1. It travels in the entry, so that all members
+     * obey it alike ("maxLearners"; etcd does not read it).
+     */
+    uint64_t learners_max;
 };
 
 void member_init(struct member *member, uint64_t id);
@@ -32,7 +38,8 @@ void member_set_peer_urls(struct member *member, const char *const *urls, size_t
 void member_set_client_urls(struct member *member, const char *const *urls, size_t count);
 
 /*
- * {"id":N,"peerURLs":[...],"isLearner":true,"name":"...","clientURLs":[...]}, empty ones left out.
+ * {"id":N,"peerURLs":[...],"isLearner":true,"maxLearners":N,"name":"...","clientURLs":[...]}, empty
+ * ones left out.
  * `promote` writes {"id":N,"peerURLs":null,"isPromote":true}. False past out->max.
  */
 bool member_write_json(const struct member *member, bool promote, struct buf *out);

@@ -410,6 +410,19 @@ static void start_downgrade(struct peer_door *door, struct exchange *exchange)
                                                                : SLICE_LITERAL("false"));
 }
 
+/* Not of etcd, which answers 404: its members let one learner in at a time. */
+static void start_learners(struct peer_door *door, struct exchange *exchange)
+{
+    struct exchange_head head = {.status = 200, .content_type = "text/plain"};
+    char field[FIELD_BYTES];
+    struct buf body = BUF_INIT(FIELD_BYTES);
+
+    head.fields = cluster_field(door, field);
+    buf_printf(&body, "%" PRIu64, door->env.learners_max(door->env.arg));
+    exchange_answer(exchange, &head, buf_slice(&body));
+    buf_free(&body);
+}
+
 static void start(void *arg, struct exchange *exchange)
 {
     struct slice path = exchange->path, promote = SLICE_LITERAL("/members/promote/");
@@ -426,6 +439,9 @@ static void start(void *arg, struct exchange *exchange)
     } else if (exchange_path_is(exchange, "/downgrade/enabled")) {
         if (exchange_needs(exchange, METHOD_GET, "GET"))
             start_downgrade(door, exchange);
+    } else if (exchange_path_is(exchange, "/learners")) {
+        if (exchange_needs(exchange, METHOD_GET, "GET"))
+            start_learners(door, exchange);
     } else if (slice_starts_with(path, promote)) {
         if (exchange_needs(exchange, METHOD_POST, "POST"))
             start_promote(door, exchange,

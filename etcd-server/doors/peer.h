@@ -1,7 +1,7 @@
 /*
  * peer.h - what a peer URL serves beside the raft transport: /version, /members, /members/promote,
- * /members/hashkv, /downgrade/enabled, /leases, /leases/internal (api.md 13.2, raft.md 4.6). Asks
- * the server through struct peer_env. Pure; thread: core.
+ * /members/hashkv, /downgrade/enabled, /learners, /leases, /leases/internal (api.md 13.2,
+ * raft.md 4.6). Asks the server through struct peer_env. Pure; thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_PEER_H
 #define ETCD_SERVER_DOORS_PEER_H
@@ -80,6 +80,7 @@ struct peer_env {
     /* Everything borrowed until the next turn. */
     size_t (*members)(void *arg, const struct peer_member **members);
     bool (*downgrade_enabled)(void *arg);
+    uint64_t (*learners_max)(void *arg); /* at a time, as this member is set */
     void (*hash)(void *arg, struct peer_hash *query);
     void (*cancel_hash)(void *arg, struct peer_hash *query);
     void (*lease)(void *arg, struct peer_lease *query);

@@ -43,6 +43,11 @@ static size_t peer_members(void *arg, const struct peer_member **out)
     return count;
 }
 
+static uint64_t peer_learners(void *arg)
+{
+    return service_learners_max(((struct peer_answers *)arg)->service);
+}
+
 static bool peer_downgrade(void *arg)
 {
     return member_downgrade_target(engine_members(((struct peer_answers *)arg)->engine))[0] != '\0';
@@ -247,6 +252,7 @@ struct peer_env peer_answers_env(struct peer_answers *answers)
                              .cluster_id = peer_cluster_id,
                              .members = peer_members,
                              .downgrade_enabled = peer_downgrade,
+                             .learners_max = peer_learners,
                              .hash = peer_hash,
                              .cancel_hash = peer_cancel_hash,
                              .lease = peer_lease,

@@ -1,18 +1,21 @@
-/* join.c - see join.h. One question after the other; the first good answer counts. */
+/* join.c - see join.h. One question after the other; of lists the first good answer counts. */
 #include "etcd-server/host/join.h"
 #include "common/base/json_reader.h"
+#include "common/base/level.h"
 #include "common/client/fetch.h"
+#include "common/schema/versions.h"
 
 #include <stdio.h>
 
 #define ANSWER_MAX_BYTES (1UL * 1024 * 1024)
+#define CLUSTER_LOWEST "3.0" /* cluster versions below it are not joined, as by etcd */
 
-static int ask(const struct join_config *config, const char *peer_url, struct fetch_answer *answer,
-               struct err *err)
+static int ask(const struct join_config *config, const char *peer_url, const char *path,
+               struct fetch_answer *answer, struct err *err)
 {
     struct fetch question = {.method = "GET",
                              .url = peer_url,
-                             .path = "/members",
+                             .path = path,
                              .tls = config->tls,
                              .timeout_ms = config->timeout_ms,
                              .answer_max_bytes = ANSWER_MAX_BYTES};
@@ -21,7 +24,7 @@ static int ask(const struct join_config *config, const char *peer_url, struct fe
         return -1;
     if (answer->status == 200)
         return 0;
-    err_set(err, ERR_NET, "%s/members answers %u: %.200s", peer_url, answer->status,
+    err_set(err, ERR_NET, "%s%s answers %u: %.200s", peer_url, path, answer->status,
             buf_text(&answer->body));
     fetch_answer_free(answer);
     return -1;
@@ -130,7 +133,7 @@ static int ask_all(const struct join_config *config, struct fetch_answer *answer
     for (size_t i = 0; i < expected->member_count; i++) {
         for (size_t k = 0; k < expected->members[i].peer_url_count; k++)
             if (i != expected->self &&
-                ask(config, expected->members[i].peer_urls[k], answer, &last) == 0)
+                ask(config, expected->members[i].peer_urls[k], "/members", answer, &last) == 0)
                 return 0;
     }
     err_set(err, ERR_NET,
@@ -139,6 +142,105 @@ static int ask_all(const struct join_config *config, struct fetch_answer *answer
             "%.700s",
             last.text);
     return -1;
+}
+
+/* ---- versions (raft.md 10.3) ---- */
+
+/* By any of the member's URLs. */
+static bool ask_member(const struct join_config *config, const struct member *member,
+                       const char *path, struct fetch_answer *answer)
+{
+    struct err ignored = ERR_INIT; /* it may be down just now; another one answers */
+
+    for (size_t i = 0; i < member->peer_url_count; i++)
+        if (ask(config, member->peer_urls[i], path, answer, &ignored) == 0)
+            return true;
+    return false;
+}
+
+/* The first that answers knows it for all. */
+static bool downgrade_runs(const struct join_config *config, const struct join *join)
+{
+    struct fetch_answer answer = {0};
+    bool runs = false;
+
+    for (size_t i = 0; i < join->member_count; i++) {
+        if (join->members[i].id == join->member_id ||
+            !ask_member(config, &join->members[i], "/downgrade/enabled", &answer))
+            continue;
+        runs = slice_equal(buf_slice(&answer.body), SLICE_LITERAL("true"));
+        fetch_answer_free(&answer);
+        break;
+    }
+    return runs;
+}
+
+/* No member may be of a cluster version that this server cannot work with; one must have told its.
+ */
+static int check_versions(const struct join_config *config, const struct join *join,
+                          struct err *err)
+{
+    unsigned own = version_level(ETCD_LEVEL), lowest = version_level(CLUSTER_LOWEST ".");
+    struct err ignored = ERR_INIT;
+    struct versions versions;
+    bool told = false;
+
+    if (downgrade_runs(config, join))
+        lowest = ++own; /* it is on its way down to this one */
+    for (size_t i = 0; i < join->member_count; i++) {
+        struct fetch_answer answer = {0};
+        unsigned level = 0;
+
+        if (join->members[i].id == join->member_id ||
+            !ask_member(config, &join->members[i], "/version", &answer))
+            continue;
+        if (versions_read_json(buf_slice(&answer.body), &versions, &ignored) == 0)
+            level = version_level(versions.cluster);
+        fetch_answer_free(&answer);
+        if (level == 0)
+            continue; /* not decided yet */
+        if (level < lowest || level > own) {
+            err_set(err, ERR_USAGE,
+                    "incompatible with current running cluster: its version is %.20s, and this "
+                    "server, which is at %s, joins clusters from %u.%u to %u.%u",
+                    versions.cluster, ETCD_LEVEL, lowest / 1000, lowest % 1000, own / 1000,
+                    own % 1000);
+            return -1;
+        }
+        told = true;
+    }
+    if (told)
+        return 0;
+    err_set(err, ERR_NET,
+            "incompatible with current running cluster: none of its members tells the cluster's "
+            "version; wait until it has a leader");
+    return -1;
+}
+
+int join_not_bootstrapped(const struct join_config *config, struct err *err)
+{
+    const struct member *self = &config->expected->members[config->expected->self];
+    struct err ignored = ERR_INIT; /* nobody there, or nobody who makes sense: a new cluster */
+    struct fetch_answer answer = {0};
+    struct join join = {0};
+    int rc = 0;
+
+    if (ask_all(config, &answer, &ignored) < 0)
+        return 0;
+    if (read_members(buf_slice(&answer.body), &join, &ignored) == 0) {
+        for (size_t i = 0; i < join.member_count; i++)
+            if (join.members[i].id == self->id && join.members[i].client_url_count != 0)
+                rc = -1;
+    }
+    if (rc < 0)
+        err_set(err, ERR_USAGE,
+                "member %016" PRIx64 " has already been bootstrapped: the cluster knows it, and "
+                "here is no data of it. Give it its data directory back; if that is lost, remove "
+                "the member, add it again, and start it with --initial-cluster-state=existing",
+                self->id);
+    join_free(&join);
+    fetch_answer_free(&answer);
+    return rc;
 }
 
 int join_cluster(const struct join_config *config, struct join *join, struct err *err)
@@ -155,6 +257,8 @@ int join_cluster(const struct join_config *config, struct join *join, struct err
         err_prefix(err, "the list of members that a peer answered with");
     else
         rc = match(config, join, err);
+    if (rc == 0)
+        rc = check_versions(config, join, err);
     if (rc < 0)
         join_free(join);
     fetch_answer_free(&answer);

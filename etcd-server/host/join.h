@@ -1,7 +1,7 @@
 /*
- * join.h (edge) - what a member that joins asks of the others before it has a log (raft.md 10):
- * GET /members of their peer URLs, checked against its own --initial-cluster. Blocks; at start
- * only.
+ * join.h (edge) - what a member asks of the others before it has a log (raft.md 10): GET /members
+ * of their peer URLs, checked against its own --initial-cluster, and when it joins their versions.
+ * Blocks; at start only.
  */
 #ifndef ETCD_SERVER_HOST_JOIN_H
 #define ETCD_SERVER_HOST_JOIN_H
@@ -26,9 +26,16 @@ struct join {
 /*
  * join    set on success only; join_free()
  * errors  ERR_NET "cannot fetch cluster info from peer urls ..." with the last cause;
- *         ERR_USAGE "error validating peerURLs ...": the lists differ, with what to do
+ *         ERR_USAGE "error validating peerURLs ...": the lists differ, with what to do;
+ *         "incompatible with current running cluster ...": of another version (ERR_NET: of none)
  */
 int join_cluster(const struct join_config *config, struct join *join, struct err *err) MUST_CHECK;
+/*
+ * For a member of a new cluster: it must not be one that the others have seen serving already, for
+ * then it has lost what it promised, and would vote a second time.
+ * errors  ERR_USAGE "member ... has already been bootstrapped ..."; nobody there is none
+ */
+int join_not_bootstrapped(const struct join_config *config, struct err *err) MUST_CHECK;
 void join_free(struct join *join); /* zeroed is fine */
 
 #endif

@@ -2,9 +2,12 @@
 #include "common/base/base.h"
 #include "common/base/url.h"
 #include "common/schema/ids.h"
+#include "etcd-server/service/poll.h"
 #include "etcd-server/service/service_internal.h"
 
 #include <stdio.h>
+
+#define LEARNERS_ASK_MS 2000 /* for one member's answer */
 
 /* ---- answers ---- */
 
@@ -292,6 +295,89 @@ static enum err_code may_remove_voter(struct service *service, const struct memb
     return ERR_OK;
 }
 
+/*
+ * More learners than one: every member has to be set so, for each decides again when it applies the
+ * entry, and a member that refuses what the others take has another cluster in mind. An etcd 3.5
+ * refuses, so all are asked for what they allow. Who was never started applies nothing yet.
+ */
+struct learner_check {
+    struct service *service;
+    struct call *call; /* in whose arena this lies */
+    struct poll *poll;
+    struct member member; /* owned */
+    bool refused;
+};
+
+static void learners_answered(void *arg, uint64_t member, unsigned status, struct slice body)
+{
+    struct learner_check *check = arg;
+    struct host *host = engine_host(check->service->engine);
+    const struct log_field fields[] = {
+        log_hex("remote-peer-id", member), log_u64("status", status), {.kind = LOG_KIND_END}};
+    char text[24] = "";
+
+    if (status == 200 && body.size < sizeof(text))
+        memcpy(text, body.data, body.size);
+    if (strtoull(text, NULL, 10) > member_learner_count(engine_members(check->service->engine)))
+        return;
+    check->refused = true;
+    if (host->ops->note != NULL)
+        host->ops->note(host, LOG_WARN,
+                        "refused a learner: a member does not allow that many (--max-learners has "
+                        "to be the same everywhere, and an etcd 3.5 takes one at a time)",
+                        fields);
+}
+
+static void learners_asked(void *arg)
+{
+    struct learner_check *check = arg;
+
+    check->call->cancel = NULL;
+    if (check->refused)
+        call_refuse(check->call, ERR_TOO_MANY_LEARNERS);
+    else
+        propose(check->service, check->call, RAFT_CONF_ADD_LEARNER, &check->member, false);
+    member_fini(&check->member);
+}
+
+static void leave_learner_check(struct call *call)
+{
+    struct learner_check *check = call->state;
+
+    poll_cancel(check->poll);
+    member_fini(&check->member);
+}
+
+static void add_learner(struct service *service, struct call *call, struct member *member)
+{
+    size_t learners = member_learner_count(engine_members(service->engine));
+    struct poll_config poll = {.engine = service->engine,
+                               .path = "/learners",
+                               .timeout_ms = LEARNERS_ASK_MS,
+                               .started_only = true,
+                               .answered = learners_answered,
+                               .done = learners_asked};
+    struct learner_check *check;
+    struct poll *started;
+
+    member->learners_max = service->config.learners_max > 1 ? service->config.learners_max : 0;
+    if (learners == 0 || learners >= service_learners_max(service)) { /* apply says which */
+        propose(service, call, RAFT_CONF_ADD_LEARNER, member, false);
+        return;
+    }
+    check = call_alloc(call, sizeof(*check));
+    if (check == NULL)
+        return;
+    *check = (struct learner_check){.service = service, .call = call};
+    member_copy(&check->member, member);
+    poll.arg = check;
+    call->state = check;
+    call->cancel = leave_learner_check;
+    started = poll_start(&poll);
+    if (started != NULL) /* else all have answered, and the check may be gone with its call */
+        check->poll = started;
+}
+
 void cluster_member_add(struct service *service, struct call *call)
 {
     const Etcdserverpb__MemberAddRequest *request =
@@ -310,8 +396,10 @@ void cluster_member_add(struct service *service, struct call *call)
         member.id = ids_member((const char *const *)member.peer_urls, member.peer_url_count, "",
                                (int64_t)(host->ops->unix_ms(host) / 1000));
         member.learner = request->islearner;
-        propose(service, call, request->islearner ? RAFT_CONF_ADD_LEARNER : RAFT_CONF_ADD_NODE,
-                &member, false);
+        if (member.learner)
+            add_learner(service, call, &member);
+        else
+            propose(service, call, RAFT_CONF_ADD_NODE, &member, false);
     } else {
         refuse_urls(call, code, request->n_peerurls);
     }

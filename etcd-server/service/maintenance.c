@@ -212,13 +212,14 @@ void maintenance_move_leader(struct service *service, struct call *call)
         call_refuse(call, refusal);
 }
 
-/* "x.y" or "x.y.z" -> x and y. */
+/* "x.y", "x.y.z" or "x.y.z-rc.1" -> x and y. */
 static bool read_version(const char *text, unsigned *major, unsigned *minor)
 {
     unsigned patch;
     int used = 0;
 
-    if (sscanf(text, "%3u.%3u.%3u%n", major, minor, &patch, &used) == 3 && text[used] == '\0')
+    if (sscanf(text, "%3u.%3u.%3u%n", major, minor, &patch, &used) == 3 &&
+        (text[used] == '\0' || text[used] == '-' || text[used] == '+'))
         return true;
     used = 0;
     return sscanf(text, "%3u.%3u%n", major, minor, &used) == 2 && text[used] == '\0';
@@ -277,34 +278,51 @@ static void downgrade_set(struct service *service, struct call *call, bool enabl
         call_refuse(call, refusal);
 }
 
-void maintenance_downgrade(struct service *service, struct call *call)
+/* Nothing older than the call counts: it was waited for what is committed. */
+static void downgrade_now(struct service *service, struct call *call)
 {
     const Etcdserverpb__DowngradeRequest *request =
         (const Etcdserverpb__DowngradeRequest *)(const void *)call->request;
     const struct member_store *members = engine_members(service->engine);
-    unsigned major, minor, own_major = 0, own_minor = 0;
+    unsigned major = 0, minor = 0, own_major = 0, own_minor = 0;
+    bool runs = member_downgrade_target(members)[0] != '\0';
+
+    if (request->action == ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL) {
+        if (runs)
+            downgrade_set(service, call, false, "");
+        else
+            call_refuse(call, ERR_NO_INFLIGHT_DOWNGRADE);
+        return;
+    }
+    (void)read_version(request->version, &major, &minor); /* it was read before */
+    if (!read_version(member_cluster_version(members), &own_major, &own_minor))
+        call_refuse(call, ERR_CLUSTER_VERSION_UNAVAILABLE);
+    else if (major != own_major || minor + 1 != own_minor)
+        call_refuse(call, ERR_INVALID_DOWNGRADE_TARGET_VERSION);
+    else if (runs)
+        call_refuse(call, ERR_DOWNGRADE_IN_PROCESS);
+    else if (request->action == ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE)
+        downgrade_set(service, call, true, request->version);
+    else
+        downgrade_reply(service, call);
+}
+
+void maintenance_downgrade(struct service *service, struct call *call)
+{
+    const Etcdserverpb__DowngradeRequest *request =
+        (const Etcdserverpb__DowngradeRequest *)(const void *)call->request;
+    unsigned major, minor;
 
     switch (request->action) {
     case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__VALIDATE:
     case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE:
-        if (!read_version(request->version, &major, &minor))
-            call_refuse(call, ERR_WRONG_DOWNGRADE_VERSION_FORMAT);
-        else if (!read_version(member_cluster_version(members), &own_major, &own_minor))
-            call_refuse(call, ERR_CLUSTER_VERSION_UNAVAILABLE);
-        else if (major != own_major || minor + 1 != own_minor)
-            call_refuse(call, ERR_INVALID_DOWNGRADE_TARGET_VERSION);
-        else if (member_downgrade_target(members)[0] != '\0')
-            call_refuse(call, ERR_DOWNGRADE_IN_PROCESS);
-        else if (request->action == ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE)
-            downgrade_set(service, call, true, request->version);
+        if (read_version(request->version, &major, &minor))
+            call_read(service, call, downgrade_now);
         else
-            downgrade_reply(service, call);
+            call_refuse(call, ERR_WRONG_DOWNGRADE_VERSION_FORMAT);
         return;
     case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL:
-        if (member_downgrade_target(members)[0] == '\0')
-            call_refuse(call, ERR_NO_INFLIGHT_DOWNGRADE);
-        else
-            downgrade_set(service, call, false, "");
+        call_read(service, call, downgrade_now);
         return;
     case _ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION_IS_INT_SIZE:
         break;

@@ -119,6 +119,11 @@ struct hashing *service_hashing(struct service *service)
     return service->hashing;
 }
 
+uint64_t service_learners_max(const struct service *service)
+{
+    return MAX(service->config.learners_max, 1);
+}
+
 /* What a member that differs from the others does not serve: it tells of itself, no more. */
 static const bool gives_data[RPC_COUNT] = {
     [RPC_KV_Range] = true,
@@ -406,6 +411,7 @@ uint64_t service_turn(struct service *service)
 
     candidates_turn(service);
     observes_turn(service);
+    health_turn(service);
     if (hashing_turn(service->hashing) || woken || leases)
         return host_now_ms(engine_host(service->engine));
     return UINT64_MAX;

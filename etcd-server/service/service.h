@@ -26,6 +26,8 @@ struct service_config {
     size_t max_txn_ops;
     int64_t quota_bytes; /* negative = none */
     bool strict_reconfig_check;
+    uint64_t learners_max;    /* at a time, as this member is set; 0: one */
+    bool stop_on_defrag;      /* the health service says NOT_SERVING while one runs */
     bool lease_checkpoints;   /* made by the leader */
     size_t max_message_bytes; /* of events above this are cut where the client wants fragments */
     uint64_t watch_notify_ms; /* between progress notifications of a watch */
@@ -41,6 +43,9 @@ void service_free(struct service *service); /* after every call has ended; NULL 
 struct lease_duty *service_leases(struct service *service);
 /* Who makes hashes of the store, for other members and checks (hashing.h); borrowed. */
 struct hashing *service_hashing(struct service *service);
+
+/* How many learners this member lets in at a time; the others ask for it (cluster.c). */
+uint64_t service_learners_max(const struct service *service);
 
 /*
  * Does this member's store differ from what most others hold? While it does, calls about data are

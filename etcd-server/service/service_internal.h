@@ -28,8 +28,10 @@ struct service {
     struct backend_hashing *backend_hashing; /* under way; NULL: none */
     struct wishes hash_wishes;               /* calls that wait for the next one */
     struct hashing *hashing;
-    struct promotion *promotions; /* that the leader is asked for */
-    bool differs;                 /* service_set_differs() */
+    struct promotion *promotions;        /* that the leader is asked for */
+    bool differs;                        /* service_set_differs() */
+    struct health_watch *health_watches; /* open Watches of the health service */
+    bool not_serving;                    /* what the health service says */
     unsigned snapshot_streams;
     uint64_t alarm_proposal;    /* of NOSPACE, on its way into the log; 0 = none */
     struct watch_call *watches; /* open watch streams */
@@ -59,6 +61,9 @@ service_handler health_check, health_list, health_watch, reflection_info;
 /* A step of history for those behind; when to make the next one, UINT64_MAX: there is none. */
 uint64_t watch_rest(struct service *service);
 void watch_tick(struct service *service);
+
+/* health.c: tell of a defragmentation that began or ended. */
+void health_turn(struct service *service);
 
 /* This member's store is not to be trusted: no data goes out, streams that give some end. */
 bool service_is_corrupt(struct service *service);

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#define LEARNERS_MAX 1
+#define LEARNERS_MAX_DEFAULT 1 /* when the entry does not say */
 #define VERSION_MAX 32
 
 struct member_store {
@@ -192,11 +192,20 @@ static bool url_in_use(const struct member_store *members, const struct member *
     return false;
 }
 
-static enum err_code add(struct member_store *members, const struct member *member, bool promote,
+size_t member_learner_count(const struct member_store *members)
+{
+    size_t learners = 0;
+
+    for (size_t i = 0; i < members->count; i++)
+        learners += members->members[i].learner;
+    return learners;
+}
+
+static enum err_code add(struct member_store *members, struct member *member, bool promote,
                          struct batch *batch)
 {
     struct member *old = find(members, member->id);
-    size_t learners = 0;
+    uint64_t learners_max = MAX(member->learners_max, LEARNERS_MAX_DEFAULT);
 
     if (promote) {
         if (old == NULL)
@@ -211,10 +220,9 @@ static enum err_code add(struct member_store *members, const struct member *memb
         return ERR_MEMBER_EXIST;
     if (url_in_use(members, member))
         return ERR_PEER_URL_EXIST;
-    for (size_t i = 0; i < members->count; i++)
-        learners += members->members[i].learner;
-    if (member->learner && learners >= LEARNERS_MAX)
+    if (member->learner && member_learner_count(members) >= learners_max)
         return ERR_TOO_MANY_LEARNERS;
+    member->learners_max = 0; /* it was for this entry */
     member_store_set(members, member);
     save(member, batch);
     return ERR_OK;

@@ -22,6 +22,7 @@ size_t member_count(const struct member_store *members);
 const struct member *member_at(const struct member_store *members,
                                size_t position); /* ascending ids */
 const struct member *member_find(const struct member_store *members, uint64_t id); /* NULL: none */
+size_t member_learner_count(const struct member_store *members);
 bool member_is_removed(const struct member_store *members, uint64_t id);
 size_t member_removed_count(const struct member_store *members);
 uint64_t member_removed_at(const struct member_store *members, size_t position); /* ascending */
@@ -30,7 +31,8 @@ const char *member_cluster_version(const struct member_store *members); /* "" un
 /*
  * Apply one configuration change (raft.md 9.2): validate against the membership, then carry it out.
  * `batch` NULL: in memory only (the backend has it already). Refusals: ERR_MEMBER_EXIST,
- * ERR_PEER_URL_EXIST, ERR_TOO_MANY_LEARNERS, ERR_MEMBER_NOT_FOUND, ERR_MEMBER_NOT_LEARNER.
+ * ERR_PEER_URL_EXIST, ERR_TOO_MANY_LEARNERS (of those that the entry allows), ERR_MEMBER_NOT_FOUND,
+ * ERR_MEMBER_NOT_LEARNER.
  */
 enum err_code member_apply_change(struct member_store *members,
                                   const struct raft_conf_change *change,

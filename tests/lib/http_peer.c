@@ -87,19 +87,19 @@ static bool whole(const char *got)
     return end != NULL && (length == NULL || strlen(end + 4) >= strtoul(length + 16, NULL, 10));
 }
 
-static void *serve(void *arg)
+static bool serve_one(struct http_peer *peer)
 {
-    struct http_peer *peer = arg;
     struct tls_session *session = NULL;
     struct err err = ERR_INIT;
     size_t taken = 0;
     int fd;
 
     if (!readable(peer->listener))
-        return NULL;
+        return false;
     fd = accept(peer->listener, NULL, NULL);
     if (fd < 0)
-        return NULL; /* http_peer_stop() before anybody came */
+        return false; /* http_peer_stop() before anybody came */
+    memset(peer->got, 0, sizeof(peer->got));
     if (peer->tls != NULL)
         must(tls_session_new(peer->tls, NULL, &session, &err) == 0);
     while (!whole(peer->got) && take(peer, session, fd))
@@ -115,6 +115,15 @@ static void *serve(void *arg)
     }
     tls_session_free(session);
     (void)close(fd);
+    return true;
+}
+
+static void *serve(void *arg)
+{
+    struct http_peer *peer = arg;
+
+    for (size_t i = 0; serve_one(peer) && i < peer->more_count; i++)
+        peer->answer = peer->more[i];
     return NULL;
 }
 
@@ -122,6 +131,13 @@ void http_peer_start(struct http_peer *peer, const char *answer, struct tls_cont
 {
     *peer = (struct http_peer){.answer = answer, .tls = tls};
     listen_on(peer, tls != NULL ? "https" : "http");
+    must(pthread_create(&peer->thread, NULL, serve, peer) == 0);
+}
+
+void http_peer_start_answers(struct http_peer *peer, const char *const *answers, size_t count)
+{
+    *peer = (struct http_peer){.answer = answers[0], .more = answers + 1, .more_count = count - 1};
+    listen_on(peer, "http");
     must(pthread_create(&peer->thread, NULL, serve, peer) == 0);
 }
 

@@ -275,8 +275,8 @@ static void feature_gates(void **state)
     load(&loaded, "--feature-gates=StopGRPCServiceOnDefrag=true,TxnModeWriteWithSharedBuffer=false",
          NULL);
     assert_int_equal(loaded.rc, 0);
-    assert_non_null(
-        strstr(buf_text(&loaded.notes), "StopGRPCServiceOnDefrag=true changes nothing"));
+    assert_null(strstr(buf_text(&loaded.notes), "StopGRPCServiceOnDefrag"));
+    assert_true(loaded.config.stop_grpc_service_on_defrag);
     assert_non_null(
         strstr(buf_text(&loaded.notes), "TxnModeWriteWithSharedBuffer=false changes nothing"));
     unload(&loaded);
@@ -294,7 +294,6 @@ static void without_effect(void **state)
         {"--discovery-proxy=http://proxy", 1, "--discovery-proxy is not supported"},
         {"--enable-v2", 1, "the v2 API is gone"},
         {"--enable-pprof", 1, "perf(1)"},
-        {"--max-learners=2", 1, "--max-learners is not supported: a cluster at level 3.5"},
         {"--proxy=on", 1, "--proxy is not supported: the v2 proxy is gone"},
         {"--experimental-enable-distributed-tracing", 1, "tracing is not there yet"},
     };
@@ -302,10 +301,16 @@ static void without_effect(void **state)
 
     (void)state;
     expect_refusals(refusals, ARRAY_LEN(refusals));
-    load(&loaded, "--client-cert-file=a --client-key-file=b --downgrade-check-time=1s", NULL);
+    load(&loaded,
+         "--client-cert-file=a --client-key-file=b --experimental-downgrade-check-time=1s "
+         "--max-learners=2 --experimental-stop-grpc-service-on-defrag",
+         NULL);
     assert_int_equal(loaded.rc, 0);
     assert_non_null(strstr(buf_text(&loaded.notes), "--client-cert-file has no effect: "));
-    assert_non_null(strstr(buf_text(&loaded.notes), "--downgrade-check-time has no effect: "));
+    assert_null(strstr(buf_text(&loaded.notes), "--downgrade-check-time has no effect"));
+    assert_int_equal(loaded.config.downgrade_check_time_ns, NS_PER_S);
+    assert_int_equal(loaded.config.max_learners, 2);
+    assert_true(loaded.config.stop_grpc_service_on_defrag);
     unload(&loaded);
     load(&loaded, "--enable-v2=false --grpc-keepalive-interval=1h --enable-pprof=false", NULL);
     assert_int_equal(loaded.rc, 0);

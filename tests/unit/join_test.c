@@ -9,18 +9,29 @@
 
 #define OURS "http://127.0.0.1:1"
 
-/* Join through one peer that answers `fields` and `body`, in which @ is its URL. */
-static int join_via(const char *fields, const char *body, struct join *join, char *url,
-                    struct err *err)
+#define ANSWER(text_, size_) "HTTP/1.1 200 OK\r\nContent-Length: " size_ "\r\n\r\n" text_
+/* of /downgrade/enabled and /version */
+#define NO_DOWNGRADE ANSWER("false", "5")
+#define AT_3_5 ANSWER("{\"etcdserver\":\"3.5.1\",\"etcdcluster\":\"3.5.0\"}", "44")
+#define NOT_THERE "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+/*
+ * Ask a peer that answers `fields` and `body`, in which @ is its URL, and then with the two of
+ * `further` (/downgrade/enabled, /version): to join, or (further NULL) whether we may be new.
+ */
+static int join_with(const char *fields, const char *body, const char *const further[2],
+                     struct join *join, char *url, struct err *err)
 {
     struct bootstrap expected = {0};
     struct join_config config = {.expected = &expected, .timeout_ms = HTTP_PEER_WAIT_MS};
     struct http_peer peer;
     char answer[2048] = "", content[1024], cluster[256];
     const char *mark = strchr(body, '@');
+    const char *answers[] = {answer, further != NULL ? further[0] : NULL,
+                             further != NULL ? further[1] : NULL};
     int rc;
 
-    http_peer_start(&peer, answer, NULL);
+    http_peer_start_answers(&peer, answers, further != NULL ? 3 : 1);
     (void)snprintf(url, sizeof(peer.url), "%s", peer.url);
     if (mark != NULL)
         (void)snprintf(content, sizeof(content), "%.*s%s%s", (int)(mark - body), body, peer.url,
@@ -31,11 +42,21 @@ static int join_via(const char *fields, const char *body, struct join *join, cha
                    strlen(content), content);
     (void)snprintf(cluster, sizeof(cluster), "new=" OURS ",old=%s", peer.url);
     assert_int_equal(bootstrap_parse("new", cluster, "token", OURS, &expected, err), 0);
-    rc = join_cluster(&config, join, err);
+    rc = further == NULL ? join_not_bootstrapped(&config, err) : join_cluster(&config, join, err);
     bootstrap_free(&expected);
     http_peer_stop(&peer);
-    assert_memory_equal(peer.got, "GET /members HTTP/1.1\r\n", 23);
+    if (further == NULL || rc < 0)
+        assert_true(strncmp(peer.got, "GET /members HTTP/1.1\r\n", 23) == 0 ||
+                    strncmp(peer.got, "GET /version ", 13) == 0);
     return rc;
+}
+
+static int join_via(const char *fields, const char *body, struct join *join, char *url,
+                    struct err *err)
+{
+    static const char *const further[] = {NO_DOWNGRADE, AT_3_5};
+
+    return join_with(fields, body, further, join, url, err);
 }
 
 static void finds_itself(void **state)
@@ -88,11 +109,74 @@ static void tells_what_does_not_fit(void **state)
     refuse("503 Service Unavailable", "not yet", ERR_NET, "/members answers 503: not yet");
 }
 
+/* The members fit; `further` and what is said of the versions. NULL: nothing, it may join. */
+static void versions(const char *const further[2], const char *words)
+{
+    struct join join;
+    struct err err = ERR_INIT;
+    char url[64];
+    int rc = join_with("200 OK\r\nX-Etcd-Cluster-Id: 1",
+                       "[{\"id\":1,\"peerURLs\":[\"@\"]},{\"id\":2,\"peerURLs\":[\"" OURS "\"]}]",
+                       further, &join, url, &err);
+
+    if ((rc == 0) != (words == NULL) || (words != NULL && strstr(err.text, words) == NULL))
+        fail_msg("%s: not: %s", words != NULL ? words : "joined", err.text);
+    if (rc == 0)
+        join_free(&join);
+}
+
+static void joins_clusters_of_its_level(void **state)
+{
+    static const char low[] = ANSWER("{\"etcdserver\":\"3.4.9\",\"etcdcluster\":\"3.4.0\"}", "44"),
+                      high[] = ANSWER("{\"etcdserver\":\"3.6.9\",\"etcdcluster\":\"3.6.0\"}", "44"),
+                      two[] = ANSWER("{\"etcdserver\":\"2.3.0\",\"etcdcluster\":\"2.3.0\"}", "44"),
+                      open[] = ANSWER("{\"etcdserver\":\"3.5.9\",\"etcdcluster\":\"not_decided\"}",
+                                      "50"),
+                      odd[] = ANSWER("[1]", "3"), down[] = ANSWER("true", "4");
+
+    (void)state;
+    versions((const char *const[]){NO_DOWNGRADE, low}, NULL);
+    versions((const char *const[]){NOT_THERE, AT_3_5}, NULL);
+    versions((const char *const[]){down, high}, NULL);
+    versions((const char *const[]){NO_DOWNGRADE, high}, "its version is 3.6.0, and this server");
+    versions((const char *const[]){down, AT_3_5}, "joins clusters from 3.6 to 3.6");
+    versions((const char *const[]){NO_DOWNGRADE, two}, "joins clusters from 3.0 to 3.5");
+    versions((const char *const[]){NO_DOWNGRADE, open}, "none of its members tells");
+    versions((const char *const[]){NO_DOWNGRADE, odd}, "incompatible with current running cluster");
+    versions((const char *const[]){NO_DOWNGRADE, NOT_THERE}, "none of its members tells");
+}
+
+/* With its data it lost what it voted for, so it may not begin again under its old id. */
+static void is_new_once(void **state)
+{
+    struct bootstrap self = {0};
+    struct err err = ERR_INIT;
+    char body[512], url[64];
+    uint64_t id;
+
+    (void)state;
+    assert_int_equal(join_with("200 OK", "[]", NULL, NULL, url, &err), 0);
+    assert_int_equal(join_with("503 Later", "", NULL, NULL, url, &err), 0);
+    assert_int_equal(join_with("200 OK", "x", NULL, NULL, url, &err), 0);
+    assert_int_equal(bootstrap_parse("new", "new=" OURS, "token", OURS, &self, &err), 0);
+    id = self.members[0].id;
+    bootstrap_free(&self);
+    (void)snprintf(body, sizeof(body), "[{\"id\":%" PRIu64 ",\"peerURLs\":[\"" OURS "\"]}]", id);
+    assert_int_equal(join_with("200 OK", body, NULL, NULL, url, &err), 0);
+    (void)snprintf(
+        body, sizeof(body),
+        "[{\"id\":%" PRIu64 ",\"peerURLs\":[\"" OURS "\"],\"clientURLs\":[\"http://c:1\"]}]", id);
+    assert_int_equal(join_with("200 OK", body, NULL, NULL, url, &err), -1);
+    assert_non_null(strstr(err.text, "has already been bootstrapped"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_itself),
         cmocka_unit_test(tells_what_does_not_fit),
+        cmocka_unit_test(joins_clusters_of_its_level),
+        cmocka_unit_test(is_new_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

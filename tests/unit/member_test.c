@@ -113,6 +113,17 @@ static void the_log_changes_the_membership(void **state)
                             "{\"id\":5,\"peerURLs\":[\"http://e:1\"],\"isLearner\":true}"),
                      ERR_TOO_MANY_LEARNERS);
     assert_int_equal(member_count(members), 2);
+    assert_int_equal(member_learner_count(members), 1);
+    assert_int_equal(change(members, RAFT_CONF_ADD_LEARNER, 5,
+                            "{\"id\":5,\"peerURLs\":[\"http://e:1\"],\"isLearner\":true,"
+                            "\"maxLearners\":2}"),
+                     ERR_OK); /* the entry says how many */
+    assert_int_equal(member_find(members, 5)->learners_max, 0);
+    assert_int_equal(change(members, RAFT_CONF_ADD_LEARNER, 6,
+                            "{\"id\":6,\"peerURLs\":[\"http://f:1\"],\"isLearner\":true,"
+                            "\"maxLearners\":2}"),
+                     ERR_TOO_MANY_LEARNERS);
+    assert_int_equal(change(members, RAFT_CONF_REMOVE_NODE, 5, ""), ERR_OK);
     assert_int_equal(member_at(members, 0)->id, 1); /* ascending */
     assert_int_equal(
         change(members, RAFT_CONF_ADD_NODE, 2, "{\"id\":2,\"peerURLs\":null,\"isPromote\":true}"),
