@@ -1,6 +1,6 @@
 /*
- * http2.c - see http2.h: the connection, what comes in, and when output is made. How much may come
- * is http2_flow.c, answers are http2_answer.c.
+ * http2.c - see http2.h: the connection, what comes in, and when output is made. What a head must
+ * be is http2_head.c, how much may come http2_flow.c, answers are http2_answer.c.
  *
  *   input()   bytes -> nghttp2 -> heads and bodies of streams -> handlers; answers are submitted
  * only drained() end of the turn: everything submitted becomes bytes of link->out, at once for all
@@ -70,7 +70,9 @@ static struct http2_stream *stream_new(struct http2 *http2, int32_t id)
     stream->id = id;
     stream->grpc = stream->pieces = stream->client_ended = stream->deferred = stream->out_ended =
         false;
-    stream->too_large = stream->length_known = false;
+    stream->too_large = stream->length_known = stream->malformed = false;
+    stream->head_seen = 0;
+    stream->got_bytes = 0;
     stream->lent_bytes = stream->step_bytes = stream->fresh_bytes = 0;
     stream->used_bytes = 0;
     stream->allowed = http2->window_bytes;
@@ -194,13 +196,13 @@ static void take_length(struct http2_stream *stream, struct slice text)
 {
     uint64_t length = 0;
 
-    for (size_t i = 0; i < text.size; i++) /* digits, and below 2^63: nghttp2 has looked */
+    for (size_t i = 0; i < text.size; i++) /* digits, and below 2^63 */
         length = length * 10 + (uint64_t)(text.data[i] - '0');
     stream->length = length;
     stream->length_known = true;
 }
 
-/* Fill the exchange from the headers; nghttp2 has checked that they are well-formed. */
+/* Fill the exchange from the headers; they are well-formed. */
 static void take_head(struct http2_stream *stream)
 {
     struct exchange *exchange = &stream->exchange;
@@ -265,6 +267,12 @@ static void head_complete(struct http2_stream *stream)
     const struct exchange_handler *grpc = &http2->door->config.grpc;
     const struct exchange_handler *http = &http2->door->config.http;
 
+    if (!http2_head_whole(&stream->head_seen) && stream->refused == 0)
+        stream->malformed = true;
+    if (stream->malformed) {
+        reset_stream(stream, NGHTTP2_PROTOCOL_ERROR);
+        return;
+    }
     take_head(stream);
     if (stream->refused != 0) {
         http2_refuse(stream, stream->refused);
@@ -282,8 +290,17 @@ static void head_complete(struct http2_stream *stream)
     http2_came(stream, 0);
 }
 
+/* A second HEADERS frame: trailers, which end the request, and of which nothing is kept. */
+static void trailers_complete(struct http2_stream *stream, bool ended)
+{
+    if ((stream->malformed || !ended) && stream->state != HTTP2_DONE)
+        http2_drop(stream, NGHTTP2_PROTOCOL_ERROR);
+}
+
 static void request_complete(struct http2_stream *stream)
 {
+    if (stream->length_known && stream->got_bytes != stream->length && stream->state != HTTP2_DONE)
+        http2_drop(stream, NGHTTP2_PROTOCOL_ERROR);
     stream->client_ended = true;
     http2_complete(stream);
     http2_flow_over(stream);
@@ -361,17 +378,21 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      void *arg)
 {
     struct http2_stream *stream = stream_of(session, frame->hd.stream_id);
+    enum http2_verdict verdict;
     struct http2_span *span;
 
     (void)flags;
     (void)arg;
-    if (stream == NULL || stream->state != HTTP2_HEAD)
+    if (stream == NULL)
         return 0;
+    verdict =
+        http2_head_line(&stream->head_seen, slice_of(name, name_size), slice_of(value, value_size));
+    stream->malformed |= verdict == HTTP2_MALFORMED;
     stream->head_bytes += name_size + value_size + HEADER_OVERHEAD;
     if (stream->head_bytes >
         HTTP2_HEAD_END_BYTES) /* a few bytes can stand for many: RFC 7541 7.3 */
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if (stream->refused != 0)
+    if (stream->state != HTTP2_HEAD || stream->refused != 0 || verdict != HTTP2_KEEP)
         return 0;
     if (stream->span_count == HTTP_HEADERS_MAX ||
         buf_used(&stream->head) + name_size + value_size > HTTP_HEADER_MAX_BYTES) {
@@ -402,11 +423,18 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
     (void)arg;
     if (nghttp2_session_consume_connection(session, size) != 0)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if (stream != NULL && stream->pieces && busy(stream)) {
+    if (stream == NULL)
+        return 0;
+    stream->got_bytes += size;
+    if (stream->length_known && stream->got_bytes > stream->length && stream->state != HTTP2_DONE) {
+        http2_drop(stream, NGHTTP2_PROTOCOL_ERROR);
+        return 0;
+    }
+    if (stream->pieces && busy(stream)) {
         give(stream, slice_of(data, size));
         return 0;
     }
-    if (stream != NULL && stream->state == HTTP2_BODY)
+    if (stream->state == HTTP2_BODY)
         collect(stream, slice_of(data, size));
     return 0; /* else the rest of a request that has its answer: no window is opened for it */
 }
@@ -470,6 +498,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
             http2_padding(stream, frame->data.padlen);
         if (stream != NULL && stream->state == HTTP2_HEAD)
             head_complete(stream);
+        else if (stream != NULL && frame->hd.type == NGHTTP2_HEADERS)
+            trailers_complete(stream, (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
         if (stream != NULL && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
             request_complete(stream);
         else
@@ -800,6 +830,7 @@ struct http2_door *http2_door_new(const struct http2_config *config)
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_no_http_messaging(option, 1); /* http2_head.c instead */
     nghttp2_option_set_max_outbound_ack(option, HTTP2_ACKS_MAX);
     nghttp2_option_set_max_continuations(option, HTTP2_CONTINUATIONS_MAX);
     nghttp2_option_set_stream_reset_rate_limit(option, HTTP2_RESETS_BURST, HTTP2_RESETS_PER_S);

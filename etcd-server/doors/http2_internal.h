@@ -1,6 +1,7 @@
 /*
- * http2_internal.h - what http2.c (connection, input, output), http2_answer.c (what an exchange's
- * ops do) and http2_flow.c (windows, deadlines) share. nghttp2 is known here and nowhere else.
+ * http2_internal.h - what http2.c (connection, input, output), http2_head.c (rules for headers),
+ * http2_answer.c (what an exchange's ops do) and http2_flow.c (windows, deadlines) share. nghttp2
+ * is known here and nowhere else.
  */
 #ifndef ETCD_SERVER_DOORS_HTTP2_INTERNAL_H
 #define ETCD_SERVER_DOORS_HTTP2_INTERNAL_H
@@ -71,6 +72,8 @@ struct http2_span {
     uint32_t name_at, name_size, value_at, value_size; /* in `head` */
 };
 
+enum http2_verdict { HTTP2_KEEP, HTTP2_IGNORE, HTTP2_MALFORMED }; /* on a header */
+
 struct http2_stream {
     struct exchange exchange;
     struct http2 *http2;                         /* borrowed */
@@ -88,6 +91,9 @@ struct http2_stream {
     bool too_large;      /* the body is longer than we take */
     bool length_known;   /* content-length */
     uint64_t length;     /* ... says so */
+    uint64_t got_bytes;  /* of the body, so far */
+    unsigned head_seen;  /* http2_head.c's */
+    bool malformed;      /* its head, or its trailers */
     uint64_t allowed;    /* bytes of the body that the client may send, from the first on ... */
     uint64_t used_bytes; /* ... of which so many are used up */
     size_t lent_bytes;   /* beyond what every stream may send ... */
@@ -190,6 +196,13 @@ void http2_lend(struct http2 *http2);
 /* Look for streams that waited too long; at the latest at `at_ms`. */
 void http2_look(struct http2 *http2);
 void http2_look_by(struct http2 *http2, uint64_t at_ms);
+/*
+ * One header, of the head or the trailers: is it to be kept? HTTP2_MALFORMED: the stream is reset.
+ * seen  what has come so far; 0 before the first
+ */
+enum http2_verdict http2_head_line(unsigned *seen, struct slice name, struct slice value);
+/* After the head's last: is all there that must be? What follows counts as trailers. */
+bool http2_head_whole(unsigned *seen);
 /* Answer before there is a handler: a status and nothing else. */
 void http2_refuse(struct http2_stream *stream, unsigned status);
 /* nghttp2 asks for DATA; and takes it (NGHTTP2_DATA_FLAG_NO_COPY). */
