@@ -443,6 +443,11 @@ static int check_hashes(const struct config *config, struct err *err)
         return REFUSE(err, "--max-learners must be >0 (set to %" PRId64 ")", config->max_learners);
     if (config->max_txn_ops == 0 || config->max_request_bytes == 0)
         return REFUSE(err, "--max-txn-ops and --max-request-bytes must be >0");
+    if (config->max_request_bytes > WAL_ENTRY_MAX_BYTES)
+        return REFUSE(err,
+                      "--max-request-bytes=%" PRIu64
+                      " is more than an entry of the log can hold; use at most %lu",
+                      config->max_request_bytes, WAL_ENTRY_MAX_BYTES);
     return 0;
 }
 

@@ -167,6 +167,8 @@
 /* log */
 #define WAL_SEGMENT_BYTES 64000000UL      /* a segment is cut when it has reached this */
 #define WAL_RECORD_MAX_BYTES (64UL * MIB) /* a length above this is damage, not data */
+#define WAL_ENTRY_MAX_BYTES                                                                        \
+    (WAL_RECORD_MAX_BYTES - 4 * KIB) /* data of one entry: --max-request-bytes is at most that */
 #define WAL_REPLAY_MAX_BYTES (16UL * GIB) /* entries read back at start, in memory */
 #define WAL_BATCH_MAX_BYTES (8UL * MIB)   /* one write and sync of the WAL writer */
 #define SNAPFILE_MAX_BYTES (64UL * MIB)   /* a .snap file; holds members and removed ids only */

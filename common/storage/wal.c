@@ -445,10 +445,10 @@ failed:
 static int check_sizes(const struct raft_entry *entries, size_t count, struct err *err)
 {
     for (size_t at = 0; at < count; at++)
-        if (entries[at].data.size > WAL_RECORD_MAX_BYTES - PAGE_BYTES) {
+        if (entries[at].data.size > WAL_ENTRY_MAX_BYTES) {
             err_set(err, ERR_NO_MEMORY,
                     "log entry %" PRIu64 " has %zu bytes, at most %lu are allowed",
-                    entries[at].index, entries[at].data.size, WAL_RECORD_MAX_BYTES - PAGE_BYTES);
+                    entries[at].index, entries[at].data.size, WAL_ENTRY_MAX_BYTES);
             return -1;
         }
     return 0;

@@ -189,6 +189,9 @@ static void wrong_members_and_urls(void **state)
 static void wrong_times(void **state)
 {
     static const struct refusal refusals[] = {
+        {"--max-request-bytes=67104769", 1,
+         "--max-request-bytes=67104769 is more than an entry of the log can hold; use at most "
+         "67104768"},
         {"--heartbeat-interval=0", 1, "--heartbeat-interval must be >0 (set to 0ms)"},
         {"--election-timeout=0", 1, "--election-timeout must be >0 (set to 0ms)"},
         {"--heartbeat-interval=500", 1,
