@@ -222,6 +222,8 @@ static enum err_code add(struct member_store *members, struct member *member, bo
         return ERR_PEER_URL_EXIST;
     if (member->learner && member_learner_count(members) >= learners_max)
         return ERR_TOO_MANY_LEARNERS;
+    if (members->count == RAFT_MEMBERS_MAX) /* raft would have to stop all of them */
+        return ERR_TOO_MANY_MEMBERS;
     member->learners_max = 0; /* it was for this entry */
     member_store_set(members, member);
     save(member, batch);

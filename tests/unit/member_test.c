@@ -6,6 +6,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -86,6 +87,23 @@ static enum err_code change(struct member_store *members, enum raft_conf_change_
     struct raft_conf_change conf = {.type = type, .node_id = id, .context = slice_text(context)};
 
     return member_apply_change(members, &conf, NULL);
+}
+
+/* One more than raft can hold would stop every member, again at each start. */
+static void members_are_limited(void **state)
+{
+    struct member_store *members = member_store_new();
+    char context[96];
+
+    (void)state;
+    for (uint64_t id = 1; id <= RAFT_MEMBERS_MAX + 1; id++) {
+        (void)snprintf(context, sizeof(context),
+                       "{\"id\":%" PRIu64 ",\"peerURLs\":[\"http://m:%" PRIu64 "\"]}", id, id);
+        assert_int_equal(change(members, RAFT_CONF_ADD_NODE, id, context),
+                         id <= RAFT_MEMBERS_MAX ? ERR_OK : ERR_TOO_MANY_MEMBERS);
+    }
+    assert_int_equal(member_count(members), RAFT_MEMBERS_MAX);
+    member_store_free(members);
 }
 
 static void the_log_changes_the_membership(void **state)
@@ -259,6 +277,7 @@ int main(void)
         cmocka_unit_test(json_is_etcds),
         cmocka_unit_test(bad_json_is_refused),
         cmocka_unit_test(the_log_changes_the_membership),
+        cmocka_unit_test(members_are_limited),
         cmocka_unit_test(the_membership_survives_a_snapshot_text),
         cmocka_unit_test(old_requests_are_told_apart),
         cmocka_unit_test(alarms_are_raised_and_disarmed),
