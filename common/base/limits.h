@@ -22,9 +22,11 @@
 #define MESSAGE_DEPTH_MAX                                                                          \
     (2 * TXN_DEPTH_MAX + 8) /* ... are messages: an inner txn is two levels. At the doors;         \
                                what is in the log may nest deeper (common/schema/txn_unpack.h) */
-#define ENTRY_ARENA_MAX_BYTES                                                                      \
-    (2UL * GIB) /* one entry of the log: 64 MiB of the smallest operations                         \
-                 */
+#define ENTRY_ARENA_PER_BYTE                                                                       \
+    400UL /* of an entry of the log, decoded: another member took it, whatever its limits are. Two \
+             bytes make at most a message of 128, 40 around it, what finds it, 72, and as much     \
+             that blocks leave over; and once more when groups are in it (txn_unpack.h) */
+#define ENTRY_ARENA_KEPT_BYTES (1UL * MIB) /* from one entry to the next */
 #define CALL_ARENA_MAX_BYTES                                                                       \
     (256UL * MIB) /* one decoded request: many small messages cost more than their bytes */
 #define QUOTA_BACKEND_BYTES_DEFAULT (2UL * GIB)

@@ -5,11 +5,15 @@
  *   request without its txn -> protobuf-c
  *   txn -> compares, and operations that are no txns -> protobuf-c
  *       -> operations that are -> an empty txn, and its bytes on the list
+ *
+ * Of several txns in a request each goes on with the one before: together they are the txn that
+ * their bytes make in a row. Groups, which protobuf-c does not take, are covered in a copy.
  */
 #include "common/schema/txn_unpack.h"
 
 #include "common/base/buf.h"
 #include "common/base/limits.h"
+#include "common/schema/pbgroup.h"
 #include "common/schema/pbwire.h"
 
 #define COMPARE_FIELD 1U /* of TxnRequest */
@@ -159,41 +163,83 @@ static Etcdserverpb__TxnRequest *unpack_txn(struct slice bytes, struct arena *ar
     return good ? txn : NULL;
 }
 
-/* The request's other fields into `rest`; false: it has not exactly one txn. */
-static bool take_txn_out(struct slice bytes, struct slice *txn, struct buf *rest)
+static bool is_txn(const struct pb_field *field)
+{
+    return field->number == OUTER_FIELD && field->wire == PB_BYTES;
+}
+
+static size_t count_txns(struct slice bytes)
+{
+    struct pb_reader reader = pb_reader_of(bytes, "etcdserverpb.InternalRaftRequest");
+    struct pb_field field;
+    size_t count = 0;
+
+    while (pb_skim(&reader, &field) == 1)
+        count += is_txn(&field);
+    return count;
+}
+
+/* The request's txns in a row, and its other fields; false: it is none. */
+static bool take_txns_out(struct slice bytes, struct buf *txns, struct buf *rest)
 {
     struct pb_reader reader = pb_reader_of(bytes, "etcdserverpb.InternalRaftRequest");
     const uint8_t *at = reader.at;
     struct pb_field field;
-    size_t txns = 0;
     int rc;
 
     while ((rc = pb_skim(&reader, &field)) == 1) {
-        if (field.number == OUTER_FIELD && field.wire == PB_BYTES) {
-            *txn = field.bytes;
-            txns++;
-        } else {
+        if (is_txn(&field))
+            buf_append(txns, field.bytes.data, field.bytes.size);
+        else
             buf_append(rest, at, (size_t)(reader.at - at));
-        }
         at = reader.at;
     }
-    return rc == 0 && txns == 1;
+    return rc == 0;
+}
+
+static Etcdserverpb__InternalRaftRequest *unpack_by_level(struct slice bytes, struct arena *arena)
+{
+    const ProtobufCMessageDescriptor *type = &etcdserverpb__internal_raft_request__descriptor;
+    Etcdserverpb__InternalRaftRequest *request = NULL;
+    struct buf txns = BUF_INIT(BUF_UNLIMITED), rest = BUF_INIT(BUF_UNLIMITED); /* part of `bytes` */
+
+    if (take_txns_out(bytes, &txns, &rest))
+        request = unpack_flat(type, buf_slice(&rest), arena);
+    if (request != NULL)
+        request->txn = unpack_txn(buf_slice(&txns), arena);
+    buf_free(&txns);
+    buf_free(&rest);
+    return request != NULL && request->txn != NULL ? request : NULL;
+}
+
+static Etcdserverpb__InternalRaftRequest *unpack(struct slice bytes, struct arena *arena)
+{
+    const ProtobufCMessageDescriptor *type = &etcdserverpb__internal_raft_request__descriptor;
+    size_t txns = count_txns(bytes);
+
+    if (txns == 0 || (txns == 1 && pb_depth_within(type, bytes, MESSAGE_DEPTH_MAX + 1)))
+        return unpack_flat(type, bytes, arena);
+    return unpack_by_level(bytes, arena);
+}
+
+size_t raft_request_unpack_max(size_t bytes)
+{
+    return MIN(bytes, SIZE_MAX / ENTRY_ARENA_PER_BYTE - ENTRY_ARENA_KEPT_BYTES) *
+               ENTRY_ARENA_PER_BYTE +
+           ENTRY_ARENA_KEPT_BYTES;
 }
 
 Etcdserverpb__InternalRaftRequest *raft_request_unpack(struct slice bytes, struct arena *arena)
 {
-    const ProtobufCMessageDescriptor *type = &etcdserverpb__internal_raft_request__descriptor;
-    Etcdserverpb__InternalRaftRequest *request = NULL;
-    struct buf rest = BUF_INIT(BUF_UNLIMITED); /* less than `bytes` */
-    struct slice txn = SLICE_EMPTY;
+    Etcdserverpb__InternalRaftRequest *request = unpack(bytes, arena);
+    uint8_t *copy;
 
-    if (pb_depth_within(type, bytes, MESSAGE_DEPTH_MAX + 1))
-        return unpack_flat(type, bytes, arena);
-    if (take_txn_out(bytes, &txn, &rest))
-        request = unpack_flat(type, buf_slice(&rest), arena);
-    buf_free(&rest);
-    if (request == NULL)
-        return NULL;
-    request->txn = unpack_txn(txn, arena);
-    return request->txn != NULL ? request : NULL;
+    if (request != NULL || bytes.size == 0)
+        return request;
+    copy = xalloc(bytes.size);
+    memcpy(copy, bytes.data, bytes.size);
+    if (pb_cover_groups(&etcdserverpb__internal_raft_request__descriptor, copy, bytes.size) != 0)
+        request = unpack(slice_of(copy, bytes.size), arena);
+    free(copy);
+    return request;
 }

@@ -281,6 +281,7 @@ static void apply_normal(struct engine *engine, const struct raft_entry *entry, 
         member_apply_v2(engine->members, v2.method, v2.path, v2.value, full ? engine->open : NULL);
         return;
     }
+    engine->entry_arena.max = raft_request_unpack_max(entry->data.size);
     request = raft_request_unpack(entry->data, &engine->entry_arena);
     if (request == NULL) {
         stop_applying(engine, entry->index,
@@ -294,6 +295,8 @@ static void apply_normal(struct engine *engine, const struct raft_entry *entry, 
     if (waiter != NULL)
         answer(engine, waiter, request, code, response);
     arena_reset(&engine->entry_arena);
+    if (engine->entry_arena.used > ENTRY_ARENA_KEPT_BYTES)
+        arena_free(&engine->entry_arena); /* of a large entry */
 }
 
 static void apply_conf_change(struct engine *engine, const struct raft_entry *entry, bool full)

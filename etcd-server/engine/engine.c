@@ -147,7 +147,7 @@ int engine_new(const struct engine_config *config, struct engine **out, struct e
     request_ids_init(&engine->ids, config->member_id, engine->host->ops->unix_ms(engine->host));
     engine->scratch =
         BUF_INIT(BUF_UNLIMITED); /* bounded by max_request_bytes, checked before packing */
-    arena_init(&engine->entry_arena, ENTRY_ARENA_MAX_BYTES);
+    arena_init(&engine->entry_arena, ENTRY_ARENA_KEPT_BYTES);
     checkpoint_open(engine);
     others_open(engine);
     if (restore_state(engine, err) < 0) {

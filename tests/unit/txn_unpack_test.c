@@ -5,6 +5,7 @@
 #include "common/schema/txn_unpack.h"
 
 #include "common/base/limits.h"
+#include "common/schema/pbgroup.h"
 #include "common/schema/pbwire.h"
 
 #include <setjmp.h>
@@ -267,7 +268,8 @@ static void test_known_fields(void **state)
         same_as_protobuf_c(slice_of((const uint8_t *)fields[i], sizes[i]));
 }
 
-/* What protobuf-c takes is taken, nothing else, and whatever is taken can be packed. */
+/* What protobuf-c takes, once groups are covered, is taken, nothing else, and whatever is taken can
+ * be packed. */
 static void test_broken_bytes(void **state)
 {
     struct slice bytes = make_request(DEPTH);
@@ -284,6 +286,7 @@ static void test_broken_bytes(void **state)
         for (unsigned j = below(3); j > 0; j--)
             broken[below((unsigned)size)] = (uint8_t)below(256);
         request = raft_request_unpack(slice_of(broken, size), &other);
+        (void)pb_cover_groups(&etcdserverpb__internal_raft_request__descriptor, broken, size);
         known = etcdserverpb__internal_raft_request__unpack(&other.allocator, size, broken);
         assert_int_equal(request != NULL, known != NULL);
         if (request != NULL) /* it lacks only fields that nobody knows */
@@ -292,6 +295,217 @@ static void test_broken_bytes(void **state)
     }
     arena_free(&other);
     free(broken);
+}
+
+/* ---- what only etcd's decoder takes ---- */
+
+/* The same request, however it was written. */
+static void assert_request(struct slice bytes, const Etcdserverpb__InternalRaftRequest *expected)
+{
+    Etcdserverpb__InternalRaftRequest *request = raft_request_unpack(bytes, &arena);
+    size_t size = etcdserverpb__internal_raft_request__get_packed_size(expected);
+    uint8_t *packed = arena_alloc(&arena, size), *again = arena_alloc(&arena, size);
+
+    assert_non_null(request);
+    assert_int_equal(etcdserverpb__internal_raft_request__get_packed_size(request), size);
+    assert_int_equal(etcdserverpb__internal_raft_request__pack(expected, packed), size);
+    assert_int_equal(etcdserverpb__internal_raft_request__pack(request, again), size);
+    assert_memory_equal(again, packed, size);
+}
+
+static struct slice pack_txn(const Etcdserverpb__TxnRequest *txn)
+{
+    size_t size = etcdserverpb__txn_request__get_packed_size(txn);
+    uint8_t *bytes = arena_alloc(&arena, size);
+
+    assert_non_null(bytes);
+    assert_int_equal(etcdserverpb__txn_request__pack(txn, bytes), size);
+    return slice_of(bytes, size);
+}
+
+/* Each txn goes on with the one before, however deep they nest and whatever is between them. */
+static void test_txns_are_merged(void **state)
+{
+    static const struct slice id = SLICE_LITERAL("\x08\x09");
+
+    (void)state;
+    for (unsigned i = 0; i < 40; i++) {
+        Etcdserverpb__InternalRaftRequest whole = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+        Etcdserverpb__TxnRequest first, second;
+        struct slice bytes;
+
+        whole.txn = make_txn(i % 2 == 0 ? DEPTH : 3);
+        whole.id = 9;
+        first = second = *whole.txn;
+        first.n_compare = below((unsigned)first.n_compare + 1);
+        first.n_success = below((unsigned)first.n_success + 1);
+        first.n_failure = below((unsigned)first.n_failure + 1);
+        second.compare += first.n_compare;
+        second.n_compare -= first.n_compare;
+        second.success += first.n_success;
+        second.n_success -= first.n_success;
+        second.failure += first.n_failure;
+        second.n_failure -= first.n_failure;
+        bytes = wrap(6, pack_txn(&second), wrap(6, pack_txn(&first), id, false), true);
+        assert_request(bytes, &whole);
+        arena_reset(&arena);
+    }
+}
+
+/* So many that merging two and two would take the square of it. */
+static void test_many_txns_are_merged(void **state)
+{
+    static const uint8_t compare[] = {0x32, 0x02, 0x0a, 0x00}; /* a txn with an empty compare */
+    Etcdserverpb__InternalRaftRequest *request;
+    size_t count = 50000;
+    uint8_t *bytes = xalloc(count * sizeof(compare));
+    struct arena other;
+
+    (void)state;
+    for (size_t i = 0; i < count; i++)
+        memcpy(bytes + i * sizeof(compare), compare, sizeof(compare));
+    arena_init(&other, raft_request_unpack_max(count * sizeof(compare)));
+    request = raft_request_unpack(slice_of(bytes, count * sizeof(compare)), &other);
+    assert_non_null(request);
+    assert_int_equal(request->txn->n_compare, count);
+    arena_free(&other);
+    free(bytes);
+}
+
+/* In place of a field that nobody knows, wherever it is, in groups too. */
+static void test_groups_are_skipped(void **state)
+{
+    static const struct slice groups[] = {
+        SLICE_LITERAL("\x9b\x06\x9c\x06"),                              /* 99, empty */
+        SLICE_LITERAL("\x73\x74"),                                      /* 14, empty */
+        SLICE_LITERAL("\x73\x08\x01\x12\x01x\x1d....\x21........\x74"), /* of every type */
+        SLICE_LITERAL("\x73\x73\x33\x34\x74\x08\x80\x01\x74"),          /* groups in it */
+        SLICE_LITERAL("\x73\x74\x9b\x06\x9c\x06\x98\x06\x01"),          /* several */
+        SLICE_LITERAL("\x73\x3c"), /* its end has another number: etcd does not look */
+    };
+    static const unsigned depths[] = {5, DEPTH};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(groups) * 2 * PLACES * 2 * 2; i++) {
+        unsigned depth = depths[i % 2], at = i / 2 % ARRAY_LEN(groups),
+                 rest = i / 2 / ARRAY_LEN(groups);
+        struct slice bytes = nest(depth, groups[at], rest % PLACES,
+                                  rest / PLACES % 2 != 0 ? 1 : depth - 1, rest / PLACES / 2 != 0);
+        struct slice known = nest(depth, SLICE_EMPTY, IN_REQUEST, 1, false);
+        Etcdserverpb__InternalRaftRequest *request = raft_request_unpack(known, &arena);
+        Etcdserverpb__InternalRaftRequest *other = raft_request_unpack(bytes, &arena);
+        Etcdserverpb__TxnRequest *txn, *other_txn;
+
+        assert_non_null(request);
+        if (other == NULL)
+            fail_msg("case %u: group %u, depth %u", i, at, depth);
+        txn = request->txn;
+        other_txn = other->txn;
+        for (unsigned level = 1; level < depth; level++) {
+            assert_int_equal(txn->n_success, other_txn->n_success);
+            assert_int_equal(txn->n_failure, other_txn->n_failure);
+            txn = (txn->n_success != 0 ? txn->success : txn->failure)[0]->request_txn;
+            other_txn = (other_txn->n_success != 0 ? other_txn->success : other_txn->failure)[0]
+                            ->request_txn;
+        }
+        arena_reset(&arena);
+    }
+}
+
+/* Of every size: the length that covers it takes one byte more now and then. */
+static void test_groups_of_every_size(void **state)
+{
+    uint8_t bytes[40000];
+
+    (void)state;
+    for (size_t content = 0; content < 33000; content += content < 300 ? 1 : 37) {
+        Etcdserverpb__InternalRaftRequest *request;
+        uint8_t *at = bytes;
+
+        *at++ = 0x13;                      /* field 2 begins */
+        memset(at, 0x08, content / 2 * 2); /* numbers */
+        at += content / 2 * 2;
+        if (content % 2 != 0) {
+            memcpy(at, "\x08\x88\x01", 3);
+            at += 3;
+        }
+        *at++ = 0x14;
+        memcpy(at, "\x08\x07", 2);
+        request = raft_request_unpack(slice_of(bytes, (size_t)(at + 2 - bytes)), &arena);
+        assert_non_null(request);
+        assert_int_equal(request->id, 7);
+        arena_reset(&arena);
+    }
+}
+
+static void test_bad_groups_are_refused(void **state)
+{
+    static const struct slice bad[] = {
+        SLICE_LITERAL("\x2b"),             /* no end */
+        SLICE_LITERAL("\x2c"),             /* no begin */
+        SLICE_LITERAL("\x2b\x2b\x2c"),     /* one is missing */
+        SLICE_LITERAL("\x2b\x08\x2c"),     /* cut short */
+        SLICE_LITERAL("\x2b\x0f\x2c"),     /* a wire type that is none */
+        SLICE_LITERAL("\x2b\x12\x05\x2c"), /* past the end */
+        SLICE_LITERAL("\x2b\x2c\x2c"),     /* an end too many */
+        SLICE_LITERAL("\x33\x34"),         /* field 6 of the request is known */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_null(raft_request_unpack(nest(5, bad[i], IN_REQUEST, 1, true), &arena));
+        assert_null(raft_request_unpack(nest(DEPTH, bad[i], IN_REQUEST, 1, false), &arena));
+        arena_reset(&arena);
+    }
+}
+
+/* ---- memory ---- */
+
+/* `part` again and again, inside messages of these numbers: it fits into what is allowed for it. */
+static void fits(struct slice part, const unsigned *numbers, size_t number_count)
+{
+    size_t count = 200000 / part.size;
+    uint8_t *bytes = xalloc(count * part.size);
+    struct slice whole = slice_of(bytes, count * part.size);
+    struct arena large, allowed;
+
+    for (size_t i = 0; i < count; i++)
+        memcpy(bytes + i * part.size, part.data, part.size);
+    arena_init(&large, 8 * MIB);
+    for (size_t i = 0; i < number_count; i++) {
+        uint8_t *room = arena_alloc(&large, whole.size + 8);
+
+        assert_non_null(room);
+        whole = slice_of(room, (size_t)(pb_put_bytes(room, numbers[i], whole) - room));
+    }
+    arena_init(&allowed, raft_request_unpack_max(whole.size));
+    assert_non_null(raft_request_unpack(whole, &allowed));
+    assert_in_range(allowed.used, 0, allowed.max);
+    arena_free(&allowed);
+    arena_free(&large);
+    free(bytes);
+}
+
+static void test_memory_is_bounded_by_size(void **state)
+{
+    static const unsigned txn[] = {6}, inner[] = {4, 2, 6}, op[] = {2, 6}, put[] = {4},
+                          checkpoints[] = {11};
+
+    (void)state;
+    fits(SLICE_LITERAL("\x0a\x00"), txn, 1);         /* compares */
+    fits(SLICE_LITERAL("\x12\x00"), txn, 1);         /* operations */
+    fits(SLICE_LITERAL("\x12\x02\x0a\x00"), txn, 1); /* ... that are ranges */
+    fits(SLICE_LITERAL("\x12\x02\x22\x00"), txn, 1); /* ... that are txns */
+    fits(SLICE_LITERAL("\x12\x02\x22\x00"), inner, 3);
+    fits(SLICE_LITERAL("\x0a\x00"), inner, 3);
+    fits(SLICE_LITERAL("\x0a\x00"), op, 2); /* one operation, of which the last one holds */
+    fits(SLICE_LITERAL("\x22\x00"), op, 2);
+    fits(SLICE_LITERAL("\x78\x01"), put, 1); /* fields that nobody knows */
+    fits(SLICE_LITERAL("\x78\x01"), txn, 1);
+    fits(SLICE_LITERAL("\x7b\x7c"), txn, 1); /* groups */
+    fits(SLICE_LITERAL("\x0a\x00"), put, 1); /* keys */
+    fits(SLICE_LITERAL("\x0a\x00"), checkpoints, 1);
+    fits(SLICE_LITERAL("\x32\x00"), NULL, 0);
 }
 
 int main(void)
@@ -303,6 +517,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_depth_is_not_hidden, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_known_fields, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_broken_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_txns_are_merged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_many_txns_are_merged, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_groups_are_skipped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_groups_of_every_size, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_groups_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_memory_is_bounded_by_size, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
