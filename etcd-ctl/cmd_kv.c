@@ -45,6 +45,17 @@ bool parse_hex_id(const char *text, uint64_t *id)
     return *end == '\0' && errno == 0 && (text[1] != 'x' && text[1] != 'X');
 }
 
+bool parse_lease_id(const char *text, int64_t *id)
+{
+    const char *digits = text + (text[0] == '-' || text[0] == '+' ? 1 : 0);
+    uint64_t number;
+
+    if (!parse_hex_id(digits, &number) || number > (uint64_t)INT64_MAX + (text[0] == '-' ? 1 : 0))
+        return false;
+    *id = text[0] == '-' ? (int64_t)(0 - number) : (int64_t)number;
+    return true;
+}
+
 /* Key and end from KEY [RANGE_END] [--prefix] [--from-key]; what get and del have in common. */
 static int key_range(struct ctl *ctl, const struct args *args, ProtobufCBinaryData *key,
                      ProtobufCBinaryData *end)
@@ -239,7 +250,6 @@ int kv_put_request(struct ctl *ctl, const struct args *args, bool from_stdin,
                    Etcdserverpb__PutRequest *request)
 {
     const char *lease = args_text(args, "lease");
-    uint64_t id = 0;
 
     etcdserverpb__put_request__init(request);
     request->ignore_value = args_bool(args, "ignore-value");
@@ -253,9 +263,8 @@ int kv_put_request(struct ctl *ctl, const struct args *args, bool from_stdin,
                             args->word_count);
     if (request->ignore_value && args->word_count > 1)
         return ctl_bad_args("put command needs only 1 argument when 'ignore-value' is set");
-    if (!parse_hex_id(lease, &id))
+    if (!parse_lease_id(lease, &request->lease))
         return ctl_bad_args("bad lease ID (%s), expecting ID in Hex", lease);
-    request->lease = (int64_t)id;
     request->key = kv_bytes(args->words[0]);
     if (args->word_count > 1)
         request->value = kv_bytes(args->words[1]);

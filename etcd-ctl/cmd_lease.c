@@ -10,13 +10,10 @@
 
 static int lease_id(const struct args *args, const char *command, int64_t *id)
 {
-    uint64_t number;
-
     if (args->word_count != 1)
         return ctl_bad_args("%s command needs lease ID as argument", command);
-    if (!parse_hex_id(args->words[0], &number))
+    if (!parse_lease_id(args->words[0], id))
         return ctl_bad_args("bad lease ID arg (%s), expecting ID in Hex", args->words[0]);
-    *id = (int64_t)number;
     return CTL_OK;
 }
 
@@ -278,8 +275,9 @@ int cmd_lease_keep_alive(struct ctl *ctl, const struct args *args)
         if (lease->ttl <= 0 && once)
             return ctl_fail(CTL_NO_CLIENT, "%s", err_text(ERR_LEASE_NOT_FOUND));
         if (lease->ttl <= 0) {
-            buf_printf(&ctl->out, "lease %016" PRIx64 " expired or revoked.\n",
-                       (uint64_t)request.id);
+            if (ctl->format == PRINT_SIMPLE) /* as etcdctl: no words among the JSON */
+                buf_printf(&ctl->out, "lease %016" PRIx64 " expired or revoked.\n",
+                           (uint64_t)request.id);
             break;
         }
         code = show_renewal(ctl, lease);

@@ -18,7 +18,8 @@ static bool open_ended(ProtobufCBinaryData end)
     return end.len == 1 && end.data[0] == 0;
 }
 
-/* "foo", "[a, c)", "[/app/, /app0) (prefix /app/)" or "[k, <open ended>". */
+/* "foo", "[a, c)", "[/app/, /app0) (prefix /app/)" or "[k, <open ended>", as etcdctl prints them.
+ */
 static void permission_text(struct ctl *ctl, const Authpb__Permission *permission)
 {
     ProtobufCBinaryData key = permission->key, end = permission->range_end;
@@ -32,11 +33,11 @@ static void permission_text(struct ctl *ctl, const Authpb__Permission *permissio
         buf_append_text(out, ", ");
         buf_append(out, end.data, end.len);
         buf_append_byte(out, ')');
-        if (key.len > 0 && slice_equal(slice_bin(kv_prefix_end(ctl, key)), slice_bin(end))) {
-            buf_append_text(out, " (prefix ");
-            buf_append(out, key.data, key.len);
-            buf_append_byte(out, ')');
-        }
+    }
+    if (key.len > 0 && slice_equal(slice_bin(kv_prefix_end(ctl, key)), slice_bin(end))) {
+        buf_append_text(out, " (prefix "); /* 0xff bytes alone: an open end is their prefix's */
+        buf_append(out, key.data, key.len);
+        buf_append_byte(out, ')');
     }
     buf_append_byte(out, '\n');
 }
@@ -180,7 +181,7 @@ static int permission_range(struct ctl *ctl, const struct args *args, size_t at,
     *key = kv_bytes(args->words[at]);
     if (args->word_count > at + 1)
         *end = kv_bytes(args->words[at + 1]);
-    if ((prefix || from) && key->len == 0)
+    if (key->len == 0) /* the first key there can be */
         *key = (ProtobufCBinaryData){.len = 1, .data = (uint8_t *)(uintptr_t)zero};
     if (from || (prefix && key->len == 1 && key->data[0] == 0))
         *end = (ProtobufCBinaryData){.len = 1, .data = (uint8_t *)(uintptr_t)zero};
@@ -246,7 +247,7 @@ int cmd_role_revoke_permission(struct ctl *ctl, const struct args *args)
         return code != CTL_OK ? code : ctl_show(ctl, response, NULL, show_header_fields);
     buf_append_text(out,
                     request.range_end.len == 0 ? "Permission of key " : "Permission of range [");
-    buf_append(out, request.key.data, request.key.len);
+    buf_append_text(out, args->words[1]); /* as it was typed */
     if (open_ended(request.range_end)) {
         buf_append_text(out, ", <open ended>");
     } else if (request.range_end.len > 0) {

@@ -80,11 +80,11 @@ static const struct flag hashkv_flags[] = {
     {"rev", 0, FLAG_INT, "0", "hash up to this revision; 0 is the newest"},
 };
 static const struct flag member_add_flags[] = {
-    {"peer-urls", 0, FLAG_LIST, "", "peer URLs of the new member"},
+    {"peer-urls", 0, FLAG_TEXT, "", "peer URLs of the new member"},
     {"learner", 0, FLAG_BOOL, "", "without a vote until it is promoted: the safe way"},
 };
 static const struct flag member_update_flags[] = {
-    {"peer-urls", 0, FLAG_LIST, "", "its new peer URLs"},
+    {"peer-urls", 0, FLAG_TEXT, "", "its new peer URLs"},
 };
 static const struct flag timetolive_flags[] = {
     {"keys", 0, FLAG_BOOL, "", "list the keys attached"},

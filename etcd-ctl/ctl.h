@@ -75,6 +75,7 @@ ProtobufCBinaryData kv_bytes(const char *text);
 /* The end of the keys that begin with `key`; one zero byte when there is none. In the arena. */
 ProtobufCBinaryData kv_prefix_end(struct ctl *ctl, ProtobufCBinaryData key);
 bool parse_hex_id(const char *text, uint64_t *id);
+bool parse_lease_id(const char *text, int64_t *id); /* signed, as etcd's are */
 
 extern const struct grammar ctl_grammar;
 

@@ -22,10 +22,11 @@ char *password_ask(const char *prompt)
         (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
     }
     length = getline(&line, &room, stdin);
-    if (terminal) {
+    if (terminal)
         (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-        (void)fputc('\n', stdout);
-    }
+    if (terminal || prompt != NULL)
+        (void)fputc('\n', stdout); /* what is printed next begins a line, also in a pipe */
+    (void)fflush(stdout);
     if (length > 0 && line[length - 1] == '\n')
         line[length - 1] = '\0';
     if (length < 0) {

@@ -194,6 +194,36 @@ bats_require_minimum_version 1.5.0
     [[ $stderr != *"counts at once"* ]]
 }
 
+@test "as etcdctl: lease ids are signed, words stay out of JSON" {
+    local lease
+    fails 1 "etcdserver: requested lease not found" "" -- ctl put k v --lease=-1
+    fails 128 "bad lease ID (ffffffffffffffff)" "" -- ctl put k v --lease=ffffffffffffffff
+    fails 128 "bad lease ID arg (--1)" "" -- ctl lease revoke -- --1
+    lease=$(ctl lease grant 100 | cut -d' ' -f2)
+    ctl lease revoke "$lease"
+    [ "$(ctl lease keep-alive "$lease")" = "lease $lease expired or revoked." ]
+    [ -z "$(ctl lease keep-alive "$lease" -w json)" ]
+}
+
+@test "as etcdctl: the last --peer-urls counts" {
+    run -0 --separate-stderr ctl member add late --learner --peer-urls=http://127.0.0.1:1 --peer-urls=http://127.0.0.1:2
+    ctl member remove "$(cut -d' ' -f2 <<< "${lines[0]}")"
+    [[ $output == *'ETCD_INITIAL_ADVERTISE_PEER_URLS="http://127.0.0.1:2"'* ]]
+}
+
+@test "as etcdctl: permissions of odd ranges, prompts in a pipe" {
+    ctl role add odd
+    [ "$(ctl role grant-permission odd read '')" = "Role odd updated" ]
+    ctl role grant-permission odd write '' --prefix
+    ctl role grant-permission odd read $'\xff' --prefix
+    [ "$(ctl role get odd | tr '\000\377' '0F')" = $'Role odd\nKV Read:\n\t0\n\t[F, <open ended> (prefix F)\nKV Write:\n\t[0, <open ended>' ]
+    [ "$(ctl role revoke-permission odd '' --from-key)" = "Permission of range [, <open ended> is revoked from role odd" ]
+    ctl role delete odd
+    run -0 --separate-stderr ctl user add odd < <(printf 'pw\npw\n')
+    [ "$output" = $'Password of odd: \nType password of odd again for confirmation: \nUser odd created' ]
+    ctl user delete odd
+}
+
 @test "watch: history, a command for each event, what ends it" {
     ctl put w/a 1
     rev=$(ctl get w/a -w json | sed 's/.*"mod_revision":\([0-9]*\).*/\1/')
