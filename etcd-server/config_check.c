@@ -6,6 +6,7 @@
 
 #include "common/base/duration.h"
 #include "common/base/limits.h"
+#include "common/tls/tls.h"
 
 #include <arpa/inet.h>
 
@@ -117,6 +118,24 @@ static const char *port_of(const char *url)
     return colon != NULL ? colon + 1 : "";
 }
 
+/* What a browser sends as Origin, or all of them: else it would never match. */
+static int check_cors(const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->cors.count; i++) {
+        const char *origin = config->cors.items[i], *host = strstr(origin, "://");
+
+        if (strcmp(origin, "*") == 0 || *origin == '\0')
+            continue;
+        if (host == NULL || host == origin || host[3] == '\0' || strpbrk(host + 3, "/?#") != NULL)
+            return REFUSE(
+                err,
+                "--cors=%.200s: an origin is SCHEME://HOST or SCHEME://HOST:PORT, without "
+                "a path",
+                origin);
+    }
+    return 0;
+}
+
 /* A lost digit in one of the two is easily typed and hard to see. */
 static void note_ports(const struct config *config, struct buf *notes)
 {
@@ -153,7 +172,7 @@ static int check_urls(const struct config *config, const struct options *options
         check_advertised(&config->initial_advertise_peer_urls, "initial-advertise-peer-urls", err) <
             0 ||
         check_advertised(&config->advertise_client_urls, "advertise-client-urls", err) < 0 ||
-        check_double_listen(config, err) < 0 ||
+        check_double_listen(config, err) < 0 || check_cors(config, err) < 0 ||
         check_tls_files(&config->listen_client_urls, "client", "", config->cert_file,
                         config->key_file, config->auto_tls, err) < 0 ||
         check_tls_files(&config->listen_client_http_urls, "client", "", config->cert_file,
@@ -208,6 +227,11 @@ static int check_compaction(struct config *config, struct err *err)
         return REFUSE(err, "unknown auto-compaction-mode \"%.200s\"", mode);
     if (*text == '\0' || strcmp(text, "0") == 0)
         return 0;
+    if (*mode == '\0')
+        return REFUSE(err,
+                      "unsupported compaction mode %s(--auto-compaction-mode is empty; give "
+                      "periodic or revision)",
+                      mode);
     if (strcmp(mode, "revision") == 0) {
         char *end;
 
@@ -251,6 +275,17 @@ static int check_versions(const struct config *config, struct err *err)
     }
     if (strcmp(low, "TLS1.3") == 0 && config->cipher_suites.count != 0)
         return REFUSE(err, "cipher suites cannot be configured when only TLS1.3 is enabled");
+    return 0;
+}
+
+/* Also where no listener has TLS: a name that is wrong stays wrong. */
+static int check_suites(const struct config *config, struct err *err)
+{
+    const struct option_list *suites = &config->cipher_suites;
+
+    for (size_t i = 0; i < suites->count; i++)
+        if (!tls_suite_known(suites->items[i]))
+            return REFUSE(err, "unexpected TLS cipher suite \"%.100s\"", suites->items[i]);
     return 0;
 }
 
@@ -299,7 +334,7 @@ static int check_tls(const struct config *config, struct buf *notes, struct err 
     bool automatic = (config->auto_tls && *config->cert_file == '\0') ||
                      (config->peer_auto_tls && *config->peer_cert_file == '\0');
 
-    if (check_versions(config, err) < 0 ||
+    if (check_versions(config, err) < 0 || check_suites(config, err) < 0 ||
         check_pair(config->client_cert_file, config->client_key_file, "", err) < 0 ||
         check_pair(config->peer_client_cert_file, config->peer_client_key_file, "peer-", err) < 0)
         return -1;
@@ -318,7 +353,13 @@ static int check_tls(const struct config *config, struct buf *notes, struct err 
     note_plain(&config->listen_peer_urls, "peer-", *config->peer_cert_file != '\0',
                *config->peer_trusted_ca_file != '\0', config->peer_client_cert_auth,
                *config->peer_crl_file != '\0', notes);
-    if (strcmp(config->auth_token, "simple") != 0 && strcmp(config->auth_token, "jwt") != 0 &&
+    if (strncmp(config->auth_token, "simple,", 7) == 0)
+        buf_printf(notes,
+                   "--auth-token=%.100s: what stands behind simple has no effect; how long a token "
+                   "lives is --auth-token-ttl\n",
+                   config->auth_token);
+    if (strcmp(config->auth_token, "simple") != 0 &&
+        strncmp(config->auth_token, "simple,", 7) != 0 && strcmp(config->auth_token, "jwt") != 0 &&
         strncmp(config->auth_token, "jwt,", 4) != 0)
         return REFUSE(err,
                       "auth: invalid auth options (--auth-token=%.100s; use simple or jwt,...)",
@@ -338,8 +379,11 @@ static int check_level(struct config *config, struct err *err)
         {"dpanic", LOG_FATAL}, {"panic", LOG_FATAL}, {"fatal", LOG_FATAL},
     };
 
+    config->level = LOG_INFO;
+    if (*config->log_level == '\0')
+        return 0;
     for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
-        if (strcmp(config->log_level, levels[i].name) == 0) {
+        if (strcasecmp(config->log_level, levels[i].name) == 0) {
             config->level = levels[i].level;
             return 0;
         }
@@ -377,6 +421,7 @@ static int check_rotation(struct config *config, struct err *err)
 static int check_logging(struct config *config, struct err *err)
 {
     const struct option_list *outputs = &config->log_outputs;
+    bool defaults = false, others = false;
 
     if (check_level(config, err) < 0)
         return -1;
@@ -390,9 +435,10 @@ static int check_logging(struct config *config, struct err *err)
     for (size_t i = 0; i < outputs->count; i++) {
         if (*outputs->items[i] == '\0')
             return REFUSE(err, "--log-outputs has an empty output");
-        if (outputs->count > 1 && strcmp(outputs->items[i], "default") == 0)
-            return REFUSE(err, "multi logoutput for \"%s\" is not supported yet",
-                          outputs->items[i]);
+        others = others || strcmp(outputs->items[i], "default") != 0;
+        defaults = defaults || strcmp(outputs->items[i], "default") == 0;
+        if (defaults && others)
+            return REFUSE(err, "multi logoutput for \"%s\" is not supported yet", "default");
     }
     return check_rotation(config, err);
 }

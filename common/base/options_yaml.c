@@ -26,7 +26,9 @@ enum scalar { SCALAR_STRING, SCALAR_NUMBER, SCALAR_BOOL, SCALAR_NULL };
 static enum scalar scalar_of(const yaml_event_t *event)
 {
     static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
-    static const char *const bools[] = {"true", "True", "TRUE", "false", "False", "FALSE"};
+    static const char *const bools[] = {"true", "True", "TRUE", "yes",   "Yes",   "YES",
+                                        "on",   "On",   "ON",   "false", "False", "FALSE",
+                                        "no",   "No",   "NO",   "off",   "Off",   "OFF"};
     const char *text = (const char *)event->data.scalar.value;
     size_t digits = *text == '-' || *text == '+';
 
@@ -81,6 +83,23 @@ static const struct option *find_key(struct walk *walk)
     return NULL;
 }
 
+/* A key that nobody takes any more is told apart from one that nobody knows. */
+static void note_unknown(struct walk *walk)
+{
+    const struct option_table *table = walk->options->table;
+
+    for (size_t i = 0; i < table->count; i++) {
+        const struct option *row = &table->rows[i];
+
+        if (row->status != OPTION_VERY_OLD || strcmp(row->name, walk->key) != 0)
+            continue;
+        buf_printf(&walk->options->notes, "config file: %s is ignored: %s\n", walk->key,
+                   row->advice != NULL ? row->advice : "it has no meaning any more");
+        return;
+    }
+    buf_printf(&walk->options->notes, "config file: unknown key %s is ignored\n", walk->key);
+}
+
 static int set_row(struct walk *walk, const struct option *row, const char *text)
 {
     struct buf why = BUF_INIT(ERR_TEXT_MAX);
@@ -109,7 +128,7 @@ static int read_scalar(struct walk *walk, const yaml_event_t *event)
     char duration[32];
 
     if (row == NULL)
-        buf_printf(&walk->options->notes, "config file: unknown key %s is ignored\n", walk->key);
+        note_unknown(walk);
     if (row == NULL || kind == SCALAR_NULL)
         return 0;
     if (strlen(text) != event->data.scalar.length)
@@ -125,6 +144,8 @@ static int read_scalar(struct walk *walk, const yaml_event_t *event)
     case OPTION_BOOL:
         if (kind != SCALAR_BOOL)
             return wrong_type(walk, names[kind], "bool");
+        if (strchr("yYnNoO", *text) != NULL) /* yes, no, on, off */
+            text = strchr("yY", *text) != NULL || strcasecmp(text, "on") == 0 ? "true" : "false";
         break;
     case OPTION_LIST:
         return wrong_type(walk, names[kind], "[]string (write a YAML list)");
@@ -153,7 +174,7 @@ static int read_sequence(struct walk *walk)
     int rc = -1;
 
     if (row == NULL)
-        buf_printf(&walk->options->notes, "config file: unknown key %s is ignored\n", walk->key);
+        note_unknown(walk);
     else if (row->kind != OPTION_LIST)
         return wrong_type(walk, "array", "string");
     while (depth != 0) {

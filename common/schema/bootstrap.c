@@ -131,6 +131,10 @@ static int parse_map(const char *text, struct bootstrap *bootstrap, struct err *
         char *name;
 
         bytes = strcspn(part, ",");
+        if (bytes == 0 && part != text) { /* a comma too many, at the end say */
+            part++;
+            continue;
+        }
         equals = memchr(part, '=', bytes);
         if (equals == NULL || equals + 1 == part + bytes) {
             err_set(err, ERR_USAGE, "initial cluster \"%s\": \"%.*s\" is not of the form name=URL",

@@ -49,6 +49,9 @@ struct tls_config {
  */
 int tls_config_check(const struct tls_config *config, struct err *err) MUST_CHECK;
 
+/* Is it one of Go's names of cipher suites? */
+bool tls_suite_known(const char *name);
+
 struct tls_context; /* one listener's, or one client's, certificates and rules */
 
 /*

@@ -50,6 +50,11 @@ static const struct suite *suite_named(const char *name)
     return NULL;
 }
 
+bool tls_suite_known(const char *name)
+{
+    return suite_named(name) != NULL;
+}
+
 int tls_version_number(const char *text)
 {
     if (text == NULL || text[0] == '\0')

@@ -234,6 +234,13 @@ static enum err_code may_propose(const struct engine *engine,
     return ERR_OK;
 }
 
+/* What members propose for themselves, as small as it is, is no request of a client: without it the
+ * member would never get ready. */
+static bool is_of_member(const Etcdserverpb__InternalRaftRequest *request)
+{
+    return request->cluster_member_attr_set != NULL || request->cluster_version_set != NULL;
+}
+
 uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest *request,
                         struct arena *arena, engine_done_fn *done, void *arg,
                         enum err_code *refusal)
@@ -252,7 +259,7 @@ uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest
         request->header = &header;
     request->header->id = id;
     bytes = etcdserverpb__internal_raft_request__get_packed_size(request);
-    if (bytes > engine->config.max_request_bytes) {
+    if (bytes > engine->config.max_request_bytes && !is_of_member(request)) {
         request->header = request->header == &header ? NULL : request->header;
         *refusal = ERR_REQUEST_TOO_LARGE;
         return 0;

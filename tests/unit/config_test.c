@@ -528,6 +528,112 @@ static void config_file(void **state)
     unload(&loaded);
 }
 
+/* Every key of the file that etcd ships as a sample, as it is there but for two that we refuse. */
+static void file_of_samples(void **state)
+{
+    static const char yaml[] = "name: 'default'\n"
+                               "data-dir:\n"
+                               "wal-dir:\n"
+                               "snapshot-count: 10000\n"
+                               "heartbeat-interval: 100\n"
+                               "election-timeout: 1000\n"
+                               "quota-backend-bytes: 0\n"
+                               "listen-peer-urls: http://localhost:2380\n"
+                               "listen-client-urls: http://localhost:2379\n"
+                               "max-snapshots: 5\n"
+                               "max-wals: 5\n"
+                               "cors:\n"
+                               "initial-advertise-peer-urls: http://localhost:2380\n"
+                               "advertise-client-urls: http://localhost:2379\n"
+                               "discovery:\n"
+                               "discovery-fallback: 'proxy'\n"
+                               "discovery-proxy:\n"
+                               "discovery-srv:\n"
+                               "initial-cluster:\n"
+                               "initial-cluster-token: 'etcd-cluster'\n"
+                               "initial-cluster-state: 'new'\n"
+                               "strict-reconfig-check: false\n"
+                               "enable-v2: false\n"
+                               "enable-pprof: off\n"
+                               "proxy: 'off'\n"
+                               "proxy-failure-wait: 5000\n"
+                               "proxy-refresh-interval: 30000\n"
+                               "proxy-dial-timeout: 1000\n"
+                               "proxy-write-timeout: 5000\n"
+                               "proxy-read-timeout: 0\n"
+                               "client-transport-security:\n"
+                               "  cert-file:\n"
+                               "  key-file:\n"
+                               "  client-cert-auth: false\n"
+                               "  trusted-ca-file:\n"
+                               "  auto-tls: no\n"
+                               "peer-transport-security:\n"
+                               "  cert-file:\n"
+                               "  key-file:\n"
+                               "  client-cert-auth: false\n"
+                               "  trusted-ca-file:\n"
+                               "  auto-tls: false\n"
+                               "  allowed-cn:\n"
+                               "  allowed-hostname:\n"
+                               "self-signed-cert-validity: 1\n"
+                               "log-level: debug\n"
+                               "logger: zap\n"
+                               "log-outputs: [stderr]\n"
+                               "force-new-cluster: false\n"
+                               "auto-compaction-mode: periodic\n"
+                               "auto-compaction-retention: \"1\"\n";
+    struct loaded loaded;
+
+    (void)state;
+    load_yaml(&loaded, yaml);
+    if (loaded.rc != 0)
+        fail_msg("%s", loaded.err.text);
+    assert_null(strstr(buf_text(&loaded.notes), "unknown key"));
+    assert_non_null(strstr(buf_text(&loaded.notes),
+                           "config file: proxy-read-timeout is ignored: there is no v2 proxy"));
+    assert_int_equal(loaded.config.level, LOG_DEBUG);
+    assert_int_equal(loaded.config.compaction_retention, 3600 * NS_PER_S);
+    assert_string_equal(loaded.config.initial_cluster, "default=http://localhost:2380");
+    unload(&loaded);
+    load_yaml(&loaded, "pre-vote: no\nstrict-reconfig-check: Off\nunsafe-no-fsync: YES\n"
+                       "enable-grpc-gateway: on\nlog-level:\n");
+    assert_int_equal(loaded.rc, 0);
+    assert_true(!loaded.config.pre_vote && !loaded.config.strict_reconfig_check);
+    assert_true(loaded.config.unsafe_no_fsync && loaded.config.enable_grpc_gateway);
+    unload(&loaded);
+}
+
+/* What etcd takes, and a few that it takes and does nothing with. */
+static void odd_but_good(void **state)
+{
+    static const struct refusal refusals[] = {
+        {"--auto-compaction-mode= --auto-compaction-retention=1h", 1,
+         "unsupported compaction mode "},
+        {"--cors=a.example", 1, "--cors=a.example: an origin is SCHEME://HOST"},
+        {"--cors=*,http://a/x", 1, "--cors=http://a/x: "},
+        {"--cipher-suites=X", 1, "unexpected TLS cipher suite \"X\""},
+        {"--max-learners=0", 1, "--max-learners must be >0 (set to 0)"},
+        {"--auth-token=simpler", 1, "auth: invalid auth options"},
+    };
+    struct loaded loaded;
+
+    (void)state;
+    expect_refusals(refusals, ARRAY_LEN(refusals));
+    load(&loaded,
+         "--log-level=WARN --log-outputs=default,default --auth-token=simple,ttl=5s "
+         "--cors=http://a.example:80,https://b --auto-compaction-mode=",
+         NULL);
+    if (loaded.rc != 0)
+        fail_msg("%s", loaded.err.text);
+    assert_int_equal(loaded.config.level, LOG_WARN);
+    assert_non_null(strstr(buf_text(&loaded.notes), "--auth-token-ttl"));
+    unload(&loaded);
+    load(&loaded, "--log-level=", NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_int_equal(loaded.config.level, LOG_INFO);
+    unload(&loaded);
+}
+
 static void help_and_version(void **state)
 {
     struct buf out = BUF_INIT(BUF_UNLIMITED);
@@ -658,6 +764,8 @@ int main(void)
         cmocka_unit_test(worked_out),
         cmocka_unit_test(environment),
         cmocka_unit_test(config_file),
+        cmocka_unit_test(file_of_samples),
+        cmocka_unit_test(odd_but_good),
         cmocka_unit_test(help_and_version),
         cmocka_unit_test(the_manual_has_every_flag),
         cmocka_unit_test(durations),

@@ -108,6 +108,16 @@ static void mistakes_are_named_in_the_words_of_etcd(void **state)
         assert_string_equal(err.text, cases[at].text);
         bootstrap_free(&bootstrap);
     }
+    {
+        struct bootstrap bootstrap;
+        struct err err = ERR_INIT;
+
+        assert_int_equal(bootstrap_parse("n1", "n1=http://a:1,,n2=http://b:1,", "t", "http://a:1",
+                                         &bootstrap, &err),
+                         0); /* commas too many do not matter, as in etcd */
+        assert_int_equal(bootstrap.member_count, 2);
+        bootstrap_free(&bootstrap);
+    }
 }
 
 static void good_urls_come_apart(void **state)
