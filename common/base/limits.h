@@ -57,7 +57,10 @@
 #define BODY_TIMEOUT_MS 60000UL              /* end of headers to end of body, without progress */
 #define BODY_LEAST_BYTES 1024UL        /* less of a body than this is no progress, either way */
 #define IDLE_TIMEOUT_MS 300000UL       /* a kept-alive connection without a request */
-#define WRITE_STALL_TIMEOUT_MS 60000UL /* a client that reads nothing of its answer */
+#define WRITE_STALL_TIMEOUT_MS 60000UL /* a client that reads nothing of its answer ... */
+#define VIEW_LEAST_BYTES                                                                           \
+    (512UL * KIB) /* ... that holds a view of the store: compactions wait for it, and the file     \
+                     grows. Less read than this is nothing */
 #define TCP_KEEPALIVE_S                                                                            \
     30 /* a silent client's machine is asked whether it is there, as etcd ...                      \
         */

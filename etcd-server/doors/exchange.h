@@ -80,8 +80,9 @@ struct exchange {
     struct link *link; /* facts of the connection; borrowed */
     const struct exchange_ops *ops;
 
-    /* the handler's: set in start() ... */
+    /* the handler's: set in start(), the second before exchange_begin() will do ... */
     bool open_ended; /* a conversation: either side may say nothing for as long as it likes */
+    bool holds_view; /* the answer, so the client must read VIEW_LEAST_BYTES at a time */
     /* ... and in data(): nothing is used up until so many bytes of the body wait that are not;
      * 0: what is there will do. HTTP/2 opens its windows that far. */
     size_t wants_bytes;

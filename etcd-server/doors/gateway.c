@@ -396,6 +396,7 @@ static void start_call(struct gateway *gateway, const struct rpc_row *row,
     exchange->stop = on_stop;
     exchange->drained = gateway_drained;
     exchange->open_ended = row->kind == RPC_BIDI || row->id == RPC_Election_Observe;
+    exchange->holds_view = row->id == RPC_KV_RangeStream || row->id == RPC_Maintenance_Snapshot;
     call->call.raw = wants_raw(row, exchange);
     call->digest = call->call.raw && wants_digest(exchange);
     if (!take_metadata(call, &version))

@@ -334,6 +334,7 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
     call->end.bytes += protobuf_c_message_get_packed_size(response);
     call->end.count = ((const Etcdserverpb__RangeResponse *)(const void *)response)->count;
     exchange->turn = on_range_turn;
+    exchange->holds_view = true;
     exchange_begin(exchange, &head);
     exchange_send(exchange, buf_slice(out));
     go_on(call);

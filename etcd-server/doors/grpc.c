@@ -546,6 +546,7 @@ static void on_start(void *arg, struct exchange *exchange)
     exchange->stop = on_stop;
     exchange->drained = grpc_drained;
     exchange->open_ended = row->kind == RPC_BIDI || row->id == RPC_Election_Observe;
+    exchange->holds_view = row->id == RPC_KV_RangeStream || row->id == RPC_Maintenance_Snapshot;
     if (row->kind == RPC_BIDI)
         exchange->turn = on_turn;
     if (!take_metadata(call, &version))

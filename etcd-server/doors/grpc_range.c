@@ -9,7 +9,7 @@
  *   MEASURE, RANGE_SLICE_KEYS a turn -> front is sent -> pull()... -> pulled(): the end
  *
  * Until then a view of the store is held, and with it what was written meanwhile: a client that
- * reads nothing for WRITE_STALL_TIMEOUT_MS loses the stream (http2_flow.c).
+ * reads less than VIEW_LEAST_BYTES in WRITE_STALL_TIMEOUT_MS loses the stream (http2_flow.c).
  */
 #include "etcd-server/doors/grpc_internal.h"
 
@@ -130,6 +130,7 @@ static void announce(struct grpc_call *call, struct grpc_range *range)
     call->end.bytes = range->total;
     call->end.key_values = range->key_values;
     grpc_tell_end(call, GRPC_OK); /* the rest is the client's pace */
+    call->exchange->holds_view = true;
     grpc_begin(call);
     call->range_begun = true;
     exchange_send(call->exchange, buf_slice(&range->front));

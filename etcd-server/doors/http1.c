@@ -161,6 +161,7 @@ static void finished(struct http1 *http1)
     http1->wake_at_ms = 0;
     http1->wants_turn = false;
     http1->link->drained_wanted = false;
+    http1->link->holds_view = false;
     set_wake(http1);
     if (http1->link->out.overflow || !http1->keep_alive || http1->client_ended) {
         http1_over(http1);
@@ -196,6 +197,7 @@ static void op_begin(struct exchange *exchange, const struct exchange_head *head
     struct http1 *http1 = of_exchange(exchange);
 
     must(http1->state == HTTP1_BUSY || http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD);
+    http1->link->holds_view = exchange->holds_view;
     http1->measured = head->body_bytes != 0;
     http1->left_bytes = head->body_bytes;
     http1->chunked = http1->parser.http_minor != 0 && !http1->measured;

@@ -49,8 +49,8 @@ static void end_with(struct http1 *http1, enum websocket_status status, struct s
 
 static void op_begin(struct exchange *exchange, const struct exchange_head *head)
 {
-    (void)exchange;
     (void)head; /* the head was the 101 */
+    exchange->link->holds_view = exchange->holds_view;
 }
 
 static void op_send(struct exchange *exchange, struct slice bytes)

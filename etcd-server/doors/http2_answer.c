@@ -172,7 +172,8 @@ int http2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_
     buf_consume(&stream->out, sent);
     http2->unread_bytes -= sent;
     stream->out_fresh_bytes += length;
-    if (stream->out_fresh_bytes >= BODY_LEAST_BYTES)
+    if (stream->out_fresh_bytes >=
+        (stream->exchange.holds_view ? VIEW_LEAST_BYTES : BODY_LEAST_BYTES))
         begin_pace(stream);
     if (length != sent && !pull_out(stream, length - sent))
         return NGHTTP2_ERR_CALLBACK_FAILURE;

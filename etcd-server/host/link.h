@@ -55,6 +55,7 @@ struct link {
     uint64_t phase_ms;   /* since when, on clock->now_ms */
     bool drained_wanted; /* call drained() at the end of a turn when `out` is below
                           * HTTP_OUT_LOW_BYTES; a door may make its output then and not before */
+    bool holds_view;     /* what is sent: less than VIEW_LEAST_BYTES of it is no progress */
 };
 
 /* What a door offers; one per listener. */

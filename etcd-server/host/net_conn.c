@@ -373,7 +373,7 @@ static size_t send_some(struct net_conn *conn, struct slice bytes)
     }
     net->sent_bytes += (uint64_t)sent;
     conn->fresh_bytes += (size_t)sent;
-    if (conn->fresh_bytes >= BODY_LEAST_BYTES)
+    if (conn->fresh_bytes >= (conn->link.holds_view ? VIEW_LEAST_BYTES : BODY_LEAST_BYTES))
         made_progress(conn);
     return (size_t)sent;
 }

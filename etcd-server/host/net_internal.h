@@ -31,7 +31,7 @@ struct net_conn {
     struct loop_timer *timer;    /* owned; NULL until first needed */
     uint64_t timer_at_ms;
     uint64_t since_ms;    /* the state's begin */
-    uint64_t progress_ms; /* last time BODY_LEAST_BYTES of output had gone out, or it was empty */
+    uint64_t progress_ms; /* last time enough of the output had gone out, or it was empty */
     bool waits;           /* output does, since the last flush */
     size_t fresh_bytes;   /* ... and since then so many */
     struct buf in;        /* plaintext the door has not taken; or the first bytes */

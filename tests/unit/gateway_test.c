@@ -284,11 +284,13 @@ static void ranges(void **state)
     ask_range("n:20000:1000");          /* 28 MB of JSON */
     assert_true(fix.toy.pulled < 1000); /* nobody has read yet: little was produced */
     assert_true(buf_used(&fix.link.link.out) < HTTP_OUT_HIGH_BYTES + 2 * RANGE_CHUNK_BYTES);
+    assert_true(fix.link.link.holds_view);
     answer = toy_link_answer(&fix.link);
     has(answer, "Transfer-Encoding: chunked\r\n");
     assert_int_equal(count(answer, "\"key\":\"YQ==\""), 20000);
     has(answer, "],\"more\":true}\r\n0\r\n\r\n");
     assert_int_equal(fix.toy.sources, 0);
+    assert_false(fix.link.link.holds_view);
     ask_range("n:20000:1000"); /* the client goes in the middle */
     toy_link_close(&fix.link);
     assert_int_equal(fix.toy.sources, 0);

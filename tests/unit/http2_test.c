@@ -914,10 +914,11 @@ static void large_messages(void **state)
     buf_free(&json);
 }
 
-/* An answer of which the client reads nothing ends; a watch may wait for its reader. */
+/* An answer of which the client reads nothing ends, that of a view when it reads little; a watch may
+ * wait for its reader. */
 static void unread_answers(void **state)
 {
-    struct h2_call *snapshot, *alone, *lines, *watch, *alive;
+    struct h2_call *snapshot, *alone, *lines, *range, *watch, *alive;
     (void)state;
 
     tear_down(NULL);
@@ -928,19 +929,22 @@ static void unread_answers(void **state)
     alone = h2_grpc(&fix.h2, KV "Put", NULL, NULL, put_ab, true);
     lines = h2_ask(&fix.h2, "POST", "/v3/kv/range", "application/json", NULL, NULL,
                    SLICE_LITERAL("{\"key\":\"bjo4MDA6OTk5OQ==\"}"), true); /* n:800:9999 */
+    range = h2_grpc(&fix.h2, KV "Range", NULL, NULL, SLICE_LITERAL("\x0a\x0an:800:9999"), true);
     watch = h2_grpc(&fix.h2, "/etcdserverpb.Watch/Watch", NULL, NULL, SLICE_EMPTY, false);
     alive = h2_ask(&fix.h2, "POST", "/v3/watch", "application/json", NULL, NULL,
                    SLICE_LITERAL("{\"create_request\":{}}"), false);
     h2_run(&fix.h2);
     at(1000 + WRITE_STALL_TIMEOUT_MS - 1);
-    assert_false(snapshot->closed || alone->closed || lines->closed);
+    assert_false(snapshot->closed || alone->closed || lines->closed || range->closed);
     (void)nghttp2_submit_window_update(fix.h2.session, 0, alone->id, 1); /* as good as nothing */
-    (void)nghttp2_submit_window_update(fix.h2.session, 0, lines->id, (int32_t)BODY_LEAST_BYTES);
+    (void)nghttp2_submit_window_update(fix.h2.session, 0, 0, (int32_t)VIEW_LEAST_BYTES * 3);
+    (void)nghttp2_submit_window_update(fix.h2.session, 0, lines->id, (int32_t)VIEW_LEAST_BYTES);
+    (void)nghttp2_submit_window_update(fix.h2.session, 0, range->id, (int32_t)BODY_LEAST_BYTES);
     h2_run(&fix.h2);
     at(1000 + WRITE_STALL_TIMEOUT_MS);
-    assert_true(snapshot->closed && alone->closed && !lines->closed);
+    assert_true(snapshot->closed && alone->closed && !lines->closed && range->closed);
     assert_int_equal(snapshot->error, NGHTTP2_ENHANCE_YOUR_CALM);
-    noted("reset answers of which the client read nothing: 2 streams, for 60 s\n");
+    noted("reset answers of which the client read nothing: 3 streams, for 60 s\n");
     at(1000 + 3 * WRITE_STALL_TIMEOUT_MS);
     assert_true(lines->closed);
     assert_int_equal(fix.toy.sources, 0);
