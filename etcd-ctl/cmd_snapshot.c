@@ -27,7 +27,9 @@ int cmd_snapshot_save(struct ctl *ctl, const struct args *args)
     const struct flag_value *limit = args_value(args, "command-timeout");
     char version[SNAPSHOT_VERSION_MAX];
     struct err err = ERR_INIT;
+    struct leftover *leftover = NULL;
     uint64_t told = 0;
+    int rc;
 
     if (args->word_count != 1)
         return ctl_bad_args("snapshot save expects one argument");
@@ -35,7 +37,12 @@ int cmd_snapshot_save(struct ctl *ctl, const struct args *args)
         client_set_timeout(ctl->client, 0);
     (void)fprintf(stderr, "saving a snapshot of %s to %s\n", client_endpoint(ctl->client, 0),
                   args->words[0]);
-    if (snapshot_fetch(ctl->client, args->words[0], tell_progress, &told, version, &err) < 0)
+    rc = leftover_begin(&leftover, &err);
+    if (rc == 0)
+        rc = snapshot_fetch(ctl->client, args->words[0], leftover, tell_progress, &told, version,
+                            &err);
+    leftover_end(leftover);
+    if (rc < 0)
         return ctl_fail_err(ctl, CTL_CANCELLED, &err);
     buf_printf(&ctl->out, "Snapshot saved at %s\n", args->words[0]);
     if (version[0] != '\0')
@@ -88,6 +95,7 @@ int cmd_snapshot_restore(struct ctl *ctl, const struct args *args)
         .mark_compacted = args_bool(args, "mark-compacted"),
     };
     struct err err = ERR_INIT;
+    int rc;
 
     (void)ctl;
     if (args->word_count != 1)
@@ -98,7 +106,11 @@ int cmd_snapshot_restore(struct ctl *ctl, const struct args *args)
         return ctl_bad_args("--bump-revision and --mark-compacted required together");
     restore.path = args->words[0];
     restore.bump_revision = (uint64_t)bump;
-    if (snapshot_restore(&restore, &err) < 0)
+    rc = leftover_begin(&restore.leftover, &err);
+    if (rc == 0)
+        rc = snapshot_restore(&restore, &err);
+    leftover_end(restore.leftover);
+    if (rc < 0)
         return ctl_fail(CTL_FAILED, "%s", err.text);
     return CTL_OK;
 }

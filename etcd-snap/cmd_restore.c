@@ -18,7 +18,7 @@ int cmd_restore(const struct args *args, const char *const *arguments)
         .mark_compacted = args_bool(args, OPT_MARK_COMPACTED),
     };
     struct err err = ERR_INIT;
-    int format;
+    int format, rc;
 
     if (!wanted_format(args, &format)) /* nothing is printed, but a typing error is one */
         return EXIT_BAD_FORMAT;
@@ -34,7 +34,11 @@ int cmd_restore(const struct args *args, const char *const *arguments)
                 "--mark-compacted required if --revision-bump > 0; give both or neither");
         return complain(&err, EXIT_BAD_ARGS);
     }
-    if (snapshot_restore(&restore, &err) < 0)
+    if (leftover_begin(&restore.leftover, &err) < 0)
+        return complain(&err, EXIT_ERROR);
+    rc = snapshot_restore(&restore, &err);
+    leftover_end(restore.leftover);
+    if (rc < 0)
         return complain(&err, EXIT_ERROR);
     (void)fprintf(stderr, "restored %s into %s, member \"%s\"\n", restore.path, restore.data_dir,
                   restore.name);

@@ -111,14 +111,20 @@ int cmd_save(const struct args *args, const char *const *arguments)
     char version[SNAPSHOT_VERSION_MAX];
     struct client *client = NULL;
     struct err err = ERR_INIT;
-    int format, status;
+    struct leftover *leftover = NULL;
+    int format, status, rc;
 
     if (!wanted_format(args, &format))
         return EXIT_BAD_FORMAT;
     status = connect_client(args, &client);
     if (status != EXIT_OK)
         return status;
-    if (snapshot_fetch(client, arguments[0], show_progress, &progress, version, &err) < 0) {
+    rc = leftover_begin(&leftover, &err);
+    if (rc == 0)
+        rc =
+            snapshot_fetch(client, arguments[0], leftover, show_progress, &progress, version, &err);
+    leftover_end(leftover);
+    if (rc < 0) {
         const struct client_failure *failure = client_failure(client);
 
         (void)complain(&err, 0);

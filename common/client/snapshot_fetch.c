@@ -45,8 +45,9 @@ static int take_bytes(void *arg, struct slice bytes, const struct client_octets 
     return 0;
 }
 
-int snapshot_fetch(struct client *client, const char *path, snapshot_progress_fn *progress,
-                   void *arg, char version[SNAPSHOT_VERSION_MAX], struct err *err)
+int snapshot_fetch(struct client *client, const char *path, struct leftover *leftover,
+                   snapshot_progress_fn *progress, void *arg, char version[SNAPSHOT_VERSION_MAX],
+                   struct err *err)
 {
     Etcdserverpb__SnapshotRequest request = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
     struct fetch fetch = {.progress = progress, .arg = arg, .version = version};
@@ -60,7 +61,7 @@ int snapshot_fetch(struct client *client, const char *path, snapshot_progress_fn
                 client_endpoints(client));
         return -1;
     }
-    if (snapshot_save_begin(path, &fetch.save, err) < 0)
+    if (snapshot_save_begin(path, leftover, &fetch.save, err) < 0)
         return -1;
     if (client_stream_bytes(client, RPC_Maintenance_Snapshot, &request.base, take_piece, take_bytes,
                             &fetch, &octets, err) < 0) {

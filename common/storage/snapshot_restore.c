@@ -28,11 +28,12 @@
 #define CHANGES_MAX (RAFT_MEMBERS_MAX + 4)
 #define MEMBER_JSON_MAX (256 * KIB) /* one record of bucket `members` */
 
-struct places {          /* all owned */
-    char *data;          /* without slashes at the end */
-    char *wal;           /* final; NULL = inside data */
-    char *temporary;     /* holds member/; NULL = not made yet */
-    char *wal_temporary; /* NULL = inside `temporary`, or not made yet */
+struct places {                /* all owned */
+    char *data;                /* without slashes at the end */
+    char *wal;                 /* final; NULL = inside data */
+    char *temporary;           /* holds member/; NULL = not made yet */
+    char *wal_temporary;       /* NULL = inside `temporary`, or not made yet */
+    struct leftover *leftover; /* borrowed; may be NULL */
     bool data_exists;
     bool wal_moved, data_moved;
 };
@@ -117,16 +118,21 @@ static int make_parent(const char *path, struct err *err)
     return rc;
 }
 
-static char *make_temporary(const char *pattern, struct err *err)
+static char *make_temporary(struct leftover *leftover, const char *pattern, struct err *err)
 {
     char *path = xstrdup(pattern);
+    bool made;
 
-    if (mkdtemp(path) == NULL) { /* mode 0700 */
-        err_sys(err, errno, "make the directory %s", pattern);
-        free(path);
-        return NULL;
-    }
-    return path;
+    leftover_hold(leftover);
+    made = mkdtemp(path) != NULL; /* mode 0700 */
+    if (made)
+        leftover_add(leftover, path);
+    leftover_release(leftover);
+    if (made)
+        return path;
+    err_sys(err, errno, "make the directory %s", pattern);
+    free(path);
+    return NULL;
 }
 
 static int make_places(struct places *places, struct err *err)
@@ -135,13 +141,13 @@ static int make_places(struct places *places, struct err *err)
         xasprintf("%s%s" LEFT_BEHIND "XXXXXX", places->data, places->data_exists ? "/" : "");
 
     if (make_parent(places->data, err) == 0)
-        places->temporary = make_temporary(pattern, err);
+        places->temporary = make_temporary(places->leftover, pattern, err);
     free(pattern);
     if (places->temporary == NULL || places->wal == NULL)
         return places->temporary == NULL ? -1 : 0;
     pattern = xasprintf("%s" LEFT_BEHIND "XXXXXX", places->wal);
     if (make_parent(places->wal, err) == 0)
-        places->wal_temporary = make_temporary(pattern, err);
+        places->wal_temporary = make_temporary(places->leftover, pattern, err);
     free(pattern);
     return places->wal_temporary == NULL ? -1 : 0;
 }
@@ -446,7 +452,7 @@ int snapshot_restore(const struct snapshot_restore *options, struct err *err)
 {
     struct snapshot_restore restore = *options;
     struct bootstrap bootstrap = {0};
-    struct places places = {0};
+    struct places places = {.leftover = options->leftover};
     struct bolt *bolt = NULL;
     int rc = -1;
 
@@ -462,10 +468,15 @@ int snapshot_restore(const struct snapshot_restore *options, struct err *err)
                         restore.peer_urls, &bootstrap, err) == 0 &&
         find_places(&restore, &places, err) == 0 && bolt_open(restore.path, &bolt, err) == 0 &&
         check_file(&restore, bolt, err) == 0 &&
-        build(&restore, bolt, &bootstrap, &places, err) == 0 &&
-        (places.wal == NULL || move_wal(&places, err) == 0))
+        build(&restore, bolt, &bootstrap, &places, err) == 0)
+        rc = 0;
+    leftover_hold(places.leftover); /* a signal comes before all that follows or after it */
+    if (rc == 0 && places.wal != NULL)
+        rc = move_wal(&places, err);
+    if (rc == 0)
         rc = move_data(&places, err);
     drop_places(&places, rc < 0);
+    leftover_release(places.leftover);
     bolt_close(bolt);
     bootstrap_free(&bootstrap);
     return rc;

@@ -3,13 +3,14 @@
  *
  * What comes out is what `etcdutl snapshot restore` makes, so that a real etcd starts from it as
  * well as etcd-server: member/snap/db (a bbolt file), one .snap file, a log of one segment.
- * It is built beside its place and moved there complete and synced at the end: a restore that dies
- * leaves NAME.restore-XXXXXX, which nothing starts from. Thread: any.
+ * It is built beside its place and moved there complete and synced at the end: a restore that is
+ * killed leaves NAME.restore-XXXXXX, which nothing starts from. Thread: any.
  */
 #ifndef COMMON_STORAGE_SNAPSHOT_RESTORE_H
 #define COMMON_STORAGE_SNAPSHOT_RESTORE_H
 
 #include "common/base/err.h"
+#include "common/base/leftover.h"
 
 #define RESTORE_NAME_DEFAULT "default"
 #define RESTORE_CLUSTER_DEFAULT "default=http://localhost:2380"
@@ -27,6 +28,7 @@ struct snapshot_restore {        /* all texts borrowed; NULL or 0 = the default 
     bool skip_hash_check;
     uint64_t bump_revision; /* together with mark_compacted or not at all */
     bool mark_compacted;
+    struct leftover *leftover; /* knows of what is being made; borrowed */
 };
 
 /*

@@ -39,7 +39,8 @@ struct stage { /* a thread that does one thing with every block, in order */
 };
 
 struct snapshot_save {
-    char *path, *part; /* owned */
+    char *path, *part;         /* owned */
+    struct leftover *leftover; /* borrowed; may be NULL */
     int fd;
     uint64_t bytes;
     uint8_t *blocks; /* owned: BLOCKS of them */
@@ -59,14 +60,31 @@ struct snapshot_save {
     int error; /* errno of a stage */
 };
 
-int snapshot_save_begin(const char *path, struct snapshot_save **out, struct err *err)
+/* PATH.part, new; -1 with errno. */
+static int open_part(struct snapshot_save *save)
 {
     const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+
+    leftover_hold(save->leftover);
+    save->fd = open(save->part, flags | O_DIRECT, 0600);
+    save->direct = save->fd >= 0;
+    if (save->fd < 0 && errno == EINVAL)
+        save->fd = open(save->part, flags, 0600);
+    if (save->fd >= 0)
+        leftover_add(save->leftover, save->part);
+    leftover_release(save->leftover); /* sets no errno */
+    return save->fd < 0 ? -1 : 0;
+}
+
+int snapshot_save_begin(const char *path, struct leftover *leftover, struct snapshot_save **out,
+                        struct err *err)
+{
     struct snapshot_save *save = xalloc(sizeof(*save));
     struct stat info;
 
     save->path = xstrdup(path);
     save->part = xasprintf("%s.part", path);
+    save->leftover = leftover;
     save->sum = sha256_new();
     save->fd = -1;
     must(pthread_mutex_init(&save->lock, NULL) == 0 && pthread_cond_init(&save->moved, NULL) == 0);
@@ -74,11 +92,7 @@ int snapshot_save_begin(const char *path, struct snapshot_save **out, struct err
         err_set(err, ERR_USAGE, "could not open %s: it is a directory; name a file in it", path);
         goto failed;
     }
-    save->fd = open(save->part, flags | O_DIRECT, 0600);
-    save->direct = save->fd >= 0;
-    if (save->fd < 0 && errno == EINVAL)
-        save->fd = open(save->part, flags, 0600);
-    if (save->fd < 0) {
+    if (open_part(save) < 0) {
         err_sys(err, errno, "could not open %s", save->part);
         goto failed_unopened;
     }
@@ -370,6 +384,19 @@ static int check_whole(struct snapshot_save *save, struct err *err)
     return 0;
 }
 
+/* To its place: no signal comes between. */
+static int rename_part(struct snapshot_save *save)
+{
+    int rc;
+
+    leftover_hold(save->leftover);
+    rc = rename(save->part, save->path);
+    if (rc == 0)
+        leftover_forget(save->leftover, save->part);
+    leftover_release(save->leftover);
+    return rc;
+}
+
 int snapshot_save_finish(struct snapshot_save *save, struct err *err)
 {
     if (finish_last(save, err) < 0 || check_whole(save, err) < 0)
@@ -378,7 +405,7 @@ int snapshot_save_finish(struct snapshot_save *save, struct err *err)
         err_sys(err, errno, "sync %s", save->part);
         goto failed;
     }
-    if (rename(save->part, save->path) < 0) {
+    if (rename_part(save) < 0) {
         err_sys(err, errno, "could not rename %s to %s", save->part, save->path);
         goto failed;
     }
@@ -402,8 +429,11 @@ void snapshot_save_abort(struct snapshot_save *save)
     (void)pthread_mutex_destroy(&save->lock);
     free(save->blocks);
     file_close(&save->fd);
+    leftover_hold(save->leftover);
     if (save->part != NULL)
         (void)unlink(save->part); /* best effort; the next save overwrites it */
+    leftover_forget(save->leftover, save->part);
+    leftover_release(save->leftover);
     free(save->part);
     free(save->path);
     sha256_free(save->sum);

@@ -11,11 +11,14 @@
 #define COMMON_STORAGE_SNAPSHOT_SAVE_H
 
 #include "common/base/err.h"
+#include "common/base/leftover.h"
 #include "common/base/slice.h"
 
 struct snapshot_save; /* owned; ends in snapshot_save_finish() or snapshot_save_abort() */
 
-int snapshot_save_begin(const char *path, struct snapshot_save **save, struct err *err) MUST_CHECK;
+/* `leftover`: knows of PATH.part, as long as it is there; borrowed for the save; may be NULL. */
+int snapshot_save_begin(const char *path, struct leftover *leftover, struct snapshot_save **save,
+                        struct err *err) MUST_CHECK;
 /* The next bytes of image or hash, in order; borrowed. ERR_IO; the save is then to be aborted. */
 int snapshot_save_add(struct snapshot_save *save, struct slice bytes, struct err *err) MUST_CHECK;
 /* Before the first bytes: the sender will tell their CRC-32C at the end. */

@@ -10,6 +10,10 @@ setup() {
     cd "$BATS_TEST_TMPDIR"
 }
 
+teardown() {
+    rm -f "$BATS_TEST_TMPDIR/stall" # what waits for it ends
+}
+
 # expect STATUS WORDS COMMAND...: exit status, and words somewhere in what it printed.
 expect() {
     local status_wanted=$1 words=$2
@@ -183,7 +187,7 @@ save_from() {
     for way in cut short wrong changed swapped; do
         save_from $way
         [ "$status" -ne 0 ]
-        [ ! -e got.db ] && [ ! -e got.db.part ]
+        [ "$(echo got*)" = "got*" ]
         case $way in
         cut) [[ $output == *"bytes remaining to read"* || $output == *"closed"* ]] ;;
         short) [[ $output == *"the stream was cut short"* ]] ;;
@@ -191,4 +195,62 @@ save_from() {
         wrong | swapped) [[ $output == *"sha256 of the "*"they were damaged on the way"* ]] ;;
         esac
     done
+}
+
+# interrupt SIGNAL MADE COMMAND...: runs it, sends SIGNAL as soon as something named like MADE is there; $status.
+interrupt() {
+    local signal=$1 made=$2 pid
+    shift 2
+    env --default-signal=INT,TERM,HUP "$@" 3>&- >out 2>&1 & # where job control is off, INT is ignored behind a &
+    pid=$!
+    timeout 20 bash -c "until compgen -G '$made' >/dev/null; do sleep 0.01; done"
+    kill -s "$signal" $pid
+    status=0
+    wait $pid || status=$?
+    cat out
+}
+
+@test "save that is interrupted leaves nothing, and ends of the signal" {
+    for program in "$snap" ${ETCD_CTL:+"$ETCD_CTL"}; do
+        for signal in INT TERM HUP; do
+            rm -f port
+            /usr/bin/python3 "$top/tests/cli/snapshot_server.py" "$good" stall >port 3>&- &
+            timeout 20 sh -c 'until [ -s port ]; do sleep 0.02; done'
+            interrupt $signal got.db.part "$program" snapshot save got.db --endpoints "http://127.0.0.1:$(cat port)"
+            [ "$status" -eq $((128 + $(kill -l $signal))) ]
+            [ "$(echo got*)" = "got*" ]
+            wait
+        done
+    done
+}
+
+@test "restore that is interrupted leaves nothing, and ends of the signal" {
+    [ -n "$STALL_SHIM" ] || skip "a sanitizer comes before what is preloaded"
+    export STALL_FILE=$PWD/stall
+    for program in "$snap" ${ETCD_CTL:+"$ETCD_CTL"}; do
+        touch stall
+        interrupt TERM 'new.restore-*/member/snap/db' LD_PRELOAD="$STALL_SHIM" "$program" snapshot restore "$good" --data-dir new
+        [ "$status" -eq 143 ]
+        interrupt INT 'new.restore-*/member/snap/db' LD_PRELOAD="$STALL_SHIM" "$program" snapshot restore "$good" --data-dir new --wal-dir log
+        [ "$status" -eq 130 ]
+        mkdir mount
+        interrupt HUP 'mount/.restore-*/member' LD_PRELOAD="$STALL_SHIM" "$program" snapshot restore "$good" --data-dir mount
+        [ "$status" -eq 129 ]
+        [ "$(ls -A | tr '\n' ' ')" = "mount out stall " ]
+        [ -z "$(ls -A mount)" ]
+        rm -r stall mount
+    done
+}
+
+@test "what was told to ignore a signal goes on" {
+    [ -n "$STALL_SHIM" ] || skip "a sanitizer comes before what is preloaded"
+    export STALL_FILE=$PWD/stall
+    touch stall
+    env --default-signal=INT --ignore-signal=HUP LD_PRELOAD="$STALL_SHIM" "$snap" restore "$good" --data-dir new 3>&- &
+    pid=$!
+    timeout 20 bash -c "until compgen -G 'new.restore-*/member/snap/db' >/dev/null; do sleep 0.01; done"
+    kill -HUP $pid
+    rm stall
+    wait $pid
+    [ -e new/member/snap/db ]
 }

@@ -4,7 +4,7 @@
 Prints its port first. WAY is how: `octets` (bare bytes, if the client takes them), `chunked` (the same without a
 length), `digest` (so, and behind it their CRC-32C in a trailer), `odd` (another one), `unasked` (a wrong one that was not announced), `bare` (announced, but taken
 away), `changed` (the bytes are not those of the CRC), `swapped` (changed and bare), `cut` (the connection ends early), `short` (a chunked answer that ends early, but properly), `wrong` (a bit
-of the content has changed), `json` (base64 in lines, as etcd does, whatever the client takes).
+of the content has changed), `stall` (half of it, then nothing until the client goes), `json` (base64 in lines, as etcd does, whatever the client takes).
 """
 import base64, json, socket, sys
 
@@ -42,7 +42,7 @@ if way == "json":
 else:
     assert accepts, request
     pieces, kind = [bytes(data[at : at + 10000]) for at in range(0, len(data), 10000)], "application/octet-stream"
-if way in ("cut", "short"):
+if way in ("cut", "short", "stall"):
     pieces = pieces[:-3]
 digested = way in ("unasked", "digest", "odd", "bare", "changed", "swapped")
 chunked = way in ("chunked", "short", "json") or digested
@@ -52,6 +52,8 @@ link.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n".encode()
              + (b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(data)) + b"\r\n\r\n")
 for piece in pieces:
     link.sendall(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+if way == "stall":
+    link.recv(1)
 if chunked:
     link.sendall(b"0\r\n")
     if way in ("digest", "changed"):

@@ -271,7 +271,7 @@ static int save_by(enum sum sum, const char *path, struct slice bytes, size_t pi
 {
     struct snapshot_save *save = NULL;
 
-    assert_int_equal(snapshot_save_begin(path, &save, err), 0);
+    assert_int_equal(snapshot_save_begin(path, NULL, &save, err), 0);
     if (sum != BY_HASH)
         snapshot_save_expect_crc(save);
     for (size_t at = 0; at < bytes.size; at += piece)
@@ -372,7 +372,7 @@ static void a_full_disk_is_told(void **state)
     limit = (struct rlimit){.rlim_cur = 2 * MIB + 4096, .rlim_max = before.rlim_max};
     assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    assert_int_equal(snapshot_save_begin(path, &save, &err), 0);
+    assert_int_equal(snapshot_save_begin(path, NULL, &save, &err), 0);
     for (size_t at = 0; at < sent.size && rc == 0; at += 32768)
         rc = snapshot_save_add(save, slice_of(sent.data + at, MIN(32768, sent.size - at)), &err);
     if (rc == 0)
@@ -412,7 +412,7 @@ static void a_broken_stream_is_dropped(void **state)
         assert_int_equal(save_by(sum, path, buf_slice(&file), 4096, crc, &err), -1);
         assert_int_equal(err.code, ERR_CHECKSUM);
     }
-    assert_int_equal(snapshot_save_begin(nowhere, &save, &err), -1);
+    assert_int_equal(snapshot_save_begin(nowhere, NULL, &save, &err), -1);
     assert_non_null(strstr(err.text, "No such file"));
     assert_int_equal(files_in(directory), 0);
     buf_free(&file);
