@@ -34,7 +34,7 @@ struct watch_stats watch_stats(const struct watch_hub *hub)
     return (struct watch_stats){.streams = hub->streams,
                                 .watchers = hub->live.count + hub->behind.count,
                                 .slow = hub->behind.count,
-                                .pending = hub->sweep.hits,
+                                .pending = hub->sweep.hits + hub->unread,
                                 .events = hub->sent};
 }
 
@@ -116,6 +116,12 @@ void watcher_gather(struct watcher *watcher, struct watch_change *change)
     watcher->hits++;
 }
 
+static void set_unread(struct watch_stream *stream, size_t events)
+{
+    stream->hub->unread += events - stream->unread;
+    stream->unread = events;
+}
+
 void watcher_send(struct watcher *watcher, int64_t revision)
 {
     struct watch_stream *stream = watcher->stream;
@@ -129,6 +135,8 @@ void watcher_send(struct watcher *watcher, int64_t revision)
     must(watcher->hits != 0 && !stream->full);
     stream->hub->sent += watcher->hits;
     stream->full = !stream->ops->events(stream->arg, &message);
+    if (stream->full)
+        set_unread(stream, stream->unread + watcher->hits);
     watcher->quiet = false;
     watcher_drop_hits(watcher);
 }
@@ -289,6 +297,7 @@ void watch_stream_free(struct watch_stream *stream)
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the first of a list has no one before it */
         watcher_free(stream->first);
     }
+    set_unread(stream, 0);
     stream->hub->streams--;
     idmap_free(&stream->ids);
     free(stream);
@@ -302,6 +311,7 @@ void watch_stream_full(struct watch_stream *stream)
 void watch_stream_resume(struct watch_stream *stream)
 {
     stream->full = false;
+    set_unread(stream, 0);
     if (stream->behind == 0)
         return;
     for (struct watcher *watcher = stream->first; watcher != NULL; watcher = watcher->following)

@@ -94,8 +94,10 @@ bool watch_stream_wants_notify(const struct watch_stream *stream);
 /* ---- for metrics ---- */
 struct watch_stats {
     size_t streams, watchers;
-    size_t slow;    /* watchers behind */
-    size_t pending; /* events gathered and not yet sent */
+    size_t slow; /* watchers behind */
+    /* Events gathered and not yet given to their stream, or in the message that filled it: in etcd
+     * those in the channel of a stream whose client does not read. */
+    size_t pending;
     uint64_t events;
 };
 struct watch_stats watch_stats(const struct watch_hub *hub);

@@ -45,6 +45,7 @@ struct watch_stream {
     struct watcher *id_zero; /* an idmap cannot hold it */
     struct watcher *first;
     size_t count, behind, notified;
+    size_t unread; /* events in the message that filled it */
     int64_t next_id;
     bool full;
 };
@@ -67,6 +68,7 @@ struct watch_hub {
     uint64_t serials;
     size_t streams;
     uint64_t sent; /* events */
+    size_t unread; /* of all streams */
     /* the revision being applied */
     struct watch_events events;
     struct watcher **touched; /* owned; in order of their first event */

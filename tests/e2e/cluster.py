@@ -165,14 +165,17 @@ class Cluster:
 
 
 class Links:
-    """Proxies before the peer ports. What a direction holds back comes when it is healed, as TCP does it."""
+    """
+    Proxies before the peer ports. What a direction holds back comes when it is healed, as TCP does it; what it
+    loses is gone, and the connection with it.
+    """
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.ids = {}  # "%x" of a member -> its name, learnt from X-Server-From and told by identify()
-        self.cut_pairs, self.delays = set(), {}
+        self.cut_pairs, self.delays, self.loses = set(), {}, False
 
     def put_before(self, member):
         port = free_ports(1)[0]
@@ -184,7 +187,8 @@ class Links:
         for member in members:
             self.ids[f"{int(status(member)['header']['member_id']):x}"] = member.name
 
-    def cut(self, source, targets, both=True):
+    def cut(self, source, targets, both=True, loses=False):
+        self.loses = loses
         for target in targets:
             self.cut_pairs.add((source.name, target.name))
             if both:
@@ -215,6 +219,8 @@ class Links:
             data = first or await reader.read(65536)
             while data:
                 while self.is_cut(source, target):
+                    if self.loses:
+                        return
                     await asyncio.sleep(0.01)
                 delay = self.delays.get((self.ids.get(source, source), self.ids.get(target, target)))
                 if delay:

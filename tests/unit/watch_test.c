@@ -247,8 +247,10 @@ static void test_full_stream(void **state)
     expect(fixture, "0@2:+k=1 ");
     assert_false(watch_stream_in_step(fixture->stream));
     assert_int_equal(watch_stats(fixture->store.watches).slow, 2);
+    assert_int_equal(watch_stats(fixture->store.watches).pending, 1); /* what filled it */
     fixture->refuse = false;
     watch_stream_resume(fixture->stream);
+    assert_int_equal(watch_stats(fixture->store.watches).pending, 0);
     step_all(fixture);
     expect(fixture, "1@4:+j=1 0@4:+k=2 ");
     assert_int_equal(watch_stats(fixture->store.watches).slow, 0);
