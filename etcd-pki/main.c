@@ -3,6 +3,7 @@
  * --help are the manual's synopses.
  */
 #include "common/base/limits.h"
+#include "common/client/print.h"
 #include "etcd-pki/pki.h"
 
 #include <jansson.h>
@@ -407,21 +408,15 @@ static int run(const struct verb *verb, int argc, char **argv)
     if (settings.report != NULL && status != EXIT_USAGE)
         report_print(&settings, status == EXIT_DONE);
     settings_free(&settings);
-    if (fflush(stdout) != 0 && status == EXIT_DONE) {
-        err_set(&err, ERR_IO, "cannot write to standard output");
-        status = say(&err);
-    }
     return status;
 }
 
-int main(int argc, char **argv)
+static int act(int argc, char **argv)
 {
     const struct verb *verb;
     struct err err = ERR_INIT;
     bool help = false;
 
-    (void)umask(022); /* directories come out 0755 whatever it was; files set their mode */
-    argc--, argv++;
     if (argc > ARGS_MAX) {
         err_set(&err, ERR_USAGE, "%d words on the command line; at most %d are read", argc,
                 ARGS_MAX);
@@ -444,4 +439,20 @@ int main(int argc, char **argv)
         return say(&err);
     }
     return help ? print_help(verb) : run(verb, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+    struct err err = ERR_INIT;
+    int status;
+
+    print_guard_descriptors(); /* with standard output closed, no key shall be opened in its place
+                                */
+    (void)umask(022);          /* directories come out 0755 whatever it was; files set their mode */
+    status = act(argc > 0 ? argc - 1 : 0, argv + (argc > 0 ? 1 : 0));
+    if ((fflush(stdout) != 0 || ferror(stdout) != 0) && status == EXIT_DONE) {
+        err_set(&err, ERR_IO, "cannot write to standard output");
+        status = say(&err);
+    }
+    return status;
 }

@@ -169,7 +169,7 @@ int main(int argc, char **argv)
     print_guard_descriptors();
     status = run(argc > 0 ? argc - 1 : 0, argv + (argc > 0));
 
-    if (fflush(stdout) != 0 && status == EXIT_OK) {
+    if ((fflush(stdout) != 0 || ferror(stdout) != 0) && status == EXIT_OK) {
         (void)fputs("Error: could not write to standard output\n", stderr);
         status = EXIT_ERROR;
     }

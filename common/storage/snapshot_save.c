@@ -88,9 +88,11 @@ int snapshot_save_begin(const char *path, struct leftover *leftover, struct snap
     save->sum = sha256_new();
     save->fd = -1;
     must(pthread_mutex_init(&save->lock, NULL) == 0 && pthread_cond_init(&save->moved, NULL) == 0);
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        err_set(err, ERR_USAGE, "could not open %s: it is a directory; name a file in it", path);
-        goto failed;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* the rename would replace /dev/null */
+        err_set(err, ERR_USAGE, "could not open %s: it is %s", path,
+                S_ISDIR(info.st_mode) ? "a directory; name a file in it"
+                                      : "no regular file; a snapshot needs one of its own");
+        goto failed_unopened;
     }
     if (open_part(save) < 0) {
         err_sys(err, errno, "could not open %s", save->part);

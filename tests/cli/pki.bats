@@ -552,3 +552,15 @@ END
     [[ $output == *"--advertise-client-urls=https://b.example:2379 "* && $output == *"--listen-peer-urls=https://0.0.0.0:2380 "* ]]
     [[ $output != *initial-cluster* ]]
 }
+
+@test "output that is lost is said" {
+    [ -c /dev/full ] || skip "no /dev/full"
+    "$pki" cluster --member m1=127.0.0.1 --client a --client b --key p256 -q
+    for command in help "help issue" version describe "check -o json" "flags m1"; do # also more than stdio holds back
+        run sh -c "'$pki' $command > /dev/full"
+        [ "$status" -eq 1 ] && [[ $output == *"cannot write to standard output"* ]] || { echo "$command: $status $output" && return 1; }
+    done
+    run sh -c "'$pki' init --dir closed --key p256 >&-"
+    [ "$status" -eq 1 ] && [ ! -s closed/.etcd-pki.lock ]
+    openssl verify -CAfile closed/etcd/ca.crt closed/etcd/ca.crt
+}

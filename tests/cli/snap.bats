@@ -254,3 +254,21 @@ interrupt() {
     wait $pid
     [ -e new/member/snap/db ]
 }
+
+@test "save leaves alone what is no regular file, and what is not its own" {
+    mkfifo pipe && mkdir folder && echo mine > folder.part
+    expect 5 "could not open pipe: it is no regular file" "$snap" save pipe --endpoints 127.0.0.1:1
+    [ -p pipe ] && [ ! -e pipe.part ]
+    expect 5 "could not open folder: it is a directory" "$snap" save folder --endpoints 127.0.0.1:1
+    [ "$(cat folder.part)" = mine ]
+}
+
+@test "output that is lost is said" {
+    [ -c /dev/full ] || skip "no /dev/full"
+    for command in "completion bash" "status $good -w json" "--help" version; do
+        run sh -c "'$snap' $command > /dev/full"
+        [ "$status" -eq 1 ] && [[ $output == *"standard output"* ]]
+        run sh -c "'$snap' $command >&-"
+        [ "$status" -eq 1 ] && [[ $output == *"standard output"* ]]
+    done
+}
