@@ -628,12 +628,32 @@ static bool may_serve(struct server *server)
     return false;
 }
 
+static void on_drained(void *arg)
+{
+    struct server *server = arg;
+
+    server->drained = true;
+    engine_flush(server->engine);
+}
+
+/* Send the clients away. Those of a leader go when another one leads: wherever they turn to, there
+ * is a leader, which a watch that requires one is refused without. */
+static void leave(struct server *server)
+{
+    if (server->left)
+        return;
+    server->left = true;
+    net_shutdown(server->net, on_drained, server);
+}
+
 static void on_turn_end(void *arg)
 {
     struct server *server = arg;
     struct err err = ERR_INIT;
 
     engine_turn(server->engine);
+    if (server->handed_over)
+        leave(server);
     server->wake_ms = MIN(service_turn(server->service), engine_wake_at(server->engine));
     if (!server->serving && !server->stopping && may_serve(server) &&
         serve_clients(server, &err) < 0)
@@ -666,19 +686,13 @@ static void on_tick(void *arg)
     corrupt_check_tick(server->corrupt_check);
     version_duty_tick(server->version_duty);
     trim_tick(&server->trim, now_ms);
+    if (server->stopping && now_ms >= server->linger_until_ms)
+        leave(server);
     server->next_tick_ms += server->config->heartbeat_interval_ms;
     if (server->next_tick_ms <=
         now_ms) /* late: ticks that were missed are not made up for in a burst */
         server->next_tick_ms = now_ms + server->config->heartbeat_interval_ms;
     loop_timer_set(server->tick_timer, server->next_tick_ms);
-}
-
-static void on_drained(void *arg)
-{
-    struct server *server = arg;
-
-    server->drained = true;
-    engine_flush(server->engine);
 }
 
 /* What the others send here until they have heard of the new leader is passed on to it. */
@@ -688,11 +702,12 @@ static void handed_over(void *arg, const struct engine_result *result)
 
     (void)result; /* if it failed, the others elect a leader by themselves */
     server->linger_until_ms = loop_now_ms() + HANDED_OVER_LINGER_MS;
+    server->handed_over = true;
 }
 
 /* A leader that goes gives the lead away first: to the voter whose link has been up longest
  * (raft.md 8.9). It waits for that, but not longer than a follower waits for a leader. */
-static void hand_over(struct server *server)
+static bool hand_over(struct server *server)
 {
     const struct member_store *members = engine_members(server->engine);
     struct host *host = machine_host(server->machine);
@@ -709,9 +724,10 @@ static void hand_over(struct server *server)
         }
     }
     if (best == 0 || engine_transfer(server->engine, best, handed_over, server, &refusal) == 0)
-        return;
+        return false;
     log_info("handing the lead over", log_hex("to", best));
     server->linger_until_ms = loop_now_ms() + server->config->election_timeout_ms;
+    return true;
 }
 
 static void stop(struct server *server, int number)
@@ -725,9 +741,9 @@ static void stop(struct server *server, int number)
     server->signal_number = number;
     log_info("closing etcd server", log_str("name", server->config->name),
              log_i64("signal", number));
-    if (server->engine != NULL && raft_role(engine_raft(server->engine)) == RAFT_LEADER)
-        hand_over(server);
-    net_shutdown(server->net, on_drained, server);
+    if (server->engine == NULL || raft_role(engine_raft(server->engine)) != RAFT_LEADER ||
+        !hand_over(server))
+        leave(server);
 }
 
 static void on_sigterm(void *arg)

@@ -74,6 +74,8 @@ struct server {
     bool serving; /* client listeners are open */
     bool stopping;
     bool again;               /* begin anew with what is on disk */
+    bool handed_over;         /* stopping: another member leads, or it was tried in vain */
+    bool left;                /* stopping: clients are sent away */
     bool drained;             /* every connection is gone */
     uint64_t linger_until_ms; /* stopping: what others still send here is passed on until then */
     struct err failure;       /* why the loop ended, when nobody asked for it */
