@@ -45,7 +45,7 @@ struct asked {
     struct host_question question;
     uint64_t member;
     enum asked_state state;
-    bool compacted; /* passed over for another compact revision */
+    bool compacted; /* passed over for another compact revision, but not the next time, perhaps */
     int64_t compact_revision;
     uint32_t hash;
     uint32_t mark; /* what is compared: the hash, or in a vague round whether a key lives */
@@ -397,7 +397,9 @@ static void take_hash(struct asked *asked, struct slice body)
         if (asked->check->vague)
             take_living(asked, body);
         else if (!comparable(asked->check, asked)) {
-            asked->compacted = true;
+            /* at a compaction's own revision some remember the hash, others do not: for good */
+            asked->compacted = asked->check->own.hash_revision !=
+                               MAX(asked->compact_revision, asked->check->own.compact_revision);
             (void)snprintf(text, sizeof(text),
                            "its compact revision is %" PRId64 ", that of this member %" PRId64,
                            asked->compact_revision, asked->check->own.compact_revision); /* fits */
@@ -474,7 +476,7 @@ static void stop_round(struct corrupt_check *check)
     forget_round(check);
 }
 
-/* Not made: what a compaction left behind has been dropped meanwhile, and too many wait. */
+/* Not made: the revision was compacted meanwhile, or too many wait. */
 static void hashed(struct hash_query *query, enum err_code code,
                    const struct mvcc_hash_result *result)
 {
@@ -500,9 +502,12 @@ static void hashed(struct hash_query *query, enum err_code code,
         ask(&check->asked[i]); /* answers come on later turns */
 }
 
-/* revision: 0 = what is current when it is hashed */
-static void begin_round(struct corrupt_check *check, enum round_kind kind, int64_t revision)
+/* At the current revision, explicitly: so a hash that a compaction to it left behind is taken, as
+ * the others take it. If it is compacted before its turn, the round begins again. */
+static void begin_round(struct corrupt_check *check, enum round_kind kind)
 {
+    struct mvcc *mvcc = engine_mvcc(check->engine);
+    int64_t revision = kind == ROUND_COMPACTED ? mvcc_hash_remembered(mvcc) : mvcc_revision(mvcc);
     const struct member_store *members = engine_members(check->engine);
     size_t count = member_count(members);
 
@@ -543,7 +548,7 @@ struct corrupt_check *corrupt_check_new(const struct corrupt_check_config *confi
         mvcc_revision(engine_mvcc(config->engine)) <= 1)
         return check; /* nobody to ask, or nothing to compare */
     check->start = CORRUPT_START_PENDING;
-    begin_round(check, ROUND_START, 0);
+    begin_round(check, ROUND_START);
     return check;
 }
 
@@ -562,7 +567,7 @@ static void note_alarm(struct corrupt_check *check)
 
     if (up &&
         (!check->alarm_seen || (check->again_at_ms != 0 && now_ms(check) >= check->again_at_ms)))
-        begin_round(check, ROUND_EXPLAIN, 0);
+        begin_round(check, ROUND_EXPLAIN);
     if (!up && check->alarm_seen)
         service_set_differs(check->config.service, false);
     check->alarm_seen = up;
@@ -589,7 +594,7 @@ void corrupt_check_tick(struct corrupt_check *check)
         return;
     if (check->restart_ms != 0) {
         if (now_ms(check) >= check->restart_ms)
-            begin_round(check, check->kind, 0);
+            begin_round(check, check->kind);
         return;
     }
     note_alarm(check);
@@ -599,9 +604,9 @@ void corrupt_check_tick(struct corrupt_check *check)
         member_count(engine_members(check->engine)) < 2)
         return;
     if (whole)
-        begin_round(check, ROUND_WHOLE, 0);
+        begin_round(check, ROUND_WHOLE);
     else if (compacted && newest > check->compacted_done && !PLANTED(HASH_FORGOTTEN))
-        begin_round(check, ROUND_COMPACTED, newest);
+        begin_round(check, ROUND_COMPACTED);
 }
 
 enum corrupt_start corrupt_check_start(const struct corrupt_check *check, struct err *err)

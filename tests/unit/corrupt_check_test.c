@@ -1,6 +1,7 @@
 /* corrupt_check_test.c - whom the comparison of stores blames, on an engine whose clock and log are
  * held by the test; the other members are a table of answers. */
 #include "etcd-server/service/corrupt_check.h"
+#include "etcd-server/service/hashing.h"
 #include "tests/lib/lone.h"
 
 #include <setjmp.h>
@@ -268,6 +269,14 @@ static void compact(int64_t revision)
     assert_int_equal(lone_apply(&lone, &request), ERR_OK);
 }
 
+static void ignored(struct hash_query *query, enum err_code code,
+                    const struct mvcc_hash_result *result)
+{
+    (void)query;
+    (void)code;
+    (void)result;
+}
+
 static void delete_all(void)
 {
     Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
@@ -346,6 +355,48 @@ static void compacted_meanwhile(void **state)
     end();
 }
 
+/* Another member has compacted to this very revision and remembers its hash, or the other way
+ * round: that does not change by asking again. */
+static void compacted_right_there(void **state)
+{
+    (void)state;
+    begin(2, true);
+    others[0].body = others[1].body = "{\"hash\":1,\"compact_revision\":3}";
+    answer_all();
+    assert_int_equal(others[0].times, 1);
+    assert_int_equal(corrupt_check_start(check, NULL), CORRUPT_START_UNKNOWN);
+    end();
+}
+
+/* This member's own hash waits behind another while its revision is compacted. */
+static void compacted_in_the_line(void **state)
+{
+    struct err err = ERR_INIT;
+    struct hash_query first = {.revision = 0, .done = ignored};
+
+    (void)state;
+    begin(2, false);
+    for (unsigned i = 0; i < 3000; i++)
+        assert_int_equal(lone_put(&lone, "c", 0), ERR_OK);
+    hashing_start(service_hashing(service), &first);
+    assert_int_equal(lone_put(&lone, "c", 0), ERR_OK);
+    lone.now_ms += LONE_TICK_MS;
+    corrupt_check_tick(check); /* in the line */
+    assert_int_equal(lone_put(&lone, "c", 0), ERR_OK);
+    compact(mvcc_revision(engine_mvcc(lone.engine)));
+    assert_int_equal(lone_put(&lone, "c", 0), ERR_OK);
+    while (service_turn(service) <= lone.now_ms)
+        ;
+    assert_int_equal(others[0].times, 0);
+    assert_int_equal(corrupt_check_start(check, &err), CORRUPT_START_GOOD);
+    tick();
+    assert_int_equal(others[0].times, 1);
+    assert_non_null(others[0].asked);
+    assert_non_null(memmem(others[0].asked->body.data, others[0].asked->body.size, "3006", 4));
+    answer_all();
+    end();
+}
+
 /* The same before serving: it is not taken for good, and nobody waits for ever. */
 static void compacted_at_start(void **state)
 {
@@ -371,7 +422,7 @@ static void compacted_at_start(void **state)
     end();
 
     begin(2, true);
-    others[0].body = "{\"hash\":1,\"compact_revision\":3}"; /* one that lags behind compacts */
+    others[0].body = "{\"hash\":1,\"compact_revision\":2}"; /* this one lags behind compactions */
     others[1].status = 0;
     for (unsigned i = 0; i < 100 && corrupt_check_start(check, &err) == CORRUPT_START_PENDING;
          i++) {
@@ -506,6 +557,8 @@ int main(void)
         cmocka_unit_test(nothing_left),
         cmocka_unit_test(compacted_meanwhile),
         cmocka_unit_test(compacted_at_start),
+        cmocka_unit_test(compacted_right_there),
+        cmocka_unit_test(compacted_in_the_line),
         cmocka_unit_test(differs_by_somebody_elses_alarm),
         cmocka_unit_test(differs_when_enough_are_back),
         cmocka_unit_test(at_start),
