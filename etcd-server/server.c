@@ -3,201 +3,20 @@
  *
  *   start:  data dir, lock -> log -> backend -> engine (replay) -> service, doors -> peer listener
  *           -> campaign -> name published -> client listeners -> "ready to serve client requests"
- *   stop:   listeners drain -> engine flushes to the backend -> loop ends -> threads end -> files
- * close
+ *   stop:   listeners drain -> engine flushes to the backend -> loop ends -> threads end
+ *           -> files close
  */
 #include "etcd-server/server.h"
-#include "common/base/url.h"
-#include "common/tls/tls_auto.h"
-#include "etcd-server/host/force_new.h"
 #include "etcd-server/host/machine_cluster.h"
 #include "etcd-server/host/notify.h"
 #include "etcd-server/host/peer_gate.h"
 #include "etcd-server/server_internal.h"
 
-#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
-#include <time.h>
 
 #define NS_PER_MS 1000000
-#define LOCK_RETRY_MS 100
-#define BOOTSTRAPPED_ASK_MS 1000 /* as etcd; for each of the others, who may not be there */
-#define LOCK_NOTICE_MS 5000
 #define HANDED_OVER_LINGER_MS 200
-
-/* ---- files ---- */
-
-/* As etcd: wait for another process to let go of the directory, and say so. */
-static int open_dir(struct server *server, struct err *err)
-{
-    const char *wal_dir = server->config->wal_dir[0] != '\0' ? server->config->wal_dir : NULL;
-    uint64_t waited_ms = 0;
-
-    while (datadir_open(fs_posix(), server->config->data_dir, wal_dir, &server->dir, err) < 0) {
-        struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * NS_PER_MS};
-
-        if (err->code != ERR_LOCKED)
-            return -1;
-        if (waited_ms % LOCK_NOTICE_MS == 0)
-            log_warn("the data directory is in use by another process, waiting for it",
-                     log_str("data-dir", server->config->data_dir), log_str("error", err->text));
-        if (nanosleep(&pause, NULL) < 0 && errno == EINTR) {
-            err_set(err, ERR_LOCKED, "interrupted while another process holds %s",
-                    server->config->data_dir);
-            return -1;
-        }
-        waited_ms += LOCK_RETRY_MS;
-    }
-    return 0;
-}
-
-static char *join(const struct option_list *list)
-{
-    struct buf text = BUF_INIT(BUF_UNLIMITED);
-    char *joined;
-
-    for (size_t i = 0; i < list->count; i++)
-        buf_printf(&text, "%s%s", i != 0 ? "," : "", list->items[i]);
-    joined = xstrdup(buf_text(&text));
-    buf_free(&text);
-    return joined;
-}
-
-static int force_new(struct server *server, const struct boot_config *boot, struct err *err)
-{
-    uint64_t consistent_index = 0;
-    size_t removed = 0;
-
-    if (boot_consistent_index(server->backend, &consistent_index, err) < 0 ||
-        force_new_cluster(boot, &server->boot, consistent_index, &removed, err) < 0)
-        return -1;
-    log_warn("forced a new cluster of one member", log_u64("removed-members", removed));
-    return 0;
-}
-
-/* A member that joins: who is there, and which ids do they have? One that does not: does none of
- * them know it? */
-static int ask_members(struct server *server, const struct boot_config *boot, struct err *err)
-{
-    const struct config *config = server->config;
-    struct bootstrap expected = {0};
-    struct join_config join_config = {.expected = &expected,
-                                      .tls = server->peer_dial_tls,
-                                      .timeout_ms = 1000 + config->election_timeout_ms};
-    int rc = -1;
-
-    if (bootstrap_parse(boot->name, boot->initial_cluster, boot->token, boot->advertised_peer_urls,
-                        &expected, err) < 0)
-        goto out;
-    if (!boot->joining) {
-        join_config.timeout_ms = BOOTSTRAPPED_ASK_MS;
-        rc = join_not_bootstrapped(&join_config, err);
-    } else {
-        rc = join_cluster(&join_config, &server->joined, err);
-    }
-out:
-    bootstrap_free(&expected);
-    return rc;
-}
-
-/*
- * Members that DNS has named and no CA of the peers vouches for show the domain's name
- * (cli.md 1.11, pki.md 2.4). As in etcd that holds until the next start, which knows the members
- * from its data.
- */
-static void name_peers(struct server *server, const struct discovered *found)
-{
-    const struct config *config = server->config;
-
-    if (config->discovery_srv[0] == '\0' || config->peer_trusted_ca_file[0] != '\0' ||
-        strstr(found->initial_cluster, "https://") == NULL || server->peer_dial_tls == NULL)
-        return;
-    tls_context_name(server->peer_dial_tls, config->discovery_srv);
-    log_info(
-        "peers have to show the name of the SRV domain, for there is no --peer-trusted-ca-file",
-        log_str("domain", config->discovery_srv));
-}
-
-/* The database may become as large as its quota. */
-static uint64_t bytes_to_lock(const struct config *config)
-{
-    if (!config->memory_mlock)
-        return 0;
-    return config->quota_backend_bytes > 0 ? (uint64_t)config->quota_backend_bytes : UINT64_MAX;
-}
-
-/* --bootstrap-defrag-threshold-megabytes */
-static int defrag_at_start(struct server *server, struct err *err)
-{
-    uint64_t threshold_mib = server->config->bootstrap_defrag_threshold_megabytes;
-    uint64_t before = backend_size(server->backend);
-    uint64_t free_mib = (before - backend_size_in_use(server->backend)) / MIB;
-
-    if (threshold_mib == 0)
-        return 0;
-    if (free_mib < threshold_mib) {
-        log_info("skipping defragmentation", log_u64("free-mib", free_mib),
-                 log_u64("threshold-mib", threshold_mib));
-        return 0;
-    }
-    if (backend_defrag(server->backend, err) < 0 || datadir_relock(&server->dir, err) < 0)
-        return -1;
-    log_info("defragmented the database", log_u64("bytes-before", before),
-             log_u64("bytes-after", backend_size(server->backend)));
-    return 0;
-}
-
-static int open_files(struct server *server, struct err *err)
-{
-    const struct config *config = server->config;
-    struct backend_options backend = {.no_fsync = config->unsafe_no_fsync,
-                                      .lock_bytes = bytes_to_lock(config)};
-    char *advertised = join(&config->initial_advertise_peer_urls);
-    struct boot_config boot = {.dir = &server->dir,
-                               .name = config->name,
-                               .initial_cluster = config->initial_cluster,
-                               .token = config->initial_cluster_token,
-                               .advertised_peer_urls = advertised};
-    struct discovered found = {0};
-    struct boot_join joined;
-    bool is_new = false;
-    int rc = -1;
-
-    boot.joining = strcmp(config->initial_cluster_state, "existing") == 0;
-    if (open_dir(server, err) < 0 || boot_is_new(&server->dir, &is_new, err) < 0)
-        goto out;
-    if (is_new && server_discovers(config) && (!boot.joining || config->discovery_srv[0] != '\0')) {
-        if (server_discover(config, &found, err) < 0)
-            goto out;
-        boot.initial_cluster = found.initial_cluster;
-        boot.token = found.token;
-        boot.advertised_peer_urls = found.advertised;
-        name_peers(server, &found);
-    }
-    if (is_new && ask_members(server, &boot, err) < 0)
-        goto out;
-    if (is_new && boot.joining) {
-        joined = (struct boot_join){server->joined.member_id, server->joined.cluster_id};
-        boot.join = &joined;
-    }
-    if (boot_open_log(&boot, &server->boot, err) < 0)
-        goto out;
-    if (!server->boot.created)
-        log_info("server has been already initialized", log_str("data-dir", config->data_dir));
-    if (server->boot.log.torn_bytes != 0)
-        log_warn("repaired the torn end of the log", log_u64("bytes", server->boot.log.torn_bytes));
-    rc = boot_open_backend(&server->dir, server->boot.snapshot.meta.index, &backend,
-                           &server->backend, err);
-    if (rc == 0)
-        rc = defrag_at_start(server, err);
-    if (rc == 0 && config->force_new_cluster)
-        rc = force_new(server, &boot, err);
-out:
-    discovered_free(&found);
-    free(advertised);
-    return rc;
-}
 
 /* ---- engine ---- */
 
@@ -425,133 +244,6 @@ static void start_doors(struct server *server)
               &server->metrics_port);
     http1_door_init(&server->peer_door, peer_door_handler(server->peer));
     server->peer_door.handler.streams = peers_streams_body; /* a database may be of any size */
-}
-
-/* ---- TLS ---- */
-
-static struct tls_list list_of(const struct option_list *list)
-{
-    return (struct tls_list){(const char *const *)list->items, list->count};
-}
-
-static bool wants_tls(const struct option_list *urls)
-{
-    for (size_t i = 0; i < urls->count; i++)
-        if (strncmp(urls->items[i], "https:", 6) == 0 || strncmp(urls->items[i], "unixs:", 6) == 0)
-            return true;
-    return false;
-}
-
-/* The self-signed pair of --auto-tls for the hosts of `urls`. */
-static int auto_pair(const struct server *server, const char *kind, const struct option_list *urls,
-                     char **cert, char **key, struct err *err)
-{
-    const char **hosts = xalloc(urls->count * sizeof(*hosts));
-    struct url *parsed = xalloc(urls->count * sizeof(*parsed));
-    struct tls_list list = {hosts, 0};
-    bool made = false;
-    int rc = 0;
-
-    for (size_t i = 0; i < urls->count && rc == 0; i++) {
-        rc = url_parse(urls->items[i], &parsed[i], err);
-        if (rc == 0 && url_is_tls(&parsed[i]))
-            hosts[list.count++] = parsed[i].host;
-    }
-    if (rc == 0)
-        rc = tls_auto_pair(server->config->data_dir, kind, list,
-                           (unsigned)server->config->self_signed_cert_validity_years,
-                           (int64_t)time(NULL), cert, key, &made, err);
-    if (rc == 0 && made)
-        log_info("made a self-signed certificate", log_str("path", *cert));
-    for (size_t i = 0; i < urls->count; i++)
-        url_fini(&parsed[i]);
-    free(parsed);
-    free(hosts);
-    return rc;
-}
-
-static int make_context(const struct server *server, struct tls_config *tls, bool make_own,
-                        const char *kind, const struct option_list *urls,
-                        struct tls_context **context, struct err *err)
-{
-    const struct config *config = server->config;
-    char *cert = NULL, *key = NULL;
-    int rc = 0;
-
-    tls->role = TLS_SERVER;
-    tls->cipher_suites = list_of(&config->cipher_suites);
-    tls->min_version = config->tls_min_version;
-    tls->max_version = config->tls_max_version;
-    if (tls->cert_file[0] == '\0' && make_own) {
-        rc = auto_pair(server, kind, urls, &cert, &key, err);
-        tls->cert_file = cert;
-        tls->key_file = key;
-    }
-    if (rc == 0)
-        rc = tls_context_new(tls, context, err);
-    if (rc == 0)
-        log_info("TLS is on", log_str("listener", kind),
-                 log_str("certificate", tls_context_describe(*context)));
-    free(cert);
-    free(key);
-    return rc;
-}
-
-/* What this member shows and trusts when it dials the others (pki.md 2.2). */
-static int start_dial_tls(struct server *server, struct err *err)
-{
-    const struct config *config = server->config;
-    bool own = config->peer_client_cert_file[0] != '\0';
-    struct tls_config dial = {
-        .role = TLS_CLIENT,
-        .cert_file = own ? config->peer_client_cert_file : config->peer_cert_file,
-        .key_file = own ? config->peer_client_key_file : config->peer_key_file,
-        .ca_file = config->peer_trusted_ca_file,
-        .crl_file = config->peer_crl_file,
-        .skip_verify = config->peer_auto_tls && config->peer_cert_file[0] == '\0',
-        .allowed_cns = list_of(&config->peer_cert_allowed_cn),
-        .allowed_hostnames = list_of(&config->peer_cert_allowed_hostname),
-        .cipher_suites = list_of(&config->cipher_suites),
-        .min_version = config->tls_min_version,
-        .max_version = config->tls_max_version};
-
-    if (!wants_tls(&config->listen_peer_urls) && !wants_tls(&config->initial_advertise_peer_urls))
-        return 0;
-    return tls_context_new(&dial, &server->peer_dial_tls, err);
-}
-
-static int start_tls(struct server *server, struct err *err)
-{
-    static const char *const both[] = {"h2", "http/1.1"}, *const protocols[] = {"http/1.1"};
-    const struct config *config = server->config;
-    struct tls_config client = {.cert_file = config->cert_file,
-                                .key_file = config->key_file,
-                                .ca_file = config->trusted_ca_file,
-                                .crl_file = config->client_crl_file,
-                                .client_cert_auth = config->client_cert_auth,
-                                .allowed_hostnames = list_of(&config->client_cert_allowed_hostname),
-                                .alpn = {both, ARRAY_LEN(both)}};
-    struct tls_config peer = {.cert_file = config->peer_cert_file,
-                              .key_file = config->peer_key_file,
-                              .ca_file = config->peer_trusted_ca_file,
-                              .crl_file = config->peer_crl_file,
-                              .client_cert_auth = config->peer_client_cert_auth,
-                              .allowed_cns = list_of(&config->peer_cert_allowed_cn),
-                              .allowed_hostnames = list_of(&config->peer_cert_allowed_hostname),
-                              .alpn = {protocols, ARRAY_LEN(protocols)}};
-
-    if ((wants_tls(&config->listen_client_urls) || wants_tls(&config->listen_client_http_urls) ||
-         wants_tls(&config->listen_metrics_urls)) &&
-        make_context(server, &client, config->auto_tls, "client", &config->listen_client_urls,
-                     &server->client_tls, err) < 0)
-        return -1;
-    if (start_dial_tls(server, err) < 0)
-        return -1;
-    if (wants_tls(&config->listen_peer_urls) &&
-        make_context(server, &peer, config->peer_auto_tls, "peer", &config->listen_peer_urls,
-                     &server->peer_tls, err) < 0)
-        return -1;
-    return 0;
 }
 
 /* ---- listeners ---- */
@@ -883,8 +575,8 @@ static int live(const struct config *config, int argc, const char *const *argv, 
         server->metrics = **counted;
         metrics_begin_anew(&server->metrics);
     }
-    if (start_tls(server, err) < 0 || server_make_jwt(config, &server->jwt, err) < 0 ||
-        loop_new(&server->loop, err) < 0 || open_files(server, err) < 0 ||
+    if (server_make_tls(server, err) < 0 || server_make_jwt(config, &server->jwt, err) < 0 ||
+        loop_new(&server->loop, err) < 0 || server_open_files(server, err) < 0 ||
         start_engine(server, err) < 0 || start_cluster(server, err) < 0)
         goto out;
     start_service(server);

@@ -1,5 +1,8 @@
-/* server_internal.h - what server.c (life) and server_env.c (what the doors ask) share. Thread:
- * core. */
+/*
+ * server_internal.h - what server.c (life), server_files.c and server_tls.c (what it begins with),
+ * server_auth.c and server_discover.c (settings) and server_env.c (what the doors ask) share.
+ * Thread: core.
+ */
 #ifndef ETCD_SERVER_SERVER_INTERNAL_H
 #define ETCD_SERVER_SERVER_INTERNAL_H
 
@@ -80,6 +83,15 @@ struct server {
     uint64_t linger_until_ms; /* stopping: what others still send here is passed on until then */
     struct err failure;       /* why the loop ended, when nobody asked for it */
 };
+
+/* The contexts that the URLs ask for; NULL stays where none does. */
+int server_make_tls(struct server *server, struct err *err) MUST_CHECK;
+/*
+ * Lock the data directory, waiting for another process as etcd does, and open the log and the
+ * backend in it: dir, boot, joined and backend. Blocks; needs peer_dial_tls. What was opened is
+ * the caller's to close, after a failure too.
+ */
+int server_open_files(struct server *server, struct err *err) MUST_CHECK;
 
 /* What --auth-token=jwt,... asks for, owned by the caller; simple tokens: *jwt is left alone. */
 int server_make_jwt(const struct config *config, struct jwt **jwt, struct err *err) MUST_CHECK;
