@@ -72,13 +72,12 @@
 #define HTTP2_STREAMS_MAX 20000UL       /* open streams; --max-concurrent-streams may lower it */
 #define HTTP2_INCOMPLETE_MAX 2000UL     /* those whose request has not come whole */
 #define HTTP2_WINDOW_BYTES (16UL * MIB) /* all its streams together may send so much unread */
-#define HTTP2_WIDE_WINDOW_BYTES                                                                    \
-    (96UL * KIB) /* a stream may send so much unasked (64 KiB in base64, and what goes with it) ... \
-                  */
-#define HTTP2_WIDE_STREAMS_MAX 128UL /* ... while no more requests than this have not come whole */
-#define HTTP2_NARROW_WINDOW_BYTES                                                                  \
-    (16UL * KIB) /* then this much: of HTTP2_INCOMPLETE_MAX it is 32 MiB ...                       \
-                  */
+/* A stream may send so much unasked (64 KiB in base64, and what goes with it) ... */
+#define HTTP2_WIDE_WINDOW_BYTES (96UL * KIB)
+/* ... while no more requests than this have not come whole; then this much: of
+ * HTTP2_INCOMPLETE_MAX it is 32 MiB ... */
+#define HTTP2_WIDE_STREAMS_MAX 128UL
+#define HTTP2_NARROW_WINDOW_BYTES (16UL * KIB)
 #define HTTP2_WINDOW_KEEP_MS 1000UL /* what was made narrow stays so for this long */
 #define HTTP2_LENT_MAX_BYTES                                                                       \
     (16UL * MIB) /* ... streams whose messages are larger share this, besides one ...              \

@@ -101,8 +101,8 @@ struct http2_stream {
     uint64_t in_ms;     /* when it came, or was lent something, or last BODY_LEAST_BYTES had come */
     size_t fresh_bytes; /* ... and since then so many */
     size_t out_fresh_bytes; /* sent since out_ms */
-    uint64_t out_ms;  /* since when output waits of which not enough was sent */
-    unsigned refused; /* status the head is refused with; 0 = none */
+    uint64_t out_ms;        /* since when output waits of which not enough was sent */
+    unsigned refused;       /* status the head is refused with; 0 = none */
     uint64_t wake_at_ms;
     size_t head_bytes;             /* of all headers that came, also those not kept */
     struct buf head;               /* names and values */

@@ -237,8 +237,8 @@ struct sim {
     unsigned damage_snapshots;             /* that it would have sent */
     unsigned damage_refusals;              /* of others, when all is quiet */
     unsigned damage_calls;                 /* still to come */
-    bool stranded;             /* perhaps nobody can be elected any more */
-    unsigned idle_arrivals;    /* nobody was there to be asked */
+    bool stranded;                         /* perhaps nobody can be elected any more */
+    unsigned idle_arrivals;                /* nobody was there to be asked */
     unsigned crashes, elections, snapshots_sent, changes, promoted; /* the last: by a follower */
 };
 

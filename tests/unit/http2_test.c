@@ -914,8 +914,8 @@ static void large_messages(void **state)
     buf_free(&json);
 }
 
-/* An answer of which the client reads nothing ends, that of a view when it reads little; a watch may
- * wait for its reader. */
+/* An answer of which the client reads nothing ends, that of a view when it reads little; a watch
+ * may wait for its reader. */
 static void unread_answers(void **state)
 {
     struct h2_call *snapshot, *alone, *lines, *range, *watch, *alive;
