@@ -562,7 +562,7 @@ int cmd_check_expiration(struct settings *settings)
     int status;
 
     settings->kubeadm_tables = true;
-    if (bad || as_json || settings->args.count != 0 || settings->nagios)
+    if (bad || as_json || settings->args.count != 0)
         return bad ? say(&err) : cmd_check(settings);
     if (check_prepare(&check, settings, &err) < 0) {
         check_free(&check);

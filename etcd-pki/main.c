@@ -31,14 +31,16 @@ enum verb_bit {
     V_SIGN = 32768,
     V_ROTATE = 65536,
     V_PROBE = 131072,
+    V_VERSION = 262144,
+    V_EXPIRATION = 524288,
     V_MAKE = V_INIT | V_ISSUE | V_CLUSTER | V_KUBEADM,
     V_ENDS = V_MAKE | V_RENEW | V_RENEW_CA | V_SIGN,
-    V_CA_KEY = V_ENDS | V_CHECK | V_REVOKE | V_CRL | V_ROTATE,         /* open or make a CA's key */
+    V_CA_KEY =
+        V_ENDS | V_CHECK | V_EXPIRATION | V_REVOKE | V_CRL | V_ROTATE, /* open or make a CA's key */
     V_FOLLOW = V_ENDS | V_ROTATE | V_CHECK | V_REVOKE | V_CRL,         /* replace files */
     V_REPORT = V_ENDS | V_CSR | V_REVOKE | V_CRL | V_ROTATE | V_PROBE, /* say what they did */
-    V_VERSION = 262144,
-    V_JSON = V_SHOW | V_DESCRIBE | V_VERIFY | V_CHECK | V_REPORT | V_VERSION,
-    V_ALL = 524287,
+    V_JSON = V_SHOW | V_DESCRIBE | V_VERIFY | V_CHECK | V_EXPIRATION | V_REPORT | V_VERSION,
+    V_ALL = 1048575,
 };
 
 static const struct verb {
@@ -55,12 +57,13 @@ static const struct verb {
      "[--ca BASE] [--out BASE] [--no-client-auth] [MAKING]"},
     {"cluster", NULL, V_CLUSTER, cmd_cluster, "make everything for N members",
      "(--member NAME=HOST[,SAN...]... | --initial-cluster LIST) [--client NAME]... [--kubernetes] "
-     "[--with-ca-key] [--flags-file] [MAKING]"},
+     "[--with-ca-key] [--flags-file] [--crl-sign] [--ca-validity TIME] [MAKING]"},
     {"kubeadm", NULL, V_KUBEADM, cmd_kubeadm, "make a node's whole kubeadm set",
      "--node-name NAME --apiserver-advertise-address ADDRESS [--etcd-server-cert-extra-sans LIST] "
      "[--etcd-peer-cert-extra-sans LIST] [--apiserver-cert-extra-sans LIST] "
      "[--control-plane-endpoint HOST] [--service-cidr CIDR] [--service-dns-domain NAME] "
-     "[--kubernetes-version VERSION] [--external-etcd] [--config FILE] [MAKING]"},
+     "[--kubernetes-version VERSION] [--external-etcd] [--config FILE] [--ca-validity TIME] "
+     "[MAKING]"},
     {"show", "inspect", V_SHOW, cmd_show, "say what is in these files", "[-o text|json] FILE..."},
     {"describe", NULL, V_DESCRIBE, cmd_describe, "describe directories, the same bytes each time",
      "[--normalise] [DIR...]"},
@@ -74,7 +77,7 @@ static const struct verb {
      "[--warn TIME] [--crit TIME] [--at TIME] [--nagios] [--prometheus FILE] [--follow] [-o "
      "text|json] "
      "[FILE|DIR...]"},
-    {"check-expiration", NULL, V_CHECK, cmd_check_expiration, "the same, in kubeadm's tables",
+    {"check-expiration", NULL, V_EXPIRATION, cmd_check_expiration, "the same, in kubeadm's tables",
      "[--dir DIR] [--at TIME] [-o text|json]"},
     {"renew", NULL, V_RENEW, cmd_renew, "the same certificates again, later",
      "(NAME...|all) [--if-expiring TIME] [--reuse-key | --key ALGORITHM] [--eku LIST] "
@@ -137,7 +140,7 @@ static const struct flag {
     {"--days", FLAG_TEXT, V_ENDS, AT(days)},
     {"--not-after", FLAG_TEXT, V_ENDS, AT(not_after)},
     {"--backdate", FLAG_TEXT, V_ENDS, AT(backdate)},
-    {"--no-clamp", FLAG_BOOL, V_ENDS, AT(no_clamp)},
+    {"--no-clamp", FLAG_BOOL, V_ENDS & ~(unsigned)V_RENEW_CA, AT(no_clamp)},
     {"--cn", FLAG_TEXT, V_INIT | V_ISSUE | V_CSR, AT(cn)},
     {"--org", FLAG_MANY, V_INIT | V_ISSUE | V_CSR, AT(org)},
     {"--crl-sign", FLAG_BOOL, V_INIT | V_CLUSTER, AT(crl_sign)},
@@ -166,7 +169,7 @@ static const struct flag {
     {"--external-etcd", FLAG_BOOL, V_KUBEADM, AT(external_etcd)},
     {"--normalise", FLAG_BOOL, V_DESCRIBE, AT(normalise)},
     {"--normalize", FLAG_BOOL, V_DESCRIBE, AT(normalise)},
-    {"--at", FLAG_TEXT, V_VERIFY | V_CHECK, AT(at)},
+    {"--at", FLAG_TEXT, V_VERIFY | V_CHECK | V_EXPIRATION, AT(at)},
     {"--warn", FLAG_TEXT, V_VERIFY | V_CHECK, AT(warn)},
     {"--crit", FLAG_TEXT, V_CHECK, AT(crit)},
     {"--nagios", FLAG_BOOL, V_CHECK, AT(nagios)},
