@@ -492,6 +492,12 @@ static int run(struct server *server, struct err *err)
         *err = server->failure;
         return -1;
     }
+    if (machine_removed(server->machine) && server->serving) {
+        /* Whoever removed it wanted this: nobody is to start it again. */
+        log_warn("data-dir used by this member must be removed",
+                 log_str("data-dir", server->config->data_dir));
+        return 0;
+    }
     if (machine_failed(server->machine)) {
         err_set(err, ERR_IO, "%s", ""); /* said already */
         return -1;

@@ -50,6 +50,7 @@ enum err_code {
     ERR_USAGE,     /* a flag, argument or setting is wrong */
     ERR_TLS,       /* handshake, certificate, key */
     ERR_NET,       /* connect, resolve, time-out */
+    ERR_REMOVED,   /* this member belongs to the cluster no more */
     ERR_CODES
 };
 

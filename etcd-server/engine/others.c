@@ -370,7 +370,7 @@ static void stop_when_removed(struct engine *engine, uint64_t now_ms)
 
     if (!engine->removed || now_ms - engine->removed_ms < REMOVED_STOP_MS)
         return;
-    err_set(&err, ERR_USAGE,
+    err_set(&err, ERR_REMOVED,
             "this member has been permanently removed from the cluster; its data directory is of "
             "no more use: to come "
             "back, remove it and add a new member");

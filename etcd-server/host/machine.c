@@ -25,6 +25,7 @@ struct machine {
     struct worker *log_thread, *commit_thread, *pool;
     struct machine_cluster *cluster; /* NULL: not there yet, or not any more */
     bool failed;
+    bool removed; /* why it failed */
     bool restart;
 };
 
@@ -54,8 +55,12 @@ static void stop_host(struct host *host, const struct err *cause)
 {
     struct machine *machine = machine_of(host);
 
-    if (!machine->failed)
+    if (!machine->failed && cause->code == ERR_REMOVED) {
+        machine->removed = true;
+        log_warn("stopping: this member was removed", log_str("reason", cause->text));
+    } else if (!machine->failed) {
         log_fatal("stopping: this member must not go on", log_str("error", cause->text));
+    }
     machine->failed = true;
     loop_stop(machine->config.loop);
 }
@@ -478,6 +483,11 @@ void machine_set_cluster(struct machine *machine, struct machine_cluster *cluste
 bool machine_wants_restart(const struct machine *machine)
 {
     return machine->restart;
+}
+
+bool machine_removed(const struct machine *machine)
+{
+    return machine->removed;
 }
 
 bool machine_failed(const struct machine *machine)

@@ -44,6 +44,7 @@ struct machine_cluster;
 /* The other members; NULL takes them away again. Borrowed. */
 void machine_set_cluster(struct machine *machine, struct machine_cluster *cluster);
 bool machine_wants_restart(const struct machine *machine); /* a snapshot of the leader is on disk */
-bool machine_failed(const struct machine *machine); /* it stopped the loop because of a failure */
+bool machine_removed(const struct machine *machine); /* it stopped, for it is no member any more */
+bool machine_failed(const struct machine *machine);  /* it stopped the loop because of a failure */
 
 #endif

@@ -39,7 +39,7 @@ static void removed(void *arg)
     struct machine_cluster *cluster = arg;
     struct err err = ERR_INIT;
 
-    err_set(&err, ERR_USAGE,
+    err_set(&err, ERR_REMOVED,
             "the other members say that this member has been permanently removed from the cluster; "
             "to come back, add "
             "a new member with an empty data directory");

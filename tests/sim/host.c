@@ -482,7 +482,7 @@ static void stop_host(struct host *host, const struct err *cause)
 {
     struct node *node = node_of(host);
 
-    if (cause->code == ERR_USAGE) { /* it is no member any more */
+    if (cause->code == ERR_REMOVED) { /* it is no member any more */
         sim_check(node->sim, node->removed, "member %u stops, though nobody removed it: %s",
                   node->number, cause->text);
         node->stop_expected = true;

@@ -168,7 +168,7 @@ static void told_removed(struct sim *sim, void *arg)
     struct err err = ERR_INIT;
 
     (void)sim;
-    err_set(&err, ERR_USAGE, "the others say that it was removed");
+    err_set(&err, ERR_REMOVED, "the others say that it was removed");
     engine_fail(node->engine);
     node->host.host.ops->stop(&node->host.host, &err);
 }
