@@ -57,6 +57,10 @@
     PLANT(LOCK_PREDECESSOR, "who waits for a lock overlooks the key right before its own")         \
     PLANT(LOCK_ASLEEP, "who waits for a lock misses a deletion right behind its look")             \
     PLANT(LOCK_LEFT, "who leaves the line for a lock leaves its key there")                        \
+    PLANT(OBSERVE_BLIND, "who observes hears nothing more when its history was compacted")         \
+    PLANT(OBSERVE_DEAF, "who observes does not read who leads after the leader's key went")        \
+    PLANT(OBSERVE_ANYBODY, "who observes takes any key that is put for the leader's")              \
+    PLANT(OBSERVE_AGAIN, "who observes is told again what it knows")                               \
     PLANT(AUTH_AT_PROPOSAL, "only the member that proposed checks who may do what it applies")     \
     PLANT(AUTH_STALE_TOKEN, "a token is good after its user's password was changed")               \
     PLANT(AUTH_TOKEN_FOREVER, "tokens that nobody uses do not expire")                             \

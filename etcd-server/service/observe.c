@@ -10,6 +10,7 @@
  * is not done with the stream then: it wakes the call, and the end of the turn reads.
  */
 #include "common/base/base.h"
+#include "common/base/plants.h"
 #include "common/schema/election.pb-c.h"
 #include "etcd-server/service/candidate.h"
 #include "etcd-server/service/service_internal.h"
@@ -86,7 +87,7 @@ static bool tell(struct observe *observe, Mvccpb__KeyValue *kv)
     bool same = observe->state == OBSERVE_LED &&
                 slice_equal(buf_slice(&observe->leader), slice_of(kv->key.data, kv->key.len));
 
-    if (same && kv->mod_revision <= observe->seen_revision)
+    if (same && kv->mod_revision <= observe->seen_revision && !PLANTED(OBSERVE_AGAIN))
         return true;
     observe->state = OBSERVE_LED;
     observe->seen_revision = kv->mod_revision;
@@ -149,12 +150,13 @@ static bool take_event(struct observe *observe, Mvccpb__Event *event)
         observe->changed = true;
         return true;
     case OBSERVE_LED:
-        if (!of_leader)
+        if (!of_leader && (deleted || !PLANTED(OBSERVE_ANYBODY)))
             return true;
         if (!deleted)
             return tell(observe, event->kv);
-        observe->state = OBSERVE_READING;
-        wake(observe);
+        observe->state = PLANTED(OBSERVE_DEAF) ? OBSERVE_NOBODY : OBSERVE_READING;
+        if (!PLANTED(OBSERVE_DEAF))
+            wake(observe);
         return true;
     case OBSERVE_NOBODY:
         return deleted || tell(observe, event->kv);
@@ -234,7 +236,7 @@ void observes_turn(struct service *service)
         struct observe *observe = service->woken_observes;
 
         sleep(observe);
-        if (observe->blind)
+        if (observe->blind && !PLANTED(OBSERVE_BLIND))
             watch_from_now(observe);
         observe->blind = false;
         if (observe->subcall.active)

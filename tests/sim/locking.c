@@ -308,11 +308,16 @@ static int64_t some_lease(struct node *node)
     return id;
 }
 
-static void stand_in_line(struct node *node)
+const char *locking_name(struct sim *sim)
+{
+    return names[sim_draw(sim, ARRAY_LEN(names))];
+}
+
+static void stand_in_line(struct node *node, const char *name)
 {
     struct sim *sim = node->sim;
-    size_t position = sim_draw(sim, ARRAY_LEN(names)), waiting = 0;
-    bool lock = names[position][0] == 'a';
+    size_t waiting = 0;
+    bool lock = name[0] == 'a';
     struct sim_locker *own;
     int64_t lease;
 
@@ -321,7 +326,7 @@ static void stand_in_line(struct node *node)
     if (waiting >= WAITING_MAX)
         return;
     lease = some_lease(node);
-    own = locker_new(node, lock ? RPC_Lock_Lock : RPC_Election_Campaign, names[position]);
+    own = locker_new(node, lock ? RPC_Lock_Lock : RPC_Election_Campaign, name);
     own->lease = lease;
     (void)snprintf(own->value, sizeof(own->value), "v%u", ++sim->locks->values);
     if (lock) {
@@ -405,7 +410,7 @@ void locking_act(struct node *node)
     if (model_is_learner(&node->model, node->id))
         return;
     if (kind < 50 || locks->count == 0)
-        stand_in_line(node);
+        stand_in_line(node, locking_name(sim));
     else if (kind < 70)
         let_go(node, &locks->owned[sim_draw(sim, locks->count)]);
     else if (kind < 80)
@@ -414,6 +419,34 @@ void locking_act(struct node *node)
         ask_leader(node);
     else
         hang_up(node);
+}
+
+static bool first_of(const struct node *node, const char *name, struct owned *owned)
+{
+    const struct model_key *first = oldest(&node->model, name);
+
+    if (first == NULL)
+        return false;
+    *owned = (struct owned){
+        .name = name, .revision = living(first)->create, .lease = living(first)->lease};
+    (void)snprintf(owned->key, sizeof(owned->key), "%.*s", (int)first->name.size,
+                   (const char *)first->name.data);
+    return true;
+}
+
+/* Something for those who observe: a new state of the first key, or another first key. */
+void locking_stir(struct node *node, const char *name)
+{
+    struct owned owned;
+
+    if (model_is_learner(&node->model, node->id))
+        return;
+    if (!first_of(node, name, &owned))
+        stand_in_line(node, name);
+    else if (name[0] == 'a' || sim_chance(node->sim, 500))
+        let_go(node, &owned);
+    else
+        proclaim(node, &owned);
 }
 
 /* ---- the end ---- */
@@ -485,8 +518,8 @@ static bool goes_by_itself(const struct sim *sim, const struct owned *owned)
            locks->left.revision == owned->revision && !may_be_lost(sim);
 }
 
-/* Every owner lets go, so that all who wait get their turn. A lock that the server's own lease is
- * for belongs to whom nobody knows: it is let go as the others. */
+/* Every owner lets go as soon as it was observed, so that all who wait get their turn. A lock that
+ * the server's own lease is for belongs to whom nobody knows: it is let go as the others. */
 static void drain(struct sim *sim, void *arg)
 {
     struct node *node = sim->nodes[sim_draw(sim, sim->node_count)];
@@ -497,16 +530,10 @@ static void drain(struct sim *sim, void *arg)
     sim->locks->draining = false;
     leave_line(sim);
     for (size_t i = 0; i < ARRAY_LEN(names) && node_acts(node) && login_ready(node); i++) {
-        const struct model_key *first = oldest(&node->model, names[i]);
-        struct owned owned = {.name = names[i]};
+        struct owned owned;
 
-        if (first == NULL)
-            continue;
-        (void)snprintf(owned.key, sizeof(owned.key), "%.*s", (int)first->name.size,
-                       (const char *)first->name.data);
-        owned.revision = living(first)->create;
-        owned.lease = living(first)->lease;
-        if (!is_asked_for(sim, &owned) && !goes_by_itself(sim, &owned))
+        if (!observing_behind(sim, names[i]) && first_of(node, names[i], &owned) &&
+            !is_asked_for(sim, &owned) && !goes_by_itself(sim, &owned))
             let_go(node, &owned);
     }
     if (node->engine != NULL)

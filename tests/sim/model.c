@@ -194,6 +194,25 @@ bool model_key_at(const struct model *model, struct slice name, int64_t revision
     return false;
 }
 
+bool model_oldest_at(const struct model *model, struct slice prefix, int64_t revision,
+                     Mvccpb__KeyValue *kv)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < model->key_count; i++) {
+        const struct model_key *key = &model->keys[i];
+        const struct model_version *version = seen_at(key, revision);
+
+        if (version == NULL || key->name.size < prefix.size ||
+            memcmp(key->name.data, prefix.data, prefix.size) != 0 ||
+            (found && version->create >= kv->create_revision))
+            continue;
+        *kv = key_value_of(key, version);
+        found = true;
+    }
+    return found;
+}
+
 /* ---- range ---- */
 
 static enum err_code check_revision(const struct model *model, int64_t revision)

@@ -83,6 +83,9 @@ void model_event_key_value(const struct model_event *event, Mvccpb__KeyValue *kv
 /* The key as `revision` sees it; false when it does not live there. */
 bool model_key_at(const struct model *model, struct slice name, int64_t revision,
                   Mvccpb__KeyValue *kv);
+/* The key under `prefix` that was made first of those that live at `revision`; false: none does. */
+bool model_oldest_at(const struct model *model, struct slice prefix, int64_t revision,
+                     Mvccpb__KeyValue *kv);
 bool model_is_learner(const struct model *model, uint64_t member);
 bool model_has_lease(const struct model *model, int64_t id);
 size_t model_lease_keys(const struct model *model, int64_t id); /* attached to it now */

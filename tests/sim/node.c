@@ -301,6 +301,7 @@ void node_take_down(struct node *node)
     watching_cancel_all(node);
     leasing_cancel_all(node);
     locking_cancel_all(node);
+    observing_cancel_all(node);
     login_forget(node);
     queue_drop(node->sim, node);
     corrupt_check_free(node->check);

@@ -8,6 +8,7 @@
  *   leasing.c  clients that renew leases, and when these end
  *   network.c  messages, snapshots and questions between members; what may go wrong with them
  *   locking.c  clients that lock names and stand for election on them
+ *   observing.c clients that observe who leads
  *   login.c    users and roles, who calls, and whether he may
  *   damage.c   one store is changed behind its member's back, and who notices
  *   operator.c who adds, promotes and removes members and moves the lead
@@ -46,6 +47,7 @@ struct sim_stream;
 struct sim_keeper;
 struct sim_locker;
 struct sim_locks;
+struct sim_observer;
 struct sim_logins;
 struct sim_watcher;
 
@@ -221,6 +223,7 @@ struct sim {
     struct sim_keeper *keepers;          /* leases being renewed */
     struct sim_locker *lockers;          /* calls of Lock and Election */
     struct sim_locks *locks;             /* owned: what is known of them */
+    struct sim_observer *observers;      /* streams of Observe */
     struct sim_logins *logins;           /* owned */
     uint64_t lease_ended_ms[SIM_LEASES]; /* a revoke was committed */
     uint64_t lease_until_ms[SIM_LEASES]; /* the server must not end it before */
@@ -331,6 +334,14 @@ void locking_act(struct node *node);
 const char *locking_busy(struct sim *sim); /* who waits though nobody owns; lets owners go */
 void locking_cancel_all(struct node *node);
 void locking_free(struct sim *sim);
+const char *locking_name(struct sim *sim); /* one of those that are locked or stood for */
+void locking_stir(struct node *node, const char *name); /* so that there is something to tell */
+
+/* observing.c */
+void observing_act(struct node *node);
+/* Does somebody not know who leads this name? NULL: any. */
+bool observing_behind(struct sim *sim, const char *name);
+void observing_cancel_all(struct node *node);
 
 /* login.c */
 void login_begin(struct sim *sim);

@@ -8,6 +8,7 @@
 
 #define QUIET_LIMIT_MS 120000 /* without faults everything ends within */
 #define IDLE_MS 20            /* a client who finds nobody comes back later */
+#define OBSERVE_1000 60       /* of each call, where names are locked */
 #define SHORT_TTL_S 8         /* leases that must be seen to end */
 
 /* ---- faults ---- */
@@ -70,6 +71,8 @@ static void client_acts(struct node *node)
         leasing_renew(node);
     if (sim_chance(sim, sim->options.lock_1000))
         locking_act(node);
+    if (sim->options.lock_1000 != 0 && sim_chance(sim, OBSERVE_1000))
+        observing_act(node);
     if (sim_chance(sim, sim->options.auth_1000))
         login_act(node);
 }
@@ -188,6 +191,8 @@ static const char *unsettled(struct sim *sim)
         return locking_busy(sim);
     if (watching_behind(sim))
         return "a watch";
+    if (observing_behind(sim, NULL))
+        return "an observer";
     if (leasing_busy(sim))
         return "a renewal";
     return lease_lives(sim) ? "a lease" : NULL;
