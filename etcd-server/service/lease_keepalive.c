@@ -2,7 +2,8 @@
  * lease_keepalive.c - LeaseKeepAlive (api.md 8): one answer per message, in order.
  *
  * A message is answered at once, unless its renewal must wait (lease_duty.h); those behind it queue
- * up, as ids only. The client's end ends the stream when the last answer is out.
+ * up, as ids only. The client's end ends the stream when the last answer is out. One that wants a
+ * leader ends when there is none: its client then looks for another member, while the lease lives.
  */
 #include "common/base/base.h"
 #include "common/base/limits.h"
@@ -21,10 +22,15 @@ struct keepalive {
     enum err_code failure;               /* why it must end; ERR_OK = no reason */
     int64_t *ids;                        /* a ring of those not yet asked for */
     size_t first, count, capacity;
+    struct keepalive *next, **at; /* in service->keepalives; NULL: it wants no leader */
 };
 
 static void stream_free(struct keepalive *stream)
 {
+    if (stream->at != NULL)
+        *stream->at = stream->next;
+    if (stream->at != NULL && stream->next != NULL)
+        stream->next->at = stream->at;
     free(stream->ids);
     free(stream);
 }
@@ -143,6 +149,29 @@ static void on_resume(struct call *call)
     go_on(stream);
 }
 
+void lease_keepalives_tick(struct service *service)
+{
+    struct keepalive *next;
+
+    if (!service_leader_is_lost(service))
+        return;
+    for (struct keepalive *stream = service->keepalives; stream != NULL; stream = next) {
+        next = stream->next;
+        stream->failure = ERR_NO_LEADER;
+        stream_end(stream);
+    }
+}
+
+/* Those that want a leader are found when it is lost. */
+static void enlist(struct keepalive *stream)
+{
+    stream->next = stream->service->keepalives;
+    stream->at = &stream->service->keepalives;
+    if (stream->next != NULL)
+        stream->next->at = &stream->next;
+    stream->service->keepalives = stream;
+}
+
 void lease_keep_alive(struct service *service, struct call *call)
 {
     struct keepalive *stream = xalloc(sizeof(*stream));
@@ -153,6 +182,8 @@ void lease_keep_alive(struct service *service, struct call *call)
     call->cancel = cancel;
     call->resume = on_resume;
     call->message = on_message;
+    if (call->require_leader)
+        enlist(stream);
     if (call->request != NULL)
         on_message(call, call->request);
 }

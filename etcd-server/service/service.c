@@ -424,7 +424,11 @@ uint64_t service_rest(struct service *service)
 
 void service_tick(struct service *service)
 {
+    bool leader = raft_leader(engine_raft(service->engine)) != 0;
+
+    service->leaderless_ticks = leader ? 0 : service->leaderless_ticks + 1;
     lease_duty_tick(service->leases);
+    lease_keepalives_tick(service);
     watch_tick(service);
     promote_tick(service);
     simple_tokens_expire(service->tokens, host_now_ms(engine_host(service->engine)));

@@ -12,6 +12,7 @@
 #define SNAPSHOT_STREAMS_MAX 4 /* each holds a thread of the pool and a read transaction */
 
 struct watch_call;
+struct keepalive;
 
 struct service {
     struct service_config config;
@@ -33,8 +34,9 @@ struct service {
     struct health_watch *health_watches; /* open Watches of the health service */
     bool not_serving;                    /* what the health service says */
     unsigned snapshot_streams;
-    uint64_t alarm_proposal;    /* of NOSPACE, on its way into the log; 0 = none */
-    struct watch_call *watches; /* open watch streams */
+    uint64_t alarm_proposal;      /* of NOSPACE, on its way into the log; 0 = none */
+    struct watch_call *watches;   /* open watch streams */
+    struct keepalive *keepalives; /* open LeaseKeepAlive streams that want a leader */
     uint64_t leaderless_ticks;
     /* history for watchers */
     uint64_t history_ms;      /* when the last step was */
@@ -61,6 +63,10 @@ service_handler health_check, health_list, health_watch, reflection_info;
 /* A step of history for those behind; when to make the next one, UINT64_MAX: there is none. */
 uint64_t watch_rest(struct service *service);
 void watch_tick(struct service *service);
+/* There has been no leader for so long that streams that want one end. */
+bool service_leader_is_lost(const struct service *service);
+/* lease_keepalive.c: end them. */
+void lease_keepalives_tick(struct service *service);
 
 /* health.c: tell of a defragmentation that began or ended. */
 void health_turn(struct service *service);

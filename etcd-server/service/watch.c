@@ -347,15 +347,18 @@ uint64_t watch_rest(struct service *service)
     return now_ms; /* what it answered wants to be sent, and there may be more */
 }
 
+bool service_leader_is_lost(const struct service *service)
+{
+    return service->leaderless_ticks > LEADERLESS_ELECTIONS * service->config.election_ticks;
+}
+
 void watch_tick(struct service *service)
 {
     uint64_t now_ms = host_now_ms(engine_host(service->engine));
-    bool leader = raft_leader(engine_raft(service->engine)) != 0, lost;
+    bool lost = service_leader_is_lost(service);
     bool corrupt = service_is_corrupt(service);
     struct watch_call *next;
 
-    service->leaderless_ticks = leader ? 0 : service->leaderless_ticks + 1;
-    lost = service->leaderless_ticks > LEADERLESS_ELECTIONS * service->config.election_ticks;
     for (struct watch_call *watch = service->watches; watch != NULL; watch = next) {
         next = watch->next;
         if (corrupt || (lost && watch->call->require_leader)) {

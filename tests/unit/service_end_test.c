@@ -41,9 +41,17 @@ static void finished(struct call *call, enum err_code refusal, const char *text)
     code = refusal;
 }
 
-static const struct call_ops ops = {.reply = replied, .finish = finished};
+static bool sent(struct call *call, const ProtobufCMessage *message)
+{
+    (void)call;
+    (void)message;
+    answers++;
+    return true;
+}
 
-static void start(int64_t quota_bytes)
+static const struct call_ops ops = {.reply = replied, .send = sent, .finish = finished};
+
+static void serve(int64_t quota_bytes)
 {
     struct service_config config = {.metrics = &metrics,
                                     .max_txn_ops = 16,
@@ -54,11 +62,16 @@ static void start(int64_t quota_bytes)
                                     .bcrypt_cost = 4,
                                     .token_ttl_ms = 300000};
 
-    lone_init(&lone, NULL);
-    lone_lead(&lone);
     config.engine = lone.engine;
     service = service_new(&config);
     answers = 0;
+}
+
+static void start(int64_t quota_bytes)
+{
+    lone_init(&lone, NULL);
+    lone_lead(&lone);
+    serve(quota_bytes);
 }
 
 static void call_init(struct call *call, enum rpc_id id)
@@ -248,6 +261,44 @@ static void test_snapshot_streams_are_few(void **state)
     lone_fini(&lone);
 }
 
+/* Who keeps leases alive and wants a leader is told when there is none for three elections. */
+static void test_renewals_without_a_leader(void **state)
+{
+    struct raft_message leads = {.type = RAFT_MSG_HEARTBEAT, .term = 5};
+    struct call calls[4];
+    unsigned leaderless = 0;
+
+    (void)state;
+    lone_init_of_three(&lone, NULL);
+    leads.to = engine_member_id(lone.engine);
+    for (size_t i = 0; i < 2; i++)
+        if (member_at(engine_members(lone.engine), i)->id != leads.to)
+            leads.from = member_at(engine_members(lone.engine), i)->id;
+    engine_message(lone.engine, &leads);
+    serve(-1);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        call_init(&calls[i], RPC_Lease_LeaseKeepAlive);
+        calls[i].require_leader = i != 2;
+        service_start(service, &calls[i]);
+    }
+    service_cancel(service, &calls[1]); /* goes from the middle of the list */
+    while (answers == 0 && leaderless < 40) {
+        lone.now_ms += LONE_TICK_MS;
+        engine_tick(lone.engine);
+        lone_turn(&lone);
+        service_tick(service);
+        leaderless = raft_leader(engine_raft(lone.engine)) != 0 ? 0 : leaderless + 1;
+    }
+    assert_int_equal(leaderless, 31);
+    assert_int_equal(answers, 2); /* not the one that can wait */
+    assert_int_equal(code, ERR_NO_LEADER);
+    service_cancel(service, &calls[2]);
+    service_free(service);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+        arena_free(&calls[i].arena);
+    lone_fini(&lone);
+}
+
 /* The alarm is on its way into the log when the service goes; its end finds nobody. */
 static void test_alarm_under_way(void **state)
 {
@@ -306,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_backend_hashes_are_shared),
         cmocka_unit_test(test_lists_are_shared),
         cmocka_unit_test(test_snapshot_streams_are_few),
+        cmocka_unit_test(test_renewals_without_a_leader),
         cmocka_unit_test(test_alarm_under_way),
         cmocka_unit_test(test_quota_raises_one_alarm),
     };
