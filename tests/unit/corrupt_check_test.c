@@ -99,15 +99,8 @@ static void add_other(uint64_t id)
     others[other_count++] = (struct other){.id = id, .status = 200, .body = same_body};
 }
 
-/* A leader with two keys among `count` others; the checks run when time says so. */
-static void begin(size_t count, bool initial)
+static void begin_store(void)
 {
-    struct service_config service_config = {.metrics = &metrics, .bcrypt_cost = 4};
-    struct corrupt_check_config config = {
-        .initial = initial, .period_ms = LONE_TICK_MS, .compact_ms = 0};
-    struct mvcc_hash *hash = NULL;
-    struct mvcc_hash_result result;
-
     memset(others, 0, sizeof(others));
     other_count = 0;
     lone_init(&lone, NULL);
@@ -118,6 +111,16 @@ static void begin(size_t count, bool initial)
     lone_lead(&lone);
     assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
     assert_int_equal(lone_put(&lone, "b", 0), ERR_OK);
+}
+
+static void begin_check(size_t count, bool initial)
+{
+    struct service_config service_config = {.metrics = &metrics, .bcrypt_cost = 4};
+    struct corrupt_check_config config = {
+        .initial = initial, .period_ms = LONE_TICK_MS, .compact_ms = 0};
+    struct mvcc_hash *hash = NULL;
+    struct mvcc_hash_result result;
+
     for (size_t i = 0; i < count; i++)
         add_other(2 + i);
     assert_int_equal(mvcc_hash_start(engine_mvcc(lone.engine), 0, &hash), ERR_OK);
@@ -134,6 +137,13 @@ static void begin(size_t count, bool initial)
     service_config.engine = config.engine = lone.engine;
     config.service = service = service_new(&service_config);
     check = corrupt_check_new(&config);
+}
+
+/* A leader with two keys among `count` others; the checks run when time says so. */
+static void begin(size_t count, bool initial)
+{
+    begin_store();
+    begin_check(count, initial);
 }
 
 static void end(void)
@@ -333,6 +343,59 @@ static void nothing_left(void **state)
     assert_null(strstr(others[0].asked->fields, "Living"));
     answer_all();
     end();
+}
+
+/* Every key is gone from the database, behind the member's back. */
+static void lose_keys(void)
+{
+    struct batch *batch = batch_new();
+    struct backend_read *read = NULL;
+    struct backend_cursor *cursor;
+    struct slice key, value;
+    struct err err = ERR_INIT;
+    bool more;
+
+    assert_int_equal(backend_read_begin(lone.backend, &read, &err), 0);
+    cursor = backend_cursor_open(read, BUCKET_KEY);
+    for (more = backend_cursor_seek(cursor, SLICE_EMPTY, &key, &value); more;
+         more = backend_cursor_next(cursor, &key, &value))
+        batch_delete(batch, BUCKET_KEY, key);
+    backend_cursor_close(cursor);
+    backend_read_end(read);
+    assert_int_equal(backend_commit(lone.backend, batch, &err), 0);
+    batch_unref(batch);
+}
+
+/* It starts at the revision that the others have, as the compaction was there, without a key: the
+ * others have theirs, or have none either. */
+static void keys_lost_before_the_start(void **state)
+{
+    struct err err = ERR_INIT;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        begin_store();
+        compact(mvcc_revision(engine_mvcc(lone.engine)));
+        while (mvcc_compacting(engine_mvcc(lone.engine)))
+            (void)mvcc_compact_step(engine_mvcc(lone.engine), 100);
+        assert_int_equal(lone_put(&lone, "z", 0), ERR_OK); /* all of it is in the database */
+        compact(mvcc_revision(engine_mvcc(lone.engine)));
+        lone_turn(&lone);
+        lose_keys();
+        lone_crash(&lone);
+        begin_check(2, true);
+        assert_int_equal(mvcc_revision(engine_mvcc(lone.engine)), 4);
+        assert_int_equal(mvcc_key_count(engine_mvcc(lone.engine)), 0);
+        tick();
+        assert_non_null(others[0].asked);
+        assert_true(slice_equal(others[0].asked->body, slice_text("{\"revision\":4}")));
+        others[0].body = i == 0 ? LIVING : KEYLESS;
+        others[1].body = i == 0 ? LIVING_TOO : KEYLESS_TOO;
+        answer_all();
+        assert_int_equal(corrupt_check_start(check, &err),
+                         i == 0 ? CORRUPT_START_DIFFERS : CORRUPT_START_GOOD);
+        end();
+    }
 }
 
 /* Compacted between this member's hash and the others': compared again at what is current then. */
@@ -555,6 +618,7 @@ int main(void)
         cmocka_unit_test(not_comparable),
         cmocka_unit_test(one_behind_is_asked_again),
         cmocka_unit_test(nothing_left),
+        cmocka_unit_test(keys_lost_before_the_start),
         cmocka_unit_test(compacted_meanwhile),
         cmocka_unit_test(compacted_at_start),
         cmocka_unit_test(compacted_right_there),
