@@ -46,10 +46,10 @@ struct host_job {
 
 /*
  * A long job that gives bytes away piece by piece, no faster than the core takes them. run() is on
- * a pool thread and gives its pieces to `sink`, which waits for room and leaves the buf empty,
- * perhaps with other memory; take() and done() are on the core. What takes as long again as making
- * the pieces (a hash) is done beside it: look() sees every piece, in order and before take(), on a
- * thread of its own, and close() may add more behind them.
+ * a thread of its own, not of the pool, and gives its pieces to `sink`, which waits for room and
+ * leaves the buf empty, perhaps with other memory; take() and done() are on the core. What takes as
+ * long again as making the pieces (a hash) is done beside it: look() sees every piece, in order and
+ * before take(), on a thread of its own, and close() may add more behind them.
  */
 typedef int host_sink_fn(void *arg, struct buf *piece, struct err *err);
 struct host_producer {

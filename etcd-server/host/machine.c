@@ -10,7 +10,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#define POOL_THREADS 6 /* snapshots to slow clients may hold all but two */
+#define POOL_THREADS 4 /* logins go on beside a hash of everything */
 #define FULL_DISK_RETRY_MS 1000
 
 struct commit_task {
@@ -23,6 +23,7 @@ struct machine {
     struct machine_config config;
     struct engine *engine;
     struct worker *log_thread, *commit_thread, *pool;
+    struct producers *producers;
     struct machine_cluster *cluster; /* NULL: not there yet, or not any more */
     bool failed;
     bool removed; /* why it failed */
@@ -323,9 +324,7 @@ static void post_job(struct host *host, struct host_job *job)
 
 static void produce(struct host *host, struct host_producer *producer)
 {
-    struct machine *machine = machine_of(host);
-
-    producer_start(producer, machine->pool, machine->config.loop);
+    producer_start(machine_of(host)->producers, producer);
 }
 
 static void produce_resume(struct host *host, struct host_producer *producer)
@@ -436,6 +435,7 @@ int machine_new(const struct machine_config *config, struct machine **out, struc
     machine->host.ops = &ops;
     machine->config = *config;
     machine->config.log_writer.now_ns = now_ns;
+    machine->producers = producers_new(config->loop);
     if (worker_new(1, true, run_log, machine, &machine->log_thread, err) < 0 ||
         worker_new(1, false, run_commit, machine, &machine->commit_thread, err) < 0 ||
         worker_new(POOL_THREADS, false, run_pool, machine, &machine->pool, err) < 0) {
@@ -453,6 +453,7 @@ void machine_end_threads(struct machine *machine)
     worker_free(machine->log_thread);
     worker_free(machine->commit_thread);
     worker_free(machine->pool);
+    producers_end(machine->producers);
     machine->log_thread = machine->commit_thread = machine->pool = NULL;
 }
 
@@ -461,6 +462,7 @@ void machine_free(struct machine *machine)
     if (machine == NULL)
         return;
     machine_end_threads(machine);
+    producers_free(machine->producers);
     wal_close(machine->config.wal);
     free(machine);
 }

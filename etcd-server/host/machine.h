@@ -4,6 +4,7 @@
  *   core thread  --log_write-->  WAL writer  --posts-->  core: engine_log_written()
  *                --commit----->  committer   --posts-->  core: engine_committed()
  *                --run_job---->  pool        --posts-->  core: job->done()
+ *                --produce---->  its thread  --posts-->  core: producer->take() ..., done()
  *
  * A failure that must stop the member (fsync, a damaged backend) is logged as fatal and ends the
  * loop; a full disk is reported to the engine and tried again every second. Thread: core.

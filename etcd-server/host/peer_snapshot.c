@@ -1,7 +1,7 @@
 /*
  * peer_snapshot.c - snapshots with their databases: POST /raft/snapshot, both ways (raft.md 5).
  *
- *   sending    pool thread: image->run() -> producer -> take() -> the connection, which holds the
+ *   sending    a thread: image->run() -> producer -> take() -> the connection, which holds the
  *              producer back; over when the answer is there and the producer is done
  *   receiving  the connection -> message -> `waiting` -> thread: write, at the end sync and rename
  *              -> raft -> 204. One job is under way at a time; what the disk has not taken keeps
@@ -17,8 +17,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define POOL_THREADS 4
-
 /* ---- jobs ---- */
 
 static void job_done(void *arg)
@@ -28,7 +26,7 @@ static void job_done(void *arg)
     job->done(job);
 }
 
-/* Of both threads here. */
+/* Of the thread that writes. */
 static void run_job(void *arg, struct host_task *tasks)
 {
     struct host_job *job = CONTAINER_OF(tasks, struct host_job, task);
@@ -244,9 +242,7 @@ void peers_send_snapshot(struct peers *peers, const struct raft_message *message
              log_u64("snapshot-index", sending->index), log_u64("bytes", image->bytes));
     ask_sending(sending, buf_slice(&head));
     buf_free(&head);
-    if (peers->pool == NULL)
-        peers->pool = peers_worker(peers, run_job, POOL_THREADS);
-    producer_start(&sending->producer, peers->pool, peers->loop);
+    producer_start(peers->producers, &sending->producer);
 }
 
 void peer_sending_abandon(struct peer_sending *sending)

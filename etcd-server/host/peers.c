@@ -363,6 +363,7 @@ int peers_new(const struct peers_config *config, struct peers **out, struct err 
     peers->config.read_timeout_ms = MAX(config->read_timeout_ms, PEER_READ_TIMEOUT_MS);
     peers->config.write_timeout_ms = MAX(config->write_timeout_ms, PEER_WRITE_TIMEOUT_MS);
     peers->loop = config->loop;
+    peers->producers = producers_new(config->loop);
     peers->scratch = xalloc(PEER_SCRATCH_BYTES);
     make_fields(peers);
     peers->config.peer_urls = NULL; /* the caller's; ours are in the fields */
@@ -410,7 +411,7 @@ void peers_free(struct peers *peers)
         call_free(peers->calls);
     }
     worker_free(peers->resolver);
-    worker_free(peers->pool);
+    producers_free(peers->producers);
     worker_free(peers->writer);
     peer_snapshots_free(peers);
     loop_timer_free(peers->tick);

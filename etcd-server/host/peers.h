@@ -111,7 +111,7 @@ size_t peers_active_count(const struct peers *peers); /* without ourselves */
 /* The image of a database to be sent; memory is the caller's. */
 struct peers_image {
     uint64_t bytes; /* how long it will be; more or fewer fail the sending */
-    /* On a pool thread: give it piece by piece to `sink`, which waits for room. */
+    /* On a thread of its own: give it piece by piece to `sink`, which waits for room. */
     int (*run)(struct peers_image *image, host_sink_fn *sink, void *sink_arg, struct err *err);
     void (*release)(struct peers_image *image); /* core: not needed any more; exactly once */
 };

@@ -154,9 +154,9 @@ struct peers {
     size_t remote_count;
     struct peers_call *calls; /* of peers_request() */
     size_t call_count;
-    struct worker *resolver; /* NULL until needed */
-    struct worker *pool;     /* the same: images to send */
-    struct worker *writer;   /* the same: databases that come */
+    struct producers *producers; /* of images to send; owned */
+    struct worker *resolver;     /* NULL until needed */
+    struct worker *writer;       /* the same: databases that come */
     struct loop_timer *tick;
     struct peer_sending *sendings;
     struct peer_receiving *receivings;

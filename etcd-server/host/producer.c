@@ -1,19 +1,17 @@
 /*
  * producer.c - see producer.h.
  *
- *   pool: run() -> sink: queue, wait while too much is queued          core: deliver() -> take()
+ *   thread: run() -> sink: queue, wait while too much is queued        core: deliver() -> take()
  *                    \-> `unseen` -> a thread of its own: look() -> `ready` -/
  *
  * A piece's memory goes round: the sink takes it with its content and leaves that of a delivered
  * piece. Who waits is woken when there is a lot to do, not for every piece: a wake-up costs as much
- * as copying one. With look() a second thread lives as long as run(), which is over when that has
- * ended. `posted` keeps one delivery on its way to the core at most, `resuming` one more after a
- * pause. The pipe dies on the core, after the job is done, everything was delivered and neither is
- * on its way.
+ * as copying one. A thread lives as long as run(): whoever takes its time with what comes holds up
+ * nobody who waits for one of the pool. With look() a second lives within that time. `posted` keeps
+ * one delivery on its way to the core at most, `resuming` one more after a pause. The pipe dies on
+ * the core, after the thread has ended, everything was delivered and neither is on its way.
  */
 #include "etcd-server/host/producer.h"
-
-#include <pthread.h>
 
 #define PRODUCER_QUEUE_BYTES (512UL * 1024) /* what goes from core to core fits into a cache */
 
@@ -27,10 +25,12 @@ struct pieces { /* a queue */
 };
 
 struct pipe {
-    struct host_job job;
     struct host_producer *producer;
-    struct worker *pool;
+    struct producers *owner;
+    struct pipe *previous, *next; /* in owner->running */
     struct loop *loop;
+    pthread_t thread;
+    bool joined;           /* or it was never there */
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t room, came;
     struct pieces unseen; /* look() comes first */
@@ -45,7 +45,12 @@ struct pipe {
     struct err err;
     bool paused;   /* core only: take() said so */
     bool resuming; /* core only: resumed() is on its way */
-    bool returned; /* core only: the pool thread is done with this */
+    bool returned; /* core only: the thread is done with this */
+};
+
+struct producers {
+    struct loop *loop;
+    struct pipe *running; /* those whose end was not delivered */
 };
 
 static void deliver(void *arg);
@@ -186,9 +191,11 @@ static int run_beside_look(struct pipe *pipe, struct err *err)
     return rc < 0 ? rc : producer->close(producer, sink_ready, pipe, err);
 }
 
-static void run(struct host_job *job)
+static void returned(void *arg);
+
+static void *run(void *arg)
 {
-    struct pipe *pipe = CONTAINER_OF(job, struct pipe, job);
+    struct pipe *pipe = arg;
     struct host_producer *producer = pipe->producer;
     struct err err = ERR_INIT;
     int rc = producer->look != NULL ? run_beside_look(pipe, &err)
@@ -196,7 +203,9 @@ static void run(struct host_job *job)
 
     if (rc == 0)
         err.code = ERR_OK;
-    pipe->err = err; /* read after the job's done(), which is ordered behind this */
+    pipe->err = err; /* read when returned() was delivered */
+    loop_post(pipe->loop, returned, pipe);
+    return NULL;
 }
 
 /* The next piece for take(), NULL when there is none; `done` (may be NULL) was delivered. */
@@ -268,26 +277,57 @@ static void resumed(void *arg)
     deliver(pipe);
 }
 
-static void returned(struct host_job *job)
+static void join(struct pipe *pipe)
 {
-    struct pipe *pipe = CONTAINER_OF(job, struct pipe, job);
+    if (!pipe->joined)
+        must(pthread_join(pipe->thread, NULL) == 0);
+    pipe->joined = true;
+}
 
+static void returned(void *arg)
+{
+    struct pipe *pipe = arg;
+
+    join(pipe);
+    if (pipe->previous != NULL)
+        pipe->previous->next = pipe->next;
+    else
+        pipe->owner->running = pipe->next;
+    if (pipe->next != NULL)
+        pipe->next->previous = pipe->previous;
     pipe->returned = true;
     deliver(pipe);
 }
 
-void producer_start(struct host_producer *producer, struct worker *pool, struct loop *loop)
+struct producers *producers_new(struct loop *loop)
+{
+    struct producers *producers = xalloc(sizeof(*producers));
+
+    producers->loop = loop;
+    return producers;
+}
+
+void producer_start(struct producers *producers, struct host_producer *producer)
 {
     struct pipe *pipe = xalloc(sizeof(*pipe));
+    int error;
 
-    pipe->job = (struct host_job){.run = run, .done = returned};
     pipe->producer = producer;
-    pipe->pool = pool;
-    pipe->loop = loop;
+    pipe->owner = producers;
+    pipe->loop = producers->loop;
+    pipe->next = producers->running;
+    if (pipe->next != NULL)
+        pipe->next->previous = pipe;
+    producers->running = pipe;
     must(pthread_mutex_init(&pipe->mutex, NULL) == 0 && pthread_cond_init(&pipe->room, NULL) == 0 &&
          pthread_cond_init(&pipe->came, NULL) == 0);
     producer->host = pipe;
-    worker_post(pool, &pipe->job.task);
+    error = worker_thread(&pipe->thread, run, pipe);
+    if (error == 0)
+        return;
+    err_sys(&pipe->err, error, "start a thread");
+    pipe->joined = true;
+    loop_post(pipe->loop, returned, pipe);
 }
 
 void producer_resume(struct host_producer *producer)
@@ -311,4 +351,20 @@ void producer_stop(struct host_producer *producer)
     must(pthread_cond_signal(&pipe->room) == 0);
     must(pthread_mutex_unlock(&pipe->mutex) == 0);
     producer_resume(producer);
+}
+
+void producers_end(struct producers *producers)
+{
+    for (struct pipe *pipe = producers->running; pipe != NULL; pipe = pipe->next)
+        producer_stop(pipe->producer);
+    for (struct pipe *pipe = producers->running; pipe != NULL; pipe = pipe->next)
+        join(pipe);
+}
+
+void producers_free(struct producers *producers)
+{
+    if (producers == NULL)
+        return;
+    producers_end(producers);
+    free(producers);
 }

@@ -1,7 +1,6 @@
 /* worker.c - see worker.h. One mutex, one condition; the list is a FIFO. */
 #include "etcd-server/host/worker.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <time.h>
 
@@ -49,12 +48,23 @@ static void *run(void *arg)
     return NULL;
 }
 
+int worker_thread(pthread_t *thread, void *(*run_thread)(void *), void *arg)
+{
+    sigset_t all, before;
+    int error;
+
+    (void)sigfillset(&all);
+    must(pthread_sigmask(SIG_BLOCK, &all, &before) == 0);
+    error = pthread_create(thread, NULL, run_thread, arg);
+    must(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+    return error;
+}
+
 int worker_new(unsigned threads, bool take_all, worker_fn *fn, void *arg, struct worker **out,
                struct err *err)
 {
     struct worker *worker = xalloc(sizeof(*worker));
     pthread_condattr_t clock;
-    sigset_t all, before;
     int rc = 0;
 
     must(threads <= WORKER_THREADS_MAX);
@@ -66,13 +76,10 @@ int worker_new(unsigned threads, bool take_all, worker_fn *fn, void *arg, struct
     worker->take_all = take_all;
     worker->fn = fn;
     worker->arg = arg;
-    (void)sigfillset(&all); /* signals are the core thread's */
-    must(pthread_sigmask(SIG_BLOCK, &all, &before) == 0);
     while (rc == 0 && worker->thread_count < threads) {
-        rc = pthread_create(&worker->threads[worker->thread_count], NULL, run, worker);
+        rc = worker_thread(&worker->threads[worker->thread_count], run, worker);
         worker->thread_count += rc == 0;
     }
-    must(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
     if (rc != 0) {
         err_sys(err, rc, "start a thread");
         worker_free(worker);

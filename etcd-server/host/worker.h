@@ -9,6 +9,8 @@
 #include "common/base/err.h"
 #include "etcd-server/host/host.h"
 
+#include <pthread.h>
+
 struct worker;
 
 /* `tasks` is a list in the order of posting; the callee owns it. */
@@ -21,6 +23,8 @@ typedef void worker_fn(void *arg, struct host_task *tasks);
 int worker_new(unsigned threads, bool take_all, worker_fn *fn, void *arg, struct worker **worker,
                struct err *err) MUST_CHECK;
 void worker_post(struct worker *worker, struct host_task *task);
+/* A thread that no signal comes to, for these are the core thread's; 0, or an errno. Any thread. */
+int worker_thread(pthread_t *thread, void *(*run)(void *), void *arg) MUST_CHECK;
 /* Finish what waits, end the threads. NULL is fine. */
 void worker_free(struct worker *worker);
 /* Sleep on the worker's thread; false when the worker is being ended. */

@@ -9,7 +9,8 @@
 #include "etcd-server/service/simple_token.h"
 #include "etcd-server/service/wishes.h"
 
-#define SNAPSHOT_STREAMS_MAX 4 /* each holds a thread of the pool and a read transaction */
+#define SNAPSHOT_STREAMS_MAX                                                                       \
+    16 /* each holds two threads, a MiB of what is sent, and a read transaction */
 
 struct watch_call;
 struct keepalive;

@@ -2,7 +2,7 @@
  * snapshot.c - Maintenance.Snapshot: the store as a bbolt image in chunks, then its SHA-256
  * (api.md 10.2).
  *
- *   when everything applied is in the backend -> a read of its own -> pool thread: plan, then write
+ *   when everything applied is in the backend -> a read of its own -> a thread: plan, then write
  *   -> chunks of SNAPSHOT_CHUNK_BYTES -> a thread beside it: hash
  *   -> core: one SnapshotResponse each, as the client drains
  *
@@ -19,12 +19,12 @@ struct snapshot_stream {
     struct call *call;         /* NULL: the client went away */
     struct backend_read *read; /* owned */
     struct sha256 *sum;        /* owned; of the thread that looks, while it runs */
-    uint64_t remaining_bytes;  /* set by the pool thread before its first piece */
+    uint64_t remaining_bytes;  /* set by the thread before its first piece */
     size_t chunk_bytes;
     uint64_t began_ns;
 };
 
-/* On the pool thread. */
+/* On the thread. */
 static int write_image(struct host_producer *producer, host_sink_fn *sink, void *sink_arg,
                        struct err *err)
 {

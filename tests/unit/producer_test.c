@@ -1,5 +1,5 @@
-/* producer_test.c - pieces from a pool thread to the core, by way of a thread that looks at them,
- * and an end that overtakes a resumption. */
+/* producer_test.c - pieces from a thread to the core, by way of another one that looks at them, an
+ * end that overtakes a resumption, and many that are not read. */
 #include "etcd-server/host/loop.h"
 #include "etcd-server/host/producer.h"
 
@@ -12,33 +12,12 @@
 
 struct scene {
     struct host_producer producer;
-    struct host_task second; /* runs when the producer's job has told the loop that it is over */
     struct loop *loop;
-    struct worker *pool;
-    sem_t resume_is_queued, end_is_queued;
+    struct producers *producers;
+    sem_t resume_is_queued;
     unsigned taken;
     bool over;
 };
-
-static void job_done(void *arg)
-{
-    struct host_job *job = arg;
-
-    job->done(job);
-}
-
-static void run_pool(void *arg, struct host_task *tasks)
-{
-    struct scene *scene = arg;
-    struct host_job *job = CONTAINER_OF(tasks, struct host_job, task);
-
-    if (tasks == &scene->second) {
-        must(sem_post(&scene->end_is_queued) == 0);
-        return;
-    }
-    job->run(job);
-    loop_post(scene->loop, job_done, job);
-}
 
 static int give(struct slice bytes, host_sink_fn *sink, void *sink_arg, struct err *err)
 {
@@ -69,7 +48,8 @@ static void resume(void *arg)
     producer_resume(&scene->producer);
 }
 
-/* In the loop's queue now: resume(), the end of the job; resume() adds the delivery behind them. */
+/* In the loop's queue now: resume(), the end of the thread; resume() adds the delivery behind them.
+ */
 static bool pause_and_resume(struct host_producer *producer, struct slice piece)
 {
     struct scene *scene = CONTAINER_OF(producer, struct scene, producer);
@@ -78,7 +58,7 @@ static bool pause_and_resume(struct host_producer *producer, struct slice piece)
     scene->taken++;
     loop_post(scene->loop, resume, scene);
     must(sem_post(&scene->resume_is_queued) == 0);
-    must(sem_wait(&scene->end_is_queued) == 0);
+    producers_end(scene->producers);
     return false;
 }
 
@@ -105,18 +85,15 @@ static void the_end_waits_for_a_resumption(void **state)
 
     (void)state;
     assert_int_equal(sem_init(&scene.resume_is_queued, 0, 0), 0);
-    assert_int_equal(sem_init(&scene.end_is_queued, 0, 0), 0);
     assert_int_equal(loop_new(&scene.loop, &err), 0);
-    assert_int_equal(worker_new(1, false, run_pool, &scene, &scene.pool, &err), 0);
-    producer_start(&scene.producer, scene.pool, scene.loop);
-    worker_post(scene.pool, &scene.second);
+    scene.producers = producers_new(scene.loop);
+    producer_start(scene.producers, &scene.producer);
     loop_run(scene.loop);
     assert_true(scene.over);
     assert_int_equal(scene.taken, 1);
-    worker_free(scene.pool);
+    producers_free(scene.producers);
     loop_free(scene.loop);
     (void)sem_destroy(&scene.resume_is_queued);
-    (void)sem_destroy(&scene.end_is_queued);
 }
 
 /* ---- a second thread sees what is sent ---- */
@@ -193,14 +170,6 @@ static void chain_over(struct host_producer *producer, const struct err *err)
     loop_stop(chain->loop);
 }
 
-static void run_job(void *arg, struct host_task *tasks)
-{
-    struct host_job *job = CONTAINER_OF(tasks, struct host_job, task);
-
-    job->run(job);
-    loop_post(arg, job_done, job);
-}
-
 static struct chain run_chain(unsigned fails_at, bool stops)
 {
     struct chain chain = {.producer = {.run = count_up,
@@ -210,14 +179,14 @@ static struct chain run_chain(unsigned fails_at, bool stops)
                                        .done = chain_over},
                           .fails_at = fails_at,
                           .stops = stops};
-    struct worker *pool;
+    struct producers *producers;
     struct err err = ERR_INIT;
 
     assert_int_equal(loop_new(&chain.loop, &err), 0);
-    assert_int_equal(worker_new(1, false, run_job, chain.loop, &pool, &err), 0);
-    producer_start(&chain.producer, pool, chain.loop);
+    producers = producers_new(chain.loop);
+    producer_start(producers, &chain.producer);
     loop_run(chain.loop);
-    worker_free(pool);
+    producers_free(producers);
     loop_free(chain.loop);
     return chain;
 }
@@ -239,10 +208,98 @@ static void every_piece_is_seen_before_it_is_taken(void **state)
     assert_int_equal(chain.taken, NUMBERS / 2);
 }
 
+/* ---- many of which nothing is read ---- */
+
+#define UNREAD 40U
+
+struct unread {
+    struct host_producer producer;
+    struct unread *all;
+    struct loop *loop;
+    struct producers *producers;
+    struct chain *chain; /* begun when all have their first piece out */
+    bool reached, over;
+};
+
+static unsigned count_unread(const struct unread *all, bool over)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < UNREAD; i++)
+        count += over ? all[i].over : all[i].reached;
+    return count;
+}
+
+static int fill_queue(struct host_producer *producer, host_sink_fn *sink, void *sink_arg,
+                      struct err *err)
+{
+    static const uint8_t piece[PIECE_BYTES];
+
+    (void)producer;
+    while (give(slice_of(piece, sizeof(piece)), sink, sink_arg, err) == 0)
+        continue;
+    return -1;
+}
+
+static bool leave_it(struct host_producer *producer, struct slice piece)
+{
+    struct unread *unread = CONTAINER_OF(producer, struct unread, producer);
+
+    must(piece.size == PIECE_BYTES && !unread->reached);
+    unread->reached = true;
+    if (count_unread(unread->all, false) == UNREAD)
+        producer_start(unread->producers, &unread->chain->producer);
+    return false;
+}
+
+static void unread_over(struct host_producer *producer, const struct err *err)
+{
+    struct unread *unread = CONTAINER_OF(producer, struct unread, producer);
+
+    assert_int_equal(err->code, ERR_CANCELED);
+    unread->over = true;
+    if (count_unread(unread->all, true) == UNREAD)
+        loop_stop(unread->loop);
+}
+
+static void those_that_are_not_read_hold_up_nobody(void **state)
+{
+    struct chain chain = {.producer = {.run = count_up,
+                                       .look = see,
+                                       .close = add_sum,
+                                       .take = take_number,
+                                       .done = chain_over}};
+    struct unread all[UNREAD];
+    struct producers *producers;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(loop_new(&chain.loop, &err), 0);
+    producers = producers_new(chain.loop);
+    for (unsigned i = 0; i < UNREAD; i++)
+        all[i] =
+            (struct unread){.producer = {.run = fill_queue, .take = leave_it, .done = unread_over},
+                            .all = all,
+                            .loop = chain.loop,
+                            .producers = producers,
+                            .chain = &chain};
+    for (unsigned i = 0; i < UNREAD; i++)
+        producer_start(producers, &all[i].producer);
+    loop_run(chain.loop); /* until the chain is over */
+    assert_int_equal(chain.taken, NUMBERS + 1);
+    assert_int_equal(count_unread(all, true), 0);
+    producers_end(producers); /* their threads, whoever reads or not */
+    loop_run(chain.loop);
+    assert_int_equal(count_unread(all, true), UNREAD);
+    producers_free(producers);
+    loop_free(chain.loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_end_waits_for_a_resumption),
-                                       cmocka_unit_test(every_piece_is_seen_before_it_is_taken)};
+                                       cmocka_unit_test(every_piece_is_seen_before_it_is_taken),
+                                       cmocka_unit_test(those_that_are_not_read_hold_up_nobody)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
