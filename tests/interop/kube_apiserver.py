@@ -45,14 +45,16 @@ def make_pki(folder):
 
 
 class Store(Server):
-    """The storage: our server, or a real etcd, with the flags of kubeadm's manifest."""
+    """The storage: our server, or a real etcd, with the flags of kubeadm's manifest; `newer`: of 1.34 and later."""
 
-    def __init__(self, root, pki, name="m1"):
-        self.pem = lambda path: os.path.join(pki, path)
+    def __init__(self, root, pki, name="m1", newer=False):
+        self.pem, self.probe_port = lambda path: os.path.join(pki, path), free_ports(1)[0]
         super().__init__(os.path.join(REAL, "etcd") if REAL else os.path.join(BIN, "etcd-server"), root, name, tls=True, args=[
             "--cert-file=" + self.pem("etcd/server.crt"), "--key-file=" + self.pem("etcd/server.key"),
             "--trusted-ca-file=" + self.pem("etcd/ca.crt"), "--client-cert-auth=true",
-            "--experimental-initial-corrupt-check=true", "--experimental-watch-progress-notify-interval=5s",
+            *(["--feature-gates=InitialCorruptCheck=true", "--watch-progress-notify-interval=5s"] if newer else
+              ["--experimental-initial-corrupt-check=true", "--experimental-watch-progress-notify-interval=5s"]),
+            "--listen-metrics-urls=http://127.0.0.1:%d" % self.probe_port,
             "--peer-cert-file=" + self.pem("etcd/peer.crt"), "--peer-key-file=" + self.pem("etcd/peer.key"),
             "--peer-trusted-ca-file=" + self.pem("etcd/ca.crt"), "--peer-client-cert-auth=true", "--snapshot-count=10000"])
         self.peer_scheme = "https"
@@ -233,6 +235,11 @@ def health(api, store):
         text = api.want_text(path + "?verbose")
         expect("[-]" not in text and (path == "/readyz" or "[+]etcd ok" in text), text[-500:])
     expect(api.stored(), "/healthz/etcd")
+    for path in ("/livez", "/readyz", "/health?exclude=NOSPACE&serializable=true"):  # kubeadm's probes
+        link = http.client.HTTPConnection("127.0.0.1", store.probe_port, timeout=20)
+        link.request("GET", path)
+        expect(link.getresponse().status == 200, path)
+        link.close()
     expect(any(key.startswith("/registry/namespaces/kube-system") for key in store.keys("/registry/namespaces/")), "no namespace kept")
 
 
@@ -506,7 +513,7 @@ class Writer(threading.Thread):
 
     def __init__(self, api, prefix):
         super().__init__(daemon=True)
-        self.prefix, self.api, self.kept, self.refused, self.slowest, self.end = api, [], [], 0.0, False
+        self.prefix, self.api, self.kept, self.refused, self.slowest, self.end = prefix, api, [], [], 0.0, False
         self.start()
 
     def run(self):
@@ -529,7 +536,7 @@ class Writer(threading.Thread):
 
 
 def members(root, pki):
-    stores = [Store(root, pki, name) for name in ("a", "b", "c")]
+    stores = [Store(root, pki, name, newer=not REAL) for name in ("a", "b", "c")]
     initial = ",".join(f"{store.name}={store.advertised_peer_url}" for store in stores)
     for store in stores:
         store.args.append("--initial-cluster=" + initial)
@@ -541,8 +548,8 @@ def members(root, pki):
 
 def members_fall(api, stores, how):
     """Each member in turn, the leader first; writes and a watch go on."""
-    writer = Writer(api, how)
     watch = Watch(api, MAPS + "?resourceVersion=" + api.want(200, "GET", MAPS)["metadata"]["resourceVersion"])
+    writer = Writer(api, how)
     writer.more()
     leader = wait_for("a leader", lambda: [store for store in stores if store.leads()])[0]
     for store in [leader] + [one for one in stores if one is not leader]:
