@@ -30,6 +30,7 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 	tests/interop/kube_calls.py "$$etcd" $(BIN) && \
 	tests/interop/snapshot_interop.sh "$$etcd" $(BIN)/etcd-snap && \
 	tests/interop/auth_interop.sh "$$etcd" $(BIN) && \
+	tests/interop/ctl_same "$$etcd/etcdctl" $(BIN) && \
 	tests/cli/pki_test.sh $(BIN)/etcd-pki "$$etcd/etcd" "$$etcd/etcdctl" && \
 	tests/cli/pki_live_test.sh $(BIN)/etcd-pki "$$etcd/etcd" $(PROBES) && \
 	tests/e2e/pki_cluster_test $(BIN) "$$etcd/etcd" && \
