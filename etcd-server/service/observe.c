@@ -170,6 +170,11 @@ static bool on_events(void *arg, const struct watch_message *message)
     const struct watch_hit *hit = message->first;
     bool more = true;
 
+    if (service_is_corrupt(observe->service)) {
+        observe->state = OBSERVE_READING; /* which is refused, and ends the call */
+        wake(observe);
+        return true;
+    }
     for (size_t i = 0; i < message->count; i++, hit = hit->next) {
         struct slice wire = hit->event->wire[0];
         Mvccpb__Event *event = mvccpb__event__unpack(NULL, wire.size, wire.data);

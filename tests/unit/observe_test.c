@@ -141,6 +141,19 @@ static void refused_by_an_event(void **state)
     assert_string_equal(observer.text, err_text(ERR_CORRUPT));
 }
 
+/* A store that differs from the others' tells nothing more, of the same leader neither. */
+static void differs_meanwhile(void **state)
+{
+    (void)state;
+    turn();
+    service_set_differs(service, true);
+    assert_int_equal(lone_put(&lone, "n/a", 0xa), ERR_OK);
+    turn();
+    assert_int_equal(observer.told, 1);
+    assert_true(observer.ended);
+    assert_string_equal(observer.text, err_text(ERR_CORRUPT));
+}
+
 /* It goes in between. */
 static void left_by_an_event(void **state)
 {
@@ -198,10 +211,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(refused_by_an_event),
-        TEST(left_by_an_event),
-        TEST(leaders_change),
-        TEST(compacted_meanwhile),
+        TEST(refused_by_an_event), TEST(differs_meanwhile),   TEST(left_by_an_event),
+        TEST(leaders_change),      TEST(compacted_meanwhile),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
