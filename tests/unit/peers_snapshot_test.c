@@ -1,33 +1,12 @@
 /* peers_snapshot_test.c - snapshots between members: the message and its database, and what can
  * fail. */
 #include "tests/lib/certs.h"
-#include "tests/lib/peer_nodes.h"
+#include "tests/lib/peer_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 #include <stdio.h>
-
-static struct peer_nodes nodes;
-
-static struct peer_node *node(size_t i)
-{
-    return &nodes.node[i];
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    peer_nodes_init(&nodes);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    peer_nodes_fini(&nodes);
-    return 0;
-}
 
 static void snapshots_arrive_with_their_databases(void **state)
 {

@@ -2,7 +2,7 @@
  * peers_test.c - two and three members' transports: messages in order, cuts, refusals, bounds, and
  * the small requests beside them.
  */
-#include "tests/lib/peer_nodes.h"
+#include "tests/lib/peer_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,27 +12,6 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static struct peer_nodes nodes;
-
-static struct peer_node *node(size_t i)
-{
-    return &nodes.node[i];
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    peer_nodes_init(&nodes);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    peer_nodes_fini(&nodes);
-    return 0;
-}
 
 static void messages_arrive_in_order(void **state)
 {

@@ -5,7 +5,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "tests/lib/certs.h"
-#include "tests/lib/peer_nodes.h"
+#include "tests/lib/peer_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,27 +14,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static struct peer_nodes nodes;
-
-static struct peer_node *node(size_t i)
-{
-    return &nodes.node[i];
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    peer_nodes_init(&nodes);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    peer_nodes_fini(&nodes);
-    return 0;
-}
 
 static struct {
     char *dir;
