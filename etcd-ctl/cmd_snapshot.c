@@ -25,7 +25,7 @@ static void tell_progress(void *arg, uint64_t received, uint64_t remaining)
 int cmd_snapshot_save(struct ctl *ctl, const struct args *args)
 {
     const struct flag_value *limit = args_value(args, "command-timeout");
-    char version[SNAPSHOT_VERSION_MAX];
+    char version[SNAPSHOT_VERSION_MAX] = "";
     struct err err = ERR_INIT;
     struct leftover *leftover = NULL;
     uint64_t told = 0;

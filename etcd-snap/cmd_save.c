@@ -108,7 +108,7 @@ static int connect_client(const struct args *args, struct client **client)
 int cmd_save(const struct args *args, const char *const *arguments)
 {
     struct progress progress = {.terminal = isatty(STDERR_FILENO) == 1};
-    char version[SNAPSHOT_VERSION_MAX];
+    char version[SNAPSHOT_VERSION_MAX] = "";
     struct client *client = NULL;
     struct err err = ERR_INIT;
     struct leftover *leftover = NULL;

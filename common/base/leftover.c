@@ -140,14 +140,15 @@ void leftover_release(struct leftover *leftover)
 
 void leftover_add(struct leftover *leftover, const char *path)
 {
-    size_t at = 0;
+    char *copy = leftover != NULL ? xstrdup(path) : NULL;
 
-    if (leftover == NULL)
-        return;
-    while (at < LEFTOVER_MAX && leftover->paths[at] != NULL)
-        at++;
-    must(at < LEFTOVER_MAX);
-    leftover->paths[at] = xstrdup(path);
+    for (size_t i = 0; copy != NULL && i < LEFTOVER_MAX; i++) {
+        if (leftover->paths[i] == NULL) {
+            leftover->paths[i] = copy;
+            copy = NULL;
+        }
+    }
+    must(copy == NULL); /* there was room */
 }
 
 void leftover_forget(struct leftover *leftover, const char *path)
