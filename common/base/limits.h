@@ -148,6 +148,7 @@
     511UL /* bytes of a key in a bucket (LMDB): user, role and member names are checked against it \
            */
 #define BACKEND_FILL_BYTES (8UL * MIB)  /* one transaction when a backend is filled in bulk */
+#define REVISION_MAX (INT64_MAX / 2)    /* in a file; leaves room to count on */
 #define COMPACTION_BATCH_DEFAULT 1000UL /* revisions per step */
 #define COMPACTION_SLEEP_MS_DEFAULT 10UL
 #define HASHES_KEPT 10UL /* hashes remembered at compactions (formats.md 11.4) */

@@ -285,11 +285,11 @@ static int bump(const struct snapshot_restore *restore, const struct bolt *bolt,
                 struct changes *changes, struct err *err)
 {
     uint8_t bytes[REVISION_BYTES] = {0};
-    int64_t revision = 0;
+    int64_t revision = 0, most = REVISION_MAX / 2; /* the member is to count on */
 
     if (greatest_revision(bolt, &revision, err) < 0)
         return -1;
-    if (restore->bump_revision > (uint64_t)(INT64_MAX - 1 - revision)) {
+    if (revision > most || restore->bump_revision > (uint64_t)(most - revision)) {
         err_set(err, ERR_USAGE,
                 "--bump-revision %" PRIu64 " on top of revision %" PRId64
                 " is beyond the largest revision; use a smaller one",

@@ -8,6 +8,8 @@
  */
 #include "etcd-server/state/mvcc_internal.h"
 
+#include "common/base/limits.h"
+
 struct mvcc *mvcc_new(const struct mvcc_env *env)
 {
     struct mvcc *mvcc = xalloc(sizeof(*mvcc));
@@ -63,7 +65,7 @@ static int restore_mark(struct backend_read *read, const char *name, int64_t *ma
     if (!backend_get(read, BUCKET_META, slice_text(name), &value))
         return 0;
     if (!revision_decode(value, &revision, &tombstone) || tombstone ||
-        revision.main > MVCC_REVISION_MAX) {
+        revision.main > REVISION_MAX) {
         err_set(err, ERR_DAMAGED,
                 "bucket meta: %s holds %zu bytes that are no revision; restore this member from a "
                 "snapshot",
@@ -83,7 +85,7 @@ static int restore_record(struct mvcc *mvcc, struct slice key, struct slice valu
     struct stored stored;
     bool tombstone;
 
-    if (!revision_decode(key, &revision, &tombstone) || revision.main > MVCC_REVISION_MAX ||
+    if (!revision_decode(key, &revision, &tombstone) || revision.main > REVISION_MAX ||
         revision.sub > KEYINDEX_SUB_MAX || revision_compare(*last, revision) >= 0) {
         err_set(err, ERR_DAMAGED,
                 "bucket key: the %zu bytes of key behind revision %" PRId64 ".%" PRId64

@@ -9,8 +9,6 @@
 #include "etcd-server/state/mvcc.h"
 #include "etcd-server/state/stored.h"
 
-#define MVCC_REVISION_MAX (INT64_MAX / 2) /* in a file; leaves room to count on */
-
 /* Somebody reads the index at `at` over several turns: compaction past it waits. */
 struct mvcc_pin {
     struct mvcc_pin *previous, *next;

@@ -254,6 +254,10 @@ static void refusals_leave_nothing(void **state)
            "initial-advertise-peer-urls");
     refuse((struct snapshot_restore){.path = SNAPSHOT, .peer_urls = "bogus"}, "URL scheme");
     refuse((struct snapshot_restore){.path = SNAPSHOT, .bump_revision = 1}, "mark-compacted");
+    refuse((struct snapshot_restore){.path = SNAPSHOT, /* a member could not count on */
+                                     .bump_revision = REVISION_MAX / 2,
+                                     .mark_compacted = true},
+           "largest revision");
     refuse((struct snapshot_restore){.path = SNAPSHOT,
                                      .bump_revision = UINT64_MAX,
                                      .mark_compacted = true},
