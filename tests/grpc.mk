@@ -5,6 +5,15 @@ check-grpc-interop: $(BIN)/etcd-server $(BIN)/etcd-pki
 check-npm-interop: $(BIN)/etcd-server $(BIN)/etcd-pki
 	tests/interop/grpc_interop.sh $(BIN) $(BUILD)/npm
 
+# etcd's own Go client: takes 900 MB of Debian packages, which it installs, and a minute more the first time. With a real
+# etcd (ETCD_BIN=<folder>, or REAL=1: one is fetched) that is held to the same.   CLIENTV3_RUN=auth.*: some topics only
+LONG_CHECKS += check-clientv3
+.PHONY: check-clientv3
+check-clientv3: $(BIN)/etcd-server $(BIN)/etcd-pki
+	@tests/deps go
+	@CLIENTV3_RUN='$(CLIENTV3_RUN)' tests/interop/clientv3_interop.sh $(BIN) $(BUILD) \
+	    $(if $(ETCD_BIN)$(REAL),"$$(tests/interop/find-etcd $(BUILD)/peer-etcd '$(ETCD_BIN)')")
+
 # Every unary RPC at both doors with the same answer; no leader, deadlines, the end.
 check-both-doors: $(BIN)/etcd-server
 	tests/interop/doors_interop.py $(BIN)
