@@ -6,6 +6,8 @@
  * What that costs: a voter that was removed or demoted by a change the others have, but do not yet
  * know to be committed, cannot stand; if they still need its vote and its log is longer, nobody can
  * be elected (etcd alike). So remove a leader by handing over first, and keep it up for a while.
+ * A follower forgets a leader that was removed: what it forwards to it would be lost, while what
+ * waits for a leader is given to the next one.
  * What leads out of a joint configuration is the only change taken while it is joint.
  */
 #include "common/base/base.h"
@@ -71,6 +73,14 @@ static void lead_on(struct raft *raft)
         raft->transferee = 0;
 }
 
+static bool removes(const struct raft_event *event, uint64_t member)
+{
+    const struct raft_conf_change *change = event->conf_change;
+
+    return change != NULL && change->type == RAFT_CONF_REMOVE_NODE && change->node_id != 0 &&
+           change->node_id == member;
+}
+
 enum err_code raft_conf_applied(struct raft *raft, const struct raft_event *event)
 {
     if (raft->confs_unapplied == 0)
@@ -80,6 +90,8 @@ enum err_code raft_conf_applied(struct raft *raft, const struct raft_event *even
     raft->confs_unapplied--;
     if (raft->role == RAFT_LEADER)
         lead_on(raft);
+    else if (removes(event, raft->leader))
+        raft->leader = 0;
     return ERR_OK;
 }
 
