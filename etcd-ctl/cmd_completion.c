@@ -48,9 +48,16 @@ static void bash(const struct grammar *grammar, struct buf *out)
                          "complete -o default -F _etcd_ctl etcd-ctl etcdctl\n");
 }
 
+static int refuse_words(const struct args *args)
+{
+    return ctl_bad_args("%s takes no arguments, but \"%s\" was given", args->command->words,
+                        args->words[0]);
+}
+
 int cmd_completion_bash(struct ctl *ctl, const struct args *args)
 {
-    (void)args;
+    if (args->word_count != 0)
+        return refuse_words(args);
     bash(ctl->grammar, &ctl->out);
     return CTL_OK;
 }
@@ -58,7 +65,8 @@ int cmd_completion_bash(struct ctl *ctl, const struct args *args)
 /* zsh understands bash's ways when asked to. */
 int cmd_completion_zsh(struct ctl *ctl, const struct args *args)
 {
-    (void)args;
+    if (args->word_count != 0)
+        return refuse_words(args);
     buf_append_text(&ctl->out, "#compdef etcd-ctl etcdctl\nautoload -U +X bashcompinit\n"
                                "bashcompinit\n");
     bash(ctl->grammar, &ctl->out);
@@ -135,6 +143,8 @@ int cmd_completion_fish(struct ctl *ctl, const struct args *args)
     const struct grammar *grammar = ctl->grammar;
     bool descriptions = !args_bool(args, "no-descriptions");
 
+    if (args->word_count != 0)
+        return refuse_words(args);
     for (size_t i = 0; i < grammar->command_count; i++)
         fish_command(&grammar->commands[i], opens_group(grammar, i), descriptions, &ctl->out);
     fish_flags("", grammar->globals, grammar->global_count, descriptions, &ctl->out);
@@ -149,7 +159,8 @@ int cmd_completion_powershell(struct ctl *ctl, const struct args *args)
     const struct grammar *grammar = ctl->grammar;
     struct buf *out = &ctl->out;
 
-    (void)args;
+    if (args->word_count != 0)
+        return refuse_words(args);
     buf_append_text(out, "Register-ArgumentCompleter -Native -CommandName etcd-ctl, etcdctl "
                          "-ScriptBlock {\n"
                          "    param($word, $ast, $position)\n    $words = '");

@@ -154,6 +154,14 @@ int connect_source(struct ctl *ctl, const struct args *args)
     char *user = NULL, *password = NULL;
     int code = CTL_OK;
 
+    for (const char *at = token != NULL ? token : ""; *at != '\0'; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f) {
+            code = ctl_fail(CTL_BAD_ARGS, "--auth-jwt-token: control character \\x%02x in it",
+                            (unsigned)(unsigned char)*at);
+            (void)fputs("A token goes into one line of the request: give it without line ends.\n",
+                        stderr);
+            return code;
+        }
     options.endpoints = args_text(args, "endpoints");
     options.cacert = given(args, "cacert");
     options.cert = given(args, "cert");

@@ -5,6 +5,7 @@
  * for people goes to standard error.
  */
 #include "common/base/limits.h"
+#include "common/client/unicode.h"
 #include "common/schema/pbjson.h"
 #include "etcd-ctl/connect.h"
 
@@ -37,11 +38,51 @@ int ctl_fail_err(struct ctl *ctl, int code, const struct err *err)
     return code;
 }
 
+/* The first text of a request, as a user's name, that is not UTF-8; NULL: all are. */
+static const char *odd_text(const ProtobufCMessage *request)
+{
+    for (unsigned i = 0; i < request->descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &request->descriptor->fields[i];
+        const char *text;
+
+        if (field->type != PROTOBUF_C_TYPE_STRING || field->label == PROTOBUF_C_LABEL_REPEATED)
+            continue;
+        text = *(char *const *)(const void *)((const char *)request + field->offset);
+        for (struct slice left = slice_text(text != NULL ? text : ""); left.size != 0;) {
+            uint32_t point;
+            size_t bytes = unicode_decode(left, &point);
+
+            if (bytes == 0)
+                return text;
+            left.data += bytes;
+            left.size -= bytes;
+        }
+    }
+    return NULL;
+}
+
+/* JSON has no such text: another name would reach the server. */
+static int refuse_odd_text(const char *text)
+{
+    struct buf quoted = BUF_INIT(BUF_UNLIMITED);
+
+    print_quoted(&quoted, slice_text(text));
+    (void)ctl_fail(CTL_FAILED, "%.900s is not UTF-8", buf_text(&quoted));
+    (void)fputs(
+        "Names of users, roles and members, and passwords, are text; keys may be any bytes.\n",
+        stderr);
+    buf_free(&quoted);
+    return CTL_FAILED;
+}
+
 int ctl_call(struct ctl *ctl, enum rpc_id id, const ProtobufCMessage *request,
              ProtobufCMessage **response, int code)
 {
+    const char *odd = odd_text(request);
     struct err err = ERR_INIT;
 
+    if (odd != NULL)
+        return refuse_odd_text(odd);
     if (client_call(ctl->client, id, request, &ctl->arena, response, &err) == 0)
         return CTL_OK;
     return ctl_fail_err(ctl, code, &err);

@@ -224,6 +224,14 @@ bats_require_minimum_version 1.5.0
     ctl user delete odd
 }
 
+@test "error: names that are not UTF-8, a token with a line end" {
+    fails 1 '"\xff" is not UTF-8' "keys may be any bytes" -- ctl role add $'\xff'
+    fails 1 '"u\xff" is not UTF-8' "keys may be any bytes" -- ctl user add $'u\xff:pw'
+    fails 128 '--auth-jwt-token: control character \x0d in it' "without line ends" -- ctl get k --auth-jwt-token=$'t\r\nX-Injected: 1'
+    fails 128 'completion bash takes no arguments, but "x" was given' "--help" -- ctl completion bash x
+    run -0 ctl put $'\xff' $'\xfe'
+}
+
 @test "watch: history, a command for each event, what ends it" {
     ctl put w/a 1
     rev=$(ctl get w/a -w json | sed 's/.*"mod_revision":\([0-9]*\).*/\1/')
