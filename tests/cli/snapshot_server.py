@@ -30,7 +30,10 @@ link, _ = server.accept()
 link.settimeout(20)
 request = b""
 while b"\r\n\r\n" not in request:
-    request += link.recv(65536)
+    came = link.recv(65536)
+    if not came:
+        sys.exit("the client went away before it asked")
+    request += came
 accepts = b"accept: application/octet-stream, application/json" in request.lower()
 if way == "json":
     pieces, kind = [], "application/json"
