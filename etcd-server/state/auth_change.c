@@ -297,18 +297,37 @@ static bool is_range(struct slice key, struct slice end)
     return end.size == 0 || (end.size == 1 && end.data[0] == 0) || slice_compare(end, key) > 0;
 }
 
-/* Position of the permission on exactly this range; false: it is not there. */
-static bool find_permission(const Authpb__Role *role, struct slice key, struct slice end,
-                            size_t *position)
+static bool is_on(const Authpb__Permission *permission, struct slice key, struct slice end)
 {
+    return slice_equal(auth_slice(permission->key), key) &&
+           slice_equal(auth_slice(permission->range_end), end);
+}
+
+/* The first permission on exactly this range; NULL: there is none. */
+static Authpb__Permission *find_permission(const Authpb__Role *role, struct slice key,
+                                           struct slice end)
+{
+    for (size_t i = 0; i < role->n_keypermission; i++)
+        if (is_on(role->keypermission[i], key, end))
+            return role->keypermission[i];
+    return NULL;
+}
+
+/* Take all on exactly this range out but `kept`: of etcd's there may be several. */
+static void remove_permissions(Authpb__Role *role, struct slice key, struct slice end,
+                               const Authpb__Permission *kept)
+{
+    size_t count = 0;
+
     for (size_t i = 0; i < role->n_keypermission; i++) {
-        if (slice_equal(auth_slice(role->keypermission[i]->key), key) &&
-            slice_equal(auth_slice(role->keypermission[i]->range_end), end)) {
-            *position = i;
-            return true;
-        }
+        Authpb__Permission *permission = role->keypermission[i];
+
+        if (permission != kept && is_on(permission, key, end))
+            authpb__permission__free_unpacked(permission, NULL);
+        else
+            role->keypermission[count++] = permission;
     }
-    return false;
+    role->n_keypermission = count;
 }
 
 /* Behind all with the same key or a smaller one: the order etcd stores. */
@@ -337,20 +356,27 @@ static enum err_code grant_permission(struct auth_store *auth,
                                       struct batch *batch)
 {
     const Authpb__Permission *given = request->perm;
+    struct slice key, end;
+    Authpb__Permission *present;
     struct auth_role *role;
-    size_t position, at;
+    size_t position;
 
     if (given == NULL)
         return ERR_PERMISSION_NOT_GIVEN;
-    if (!is_range(auth_slice(given->key), auth_slice(given->range_end)))
+    key = auth_slice(given->key);
+    end = auth_slice(given->range_end);
+    if (!is_range(key, end))
         return ERR_INVALID_AUTH_MGMT;
     if (!auth_place_role(auth, request->name, &position))
         return ERR_ROLE_NOT_FOUND;
     role = &auth->roles[position];
-    if (find_permission(role->message, auth_slice(given->key), auth_slice(given->range_end), &at))
-        role->message->keypermission[at]->permtype = given->permtype;
-    else
+    present = find_permission(role->message, key, end);
+    if (present != NULL) {
+        present->permtype = given->permtype;
+        remove_permissions(role->message, key, end, present);
+    } else {
         insert_permission(role->message, given);
+    }
     put_role(role, batch);
     move_revision(auth, batch);
     return ERR_OK;
@@ -360,18 +386,16 @@ static enum err_code revoke_permission(struct auth_store *auth,
                                        const Etcdserverpb__AuthRoleRevokePermissionRequest *request,
                                        struct batch *batch)
 {
+    struct slice key = auth_slice(request->key), end = auth_slice(request->range_end);
     Authpb__Role *message;
-    size_t position, at;
+    size_t position;
 
     if (!auth_place_role(auth, request->role, &position))
         return ERR_ROLE_NOT_FOUND;
     message = auth->roles[position].message;
-    if (!find_permission(message, auth_slice(request->key), auth_slice(request->range_end), &at))
+    if (find_permission(message, key, end) == NULL)
         return ERR_PERMISSION_NOT_GRANTED;
-    authpb__permission__free_unpacked(message->keypermission[at], NULL);
-    message->n_keypermission--;
-    memmove(message->keypermission + at, message->keypermission + at + 1,
-            (message->n_keypermission - at) * sizeof(*message->keypermission));
+    remove_permissions(message, key, end, NULL);
     put_role(&auth->roles[position], batch);
     move_revision(auth, batch);
     return ERR_OK;

@@ -374,6 +374,40 @@ static void is_stored_as_etcd_stores_it(void **state)
     backend_close(backend);
 }
 
+/* etcd adds a permission again when another on the same key comes first: a role as it stores that.
+ */
+static void permissions_that_are_there_twice(void **state)
+{
+    static const uint8_t twice[] = "\x0a\x01r\x12\x06\x12\x01"
+                                   "b\x1a\x01"
+                                   "c\x12\x08\x08\x02\x12\x01"
+                                   "b\x1a\x01"
+                                   "f\x12\x06\x12\x01"
+                                   "b\x1a\x01"
+                                   "f";
+    struct fixture *f = *state;
+    struct backend *backend = backend_new_mem();
+    struct backend_read *read;
+    const Authpb__Role *role;
+
+    batch_put(f->batch, BUCKET_AUTH_ROLES, slice_text("r"), slice_of(twice, sizeof(twice) - 1));
+    batch_put(f->batch, BUCKET_AUTH_ROLES, slice_text("s"), slice_of(twice, sizeof(twice) - 1));
+    assert_int_equal(backend_commit(backend, f->batch, &err), 0);
+    assert_int_equal(backend_read_begin(backend, &read, &err), 0);
+    assert_int_equal(auth_store_restore(f->auth, read, &err), 0);
+    role = auth_find_role(f->auth, "r");
+    assert_int_equal(role->n_keypermission, 3);
+    assert_int_equal(permit(f, "r", 0, "b", "f"), ERR_OK);
+    assert_int_equal(role->n_keypermission, 2);
+    assert_int_equal(role->keypermission[1]->permtype, AUTHPB__PERMISSION__TYPE__READ);
+    role = auth_find_role(f->auth, "s");
+    assert_int_equal(forbid(f, "s", "b", "f"), ERR_OK);
+    assert_int_equal(role->n_keypermission, 1);
+    assert_int_equal(forbid(f, "s", "b", "f"), ERR_PERMISSION_NOT_GRANTED);
+    backend_read_end(read);
+    backend_close(backend);
+}
+
 static void a_damaged_bucket_is_named(void **state)
 {
     struct fixture *f = *state;
@@ -534,6 +568,7 @@ int main(void)
         TEST(a_password_drops_tokens),
         TEST(roles_and_permissions_are_in_order),
         TEST(is_stored_as_etcd_stores_it),
+        TEST(permissions_that_are_there_twice),
         TEST(a_damaged_bucket_is_named),
         TEST(everybody_may_while_auth_is_off),
         TEST(permissions_of_all_roles_add_up),
