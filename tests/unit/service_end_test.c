@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #define QUOTA_BYTES 1
-#define SNAPSHOT_STREAMS 4       /* SNAPSHOT_STREAMS_MAX */
+#define SNAPSHOT_STREAMS 16      /* SNAPSHOT_STREAMS_MAX */
 #define RECORDS_OF_A_SLICE 2000U /* HASH_SLICE_ENTRIES */
 
 static struct lone lone;
@@ -220,11 +220,11 @@ static void test_lists_are_shared(void **state)
     lone_fini(&lone);
 }
 
-/* However many ask, and be it at once: each stream holds a thread of the pool for as long as its
- * client reads. */
+/* However many ask, and be it at once: each stream holds threads and a read transaction for as long
+ * as its client reads. */
 static void test_snapshot_streams_are_few(void **state)
 {
-    static struct call calls[20];
+    static struct call calls[40];
     unsigned begun = 0;
 
     (void)state;
@@ -236,15 +236,15 @@ static void test_snapshot_streams_are_few(void **state)
     assert_int_equal(answers, ARRAY_LEN(calls) - SNAPSHOT_STREAMS);
     assert_int_equal(code, ERR_REQUEST_TOO_MANY_REQUESTS);
     service_cancel(service, &calls[0]); /* who goes makes room, before it has begun ... */
-    service_start(service, &calls[10]);
-    service_start(service, &calls[11]);
+    service_start(service, &calls[20]);
+    service_start(service, &calls[21]);
     assert_int_equal(answers, ARRAY_LEN(calls) - SNAPSHOT_STREAMS + 1);
     lone_turn(&lone);
     assert_int_equal(lone.producer_count, SNAPSHOT_STREAMS);
-    service_start(service, &calls[11]);
+    service_start(service, &calls[21]);
     assert_int_equal(answers, ARRAY_LEN(calls) - SNAPSHOT_STREAMS + 2);
     service_cancel(service, &calls[1]); /* ... or after that, when its thread is done */
-    service_cancel(service, &calls[10]);
+    service_cancel(service, &calls[20]);
     while (lone_produced(&lone))
         begun++;
     assert_int_equal(begun, SNAPSHOT_STREAMS);
