@@ -236,7 +236,7 @@ static int prepare(struct verify *verify, const struct settings *settings, struc
 
 int cmd_verify(struct settings *settings)
 {
-    struct verify verify;
+    struct verify verify = {.settings = settings};
     struct texts kept = {0};
     struct err err = ERR_INIT;
     bool bad, as_json = wants_json(settings, &err, &bad);
@@ -245,8 +245,7 @@ int cmd_verify(struct settings *settings)
     if (bad || prepare(&verify, settings, &kept, &err) < 0) {
         if (as_json && err.code != ERR_USAGE)
             print_json(&verify, &err);
-        if (!bad)
-            verify_free(&verify);
+        verify_free(&verify);
         texts_free(&kept);
         return say(&err);
     }
