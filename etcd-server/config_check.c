@@ -505,6 +505,9 @@ int config_check(struct config *config, const struct options *options, struct bu
         check_compaction(config, err) < 0 || check_tls(config, notes, err) < 0 ||
         check_hashes(config, err) < 0)
         return -1;
+    if (config->enable_lease_checkpoint && !config->enable_lease_checkpoint_persist)
+        buf_append_text(notes, "Detected that checkpointing is enabled without persistence. "
+                               "Consider enabling experimental-enable-lease-checkpoint-persist\n");
     if (config->quota_backend_bytes > (int64_t)(8 * GIB))
         buf_printf(notes, "--quota-backend-bytes=%" PRId64 " is more than the 8 GiB advised\n",
                    config->quota_backend_bytes);

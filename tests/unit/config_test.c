@@ -628,6 +628,10 @@ static void odd_but_good(void **state)
     assert_int_equal(loaded.config.level, LOG_WARN);
     assert_non_null(strstr(buf_text(&loaded.notes), "--auth-token-ttl"));
     unload(&loaded);
+    load(&loaded, "--experimental-enable-lease-checkpoint", NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_non_null(strstr(buf_text(&loaded.notes), "checkpointing is enabled without persist"));
+    unload(&loaded);
     load(&loaded, "--log-level=", NULL);
     assert_int_equal(loaded.rc, 0);
     assert_int_equal(loaded.config.level, LOG_INFO);
