@@ -140,6 +140,7 @@ help:
 	@echo 'make failover ROUNDS=50   the leader of three is killed, or its disk stops, under load'
 	@echo 'make sim SEED= RUNS=      members in a simulated world that crashes them'
 	@echo 'make fuzz FUZZ_SECONDS=   each decoder under libFuzzer'
+	@echo 'make check-clientv3 REAL=1 etcd'"'"'s own Go client (900 MB of packages), beside a real etcd too'
 	@echo 'make install DESTDIR= PREFIX=/usr/local COMPAT=1   COMPAT: also links etcd, etcdctl, etcdutl'
 	@echo 'make uninstall | clean'
 	@echo 'Variants, each in a directory of its own: SAN=address,undefined   SAN=thread   CC=clang BUILD=build/clang'
