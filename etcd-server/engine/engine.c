@@ -219,19 +219,39 @@ static enum err_code may_start(const struct engine *engine)
 }
 
 /* A revoke takes keys away: held back with the rest, an overload feeds itself. */
+static unsigned share_of(const struct engine *engine,
+                         const Etcdserverpb__InternalRaftRequest *request)
+{
+    return engine->config.priority_revokes && request->lease_revoke != NULL ? 2 : 1;
+}
+
 static enum err_code may_propose(const struct engine *engine,
                                  const Etcdserverpb__InternalRaftRequest *request)
 {
-    bool first = engine->config.priority_revokes && request->lease_revoke != NULL;
+    unsigned share = share_of(engine, request);
 
     if (engine->failed)
         return ERR_STOPPED;
     if (engine->disk_full)
         return ERR_DISK_FULL;
-    if (engine->waiters.count >= (first ? 2 : 1) * PENDING_CALLS_MAX ||
-        backlog(engine) > (first ? 2 : 1) * WRITE_BUFFER_MAX_BYTES)
+    if (engine->waiters.count >= share * PENDING_CALLS_MAX ||
+        engine->unsent_bytes > share * PROPOSALS_WAITING_MAX_BYTES)
         return ERR_REQUEST_TOO_MANY_REQUESTS;
     return ERR_OK;
+}
+
+bool engine_writes_wait(const struct engine *engine)
+{
+    return backlog(engine) > WRITE_BUFFER_MAX_BYTES;
+}
+
+/* Until the backend has caught up, and behind those that wait already. */
+static bool has_to_wait(const struct engine *engine,
+                        const Etcdserverpb__InternalRaftRequest *request)
+{
+    unsigned share = share_of(engine, request);
+
+    return backlog(engine) > share * WRITE_BUFFER_MAX_BYTES || (engine->unsent != 0 && share == 1);
 }
 
 /* What members propose for themselves, as small as it is, is no request of a client: without it the
@@ -249,7 +269,7 @@ uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest
     struct waiter *waiter;
     size_t bytes;
     uint64_t id;
-    bool unsent;
+    bool unsent = has_to_wait(engine, request);
 
     *refusal = may_propose(engine, request);
     if (*refusal != ERR_OK)
@@ -268,8 +288,9 @@ uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest
     must(etcdserverpb__internal_raft_request__pack(request, buf_reserve(&engine->scratch, bytes)) ==
          bytes);
     request->header = request->header == &header ? NULL : request->header;
-    *refusal =
-        others_propose(engine, RAFT_ENTRY_NORMAL, slice_of(engine->scratch.data, bytes), &unsent);
+    if (!unsent)
+        *refusal = others_propose(engine, RAFT_ENTRY_NORMAL, slice_of(engine->scratch.data, bytes),
+                                  &unsent);
     if (*refusal != ERR_OK)
         return 0;
     waiter = waiter_new(engine, WAIT_PROPOSAL, id, done, arg);

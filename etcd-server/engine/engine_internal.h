@@ -27,7 +27,8 @@ struct waiter {
     engine_done_fn *done;
     void *arg;
     struct arena *arena; /* proposals: for the answer */
-    uint8_t *unsent; /* proposals made while no leader was known: owned; NULL = it is in the log */
+    uint8_t *unsent;     /* proposals made while no leader was known or too much was to be written:
+                            owned; NULL = it is in the log */
     size_t unsent_bytes;
     enum raft_entry_type unsent_type;
     uint64_t asked_ms; /* reads: when they were asked last */
@@ -101,10 +102,10 @@ struct engine {
     struct waiter *free_waiters;   /* reused */
     struct request_ids ids;
     uint64_t next_read_id;
-    uint64_t late_reads_after_ms;           /* until then no more is said of late read indexes */
-    uint64_t seen_leader;                   /* 0: none */
-    uint64_t leader_elected_ms;             /* since when the leader leads, as seen from here */
-    size_t unsent;                          /* proposals that wait for a leader */
+    uint64_t late_reads_after_ms; /* until then no more is said of late read indexes */
+    uint64_t seen_leader;         /* 0: none */
+    uint64_t leader_elected_ms;   /* since when the leader leads, as seen from here */
+    size_t unsent, unsent_bytes;  /* proposals that wait for a leader, or for the backend */
     struct held_proposal *held, **held_end; /* owned list: of others, that wait for one, too */
     size_t held_bytes;
     struct waiter_queue transfers;
@@ -155,13 +156,18 @@ void others_turn(struct engine *engine, uint64_t now_ms);
 void others_tick(struct engine *engine, uint64_t now_ms);
 void others_drop(struct engine *engine);
 void others_members_changed(struct engine *engine, const struct raft_conf_change *change);
-/* Propose, or keep the bytes until a leader is known. ERR_OK: the caller makes the waiter. */
+/* Propose; `*unsent`: no leader is known. ERR_OK: the caller makes the waiter. */
 enum err_code others_propose(struct engine *engine, enum raft_entry_type type, struct slice data,
                              bool *unsent);
+/* Keep the bytes, until a leader is known and the backend has caught up, or the waiter ends. */
 void others_keep(struct engine *engine, struct waiter *waiter, enum raft_entry_type type,
                  struct slice data);
+void others_kept_away(struct engine *engine, struct waiter *waiter); /* not kept any more */
 /* Carry out a step of raft that must not fail; what contradicts the disk stops the member. */
 void others_step(struct engine *engine, const struct raft_event *event);
+
+/* engine.c: is there too much that the backend has not written yet? */
+bool engine_writes_wait(const struct engine *engine);
 
 /* checkpoint.c, for others.c */
 struct log_write *snapshot_take(struct engine *engine);

@@ -157,7 +157,7 @@ void engine_snapshot_sent(struct engine *engine, uint64_t member, uint64_t index
         others_step(engine, &event);
 }
 
-/* ---- own proposals without a leader ---- */
+/* ---- own proposals that have to wait ---- */
 
 enum err_code others_propose(struct engine *engine, enum raft_entry_type type, struct slice data,
                              bool *unsent)
@@ -178,6 +178,15 @@ void others_keep(struct engine *engine, struct waiter *waiter, enum raft_entry_t
     waiter->unsent_bytes = data.size;
     waiter->unsent_type = type;
     engine->unsent++;
+    engine->unsent_bytes += data.size;
+}
+
+void others_kept_away(struct engine *engine, struct waiter *waiter)
+{
+    engine->unsent--;
+    engine->unsent_bytes -= waiter->unsent_bytes;
+    free(waiter->unsent);
+    waiter->unsent = NULL;
 }
 
 static void send_kept(struct engine *engine)
@@ -188,14 +197,14 @@ static void send_kept(struct engine *engine)
 
         if (waiter->unsent == NULL)
             continue;
+        if (engine_writes_wait(engine))
+            return;
         event.data = slice_of(waiter->unsent, waiter->unsent_bytes);
         if (raft_step(engine->raft, &event) != ERR_OK)
             return; /* still nobody to give it to */
         if (PLANTED(KEPT_TWICE) && raft_step(engine->raft, &event) != ERR_OK)
             return;
-        free(waiter->unsent);
-        waiter->unsent = NULL;
-        engine->unsent--;
+        others_kept_away(engine, waiter);
     }
 }
 

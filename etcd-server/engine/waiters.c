@@ -77,10 +77,8 @@ void waiter_drop(struct engine *engine, struct waiter *waiter)
 {
     unlink(queue_of(engine, waiter->kind), waiter);
     must(idmap_remove(&engine->waiters, waiter->id) == waiter);
-    if (waiter->unsent != NULL) {
-        free(waiter->unsent);
-        engine->unsent--;
-    }
+    if (waiter->unsent != NULL)
+        others_kept_away(engine, waiter);
     waiter->next = engine->free_waiters;
     engine->free_waiters = waiter;
 }
@@ -154,7 +152,7 @@ static enum err_code why_late(const struct engine *engine, const struct waiter *
     bool connected;
 
     if (waiter->unsent != NULL)
-        return ERR_CALL_DEADLINE;
+        return leader == 0 ? ERR_CALL_DEADLINE : ERR_REQUEST_TOO_MANY_REQUESTS;
     if (waiter->began_ms < elected_ms &&
         waiter->began_ms + 2 * engine_election_ms(engine) > elected_ms)
         return ERR_TIMEOUT_DUE_TO_LEADER_FAIL;

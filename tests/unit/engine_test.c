@@ -627,19 +627,27 @@ static enum err_code propose_revoke(void)
     return refusal;
 }
 
-/* Writes until they are refused. */
-static void fill_backlog(void)
-{
-    char *value = xalloc(1000001);
-    struct outcome outcome = {0};
-    enum err_code refusal = ERR_OK;
+#define LARGE_BYTES 1000000
 
-    memset(value, 'v', 1000000);
+static struct outcome written; /* of all that were proposed */
+
+/* Writes until they are refused; returns how many were taken. */
+static unsigned fill_backlog(void)
+{
+    char *value = xalloc(LARGE_BYTES + 1);
+    enum err_code refusal = ERR_OK;
+    unsigned taken = 0;
+
+    memset(value, 'v', LARGE_BYTES);
+    memset(&written, 0, sizeof(written));
     lone.hold_commit = true;
-    while (propose_put("a", value, &outcome, &refusal) != 0)
+    while (propose_put("a", value, &written, &refusal) != 0) {
         lone_turn(&lone);
+        taken++;
+    }
     assert_int_equal(refusal, ERR_REQUEST_TOO_MANY_REQUESTS);
     free(value);
+    return taken;
 }
 
 static void prefer_revokes(struct engine_config *config)
@@ -657,6 +665,49 @@ static void test_backlog_refuses_writes(void **state)
     lone_lead(&lone);
     fill_backlog();
     assert_int_equal(propose_revoke(), ERR_OK);
+}
+
+/* Before that they wait for the backend, and later ones behind them. */
+static void test_backlog_holds_writes(void **state)
+{
+    unsigned taken, applied;
+    int64_t revision;
+
+    (void)state;
+    revision = mvcc_revision(engine_mvcc(lone.engine));
+    taken = fill_backlog();
+    applied = written.count;
+    assert_in_range(taken, (WRITE_BUFFER_MAX_BYTES + PROPOSALS_WAITING_MAX_BYTES) / LARGE_BYTES - 2,
+                    (WRITE_BUFFER_MAX_BYTES + PROPOSALS_WAITING_MAX_BYTES) / LARGE_BYTES + 3);
+    assert_in_range(applied, WRITE_BUFFER_MAX_BYTES / LARGE_BYTES - 1,
+                    WRITE_BUFFER_MAX_BYTES / LARGE_BYTES + 2);
+    lone.hold_commit = false;
+    for (unsigned turns = 0; turns < 100 && written.count < taken; turns++)
+        pass(LONE_TICK_MS);
+    assert_int_equal(written.count, taken);
+    assert_int_equal(written.code, ERR_OK);
+    assert_int_equal(mvcc_revision(engine_mvcc(lone.engine)), revision + taken);
+    for (unsigned turns = 0; turns < 100 && engine_is_full(lone.engine); turns++)
+        pass(LONE_TICK_MS);
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+}
+
+/* What the backend never has room for is refused in the end, and was not written. */
+static void test_backlog_ends(void **state)
+{
+    unsigned taken, applied;
+    int64_t revision;
+
+    (void)state;
+    taken = fill_backlog();
+    applied = written.count;
+    revision = mvcc_revision(engine_mvcc(lone.engine));
+    for (unsigned turns = 0; turns < 1000 && written.count < taken; turns++)
+        pass(LONE_TICK_MS);
+    assert_int_equal(written.count, taken);
+    assert_int_equal(written.code, ERR_REQUEST_TOO_MANY_REQUESTS);
+    assert_true(applied < taken);
+    assert_int_equal(mvcc_revision(engine_mvcc(lone.engine)), revision);
 }
 
 /* ---- a full disk ---- */
@@ -1000,6 +1051,8 @@ int main(void)
         TEST(test_physical_waits_for_its_own),
         TEST(test_compaction_goes_on_after_a_crash),
         TEST(test_backlog_refuses_writes),
+        TEST(test_backlog_holds_writes),
+        TEST(test_backlog_ends),
         TEST(test_full_disk_refuses_writes_only),
         TEST(test_consistent_index_goes_with_its_data),
         TEST(test_restart_replays_what_is_missing),
