@@ -29,11 +29,21 @@ int versions_read_json(struct slice json, struct versions *versions, struct err 
     return 0;
 }
 
+bool version_read(const char *text, unsigned *major, unsigned *minor)
+{
+    unsigned patch;
+    int used = 0;
+
+    if (sscanf(text, "%3u.%3u.%3u%n", major, minor, &patch, &used) == 3 &&
+        (text[used] == '\0' || text[used] == '-' || text[used] == '+'))
+        return true;
+    used = 0;
+    return sscanf(text, "%3u.%3u%n", major, minor, &used) == 2 && text[used] == '\0';
+}
+
 unsigned version_level(const char *text)
 {
-    unsigned major = 0, minor = 0;
+    unsigned major, minor;
 
-    if (sscanf(text, "%3u.%3u.", &major, &minor) != 2)
-        return 0;
-    return major * LEVEL_MAJOR + minor;
+    return version_read(text, &major, &minor) ? major * LEVEL_MAJOR + minor : 0;
 }

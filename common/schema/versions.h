@@ -18,7 +18,10 @@ struct versions {
 /* ERR_FORMAT when it is no such object; a version that is missing is "". */
 int versions_read_json(struct slice json, struct versions *versions, struct err *err) MUST_CHECK;
 
-/* "3.5.30", "3.6.0-rc.1": major and minor as one number that compares, 3 * 1000 + 5; 0: neither. */
+/* "3.5", "3.5.30", "3.6.0-rc.1", "3.6.0+build": its major and minor; false when it is none. */
+bool version_read(const char *text, unsigned *major, unsigned *minor) MUST_CHECK;
+
+/* The same as one number that compares, 3 * 1000 + 5; 0 when it is no version ("not_decided"). */
 unsigned version_level(const char *text);
 
 #endif

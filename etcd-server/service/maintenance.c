@@ -1,6 +1,7 @@
 /* maintenance.c - Alarm, Status, Defragment, Hash, HashKV, MoveLeader, Downgrade (api.md 10).
  * Snapshot: snapshot.c. */
 #include "common/base/base.h"
+#include "common/schema/versions.h"
 #include "etcd-server/service/authorise.h"
 
 #include <stdio.h>
@@ -212,19 +213,6 @@ void maintenance_move_leader(struct service *service, struct call *call)
         call_refuse(call, refusal);
 }
 
-/* "x.y", "x.y.z" or "x.y.z-rc.1" -> x and y. */
-static bool read_version(const char *text, unsigned *major, unsigned *minor)
-{
-    unsigned patch;
-    int used = 0;
-
-    if (sscanf(text, "%3u.%3u.%3u%n", major, minor, &patch, &used) == 3 &&
-        (text[used] == '\0' || text[used] == '-' || text[used] == '+'))
-        return true;
-    used = 0;
-    return sscanf(text, "%3u.%3u%n", major, minor, &used) == 2 && text[used] == '\0';
-}
-
 static void downgrade_reply(struct service *service, struct call *call)
 {
     Etcdserverpb__DowngradeResponse response = ETCDSERVERPB__DOWNGRADE_RESPONSE__INIT;
@@ -267,7 +255,7 @@ static void downgrade_set(struct service *service, struct call *call, bool enabl
     target = call_alloc(call, 32);
     if (target == NULL)
         return;
-    if (enabled && read_version(version, &major, &minor))
+    if (enabled && version_read(version, &major, &minor))
         (void)snprintf(target, 32, "%u.%u.0", major, minor); /* fits */
     set->enabled = enabled;
     set->ver = target;
@@ -294,10 +282,10 @@ static void downgrade_now(struct service *service, struct call *call)
             call_refuse(call, ERR_NO_INFLIGHT_DOWNGRADE);
         return;
     }
-    (void)read_version(request->version, &major, &minor); /* it was read before */
-    if (!read_version(member_cluster_version(members), &own_major, &own_minor))
+    if (!version_read(member_cluster_version(members), &own_major, &own_minor))
         call_refuse(call, ERR_CLUSTER_VERSION_UNAVAILABLE);
-    else if (major != own_major || minor + 1 != own_minor)
+    else if (!version_read(request->version, &major, &minor) || major != own_major ||
+             minor + 1 != own_minor)
         call_refuse(call, ERR_INVALID_DOWNGRADE_TARGET_VERSION);
     else if (runs)
         call_refuse(call, ERR_DOWNGRADE_IN_PROCESS);
@@ -316,7 +304,7 @@ void maintenance_downgrade(struct service *service, struct call *call)
     switch (request->action) {
     case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__VALIDATE:
     case ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE:
-        if (read_version(request->version, &major, &minor))
+        if (version_read(request->version, &major, &minor))
             call_read(service, call, downgrade_now);
         else
             call_refuse(call, ERR_WRONG_DOWNGRADE_VERSION_FORMAT);

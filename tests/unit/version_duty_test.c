@@ -6,6 +6,24 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+static void tells_versions_from_other_texts(void **state)
+{
+    static const char *const bad[] = {"",        "3",        "3.",    "3.5.", "v3.5.0",
+                                      "3.5.0.1", "3.5-rc.1", "3.5.x", "3.5 ", "not_decided"};
+    unsigned major = 0, minor = 0;
+
+    (void)state;
+    assert_true(version_read("3.5", &major, &minor));
+    assert_int_equal(major, 3);
+    assert_int_equal(minor, 5);
+    assert_true(version_read("3.6.0+build", &major, &minor));
+    assert_int_equal(minor, 6);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_false(version_read(bad[i], &major, &minor));
+        assert_int_equal(version_level(bad[i]), 0);
+    }
+}
+
 static void reads_versions(void **state)
 {
     static const char *const bad[] = {"", "[]", "{", "7", "\"3.5.0\""};
@@ -166,6 +184,7 @@ static void ends_below_the_cluster(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_versions_from_other_texts),
         cmocka_unit_test(reads_versions),
         cmocka_unit_test(decides),
         cmocka_unit_test(raises_the_version_and_ends_a_downgrade),
