@@ -218,6 +218,7 @@
 #define PEER_HEARTBEAT_MS 1666UL          /* link heartbeat on each stream: 5/3 s */
 #define PEER_PROBE_MS 4000UL              /* GET /raft/probing */
 #define PEER_REQUEST_TIMEOUT_MS 10000UL   /* an ordinary request */
+#define LEARNERS_ASK_TIMEOUT_MS 2000UL    /* each member, before it gets a second learner */
 #define PEER_SNAPSHOT_STALL_MS 5000UL     /* no byte taken, or no answer after the last one */
 
 /* snapshots and bbolt files */

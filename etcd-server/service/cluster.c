@@ -7,8 +7,6 @@
 
 #include <stdio.h>
 
-#define LEARNERS_ASK_MS 2000 /* for one member's answer */
-
 /* ---- answers ---- */
 
 static Etcdserverpb__Member *member_message(const struct member *member, struct arena *arena)
@@ -353,7 +351,7 @@ static void add_learner(struct service *service, struct call *call, struct membe
     size_t learners = member_learner_count(engine_members(service->engine));
     struct poll_config poll = {.engine = service->engine,
                                .path = "/learners",
-                               .timeout_ms = LEARNERS_ASK_MS,
+                               .timeout_ms = LEARNERS_ASK_TIMEOUT_MS,
                                .started_only = true,
                                .answered = learners_answered,
                                .done = learners_asked};
