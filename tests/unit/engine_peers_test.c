@@ -103,27 +103,6 @@ static void test_heartbeats_of_newer_members_are_timed(void **state)
     member_fini(&member);
 }
 
-/* What another member took is applied, whatever it is when decoded, and then let go. */
-static void test_large_entries_are_let_go(void **state)
-{
-    static Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT;
-    static Etcdserverpb__Compare *compares[100000];
-    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
-    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(compares); i++)
-        compares[i] = &compare;
-    txn.compare = compares;
-    txn.n_compare = ARRAY_LEN(compares);
-    request.txn = &txn;
-    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
-    assert_in_range(lone.engine->entry_arena.used, 0, ENTRY_ARENA_KEPT_BYTES);
-    assert_in_range(lone.engine->entry_arena.max, 10 * MIB, GIB);
-    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
-    assert_in_range(lone.engine->entry_arena.max, 0, 2 * ENTRY_ARENA_KEPT_BYTES);
-}
-
 /* The host finds out while it sends that one member cannot be reached; the messages to the others
  * lie in raft's memory. */
 static void test_unreachable_while_sending(void **state)
@@ -270,15 +249,10 @@ static void test_later_ticks_are_not_skipped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_large_entries_are_let_go),
-        TEST(test_late_heartbeats_are_counted),
-        TEST(test_heartbeats_of_newer_members_are_timed),
-        TEST(test_unreachable_while_sending),
-        TEST(test_snapshot_of_the_leader_is_told),
-        TEST(test_pre_vote_can_be_switched_off),
-        TEST(test_first_ticks_are_skipped),
-        TEST(test_first_ticks_are_not_skipped),
-        TEST(test_later_ticks_are_not_skipped),
+        TEST(test_late_heartbeats_are_counted),  TEST(test_heartbeats_of_newer_members_are_timed),
+        TEST(test_unreachable_while_sending),    TEST(test_snapshot_of_the_leader_is_told),
+        TEST(test_pre_vote_can_be_switched_off), TEST(test_first_ticks_are_skipped),
+        TEST(test_first_ticks_are_not_skipped),  TEST(test_later_ticks_are_not_skipped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /*
  * engine_test.c - the engine with one member, whose clock, log and backend are held by the test:
- * what is promised when.
+ * what is promised when, and what is applied.
  */
 #include "common/schema/pbwire.h"
 #include "tests/lib/engine_fixture.h"
@@ -195,6 +195,29 @@ static void test_lost_read_indexes_are_counted(void **state)
     assert_int_equal(slow_read_indexes(), 1); /* once in seven seconds */
 }
 
+/* ---- what is applied ---- */
+
+/* What another member took is applied, whatever it is when decoded, and then let go. */
+static void test_large_entries_are_let_go(void **state)
+{
+    static Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT;
+    static Etcdserverpb__Compare *compares[100000];
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(compares); i++)
+        compares[i] = &compare;
+    txn.compare = compares;
+    txn.n_compare = ARRAY_LEN(compares);
+    request.txn = &txn;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    assert_in_range(lone.engine->entry_arena.used, 0, ENTRY_ARENA_KEPT_BYTES);
+    assert_in_range(lone.engine->entry_arena.max, 10 * MIB, GIB);
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+    assert_in_range(lone.engine->entry_arena.max, 0, 2 * ENTRY_ARENA_KEPT_BYTES);
+}
+
 /* ---- txns one inside the other ---- */
 
 #define DEEP 190000 /* about what 1.5 MiB can hold */
@@ -259,6 +282,7 @@ int main(void)
         TEST(test_read_waits_for_the_term),
         TEST(test_late_read_indexes_are_counted),
         TEST(test_lost_read_indexes_are_counted),
+        TEST(test_large_entries_are_let_go),
         TEST(test_deep_txns),
     };
 
