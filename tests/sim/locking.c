@@ -529,7 +529,7 @@ static void drain(struct sim *sim, void *arg)
         node = world_furthest(sim);
     sim->locks->draining = false;
     leave_line(sim);
-    for (size_t i = 0; i < ARRAY_LEN(names) && node_acts(node) && login_ready(node); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(names) && node_acts(node) && admin_ready(node); i++) {
         struct owned owned;
 
         if (!observing_behind(sim, names[i]) && first_of(node, names[i], &owned) &&

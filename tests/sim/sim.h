@@ -9,7 +9,8 @@
  *   network.c  messages, snapshots and questions between members; what may go wrong with them
  *   locking.c  clients that lock names and stand for election on them
  *   observing.c clients that observe who leads
- *   login.c    users and roles, who calls, and whether he may
+ *   login.c    who calls, and whether he may
+ *   admin.c    clients that log in, change users and roles, and turn auth on and off
  *   damage.c   one store is changed behind its member's back, and who notices
  *   operator.c who adds, promotes and removes members and moves the lead
  *   truth.c    every entry that was ever written, what is committed, and raft's invariants
@@ -186,6 +187,13 @@ struct node {
     struct raft_conf_state conf; /* before the present event */
 };
 
+/* What admin.c knows of its clients. */
+struct sim_admin {
+    size_t password[RIGHTS_NAMES]; /* the last that a client set, by user */
+    bool ending;                   /* auth is being turned off */
+    uint64_t asked_ms;             /* root logged in for that */
+};
+
 struct sim {
     uint64_t seed, random;
     struct sim_options options;
@@ -220,11 +228,12 @@ struct sim {
     struct sim_stream *streams;   /* open watch streams */
     struct sim_watcher *watchers; /* owned: those of a crash */
     size_t watcher_count;
-    struct sim_keeper *keepers;          /* leases being renewed */
-    struct sim_locker *lockers;          /* calls of Lock and Election */
-    struct sim_locks *locks;             /* owned: what is known of them */
-    struct sim_observer *observers;      /* streams of Observe */
-    struct sim_logins *logins;           /* owned */
+    struct sim_keeper *keepers;     /* leases being renewed */
+    struct sim_locker *lockers;     /* calls of Lock and Election */
+    struct sim_locks *locks;        /* owned: what is known of them */
+    struct sim_observer *observers; /* streams of Observe */
+    struct sim_logins *logins;      /* owned */
+    struct sim_admin admin;
     uint64_t lease_ended_ms[SIM_LEASES]; /* a revoke was committed */
     uint64_t lease_until_ms[SIM_LEASES]; /* the server must not end it before */
     unsigned lease_revokes[SIM_LEASES];  /* that clients asked for and nobody wrote yet */
@@ -343,12 +352,16 @@ void observing_act(struct node *node);
 bool observing_behind(struct sim *sim, const char *name);
 void observing_cancel_all(struct node *node);
 
+/* admin.c */
+void admin_act(struct node *node);
+bool admin_ready(struct node *node); /* no more calls: root has a token, or logs in */
+bool admin_busy(struct sim *sim);    /* auth is on; turns it off */
+
 /* login.c */
 void login_begin(struct sim *sim);
 void login_free(struct sim *sim);
-void login_act(struct node *node);
-bool login_ready(struct node *node);        /* no more calls: root has a token, or logs in */
-bool login_busy(struct sim *sim);           /* auth is on; turns it off */
+/* The newest token of that user that the member knows; `good`: and must take. NULL: none. */
+const char *login_newest(struct node *node, unsigned user, bool good);
 const char *login_token(struct node *node); /* of whoever calls; NULL = nobody */
 void login_shown(struct node *node, const char *token);
 void login_took(struct node *node, const char *token, uint64_t at_ms); /* it was good then */

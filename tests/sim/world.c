@@ -74,7 +74,7 @@ static void client_acts(struct node *node)
     if (sim->options.lock_1000 != 0 && sim_chance(sim, OBSERVE_1000))
         observing_act(node);
     if (sim_chance(sim, sim->options.auth_1000))
-        login_act(node);
+        admin_act(node);
 }
 
 static void arrival(struct sim *sim, void *arg)
@@ -183,7 +183,7 @@ static const char *unsettled(struct sim *sim)
         if (!engine_idle(node->engine))
             return "a write";
     }
-    if (sim->auth_ends && login_busy(sim))
+    if (sim->auth_ends && admin_busy(sim))
         return "auth";
     if (sim->calls != NULL)
         return door_inner(sim->calls)->row->method;
