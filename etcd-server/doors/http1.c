@@ -1,6 +1,6 @@
 /*
  * http1.c - see http1.h. http-parser turns bytes into events; this file turns events into one
- * exchange at a time.
+ * exchange at a time. Answers are http1_answer.c, WebSocket is http1_upgrade.c.
  *
  *   IDLE -> HEAD -> BODY -> BUSY -> IDLE      the parser is paused while BUSY
  *                             `-> BEGUN -> IDLE      answer in pieces
@@ -17,125 +17,17 @@
 
 #include "common/base/limits.h"
 
-#include <stdio.h>
-#include <time.h>
-
-#define KEEP_HEAD_BYTES (4 * KIB)  /* memory an idle connection may keep */
-#define KEEP_BODY_BYTES (16 * KIB) /* the same; small bodies come again and again */
-
 static struct http1 *of_link(struct link *link)
 {
     return link->door;
 }
 
-static struct http1 *of_exchange(struct exchange *exchange)
-{
-    return CONTAINER_OF(exchange, struct http1, exchange);
-}
-
-/* ---- answers ---- */
-
-struct reason {
-    unsigned status;
-    const char *text;
-};
-
-const char *http1_reason(unsigned status)
-{
-    static const struct reason reasons[] = {
-        {200, "OK"},
-        {204, "No Content"},
-        {301, "Moved Permanently"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {409, "Conflict"},
-        {412, "Precondition Failed"},
-        {413, "Request Entity Too Large"},
-        {421, "Misdirected Request"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {499, "Client Closed Request"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
-        if (reasons[i].status == status)
-            return reasons[i].text;
-    return "Status";
-}
-
-static const char *date_line(struct http1 *http1)
-{
-    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    struct http1_door *door = http1->door;
-    time_t now = (time_t)http1->link->clock->unix_s;
-    struct tm tm;
-
-    if (door->date_s == now && door->date[0] != '\0')
-        return door->date;
-    if (gmtime_r(&now, &tm) == NULL || tm.tm_year > 8000)
-        return "";
-    must(snprintf(door->date, sizeof(door->date), "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n",
-                  days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour,
-                  tm.tm_min, tm.tm_sec) < (int)sizeof(door->date));
-    door->date_s = now;
-    return door->date;
-}
-
-static void put_text(struct http1 *http1, const char *text)
-{
-    if (text != NULL)
-        buf_append_text(&http1->link->out, text);
-}
-
-static void put_head(struct http1 *http1, const struct exchange_head *head)
-{
-    bool old = http1->parser.http_major == 1 && http1->parser.http_minor == 0;
-    struct buf *out = &http1->link->out;
-
-    if (head->status == 200 && !old) {
-        put_text(http1, "HTTP/1.1 200 OK\r\n");
-    } else {
-        put_text(http1, old ? "HTTP/1.0 " : "HTTP/1.1 ");
-        buf_append_uint(out, head->status);
-        buf_append_byte(out, ' ');
-        put_text(http1, http1_reason(head->status));
-        put_text(http1, "\r\n");
-    }
-    put_text(http1, http1->exchange.common_fields);
-    put_text(http1, head->fields);
-    put_text(http1, head->more_fields);
-    if (head->content_type != NULL) {
-        put_text(http1, "Content-Type: ");
-        put_text(http1, head->content_type);
-        put_text(http1, "\r\n");
-    }
-    put_text(http1, date_line(http1));
-    if (!http1->keep_alive)
-        put_text(http1, "Connection: close\r\n");
-    else if (old)
-        put_text(http1, "Connection: keep-alive\r\n");
-}
+/* ---- the connection ---- */
 
 void http1_set_phase(struct http1 *http1, enum link_phase phase)
 {
     http1->link->phase = phase;
     http1->link->phase_ms = http1->link->clock->now_ms;
-}
-
-static void set_wake(struct http1 *http1)
-{
-    uint64_t a = http1->wake_at_ms, b = http1->grace_until_ms;
-
-    http1->link->wake_ms = a == 0 ? b : b == 0 ? a : MIN(a, b);
 }
 
 void http1_over(struct http1 *http1)
@@ -144,213 +36,6 @@ void http1_over(struct http1 *http1)
     http1->link->close = true;
     http1_set_phase(http1, LINK_BUSY);
     http1->link->changed(http1->link);
-}
-
-static void keep_little(struct buf *buf, size_t bytes)
-{
-    buf_reset(buf);
-    if (buf->capacity > bytes)
-        buf_free(buf);
-}
-
-/* The exchange is over; wait for the next request. */
-static void finished(struct http1 *http1)
-{
-    keep_little(&http1->head, KEEP_HEAD_BYTES);
-    keep_little(&http1->body, KEEP_BODY_BYTES);
-    http1->wake_at_ms = 0;
-    http1->wants_turn = false;
-    http1->link->drained_wanted = false;
-    http1->link->holds_view = false;
-    set_wake(http1);
-    if (http1->link->out.overflow || !http1->keep_alive || http1->client_ended) {
-        http1_over(http1);
-        return;
-    }
-    http1->state = HTTP1_IDLE;
-    http1_set_phase(http1, LINK_IDLE);
-    http1->link->changed(http1->link);
-}
-
-static void op_answer(struct exchange *exchange, const struct exchange_head *head,
-                      struct slice body)
-{
-    struct http1 *http1 = of_exchange(exchange);
-    struct buf *out = &http1->link->out;
-
-    if (http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD) {
-        http1->keep_alive = false; /* the rest of the body is not wanted */
-        http1->state = HTTP1_BUSY;
-    }
-    must(http1->state == HTTP1_BUSY);
-    put_head(http1, head);
-    put_text(http1, "Content-Length: ");
-    buf_append_uint(out, body.size);
-    put_text(http1, "\r\n\r\n");
-    if (exchange->method != METHOD_HEAD)
-        buf_append_slice(out, body);
-    finished(http1);
-}
-
-static void op_begin(struct exchange *exchange, const struct exchange_head *head)
-{
-    struct http1 *http1 = of_exchange(exchange);
-
-    must(http1->state == HTTP1_BUSY || http1->state == HTTP1_TAKING || http1->state == HTTP1_HELD);
-    http1->link->holds_view = exchange->holds_view;
-    http1->measured = head->body_bytes != 0;
-    http1->left_bytes = head->body_bytes;
-    http1->chunked = http1->parser.http_minor != 0 && !http1->measured;
-    if (!http1->chunked && !http1->measured)
-        http1->keep_alive = false;
-    put_head(http1, head);
-    if (http1->measured)
-        buf_printf(&http1->link->out, "Content-Length: %" PRIu64 "\r\n", head->body_bytes);
-    put_text(http1, http1->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
-    if (http1->state == HTTP1_TAKING) {
-        http1->state = HTTP1_DUPLEX;
-        http1_set_phase(http1, LINK_OPEN); /* the rest of the body may take as long as it likes */
-    } else {
-        http1->state = http1->state == HTTP1_HELD ? HTTP1_DUPLEX_HELD : HTTP1_BEGUN;
-    }
-    http1->link->changed(http1->link);
-}
-
-static bool begun(const struct http1 *http1)
-{
-    return http1->state == HTTP1_BEGUN || http1->state == HTTP1_DUPLEX ||
-           http1->state == HTTP1_DUPLEX_HELD;
-}
-
-static void op_send(struct exchange *exchange, struct slice bytes)
-{
-    struct http1 *http1 = of_exchange(exchange);
-    struct buf *out = &http1->link->out;
-
-    must(begun(http1));
-    if (bytes.size == 0 || exchange->method == METHOD_HEAD)
-        return;
-    must(!http1->measured || bytes.size <= http1->left_bytes);
-    http1->left_bytes -= http1->measured ? bytes.size : 0;
-    if (http1->chunked)
-        buf_printf(out, "%zx\r\n", bytes.size);
-    buf_append_slice(out, bytes);
-    if (http1->chunked)
-        put_text(http1, "\r\n");
-    http1->link->changed(http1->link);
-}
-
-/* The last chunk and the trailers behind it; without chunks there is no place for trailers. */
-static void end_with(struct exchange *exchange, const char *trailers)
-{
-    struct http1 *http1 = of_exchange(exchange);
-
-    must(begun(http1));
-    if (http1->state != HTTP1_BEGUN)
-        http1->keep_alive = false; /* the rest of the body is not wanted */
-    if (http1->chunked && exchange->method != METHOD_HEAD) {
-        put_text(http1, "0\r\n");
-        put_text(http1, trailers);
-        put_text(http1, "\r\n");
-    }
-    if (http1->measured && http1->left_bytes != 0 && exchange->method != METHOD_HEAD)
-        http1->keep_alive = false; /* less than was told: the client sees that it is cut */
-    finished(http1);
-}
-
-static void op_end(struct exchange *exchange)
-{
-    end_with(exchange, "");
-}
-
-static void op_trail(struct exchange *exchange, const struct exchange_head *head,
-                     const char *fields)
-{
-    must(head == NULL);
-    end_with(exchange, fields);
-}
-
-static void op_abort(struct exchange *exchange)
-{
-    struct http1 *http1 = of_exchange(exchange);
-
-    http1->keep_alive = false; /* without the last chunk the client sees that it is cut */
-    finished(http1);
-}
-
-bool http1_full(struct exchange *exchange)
-{
-    struct http1 *http1 = of_exchange(exchange);
-
-    if (buf_used(&http1->link->out) <= HTTP_OUT_HIGH_BYTES)
-        return false;
-    http1->link->drained_wanted = true;
-    http1->link->changed(http1->link);
-    return true;
-}
-
-void http1_again_later(struct exchange *exchange)
-{
-    struct http1 *http1 = of_exchange(exchange);
-
-    http1->wants_turn = true;
-    http1->link->again = true;
-    http1->link->changed(http1->link);
-}
-
-void http1_wake_at(struct exchange *exchange, uint64_t at_ms)
-{
-    struct http1 *http1 = of_exchange(exchange);
-
-    http1->wake_at_ms = at_ms;
-    set_wake(http1);
-    http1->link->changed(http1->link);
-}
-
-static void op_taken(struct exchange *exchange, size_t bytes)
-{
-    struct http1 *http1 = of_exchange(exchange);
-
-    must(bytes <= http1->open_bytes);
-    http1->open_bytes -= bytes;
-    if (http1->open_bytes > MAX(HTTP_OUT_HIGH_BYTES, exchange->wants_bytes))
-        return;
-    if (http1->state == HTTP1_HELD) {
-        http1->state = HTTP1_TAKING;
-        http1_set_phase(http1, LINK_BODY);
-    } else if (http1->state == HTTP1_DUPLEX_HELD) {
-        http1->state = HTTP1_DUPLEX;
-        http1_set_phase(http1, LINK_OPEN);
-    }
-    http1->link->changed(http1->link);
-}
-
-static const struct exchange_ops exchange_ops = {
-    .taken = op_taken,
-    .answer = op_answer,
-    .begin = op_begin,
-    .send = op_send,
-    .end = op_end,
-    .trail = op_trail,
-    .abort = op_abort,
-    .full = http1_full,
-    .again = http1_again_later,
-    .wake_at = http1_wake_at,
-};
-
-/* Refuse bytes that are no request: answer and close. */
-static void refuse(struct http1 *http1, unsigned status, const char *cause)
-{
-    struct buf *out = &http1->link->out;
-    const char *reason = http1_reason(status);
-
-    http1->keep_alive = false;
-    buf_printf(out,
-               "HTTP/1.1 %u %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
-               "Content-Length: %zu\r\n\r\n%u %s: %s\n",
-               status, reason, 3 + 1 + strlen(reason) + 2 + strlen(cause) + 1, status, reason,
-               cause);
-    http1_over(http1);
 }
 
 /* ---- requests ---- */
@@ -508,7 +193,7 @@ static bool take_head(struct http1 *http1, bool *expects)
     size_t hosts = 0;
 
     *exchange = (struct exchange){
-        .method = method_of(&http1->parser), .link = http1->link, .ops = &exchange_ops};
+        .method = method_of(&http1->parser), .link = http1->link, .ops = &http1_exchange_ops};
     for (size_t i = 0; i < http1->span_count; i++) {
         const struct span *span = &http1->spans[i];
         struct exchange_field *field = &http1->fields[i];
@@ -553,7 +238,7 @@ static int on_head(http_parser *parser)
     }
     if (expects && parser->http_minor != 0 &&
         (http1->exchange.body_bytes != 0 || (parser->flags & F_CHUNKED) != 0))
-        put_text(http1, "HTTP/1.1 100 Continue\r\n\r\n");
+        buf_append_text(&http1->link->out, "HTTP/1.1 100 Continue\r\n\r\n");
     if (http1->streams) {
         http_parser_pause(parser, 1); /* the handler may end it all: not from in here */
         return 0;
@@ -674,7 +359,7 @@ static void paused(struct http1 *http1)
         } else if (http1->state == HTTP1_BODY) {
             start(http1, false);
         } else if (takes(http1) || held(http1)) {
-            http1->state = begun(http1) ? HTTP1_BEGUN : HTTP1_BUSY;
+            http1->state = http1_begun(http1) ? HTTP1_BEGUN : HTTP1_BUSY;
             http1_set_phase(http1, LINK_BUSY);
             http1->exchange.data(&http1->exchange, SLICE_EMPTY, true);
         }
@@ -688,7 +373,7 @@ static void parse_failed(struct http1 *http1, enum http_errno error)
     if (takes(http1) || held(http1)) {
         if (http1->exchange.gone != NULL)
             http1->exchange.gone(&http1->exchange);
-        if (begun(http1)) { /* too late to say why */
+        if (http1_begun(http1)) { /* too late to say why */
             http1_over(http1);
             return;
         }
@@ -697,11 +382,11 @@ static void parse_failed(struct http1 *http1, enum http_errno error)
     if (http1->refused == 413)
         start(http1, true);
     else if (http1->refused == 431 || error == HPE_HEADER_OVERFLOW)
-        refuse(http1, 431, "more header bytes or lines than this server takes");
+        http1_refuse(http1, 431, "more header bytes or lines than this server takes");
     else if (http1->refused == 400)
-        refuse(http1, 400, http1->cause);
+        http1_refuse(http1, 400, http1->cause);
     else
-        refuse(http1, 400, http_errno_description(error));
+        http1_refuse(http1, 400, http_errno_description(error));
 }
 
 static bool reads(const struct http1 *http1)
@@ -761,7 +446,7 @@ static void http1_open(void *arg, struct link *link)
 
 static bool busy(const struct http1 *http1)
 {
-    return http1->state == HTTP1_BUSY || http1->state == HTTP1_UPGRADED || begun(http1) ||
+    return http1->state == HTTP1_BUSY || http1->state == HTTP1_UPGRADED || http1_begun(http1) ||
            takes(http1) || held(http1);
 }
 
@@ -801,11 +486,11 @@ static void http1_wake(struct link *link)
 
     if (http1->grace_until_ms != 0 && now_ms >= http1->grace_until_ms) {
         http1->grace_until_ms = 0;
-        set_wake(http1);
+        http1_set_wake(http1);
         give_up(http1);
     } else if (http1->wake_at_ms != 0 && now_ms >= http1->wake_at_ms) {
         http1->wake_at_ms = 0;
-        set_wake(http1);
+        http1_set_wake(http1);
         if (busy(http1) && http1->exchange.wake != NULL)
             http1->exchange.wake(&http1->exchange);
     }
@@ -821,7 +506,7 @@ static void http1_ended(struct link *link)
         return;
     }
     http1->grace_until_ms = link->clock->now_ms + HTTP1_HALF_CLOSE_GRACE_MS;
-    set_wake(http1);
+    http1_set_wake(http1);
     link->changed(link);
 }
 

@@ -1,5 +1,6 @@
 /*
- * http1_internal.h - what http1.c (requests, answers) and http1_upgrade.c (WebSocket) share.
+ * http1_internal.h - what http1.c (connection, requests), http1_answer.c (what an exchange's ops
+ * do) and http1_upgrade.c (WebSocket) share. Thread: core.
  * http-parser is known here and nowhere else.
  */
 #ifndef ETCD_SERVER_DOORS_HTTP1_INTERNAL_H
@@ -62,9 +63,33 @@ struct http1 {
     struct buf body;
 };
 
+static inline struct http1 *http1_of_exchange(struct exchange *exchange)
+{
+    return CONTAINER_OF(exchange, struct http1, exchange);
+}
+
+/* Has an answer in pieces been begun? */
+static inline bool http1_begun(const struct http1 *http1)
+{
+    return http1->state == HTTP1_BEGUN || http1->state == HTTP1_DUPLEX ||
+           http1->state == HTTP1_DUPLEX_HELD;
+}
+
+/* The earlier of what the handler and the client's end wait for. */
+static inline void http1_set_wake(struct http1 *http1)
+{
+    uint64_t a = http1->wake_at_ms, b = http1->grace_until_ms;
+
+    http1->link->wake_ms = a == 0 ? b : b == 0 ? a : MIN(a, b);
+}
+
 /* Nothing is read any more; the connection closes when `out` is sent. */
 void http1_over(struct http1 *http1);
 void http1_set_phase(struct http1 *http1, enum link_phase phase);
+
+extern const struct exchange_ops http1_exchange_ops;
+/* Bytes that are no request: an answer made by hand, and the connection closes. */
+void http1_refuse(struct http1 *http1, unsigned status, const char *cause);
 /* Ops of an exchange that are the same with and without WebSocket. */
 bool http1_full(struct exchange *exchange);
 void http1_again_later(struct exchange *exchange);

@@ -18,11 +18,6 @@
 static const char protocol_field[] = "sec-websocket-protocol";
 static const struct slice bearer = SLICE_LITERAL("Bearer");
 
-static struct http1 *of_exchange(struct exchange *exchange)
-{
-    return CONTAINER_OF(exchange, struct http1, exchange);
-}
-
 /* ---- the answer ---- */
 
 /* `bytes` without the line end that ends a message. */
@@ -55,7 +50,7 @@ static void op_begin(struct exchange *exchange, const struct exchange_head *head
 
 static void op_send(struct exchange *exchange, struct slice bytes)
 {
-    struct http1 *http1 = of_exchange(exchange);
+    struct http1 *http1 = http1_of_exchange(exchange);
     bool last = cut_line_end(&bytes);
 
     must(http1->state == HTTP1_UPGRADED);
@@ -65,7 +60,7 @@ static void op_send(struct exchange *exchange, struct slice bytes)
 
 static void op_end(struct exchange *exchange)
 {
-    struct http1 *http1 = of_exchange(exchange);
+    struct http1 *http1 = http1_of_exchange(exchange);
 
     if (http1->in_message)
         put_part(http1, SLICE_EMPTY, true);
@@ -75,7 +70,7 @@ static void op_end(struct exchange *exchange)
 static void op_answer(struct exchange *exchange, const struct exchange_head *head,
                       struct slice body)
 {
-    struct http1 *http1 = of_exchange(exchange);
+    struct http1 *http1 = http1_of_exchange(exchange);
 
     (void)head;
     (void)cut_line_end(&body);
@@ -85,7 +80,8 @@ static void op_answer(struct exchange *exchange, const struct exchange_head *hea
 
 static void op_abort(struct exchange *exchange)
 {
-    http1_over(of_exchange(exchange)); /* without a close frame the client sees that it is cut */
+    http1_over(
+        http1_of_exchange(exchange)); /* without a close frame the client sees that it is cut */
 }
 
 static bool holds_back(const struct http1 *http1)
@@ -110,7 +106,7 @@ void http1_upgraded_drained(struct http1 *http1)
 
 static void op_taken(struct exchange *exchange, size_t bytes)
 {
-    struct http1 *http1 = of_exchange(exchange);
+    struct http1 *http1 = http1_of_exchange(exchange);
 
     must(bytes <= http1->open_bytes);
     http1->open_bytes -= bytes;
