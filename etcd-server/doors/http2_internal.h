@@ -1,7 +1,7 @@
 /*
- * http2_internal.h - what http2.c (connection, input, output), http2_head.c (rules for headers),
- * http2_answer.c (what an exchange's ops do) and http2_flow.c (windows, deadlines) share. nghttp2
- * is known here and nowhere else.
+ * http2_internal.h - what http2.c (connection, input, output), http2_stream.c (one request),
+ * http2_head.c (rules for headers), http2_answer.c (what an exchange's ops do) and http2_flow.c
+ * (windows, deadlines) share. nghttp2 is known here and nowhere else. Thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_HTTP2_INTERNAL_H
 #define ETCD_SERVER_DOORS_HTTP2_INTERNAL_H
@@ -162,8 +162,6 @@ struct http2_door {
     size_t spare_count;
 };
 
-extern const struct exchange_ops http2_exchange_ops;
-
 /* The request is complete, answered, or over. */
 static inline void http2_complete(struct http2_stream *stream)
 {
@@ -171,16 +169,46 @@ static inline void http2_complete(struct http2_stream *stream)
     stream->incomplete = false;
 }
 
+/* Has its handler got it, and not yet ended it? */
+static inline bool http2_busy(const struct http2_stream *stream)
+{
+    return stream->state == HTTP2_BUSY || stream->state == HTTP2_BEGUN;
+}
+
+/* ---- http2.c ---- */
+
 /* Ask to be called when the turn ends: there is something to send. */
 void http2_touch(struct http2 *http2);
 /* Nothing can be done for this connection any more. */
 void http2_fail(struct http2 *http2);
 /* Earliest of what the streams and the pings wait for. */
 void http2_set_wake(struct http2 *http2);
-/* The handler is done with it, or it with the handler. */
-void http2_done(struct http2_stream *stream);
+
+/* ---- http2_stream.c ---- */
+
+/* A stream whose first HEADERS frame begins; in http2->all, owned by it. */
+struct http2_stream *http2_stream_new(struct http2 *http2, int32_t id);
+/* nghttp2 has closed it, or the connection ends: its handler is told, its memory is spare. */
+void http2_stream_close(struct http2_stream *stream);
+/* One that is spare, for good. */
+void http2_stream_free(struct http2_stream *stream);
+/* RST_STREAM with that error, and no word to the handler. */
+void http2_reset(struct http2_stream *stream, uint32_t error);
 /* Reset it and tell the handler, if one has it. */
 void http2_drop(struct http2_stream *stream, uint32_t error);
+/* A header of the head or the trailers; false: there are too many, the connection must end. */
+bool http2_header_came(struct http2_stream *stream, struct slice name, struct slice value);
+/* The first HEADERS frame is whole: start the handler, or wait for the body, or refuse. */
+void http2_head_complete(struct http2_stream *stream);
+/* A second HEADERS frame is; `ended`: it ends the request, as it must. */
+void http2_trailers_complete(struct http2_stream *stream, bool ended);
+/* A piece of the body, borrowed. */
+void http2_data_came(struct http2_stream *stream, struct slice bytes);
+/* Its last frame has come. */
+void http2_request_complete(struct http2_stream *stream);
+
+/* ---- http2_flow.c ---- */
+
 /* So many bytes of the request came, maybe 0: may it need a larger window? */
 void http2_came(struct http2_stream *stream, size_t bytes);
 /* So many that the handler was given are used up. */
@@ -196,6 +224,9 @@ void http2_lend(struct http2 *http2);
 /* Look for streams that waited too long; at the latest at `at_ms`. */
 void http2_look(struct http2 *http2);
 void http2_look_by(struct http2 *http2, uint64_t at_ms);
+
+/* ---- http2_head.c ---- */
+
 /*
  * One header, of the head or the trailers: is it to be kept? HTTP2_MALFORMED: the stream is reset.
  * seen  what has come so far; 0 before the first
@@ -203,8 +234,14 @@ void http2_look_by(struct http2 *http2, uint64_t at_ms);
 enum http2_verdict http2_head_line(unsigned *seen, struct slice name, struct slice value);
 /* After the head's last: is all there that must be? What follows counts as trailers. */
 bool http2_head_whole(unsigned *seen);
+
+/* ---- http2_answer.c ---- */
+
+/* The handler is done with it, or it with the handler. */
+void http2_done(struct http2_stream *stream);
 /* Answer before there is a handler: a status and nothing else. */
 void http2_refuse(struct http2_stream *stream, unsigned status);
+extern const struct exchange_ops http2_exchange_ops;
 /* nghttp2 asks for DATA; and takes it (NGHTTP2_DATA_FLAG_NO_COPY). */
 int http2_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
                     size_t length, nghttp2_data_source *source, void *arg);
