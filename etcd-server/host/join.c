@@ -180,7 +180,7 @@ static bool downgrade_runs(const struct join_config *config, const struct join *
 static int check_versions(const struct join_config *config, const struct join *join,
                           struct err *err)
 {
-    unsigned own = version_level(ETCD_LEVEL), lowest = version_level(CLUSTER_LOWEST ".");
+    unsigned own = version_level(ETCD_LEVEL), lowest = version_level(CLUSTER_LOWEST);
     struct err ignored = ERR_INIT;
     struct versions versions;
     bool told = false;
