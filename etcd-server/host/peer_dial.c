@@ -1,5 +1,6 @@
 /*
  * peer_dial.c - one outgoing connection: resolve, connect, TLS, one HTTP/1.1 request at a time.
+ * Where a name leads is peer_lookup.c, what an answer says peer_reply.c.
  *
  *   IDLE -> RESOLVING -> CONNECTING -> HANDSHAKE -> ASKED -> READY -> ASKED ...
  *                any, on failure -> IDLE, then done()
@@ -13,18 +14,12 @@
 #include "common/base/log.h"
 #include "etcd-server/host/address.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <http_parser.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #define OUT_HIGH_BYTES HTTP_OUT_HIGH_BYTES /* of a streamed body: above, room() is waited for */
-#define RESOLVER_THREADS 4 /* a name server that is slow for one holds up the others later */
-#define NAME_BYTES 32
-#define VALUE_BYTES 64
 
 enum dial_state {
     DIAL_IDLE,
@@ -35,24 +30,12 @@ enum dial_state {
     DIAL_READY
 };
 
-struct dial_lookup {
-    struct host_task task;
-    struct loop *loop;
-    struct peer_dial *dial; /* core only; NULL: nobody waits */
-    char *host;
-    uint16_t port;
-    struct address addresses[PEER_ADDRESSES_MAX];
-    size_t count;
-    int error;              /* of getaddrinfo(), 0 */
-    char why[ERR_TEXT_MAX]; /* not "": this is no place to dial */
-};
-
 struct peer_dial {
     struct peers *peers;
     enum dial_state state;
-    struct url url; /* where the connection goes */
-    char *url_text; /* owned; NULL: nowhere yet */
-    struct dial_lookup *lookup;
+    struct url url;             /* where the connection goes */
+    char *url_text;             /* owned; NULL: nowhere yet */
+    struct peer_lookup *lookup; /* while RESOLVING */
     struct address addresses[PEER_ADDRESSES_MAX];
     size_t address_count, address_at;
     int fd;
@@ -68,15 +51,8 @@ struct peer_dial {
     uint64_t dial_until_ms; /* before ASKED */
     uint64_t until_ms;      /* of the whole, 0 = none */
     uint64_t moved_ms;
-    http_parser parser;
-    struct peer_head head;
-    char name[NAME_BYTES], value[VALUE_BYTES];
-    size_t name_size, value_size;
-    bool in_value;
-    bool head_given;
-    bool complete;
+    struct peer_reply reply;
     bool reused; /* the request went out on a kept connection */
-    bool heard;  /* a byte of the answer has come */
     unsigned depth;
     bool stopping, dead;
 };
@@ -87,8 +63,7 @@ static void advance(struct peer_dial *dial);
 
 static void disconnect(struct peer_dial *dial)
 {
-    if (dial->lookup != NULL)
-        dial->lookup->dial = NULL;
+    peer_lookup_drop(dial->lookup);
     dial->lookup = NULL;
     loop_fd_free(dial->watch);
     dial->watch = NULL;
@@ -163,88 +138,22 @@ static void fail_text(struct peer_dial *dial, const char *what)
 
 /* ---- the answer ---- */
 
-static int on_field(http_parser *parser, const char *at, size_t size)
+static bool on_head(void *arg, const struct peer_head *head)
 {
-    struct peer_dial *dial = parser->data;
+    struct peer_dial *dial = arg;
 
-    if (dial->in_value) {
-        dial->in_value = false;
-        dial->name_size = 0;
-        dial->value_size = 0;
-    }
-    size = MIN(size, NAME_BYTES - dial->name_size); /* longer names are none of ours */
-    memcpy(dial->name + dial->name_size, at, size);
-    dial->name_size += size;
-    return 0;
-}
-
-/* A header line is whole: keep what is of interest. */
-static void take_line(struct peer_dial *dial)
-{
-    struct slice name = slice_of(dial->name, dial->name_size);
-    struct slice value = slice_of(dial->value, dial->value_size);
-
-    if (exchange_name_is(name, "x-etcd-cluster-id")) {
-        if (!peers_parse_id(value, &dial->head.cluster_id))
-            dial->head.cluster_id = 0;
-    } else if (exchange_name_is(name, "x-server-version") && value.size < PEER_VERSION_BYTES) {
-        memcpy(dial->head.version, value.data, value.size);
-        dial->head.version[value.size] = '\0';
-    }
-}
-
-static int on_value(http_parser *parser, const char *at, size_t size)
-{
-    struct peer_dial *dial = parser->data;
-
-    dial->in_value = true;
-    size = MIN(size, VALUE_BYTES - dial->value_size);
-    memcpy(dial->value + dial->value_size, at, size);
-    dial->value_size += size;
-    if (!dial->head_given) /* a later piece of the same value overwrites this */
-        take_line(dial);
-    return 0;
-}
-
-static int on_head(http_parser *parser)
-{
-    struct peer_dial *dial = parser->data;
-
-    if (parser->status_code >= 100 && parser->status_code < 200)
-        return 0; /* "100 Continue": the answer is still to come */
-    dial->head.status = parser->status_code;
-    dial->head_given = true;
-    parser->upgrade = 0;
     if (dial->ask.head != NULL)
-        dial->ask.head(dial->ask.arg, &dial->head);
-    return over(dial) ? -1 : 0;
+        dial->ask.head(dial->ask.arg, head);
+    return !over(dial);
 }
 
-static int on_body(http_parser *parser, const char *at, size_t size)
+static bool on_data(void *arg, struct slice bytes)
 {
-    struct peer_dial *dial = parser->data;
+    struct peer_dial *dial = arg;
 
-    dial->ask.data(dial->ask.arg, slice_of(at, size));
-    return over(dial) ? -1 : 0;
+    dial->ask.data(dial->ask.arg, bytes);
+    return !over(dial);
 }
-
-static int on_complete(http_parser *parser)
-{
-    struct peer_dial *dial = parser->data;
-
-    dial->complete = dial->head_given;
-    if (dial->complete)
-        http_parser_pause(parser, 1);
-    return 0;
-}
-
-static const http_parser_settings settings = {
-    .on_header_field = on_field,
-    .on_header_value = on_value,
-    .on_headers_complete = on_head,
-    .on_body = on_body,
-    .on_message_complete = on_complete,
-};
 
 static void answered(struct peer_dial *dial, bool keep)
 {
@@ -265,32 +174,27 @@ static void answered(struct peer_dial *dial, bool keep)
 }
 
 /* Plaintext came. False: the dial has changed its state, look at nothing. */
-static bool feed(struct peer_dial *dial, const uint8_t *bytes, size_t size)
+static bool feed(struct peer_dial *dial, struct slice bytes)
 {
-    enum http_errno error;
+    const char *cause;
 
     if (dial->state == DIAL_READY) { /* nobody asked */
         disconnect(dial);
         return false;
     }
-    dial->heard = dial->heard || size != 0;
-    (void)http_parser_execute(&dial->parser, &settings, (const char *)bytes, size);
-    if (over(dial))
+    switch (peer_reply_read(&dial->reply, bytes, &cause)) {
+    case PEER_REPLY_MORE:
+        return true;
+    case PEER_REPLY_WHOLE:
+        answered(dial, dial->reply.keep);
         return false;
-    error = HTTP_PARSER_ERRNO(&dial->parser);
-    if (dial->complete) {
-        bool keep;
-
-        http_parser_pause(&dial->parser, 0);
-        keep = http_should_keep_alive(&dial->parser) != 0;
-        answered(dial, keep && size != 0);
+    case PEER_REPLY_UNWANTED:
         return false;
-    }
-    if (error != HPE_OK) {
-        fail_text(dial, http_errno_description(error));
+    case PEER_REPLY_BROKEN:
+        fail_text(dial, cause);
         return false;
     }
-    return true;
+    return false;
 }
 
 static void connect_next(struct peer_dial *dial, int sys);
@@ -301,10 +205,10 @@ static void ended(struct peer_dial *dial, const char *cause)
 {
     if (dial->state == DIAL_READY) {
         disconnect(dial);
-    } else if (dial->reused && !dial->heard && dial->ask.more_bytes == 0) {
+    } else if (dial->reused && !dial->reply.heard && dial->ask.more_bytes == 0) {
         disconnect(dial); /* it was closed while we were asking: once more */
         start_dial(dial);
-    } else if (dial->state != DIAL_ASKED || feed(dial, NULL, 0)) {
+    } else if (dial->state != DIAL_ASKED || feed(dial, SLICE_EMPTY)) {
         fail_text(dial, cause);
     }
 }
@@ -327,7 +231,7 @@ static bool read_sealed(struct peer_dial *dial)
         switch (
             tls_session_read(dial->session, dial->peers->scratch, PEER_SCRATCH_BYTES, &got, &err)) {
         case TLS_OK:
-            if (!feed(dial, dial->peers->scratch, got))
+            if (!feed(dial, slice_of(dial->peers->scratch, got)))
                 return false;
             break;
         case TLS_AGAIN:
@@ -369,7 +273,7 @@ static bool read_some(struct peer_dial *dial)
     }
     dial->moved_ms = loop_now_ms();
     if (dial->session == NULL)
-        return feed(dial, room, (size_t)got);
+        return feed(dial, slice_of(room, (size_t)got));
     tls_session_input_advance(dial->session, (size_t)got);
     return dial->state == DIAL_HANDSHAKE || read_sealed(dial);
 }
@@ -457,13 +361,9 @@ static void set_timer(struct peer_dial *dial)
 
 static void begin_request(struct peer_dial *dial)
 {
-    http_parser_init(&dial->parser, HTTP_RESPONSE);
-    dial->parser.data = dial;
-    dial->head = (struct peer_head){.status = 0};
-    dial->in_value = true;
-    dial->head_given = false;
-    dial->complete = false;
-    dial->heard = false;
+    const struct peer_reply_to to = {.arg = dial, .head = on_head, .data = on_data};
+
+    peer_reply_begin(&dial->reply, &to);
     dial->request_sent = 0;
     dial->state = DIAL_ASKED;
     dial->moved_ms = loop_now_ms();
@@ -622,94 +522,33 @@ static void on_timer(void *arg)
     leave(dial);
 }
 
-/* ---- names ---- */
+/* ---- where to ---- */
 
-static void on_resolved(void *arg)
+static void resolved(void *arg, const struct address *addresses, size_t count, const char *why)
 {
-    struct dial_lookup *lookup = arg;
-    struct peer_dial *dial = lookup->dial;
+    struct peer_dial *dial = arg;
 
-    if (dial != NULL) {
-        enter(dial);
-        dial->lookup = NULL;
-        dial->address_count = lookup->count;
-        dial->address_at = 0;
-        memcpy(dial->addresses, lookup->addresses, sizeof(dial->addresses));
-        if (lookup->count != 0)
-            connect_next(dial, 0);
-        else
-            fail_text(dial, lookup->why[0] != '\0' ? lookup->why : gai_strerror(lookup->error));
-        leave(dial);
-    }
-    free(lookup->host);
-    free(lookup);
-}
-
-/* On a thread: it may take seconds. */
-static void look_up(struct dial_lookup *lookup)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
-    char port[8];
-
-    must(snprintf(port, sizeof(port), "%u", lookup->port) < (int)sizeof(port));
-    lookup->error = getaddrinfo(lookup->host, port, &hints, &list);
-    for (struct addrinfo *at = lookup->error == 0 ? list : NULL;
-         at != NULL && lookup->count < PEER_ADDRESSES_MAX; at = at->ai_next) {
-        struct address *address = &lookup->addresses[lookup->count];
-
-        if (at->ai_addrlen > sizeof(address->u))
-            continue;
-        memcpy(&address->u, at->ai_addr, at->ai_addrlen);
-        address->bytes = at->ai_addrlen;
-        lookup->count++;
-    }
-    if (list != NULL)
-        freeaddrinfo(list);
-    loop_post(lookup->loop, on_resolved, lookup);
-}
-
-static void resolver(void *arg, struct host_task *tasks)
-{
-    (void)arg;
-    look_up(CONTAINER_OF(tasks, struct dial_lookup, task));
-}
-
-/* True when the host is an address or a path, and no name. */
-static bool take_address(struct peer_dial *dial)
-{
-    struct address *address = &dial->addresses[0];
-    const struct url *url = &dial->url;
-
-    memset(address, 0, sizeof(*address));
-    dial->address_count = 1;
+    enter(dial);
+    dial->lookup = NULL;
+    dial->address_count = count;
     dial->address_at = 0;
-    if (url->scheme == URL_UNIX || url->scheme == URL_UNIXS) {
-        address->u.un.sun_family = AF_UNIX;
-        address->bytes = sizeof(address->u.un);
-        if (strlen(url->host) >= sizeof(address->u.un.sun_path))
-            return false;
-        memcpy(address->u.un.sun_path, url->host, strlen(url->host));
-        return true;
-    }
-    if (inet_pton(AF_INET, url->host, &address->u.v4.sin_addr) == 1) {
-        address->u.v4.sin_family = AF_INET;
-        address->u.v4.sin_port = htons(url->port);
-        address->bytes = sizeof(address->u.v4);
-        return true;
-    }
-    if (inet_pton(AF_INET6, url->host, &address->u.v6.sin6_addr) == 1) {
-        address->u.v6.sin6_family = AF_INET6;
-        address->u.v6.sin6_port = htons(url->port);
-        address->bytes = sizeof(address->u.v6);
-        return true;
-    }
-    return false;
+    memcpy(dial->addresses, addresses, count * sizeof(*addresses));
+    if (count != 0)
+        connect_next(dial, 0);
+    else
+        fail_text(dial, why);
+    leave(dial);
 }
 
 /* Why the URL cannot be dialled at all, in `why`; "" when it can. */
-static void check_url(const struct peer_dial *dial, char why[ERR_TEXT_MAX])
+static void check_url(struct peer_dial *dial, char why[ERR_TEXT_MAX])
 {
-    if (dial->url.text != NULL && url_is_tls(&dial->url) && dial->peers->config.tls == NULL)
+    struct err err = ERR_INIT;
+
+    why[0] = '\0';
+    if (dial->url.text == NULL && url_parse(dial->url_text, &dial->url, &err) < 0)
+        (void)snprintf(why, ERR_TEXT_MAX, "%s", err.text);
+    else if (url_is_tls(&dial->url) && dial->peers->config.tls == NULL)
         (void)snprintf(why, ERR_TEXT_MAX,
                        "an https:// peer needs --peer-trusted-ca-file or "
                        "--peer-auto-tls here, too");
@@ -718,31 +557,14 @@ static void check_url(const struct peer_dial *dial, char why[ERR_TEXT_MAX])
 static void start_dial(struct peer_dial *dial)
 {
     struct peers *peers = dial->peers;
-    struct dial_lookup *lookup = xalloc(sizeof(*lookup));
-    struct err err = ERR_INIT;
+    char why[ERR_TEXT_MAX];
 
     dial->reused = false;
     dial->dial_until_ms = loop_now_ms() + PEER_DIAL_TIMEOUT_MS + peers->config.election_timeout_ms;
     dial->state = DIAL_RESOLVING;
-    lookup->loop = peers->loop;
-    lookup->dial = dial;
-    dial->lookup = lookup;
     set_timer(dial);
-    if (dial->url.text == NULL && url_parse(dial->url_text, &dial->url, &err) < 0)
-        (void)snprintf(lookup->why, sizeof(lookup->why), "%s", err.text);
-    else
-        check_url(dial, lookup->why);
-    if (lookup->why[0] == '\0' && !take_address(dial)) {
-        lookup->host = xstrdup(dial->url.host);
-        lookup->port = dial->url.port;
-        if (peers->resolver == NULL)
-            peers->resolver = peers_worker(peers, resolver, RESOLVER_THREADS);
-        worker_post(peers->resolver, &lookup->task);
-        return;
-    }
-    lookup->addresses[0] = dial->addresses[0];
-    lookup->count = lookup->why[0] == '\0';
-    loop_post(peers->loop, on_resolved, lookup); /* a failure must not come from inside ask() */
+    check_url(dial, why);
+    dial->lookup = peer_lookup_new(peers, &dial->url, why, resolved, dial);
 }
 
 /* ---- asking ---- */

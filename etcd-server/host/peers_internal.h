@@ -1,6 +1,7 @@
 /*
  * peers_internal.h - what peers.c (members, sending), peer_link.c (streams and posts of one
- * member), peer_dial.c (one outgoing connection) and peer_serve.c (incoming requests) share.
+ * member), peer_dial.c (one outgoing connection), peer_lookup.c (addresses of names),
+ * peer_snapshot.c (databases, both ways) and peer_serve.c (incoming requests) share.
  * Thread: core.
  */
 #ifndef ETCD_SERVER_HOST_PEERS_INTERNAL_H
@@ -9,20 +10,32 @@
 #include "common/base/limits.h"
 #include "common/base/url.h"
 #include "etcd-server/doors/peer_stream.h"
+#include "etcd-server/host/peer_reply.h"
 #include "etcd-server/host/peers.h"
 #include "etcd-server/host/producer.h"
 #include "etcd-server/host/worker.h"
 
-#define PEER_VERSION_BYTES 32
+/* ---- peer_lookup.c ---- */
+
+struct address;
+struct peer_lookup; /* one question for the addresses of a URL; frees itself after its end */
+
+/*
+ * The end; not from inside peer_lookup_new().
+ *
+ * addresses  borrowed for the call; at most PEER_ADDRESSES_MAX
+ * count      0: there is none
+ * why        ... for this cause
+ */
+typedef void peer_lookup_fn(void *arg, const struct address *addresses, size_t count,
+                            const char *why);
+
+/* `url` and `why` are borrowed for the call; `why` not "": nothing is asked, this is the answer. */
+struct peer_lookup *peer_lookup_new(struct peers *peers, const struct url *url, const char *why,
+                                    peer_lookup_fn *done, void *arg) MUST_CHECK;
+void peer_lookup_drop(struct peer_lookup *lookup); /* before its end: no done(). NULL is fine */
 
 /* ---- peer_dial.c ---- */
-
-/* The head of an answer; borrowed for the call. */
-struct peer_head {
-    unsigned status;
-    uint64_t cluster_id;              /* 0: absent or unreadable */
-    char version[PEER_VERSION_BYTES]; /* of X-Server-Version; "" = absent */
-};
 
 struct peer_ask {
     const char *url; /* borrowed for the call, as all texts here and `body` */
