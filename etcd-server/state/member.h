@@ -32,7 +32,7 @@ const char *member_cluster_version(const struct member_store *members); /* "" un
  * Apply one configuration change (raft.md 9.2): validate against the membership, then carry it out.
  * `batch` NULL: in memory only (the backend has it already). Refusals: ERR_MEMBER_EXIST,
  * ERR_PEER_URL_EXIST, ERR_TOO_MANY_LEARNERS (of those that the entry allows), ERR_TOO_MANY_MEMBERS,
- * ERR_MEMBER_NOT_FOUND, ERR_MEMBER_NOT_LEARNER.
+ * ERR_MEMBER_NOT_FOUND, ERR_MEMBER_NOT_LEARNER, ERR_MEMBER_NOT_ENOUGH_STARTED (the last voter).
  */
 enum err_code member_apply_change(struct member_store *members,
                                   const struct raft_conf_change *change,

@@ -546,6 +546,15 @@ bool model_is_learner(const struct model *model, uint64_t member)
     return false;
 }
 
+static bool is_last_voter(const struct model *model, size_t at)
+{
+    size_t voters = 0;
+
+    for (size_t i = 0; i < model->member_count; i++)
+        voters += !model->learner[i];
+    return !model->learner[at] && voters == 1;
+}
+
 static void remove_member(struct model *model, size_t at)
 {
     model->member_count--;
@@ -619,8 +628,10 @@ static void change_members(struct model *model, const struct raft_entry *entry, 
     while (at < model->member_count && model->members[at] != change.node_id)
         at++;
     if (change.type == RAFT_CONF_REMOVE_NODE) {
-        model->code = at == model->member_count ? ERR_MEMBER_NOT_FOUND : ERR_OK;
-        if (at < model->member_count)
+        model->code = at == model->member_count  ? ERR_MEMBER_NOT_FOUND
+                      : is_last_voter(model, at) ? ERR_MEMBER_NOT_ENOUGH_STARTED
+                                                 : ERR_OK;
+        if (model->code == ERR_OK)
             remove_member(model, at);
         *removed = model->code == ERR_OK ? change.node_id : 0;
     } else {

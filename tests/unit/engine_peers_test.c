@@ -246,13 +246,42 @@ static void test_later_ticks_are_not_skipped(void **state)
     assert_in_range(most, 80, 120); /* had it been skipped: 62 */
 }
 
+/* ---- who may go ---- */
+
+/* Two members take each other out at once: each was asked while the other was still there. Who
+ * comes second would leave nobody, and the entry would stop every member at every start. */
+static void test_last_voter_stays(void **state)
+{
+    struct raft_conf_change change = {.type = RAFT_CONF_REMOVE_NODE,
+                                      .node_id = lone.config.member_id};
+    struct outcome outcome = {0};
+    enum err_code refusal;
+
+    (void)state;
+    assert_int_not_equal(
+        engine_propose_change(lone.engine, &change, note_outcome, &outcome, &refusal), 0);
+    lone_turn(&lone);
+    assert_int_equal(outcome.count, 1);
+    assert_int_equal(outcome.code, ERR_MEMBER_NOT_ENOUGH_STARTED);
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+    lone_crash(&lone);
+    lone_lead(&lone);
+    assert_int_equal(member_count(engine_members(lone.engine)), 1);
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_late_heartbeats_are_counted),  TEST(test_heartbeats_of_newer_members_are_timed),
-        TEST(test_unreachable_while_sending),    TEST(test_snapshot_of_the_leader_is_told),
-        TEST(test_pre_vote_can_be_switched_off), TEST(test_first_ticks_are_skipped),
-        TEST(test_first_ticks_are_not_skipped),  TEST(test_later_ticks_are_not_skipped),
+        TEST(test_late_heartbeats_are_counted),
+        TEST(test_heartbeats_of_newer_members_are_timed),
+        TEST(test_unreachable_while_sending),
+        TEST(test_snapshot_of_the_leader_is_told),
+        TEST(test_pre_vote_can_be_switched_off),
+        TEST(test_first_ticks_are_skipped),
+        TEST(test_first_ticks_are_not_skipped),
+        TEST(test_later_ticks_are_not_skipped),
+        TEST(test_last_voter_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
