@@ -1,5 +1,5 @@
-/* cmd_lease.c - lease grant, revoke, timetolive, list, keep-alive. Their json is flat (cli.md 2.6).
- */
+/* cmd_lease.c - lease grant, revoke, timetolive, list, keep-alive. Their json is flat
+ * (cli.md 2.6). */
 #include "etcd-ctl/ctl.h"
 
 #include "common/base/base64.h"

@@ -18,8 +18,8 @@ static bool open_ended(ProtobufCBinaryData end)
     return end.len == 1 && end.data[0] == 0;
 }
 
-/* "foo", "[a, c)", "[/app/, /app0) (prefix /app/)" or "[k, <open ended>", as etcdctl prints them.
- */
+/* "foo", "[a, c)", "[/app/, /app0) (prefix /app/)" or "[k, <open ended>", as etcdctl
+ * prints them. */
 static void permission_text(struct ctl *ctl, const Authpb__Permission *permission)
 {
     ProtobufCBinaryData key = permission->key, end = permission->range_end;

@@ -51,8 +51,8 @@ static bool is_final(const struct client_failure *failure)
     return failure->kind == CLIENT_FAILURE_REFUSED && failure->grpc != GRPC_UNAVAILABLE;
 }
 
-/* The server went away: once for each time, whoever waits for events must know that none can come.
- */
+/* The server went away: once for each time, whoever waits for events must know that none
+ * can come. */
 static void tell(struct stream *stream, const struct client *client, const char *cause)
 {
     if (stream->told)

@@ -189,8 +189,8 @@ static bool fill(const struct member_flags *set, const struct row *row, struct b
     return true;
 }
 
-/* For a shell in single quotes, for environment files and YAML in double ones; bare if it can be.
- */
+/* For a shell in single quotes, for environment files and YAML in double ones; bare if it
+ * can be. */
 static void put_word(enum form form, const char *word, struct buf *out)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

@@ -143,8 +143,8 @@ struct plan {
     struct ca_ring cas;
 };
 
-/* Dates and key kind of the command line; ERR_USAGE names the flag. ca_only: --validity is the CA's
- */
+/* Dates and key kind of the command line; ERR_USAGE names the flag. ca_only: --validity is
+ * the CA's */
 int plan_init(struct plan *plan, const struct settings *settings, bool ca_only,
               struct err *err) MUST_CHECK;
 /* A new item, to be filled; valid until the next one. `issuer` NULL: itself. */

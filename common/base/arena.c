@@ -1,5 +1,5 @@
-/* arena.c - see arena.h. Blocks double in size up to ARENA_BLOCK_MAX; big requests get their own.
- */
+/* arena.c - see arena.h. Blocks double in size up to ARENA_BLOCK_MAX; big requests get
+ * their own. */
 #include "common/base/arena.h"
 
 #define ARENA_BLOCK_FIRST 1024

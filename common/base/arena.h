@@ -1,6 +1,7 @@
 /*
  * arena.h - memory that dies with one call: many allocations, one free.
  * Limited: an allocation past `max` bytes returns NULL, so a request cannot grow without bound.
+ * Pure; thread: any, one at a time per arena.
  */
 #ifndef COMMON_BASE_ARENA_H
 #define COMMON_BASE_ARENA_H
@@ -27,7 +28,7 @@ void arena_reset(struct arena *arena); /* the same, but keeps one block for the 
 void *arena_alloc(struct arena *arena, size_t bytes) MUST_CHECK;
 void *arena_zalloc(struct arena *arena, size_t bytes) MUST_CHECK; /* zeroed */
 void *arena_copy(struct arena *arena, const void *data, size_t bytes) MUST_CHECK;
-char *arena_strndup(struct arena *arena, const void *text,
-                    size_t bytes) MUST_CHECK; /* ends in NUL */
+/* A copy of `bytes` of text, and a NUL behind it. */
+char *arena_strndup(struct arena *arena, const void *text, size_t bytes) MUST_CHECK;
 
 #endif

@@ -3,6 +3,7 @@
  *
  * In comments: "owned" = you free it; "borrowed" = valid until said otherwise; "taken" = the callee
  * frees it, on failure too. Functions that return int return 0, or -1 with a struct err filled.
+ * Thread: any.
  */
 #ifndef COMMON_BASE_BASE_H
 #define COMMON_BASE_BASE_H

@@ -4,8 +4,8 @@
 
 #include "common/base/buf.h"
 
-bool base64_encode(struct slice bytes,
-                   struct buf *out); /* standard alphabet, padded; false past out->max */
+/* Append it in the standard alphabet, padded; false past out->max. */
+bool base64_encode(struct slice bytes, struct buf *out);
 
 /* Most bytes that `text_bytes` of base64 can stand for. */
 #define BASE64_DECODED_MAX(text_bytes) ((text_bytes) / 4 * 3 + 3)

@@ -4,7 +4,7 @@
  * A refusal is what a client is owed: a row of errors.def (gRPC code and etcd's text).
  * A failure is the world misbehaving: struct err says what was tried, on what, the offending value
  * and the next step, in one sentence. It is always the last parameter, never NULL, filled where the
- * cause is known and untouched on success.
+ * cause is known and untouched on success. Pure; thread: any, one at a time per struct err.
  */
 #ifndef COMMON_BASE_ERR_H
 #define COMMON_BASE_ERR_H

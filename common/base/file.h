@@ -25,12 +25,12 @@ int file_write_atomic(const char *path, struct slice content, unsigned mode, boo
 int file_stage(const char *path, struct slice content, unsigned mode, char **temporary,
                struct err *err) MUST_CHECK;
 
-int file_sync_parent(const char *path,
-                     struct err *err) MUST_CHECK; /* fsync the directory that holds path */
-int file_make_dirs(const char *path, unsigned mode,
-                   struct err *err) MUST_CHECK; /* mkdir -p; existing is fine */
-int file_remove_tree(const char *path,
-                     struct err *err) MUST_CHECK; /* rm -rf; absent is fine; follows no links */
+/* Makes the names in the directory that holds `path` durable; ERR_IO, as of the next two. */
+int file_sync_parent(const char *path, struct err *err) MUST_CHECK;
+/* `path` with all that leads to it; what exists is fine. */
+int file_make_dirs(const char *path, unsigned mode, struct err *err) MUST_CHECK;
+/* `path` with all that is in it; absent is fine; follows no links. */
+int file_remove_tree(const char *path, struct err *err) MUST_CHECK;
 bool file_exists(const char *path);
 void file_close(int *fd); /* closes and sets -1; -1 is fine */
 

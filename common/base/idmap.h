@@ -17,8 +17,8 @@ struct idmap {
 };
 
 void idmap_free(struct idmap *map); /* what the values point to is not touched */
-bool idmap_put(struct idmap *map, uint64_t id,
-               void *value); /* false, and nothing changed, when `id` is there */
+/* False, and nothing changed, when `id` is there already. */
+bool idmap_put(struct idmap *map, uint64_t id, void *value);
 void *idmap_get(const struct idmap *map, uint64_t id); /* NULL when it is not there */
 void *idmap_remove(struct idmap *map, uint64_t id);    /* what was there, or NULL */
 

@@ -137,8 +137,8 @@ int json_next_element(struct json_reader *reader, bool *first, bool *more, struc
     return next_member(reader, ']', first, more, err);
 }
 
-/* Length of the UTF-8 character at `at` (first byte above 0x7f), 0 when it is not one (RFC 3629).
- */
+/* Length of the UTF-8 character at `at` (first byte above 0x7f), 0 when it is not one (RFC
+ * 3629). */
 static size_t utf8_length(const uint8_t *at, const uint8_t *end)
 {
     static const struct {

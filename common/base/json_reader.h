@@ -8,11 +8,11 @@
  *
  *     json_reader_init(&reader, text);
  *     json_enter(&reader, JSON_OBJECT, err);
- *     for (bool more, first = true; json_next_name(&reader, &first, &name, &more, err) == 0 &&
- * more;) json_peek(&reader) ... json_take_string(), json_number(), json_skip() ...
+ *     while (json_next_name(&reader, &first, &name, &more, err) == 0 && more)
+ *         json_peek(&reader) ... json_take_string(), json_number(), json_skip() ...
  *
- * Functions that return int give -1 with ERR_FORMAT, at the depth limit too; texts
- * name the byte (from 1) and what stands there. Pure; thread: any, one at a time.
+ * Functions that return int give -1 with ERR_FORMAT, at the depth limit too; texts name the byte
+ * (from 1) and what stands there. Pure; thread: any, one at a time.
  */
 #ifndef COMMON_BASE_JSON_READER_H
 #define COMMON_BASE_JSON_READER_H
@@ -70,7 +70,7 @@ int json_number(struct json_reader *reader, struct slice *text, struct err *err)
 int json_word(struct json_reader *reader, enum json_kind kind, struct err *err) MUST_CHECK;
 int json_skip(struct json_reader *reader, struct err *err) MUST_CHECK; /* one value, any kind */
 
-/* The bytes an escaped string stands for, UTF-8; room for raw.size at `out`; returns their count.
+/* The bytes an escaped string stands for, UTF-8, to `out`, which has room for raw.size; how many.
  */
 size_t json_unescape(struct slice raw, uint8_t *out);
 

@@ -9,45 +9,46 @@
 #define MIB (1024UL * KIB)
 #define GIB (1024UL * MIB)
 
-/* requests (api.md 1) */
-#define MAX_REQUEST_BYTES_DEFAULT                                                                  \
-    1572864UL /* marshalled InternalRaftRequest; --max-request-bytes */
-#define REQUEST_OVERHEAD_BYTES                                                                     \
-    (512UL * KIB)                 /* a message may be that much larger than a proposal             \
-                                   */
+/* ---- requests (api.md 1) ---- */
+
+/* marshalled InternalRaftRequest; --max-request-bytes */
+#define MAX_REQUEST_BYTES_DEFAULT 1572864UL
+/* a message may be that much larger than a proposal */
+#define REQUEST_OVERHEAD_BYTES (512UL * KIB)
 #define MAX_TXN_OPS_DEFAULT 128UL /* --max-txn-ops */
-#define TXN_DEPTH_MAX                                                                              \
-    128UL /* txns one inside the other, as MAX_TXN_OPS_DEFAULT lets etcd take them: recursion is   \
-             bounded by it, so ... */
-#define MESSAGE_DEPTH_MAX                                                                          \
-    (2 * TXN_DEPTH_MAX + 8) /* ... are messages: an inner txn is two levels. At the doors;         \
-                               what is in the log may nest deeper (common/schema/txn_unpack.h) */
-#define ENTRY_ARENA_PER_BYTE                                                                       \
-    400UL /* of an entry of the log, decoded: another member took it, whatever its limits are. Two \
-             bytes make at most a message of 128, 40 around it, what finds it, 72, and as much     \
-             that blocks leave over; and once more when groups are in it (txn_unpack.h) */
+/* txns one inside the other, as MAX_TXN_OPS_DEFAULT lets etcd take them: recursion is bounded by
+ * it, so ... */
+#define TXN_DEPTH_MAX 128UL
+/* ... are messages: an inner txn is two levels. At the doors; what is in the log may nest deeper
+ * (common/schema/txn_unpack.h) */
+#define MESSAGE_DEPTH_MAX (2 * TXN_DEPTH_MAX + 8)
+/* of an entry of the log, decoded: another member took it, whatever its limits are. Two bytes make
+ * at most a message of 128, 40 around it, what finds it, 72, and as much that blocks leave over;
+ * and once more when groups are in it (txn_unpack.h) */
+#define ENTRY_ARENA_PER_BYTE 400UL
 #define ENTRY_ARENA_KEPT_BYTES (1UL * MIB) /* from one entry to the next */
-#define CALL_ARENA_MAX_BYTES                                                                       \
-    (256UL * MIB) /* one decoded request: many small messages cost more than their bytes */
+/* one decoded request: many small messages cost more than their bytes */
+#define CALL_ARENA_MAX_BYTES (256UL * MIB)
 #define QUOTA_BACKEND_BYTES_DEFAULT (2UL * GIB)
 
-/* JSON gateway */
-#define JSON_BODY_MAX_BYTES                                                                        \
-    (16UL * MIB) /* base64 and names make a body larger than its message                           \
-                  */
-#define JSON_DEPTH_MAX                                                                             \
-    (3 * TXN_DEPTH_MAX + 8) /* nesting of a body: the same txns, three levels each */
+/* ---- JSON gateway ---- */
+
+/* base64 and names make a body larger than its message */
+#define JSON_BODY_MAX_BYTES (16UL * MIB)
+/* nesting of a body: the same txns, three levels each */
+#define JSON_DEPTH_MAX (3 * TXN_DEPTH_MAX + 8)
 
 #define FREE_MEMORY_MAX_BYTES (32UL * MIB) /* kept for the next need; more goes to the system */
 
-/* HTTP/1.1 */
+/* ---- HTTP/1.1 ---- */
+
 #define HTTP_HEADER_MAX_BYTES (64UL * KIB) /* request line and headers together */
 #define HTTP_HEADERS_MAX 100UL             /* header lines of one request */
 #define HTTP_PIPELINE_MAX 32UL             /* requests of one connection that wait for their turn */
-#define HTTP_OUT_HIGH_BYTES                                                                        \
-    (112UL * KIB) /* above this a connection's producers pause. With the piece that passes it a    \
-                     little less than two loopback segments, or a small third one costs as much;   \
-                     and little enough to stay in the cache until the kernel copies it ... */
+/* above this a connection's producers pause. With the piece that passes it a little less than two
+ * loopback segments, or a small third one costs as much; and little enough to stay in the cache
+ * until the kernel copies it ... */
+#define HTTP_OUT_HIGH_BYTES (112UL * KIB)
 #define HTTP_OUT_LOW_BYTES (32UL * KIB)      /* ... until the socket has drained to this */
 #define HTTP_OUT_MAX_BYTES (2UL * GIB)       /* one answer that cannot be made in pieces */
 #define HTTP_BODY_OPEN_MAX_BYTES (1UL * MIB) /* of a body in pieces, not used up: stop reading */
@@ -58,17 +59,17 @@
 #define BODY_LEAST_BYTES 1024UL        /* less of a body than this is no progress, either way */
 #define IDLE_TIMEOUT_MS 300000UL       /* a kept-alive connection without a request */
 #define WRITE_STALL_TIMEOUT_MS 60000UL /* a client that reads nothing of its answer ... */
-#define VIEW_LEAST_BYTES                                                                           \
-    (512UL * KIB) /* ... that holds a view of the store: compactions wait for it, and the file     \
-                     grows. Less read than this is nothing */
-#define TCP_KEEPALIVE_S                                                                            \
-    30 /* a silent client's machine is asked whether it is there, as etcd ...                      \
-        */
+/* ... that holds a view of the store: compactions wait for it, and the file grows. Less read than
+ * this is nothing */
+#define VIEW_LEAST_BYTES (512UL * KIB)
+/* a silent client's machine is asked whether it is there, as etcd ... */
+#define TCP_KEEPALIVE_S 30
 #define TCP_KEEPALIVE_PROBES 9     /* ... does, and given up after so many without an answer */
 #define LINGER_TIMEOUT_MS 1000UL   /* after our end of a connection, for the client's */
 #define SHUTDOWN_TIMEOUT_MS 7000UL /* a stopping server lets answers finish within */
 
-/* HTTP/2 and gRPC: of one connection, where nothing else is said */
+/* ---- HTTP/2 and gRPC: of one connection, where nothing else is said ---- */
+
 #define HTTP2_STREAMS_MAX 20000UL       /* open streams; --max-concurrent-streams may lower it */
 #define HTTP2_INCOMPLETE_MAX 2000UL     /* those whose request has not come whole */
 #define HTTP2_WINDOW_BYTES (16UL * MIB) /* all its streams together may send so much unread */
@@ -79,24 +80,19 @@
 #define HTTP2_WIDE_STREAMS_MAX 128UL
 #define HTTP2_NARROW_WINDOW_BYTES (16UL * KIB)
 #define HTTP2_WINDOW_KEEP_MS 1000UL /* what was made narrow stays so for this long */
-#define HTTP2_LENT_MAX_BYTES                                                                       \
-    (16UL * MIB) /* ... streams whose messages are larger share this, besides one ...              \
-                  */
+/* ... streams whose messages are larger share this, besides one ... */
+#define HTTP2_LENT_MAX_BYTES (16UL * MIB)
 #define HTTP2_STEPS_MAX_BYTES (8UL * MIB) /* ... and those that wait for it go on with this */
 #define HTTP2_STEP_BYTES (64UL * KIB)     /* ... twice what has come, or so much more than that */
-#define HTTP2_LENT_STALL_MS                                                                        \
-    10000UL /* nothing came of a stream that was lent some while others wait: it is refused        \
-             */
+/* nothing came of a stream that was lent some while others wait: it is refused */
+#define HTTP2_LENT_STALL_MS 10000UL
 #define HTTP2_LENT_LEAST_BYTES (16UL * KIB) /* ... less than this is nothing, then ... */
-#define HTTP2_LENT_PACE_BYTES                                                                      \
-    (128UL * KIB) /* ... unless so much came of all together: it is the network that is slow       \
-                   */
-#define HTTP2_BODIES_MAX_BYTES                                                                     \
-    (72UL * MIB) /* bodies not yet used up, besides one message; above, streams are refused        \
-                  */
-#define HTTP2_UNREAD_MAX_BYTES                                                                     \
-    (16UL * MIB)                             /* answers the windows hold back; above, no new calls \
-                                              */
+/* ... unless so much came of all together: it is the network that is slow */
+#define HTTP2_LENT_PACE_BYTES (128UL * KIB)
+/* bodies not yet used up, besides one message; above, streams are refused */
+#define HTTP2_BODIES_MAX_BYTES (72UL * MIB)
+/* answers the windows hold back; above, no new calls */
+#define HTTP2_UNREAD_MAX_BYTES (16UL * MIB)
 #define HTTP2_UNREAD_END_BYTES (256UL * MIB) /* the same; above, the connection ends */
 #define HTTP2_INPUT_TURN_BYTES (16UL * KIB)  /* looked at in one turn of the loop */
 #define HTTP2_OUT_STOP_BYTES (1UL * MIB)     /* bytes not sent at which nothing is read any more */
@@ -115,7 +111,8 @@
 #define GRPC_RANGE_KEPT_BYTES (1UL * MIB)   /* of one range: where its key-values are ... */
 #define GRPC_RANGES_KEPT_BYTES (64UL * MIB) /* ... and of all; above, they are looked for again */
 
-/* TLS and certificates */
+/* ---- TLS and certificates ---- */
+
 #define TLS_INPUT_MAX_BYTES (64UL * KIB)   /* ciphertext of one connection not yet decrypted */
 #define TLS_OUTPUT_MAX_BYTES (256UL * KIB) /* ciphertext of one connection not yet sent */
 #define PEM_FILE_MAX_BYTES (16UL * MIB)    /* certificate, key, CA bundle or CRL file */
@@ -126,15 +123,17 @@
 #define PASSPHRASE_ROUNDS 600000           /* PBKDF2 with SHA-256: a tenth of a second, once */
 #define PASSPHRASE_ROUNDS_MAX 5000000L     /* asked for by a key file; more is an attack */
 
-/* authentication */
+/* ---- authentication ---- */
+
 #define TOKENS_MAX 100000UL          /* simple tokens kept; above it the least recently used goes */
 #define TOKEN_BYTES_MAX (16UL * KIB) /* a token that is looked at; a JWT has some hundred bytes */
 #define PASSWORD_JOBS_MAX 64UL       /* passwords being hashed or checked, or waiting for it */
 #define PASSWORD_BYTES_MAX 72UL      /* bcrypt looks at no more */
 
-/* store */
-#define WRITE_BUFFER_MAX_BYTES                                                                     \
-    (64UL * MIB) /* applied but not yet in the backend; above it proposals wait ... */
+/* ---- store ---- */
+
+/* applied but not yet in the backend; above it proposals wait ... */
+#define WRITE_BUFFER_MAX_BYTES (64UL * MIB)
 #define PROPOSALS_WAITING_MAX_BYTES (64UL * MIB) /* ... and above this they are refused */
 #define RANGE_CHUNK_BYTES (56UL * KIB)           /* pieces of a large range: half of OUT_HIGH */
 #define RANGE_SLICE_KEYS 1000UL       /* index entries one slice of a large range walks */
@@ -143,38 +142,41 @@
 #define BACKEND_BATCH_INTERVAL_MS_DEFAULT 100UL
 #define BACKEND_BATCH_LIMIT_DEFAULT 10000UL /* operations */
 #define BACKEND_MAP_BYTES (1UL << 40)       /* address space for LMDB; the file grows as needed */
-#define BACKEND_READERS_MAX                                                                        \
-    4096U /* pinned read transactions: ranges, snapshots, hashes in progress */
-#define BACKEND_KEY_MAX                                                                            \
-    511UL /* bytes of a key in a bucket (LMDB): user, role and member names are checked against it \
-           */
+/* pinned read transactions: ranges, snapshots, hashes in progress */
+#define BACKEND_READERS_MAX 4096U
+/* bytes of a key in a bucket (LMDB): user, role and member names are checked against it */
+#define BACKEND_KEY_MAX 511UL
 #define BACKEND_FILL_BYTES (8UL * MIB)  /* one transaction when a backend is filled in bulk */
 #define REVISION_MAX (INT64_MAX / 2)    /* in a file; leaves room to count on */
 #define COMPACTION_BATCH_DEFAULT 1000UL /* revisions per step */
 #define COMPACTION_SLEEP_MS_DEFAULT 10UL
 #define HASHES_KEPT 10UL /* hashes remembered at compactions (formats.md 11.4) */
-#define HASHES_WAITING_MAX                                                                         \
-    16UL /* revisions that clients, and as many that members, wait to have hashed: each is a walk  \
-            over the store */
+/* revisions that clients, and as many that members, wait to have hashed: each is a walk over the
+ * store */
+#define HASHES_WAITING_MAX 16UL
 
-/* leases (raft.md 9.6) */
+/* ---- leases (raft.md 9.6) ---- */
+
 #define LEASE_REVOKES_PER_SECOND 1000UL   /* of expired leases: a storm must not starve writes */
 #define LEASE_REVOKES_IN_FLIGHT_MAX 500UL /* proposed and not yet applied */
 #define LEASE_REVOKE_RETRY_MS 500UL       /* after a refusal to take the proposal */
 #define LEASE_CHECKPOINT_INTERVAL_MS (5UL * 60 * 1000)
 #define LEASE_CHECKPOINT_BATCH_MAX 1000UL  /* leases in one proposal */
 #define LEASE_KEEPALIVES_QUEUED_MAX 4096UL /* messages of one stream behind one that must wait */
-/* watch (api.md 7) */
+
+/* ---- watch (api.md 7) ---- */
+
 #define WATCH_STEP_RECORDS 64UL        /* of history read in one turn of the loop ... */
 #define WATCH_STEP_BYTES (64UL * KIB)  /* ... and of events, after which it reads no more */
 #define WATCH_SLICE_REVISIONS 250      /* in one message of history */
 #define WATCH_SLICE_BYTES (64UL * KIB) /* of events, after which a message of history is sent */
 
-/* log */
+/* ---- log ---- */
+
 #define WAL_SEGMENT_BYTES 64000000UL      /* a segment is cut when it has reached this */
 #define WAL_RECORD_MAX_BYTES (64UL * MIB) /* a length above this is damage, not data */
-#define WAL_ENTRY_MAX_BYTES                                                                        \
-    (WAL_RECORD_MAX_BYTES - 4 * KIB) /* data of one entry: --max-request-bytes is at most that */
+/* data of one entry: --max-request-bytes is at most that */
+#define WAL_ENTRY_MAX_BYTES (WAL_RECORD_MAX_BYTES - 4 * KIB)
 #define WAL_REPLAY_MAX_BYTES (16UL * GIB) /* entries read back at start, in memory */
 #define WAL_BATCH_MAX_BYTES (8UL * MIB)   /* one write and sync of the WAL writer */
 #define SNAPFILE_MAX_BYTES (64UL * MIB)   /* a .snap file; holds members and removed ids only */
@@ -183,11 +185,12 @@
 #define MAX_SNAPSHOTS_DEFAULT 5UL         /* files kept */
 #define MAX_WALS_DEFAULT 5UL
 
-/* raft (raft.md 1) */
+/* ---- raft (raft.md 1) ---- */
+
 #define RAFT_APPEND_MAX_BYTES (1UL * MIB) /* entries in one MsgApp, but at least one */
 #define RAFT_INFLIGHT_MAX 512UL           /* MsgApp in flight per follower */
-#define RAFT_INFLIGHT_MAX_BYTES                                                                    \
-    (32UL * MIB) /* entries in flight per follower, at least one MsgApp */
+/* entries in flight per follower, at least one MsgApp */
+#define RAFT_INFLIGHT_MAX_BYTES (32UL * MIB)
 #define RAFT_UNCOMMITTED_MAX_BYTES (1UL * GIB) /* proposals not yet committed */
 #define RAFT_WRITES_MAX 1024UL                 /* requests to the log writer under way */
 #define RAFT_READS_MAX 4096UL                  /* read indexes asked for and not yet confirmed */
@@ -196,13 +199,13 @@
 #define PENDING_CALLS_MAX 200000UL /* calls that wait for the log or a read index */
 #define HELD_PROPOSALS_MAX_BYTES (16UL * MIB) /* of other members, while no leader takes them */
 
-/* peers (raft.md 3 to 7) */
+/* ---- peers (raft.md 3 to 7) ---- */
+
 #define PEER_ITEM_MAX_BYTES (512UL * MIB) /* one message of a stream, as etcd reads them */
-#define PEER_MESSAGE_ARENA_MAX                                                                     \
-    (64UL * MIB) /* entry lists of one message; payloads are borrowed                              \
-                  */
-#define PEER_SNAPSHOT_MESSAGE_MAX                                                                  \
-    (64UL * MIB)                             /* the message part of a snapshot; 3.6 takes as much */
+/* entry lists of one message; payloads are borrowed */
+#define PEER_MESSAGE_ARENA_MAX (64UL * MIB)
+/* the message part of a snapshot; 3.6 takes as much */
+#define PEER_SNAPSHOT_MESSAGE_MAX (64UL * MIB)
 #define PEER_STREAM_QUEUE_BYTES (64UL * MIB) /* not yet sent on one stream; above, dropped */
 #define PEER_PIPELINE_QUEUE_MAX 64UL         /* messages that wait for a POST, per peer */
 #define PEER_PIPELINE_QUEUE_BYTES (64UL * MIB)
@@ -221,13 +224,15 @@
 #define LEARNERS_ASK_TIMEOUT_MS 2000UL    /* each member, before it gets a second learner */
 #define PEER_SNAPSHOT_STALL_MS 5000UL     /* no byte taken, or no answer after the last one */
 
-/* snapshots and bbolt files */
+/* ---- snapshots and bbolt files ---- */
+
 #define SNAPSHOT_CHUNK_BYTES (32UL * KIB)      /* blob of one SnapshotResponse */
 #define SNAPSHOT_RAW_CHUNK_BYTES (128UL * KIB) /* the same for who asks for the bytes alone */
 #define BOLT_DEPTH_MAX 16UL                    /* levels of a bbolt tree that is read */
 #define BOLT_KEY_MAX 32768UL                   /* bytes of a bbolt key */
 
-/* client */
+/* ---- client ---- */
+
 #define ENDPOINTS_MAX 100U              /* endpoints of one client */
 #define SOCKET_PATH_MAX 107U            /* sun_path without its NUL */
 #define CLIENT_RESPONSE_MAX (2UL * GIB) /* bytes of one JSON answer, and of its decoded message */
@@ -237,14 +242,16 @@
 
 #define MIRROR_TXN_OPS_MAX 10000U /* --max-txn-ops of make-mirror */
 
-/* logging */
+/* ---- logging ---- */
+
 #define LOG_LINE_MAX 8192UL /* bytes of one line: it is made on the stack */
 #define LOG_TEXT_MAX 2000UL /* bytes of one text in it; six times that when all is escaped */
 #define REQUEST_TEXT_MAX_BYTES LOG_TEXT_MAX /* of a slow request in the log */
 #define SLOW_LINES_MAX 100UL /* of one kind within a second; behind those one of as many */
 #define LOG_OUTPUTS_MAX 16UL /* --log-outputs */
 
-/* settings */
+/* ---- settings ---- */
+
 #define OPTION_LIST_MAX 1000UL               /* items of one list */
 #define OPTIONS_NOTES_MAX_BYTES (64UL * KIB) /* what is said about odd settings */
 #define CONFIG_FILE_MAX_BYTES (1UL * MIB)

@@ -46,11 +46,11 @@ struct log_field {
     ((struct log_field){                                                                           \
         .key = (key_), .number = (uint64_t)(value_), .kind = LOG_KIND_MS}) /* "1.5s", "20ms" */
 
-/* Where lines go: default is stderr, info, JSON. Descriptors of files are opened with O_APPEND,
- * else lines of several threads may overwrite each other. */
+/* What is written and how: default is info and above, as JSON. */
 void log_setup(enum log_level lowest, enum log_format format);
-void log_output(const int *fds,
-                size_t count); /* borrowed for the life of the process; 0 = discard */
+/* Where lines go instead of to stderr; `fds` is borrowed for the life of the process, 0 of them
+ * discard. Files are opened with O_APPEND, else lines of several threads overwrite each other. */
+void log_output(const int *fds, size_t count);
 /*
  * Who is told of each line, on whichever thread logs: before it is written, with its bytes, and
  * after. Setting it is for main, before other threads start or after they end. NULL: nobody.

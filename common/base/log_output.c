@@ -1,5 +1,5 @@
-/* log_output.c - see log_output.h. O_APPEND, so that lines of threads do not overwrite each other.
- */
+/* log_output.c - see log_output.h. O_APPEND, so that lines of threads do not overwrite
+ * each other. */
 #include "common/base/log_output.h"
 
 #include "common/base/log.h"

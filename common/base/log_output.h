@@ -10,8 +10,7 @@
 #include "common/base/limits.h"
 
 struct log_outputs {
-    int fds[LOG_OUTPUTS_MAX]; /* log.h borrows them: the struct lives as long as lines are written
-                               */
+    int fds[LOG_OUTPUTS_MAX]; /* log.h borrows them as long as lines are written */
     size_t count;
     const char *file; /* the last that is a file, as it was named (borrowed); NULL: none */
     int file_fd;

@@ -1,5 +1,4 @@
-/* sha256.h - SHA-256 over pieces, OpenSSL's behind it. Pure; thread: any, one at a time per state.
- */
+/* sha256.h - SHA-256 over pieces, OpenSSL's behind it. Pure; thread: any, one at a time each. */
 #ifndef COMMON_BASE_SHA256_H
 #define COMMON_BASE_SHA256_H
 

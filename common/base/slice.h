@@ -1,6 +1,6 @@
 /*
  * slice.h - borrowed bytes: a pointer and a length, never freed through this type.
- * Order is that of etcd's keys: memcmp, then the shorter first.
+ * Order is that of etcd's keys: memcmp, then the shorter first. Pure; thread: any.
  */
 #ifndef COMMON_BASE_SLICE_H
 #define COMMON_BASE_SLICE_H

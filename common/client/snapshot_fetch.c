@@ -26,8 +26,8 @@ static int take_piece(void *arg, const ProtobufCMessage *message, struct err *er
     return 0;
 }
 
-/* A server of ours gives the bytes as they are. The hash behind the image is not counted as left.
- */
+/* A server of ours gives the bytes as they are. The hash behind the image is not counted
+ * as left. */
 static int take_bytes(void *arg, struct slice bytes, const struct client_octets *octets,
                       struct err *err)
 {

@@ -309,8 +309,8 @@ static struct curl_slist *headers(const char *token, const char *accept)
     return list;
 }
 
-/* A minimal system is without ca-certificates; curl would then blame the file, not the certificate.
- */
+/* A minimal system is without ca-certificates; curl would then blame the file, not the
+ * certificate. */
 static bool system_has_cas(void)
 {
     const char *bundle = curl_version_info(CURLVERSION_NOW)->cainfo;

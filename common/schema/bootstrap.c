@@ -1,5 +1,5 @@
-/* bootstrap.c - see bootstrap.h. Lists are short: RAFT_MEMBERS_MAX members, MEMBER_URLS_MAX URLs.
- */
+/* bootstrap.c - see bootstrap.h. Lists are short: RAFT_MEMBERS_MAX members,
+ * MEMBER_URLS_MAX URLs. */
 #include "common/schema/bootstrap.h"
 #include "common/base/limits.h"
 #include "common/base/url.h"

@@ -1,5 +1,5 @@
-/* member.c - see member.h. Read with jansson; ids go through its 64-bit integers, never a double.
- */
+/* member.c - see member.h. Read with jansson; ids go through its 64-bit integers, never a
+ * double. */
 #include "common/schema/member.h"
 
 #include <jansson.h>

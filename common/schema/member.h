@@ -38,9 +38,9 @@ void member_set_peer_urls(struct member *member, const char *const *urls, size_t
 void member_set_client_urls(struct member *member, const char *const *urls, size_t count);
 
 /*
- * {"id":N,"peerURLs":[...],"isLearner":true,"maxLearners":N,"name":"...","clientURLs":[...]}, empty
- * ones left out.
- * `promote` writes {"id":N,"peerURLs":null,"isPromote":true}. False past out->max.
+ * {"id":N,"peerURLs":[...],"isLearner":true,"maxLearners":N,"name":"...","clientURLs":[...]},
+ * without what is empty. `promote` writes {"id":N,"peerURLs":null,"isPromote":true}. False past
+ * out->max.
  */
 bool member_write_json(const struct member *member, bool promote, struct buf *out);
 /* {"peerURLs":[...],"isLearner":true} and {"name":"...","clientURLs":[...]}: the two v2 values. */

@@ -3,8 +3,7 @@
  *
  * The mapping is the proto3 JSON mapping as etcd's gateway speaks it (api.md 12.1, 12.2): names as
  * in the schema, lowerCamelCase accepted, 64-bit integers as strings, bytes as base64, defaults
- * left out. Pure: bytes in, bytes out. Used by the gateway door, etcd-ctl and etcd-snap. Thread:
- * any.
+ * left out. Used by the gateway door, etcd-ctl and etcd-snap. Pure; thread: any.
  *
  * Read in one pass by json_reader.h, not by way of a tree: 64-bit numbers stay exact and a put
  * costs a fraction of a microsecond. Stricter than etcd in three things: "0," is no number, a line

@@ -4,7 +4,8 @@
  * Shared by raft (pure), the log, snapshot files and the peer protocol. Encoding is byte-equal to
  * etcd 3.5: starred fields of formats.md 8.1 are written even when zero. Decoding takes a missing
  * field as 0, skips unknown fields, accepts packed lists, and never trusts a length.
- * Decoded structs borrow byte fields from the input; lists of entries come from the arena.
+ * Decoded structs borrow byte fields from the input; lists of entries come from the arena. Pure;
+ * thread: any.
  */
 #ifndef COMMON_SCHEMA_RAFTMSG_H
 #define COMMON_SCHEMA_RAFTMSG_H
@@ -129,8 +130,8 @@ bool raft_snapshot_encode(const struct raft_snapshot *snapshot, struct buf *out)
 bool raft_conf_change_encode(const struct raft_conf_change *change, struct buf *out);
 bool raft_conf_change_v2_encode(const struct raft_conf_change_v2 *change, struct buf *out);
 bool raft_message_encode(const struct raft_message *message, struct buf *out);
-size_t raft_entry_encoded_bytes(
-    const struct raft_entry *entry); /* what raft_entry_encode() would append */
+/* How many bytes raft_entry_encode() would append. */
+size_t raft_entry_encoded_bytes(const struct raft_entry *entry);
 
 /* ERR_FORMAT with the field that does not parse, ERR_NO_MEMORY past the arena's maximum. */
 int raft_entry_decode(struct slice bytes, struct raft_entry *entry, struct err *err) MUST_CHECK;

@@ -33,8 +33,8 @@ bool bucket_find(struct slice name, enum bucket *bucket) MUST_CHECK; /* false: n
 
 struct batch;
 struct backend;
-struct backend_read;   /* a consistent view of what was committed when it began; pins pages: end it
-                          soon */
+/* A consistent view of what was committed when it began. Pins pages of the file: end it soon. */
+struct backend_read;
 struct backend_cursor; /* a position inside one bucket of one read */
 
 struct backend_options {
@@ -48,12 +48,13 @@ struct backend_options {
  * itself (datadir's lock). Its structure is checked first. Files beside it belong to it:
  * PATH.tmp.new and PATH.tmp.defrag (what a crash left of making one; removed), PATH-lock (LMDB's
  * table of readers; removed as soon as it is mapped, so no other program may open a file in use).
- * errors ERR_FORMAT: something else (a bbolt file is named as such: import it); ERR_DAMAGED: cut
- * off or altered; ERR_IO, ERR_NO_MEMORY
+ *
+ * errors  ERR_FORMAT: something else (a bbolt file is named as such: import it); ERR_DAMAGED: cut
+ *         off or altered; ERR_IO, ERR_NO_MEMORY
  */
 int backend_open_lmdb(const char *path, const struct backend_options *options,
                       struct backend **backend, struct err *err) MUST_CHECK;
-/* An empty one in memory; content survives backend_close() never. */
+/* An empty one in memory; its content dies with it. */
 struct backend *backend_new_mem(void);
 
 /*
@@ -121,7 +122,9 @@ int backend_defrag(struct backend *backend, struct err *err) MUST_CHECK;
  * Fill an empty backend from a bbolt file (what etcd writes): every bucket known to etcd, in
  * durable transactions of BACKEND_FILL_BYTES. A failure or a crash leaves a part: so datadir
  * imports into a file of another name and renames it when this has returned 0 and the backend is
- * closed. errors  ERR_EXISTS: not empty; ERR_FORMAT: no bbolt file of etcd, or a key longer than
+ * closed.
+ *
+ * errors  ERR_EXISTS: not empty; ERR_FORMAT: no bbolt file of etcd, or a key longer than
  *         BACKEND_KEY_MAX; what bolt.h and backend_commit() say
  * thread  any, before the committer runs
  */

@@ -3,7 +3,8 @@
  *
  * The three structs are the first member of the implementation's own. The dispatch (backend.c)
  * keeps the count of open reads and checks that the calls come in order. Linking a program with
- * backend_mem only does not pull in LMDB: the table is the only way to it.
+ * backend_mem only does not pull in LMDB: the table is the only way to it. Thread: as backend.h
+ * says.
  */
 #ifndef COMMON_STORAGE_BACKEND_IMPL_H
 #define COMMON_STORAGE_BACKEND_IMPL_H

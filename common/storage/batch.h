@@ -35,9 +35,9 @@ void batch_delete(struct batch *batch, enum bucket bucket, struct slice key);
 uint8_t *batch_put_reserve(struct batch *batch, enum bucket bucket, struct slice key, size_t bytes);
 
 size_t batch_op_count(const struct batch *batch);
-const struct batch_op *batch_op_at(const struct batch *batch,
-                                   size_t position); /* in order of appending */
-size_t batch_bytes(const struct batch *batch);       /* memory held */
+/* In order of appending. */
+const struct batch_op *batch_op_at(const struct batch *batch, size_t position);
+size_t batch_bytes(const struct batch *batch); /* memory held */
 
 /* The value put for a key of bucket `key` (17 or 18 bytes of revision); false when it is not in
  * here. A deletion behind the put hides nothing: pinned views still read what was. */

@@ -58,8 +58,9 @@ struct bolt_cursor { /* embed it; holds nothing that needs freeing */
 
 /*
  * Open `path`. A trailing SHA-256 behind the image does no harm.
+ *
  * errors  ERR_IO, ERR_MISSING, ERR_LOCKED (a running etcd has it), ERR_FORMAT ("invalid database":
- * not a bbolt file), ERR_DAMAGED (shorter than its meta says)
+ *         not a bbolt file), ERR_DAMAGED (shorter than its meta says)
  */
 int bolt_open(const char *path, struct bolt **bolt, struct err *err) MUST_CHECK;
 /* The same for a file whose lock the caller holds (a data directory that is being opened). */

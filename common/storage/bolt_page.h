@@ -1,6 +1,7 @@
 /*
  * bolt_page.h - the bytes of a bbolt file, for bolt*.c only (formats.md 1.1 to 1.6).
  * Little endian throughout; nothing is assumed about alignment, for an inline bucket lies anywhere.
+ * Pure; thread: any.
  */
 #ifndef COMMON_STORAGE_BOLT_PAGE_H
 #define COMMON_STORAGE_BOLT_PAGE_H

@@ -57,8 +57,7 @@ typedef int bolt_sink_fn(void *arg, struct buf *bytes, struct err *err);
  * returned. */
 int bolt_plan(struct bolt_source *source, const struct bolt_write_options *options,
               struct bolt_plan *plan, struct err *err) MUST_CHECK;
-/* Rewinds. ERR_DAMAGED when the source differs from what was planned (the image is then no good).
- */
+/* Rewinds. ERR_DAMAGED when the source is not as it was planned: the image is then no good. */
 int bolt_write(struct bolt_source *source, const struct bolt_plan *plan, bolt_sink_fn *sink,
                void *arg, struct err *err) MUST_CHECK;
 

@@ -4,6 +4,7 @@
  * Real files behind fs_posix() (edge); a disk that loses unsynced writes, tears sectors, fails and
  * fills up behind the simulator's. wal, snapfile and datadir know only this header.
  * Every operation fills `err` (ERR_IO with errno in err->sys; ENOSPC is how a full disk shows).
+ * Thread: any; a file is used by one at a time.
  */
 #ifndef COMMON_STORAGE_FS_H
 #define COMMON_STORAGE_FS_H
@@ -38,25 +39,24 @@ struct fs_ops {
     int (*read_at)(struct fs_file *file, uint64_t offset, void *data, size_t bytes, size_t *got,
                    struct err *err);
     int (*write_at)(struct fs_file *file, uint64_t offset, struct slice data, struct err *err);
-    int (*sync)(struct fs_file *file,
-                struct err *err); /* fdatasync; a failure is final, see style 5.6 */
+    /* the content and its size are durable; a failure is final (wal.h) */
+    int (*sync)(struct fs_file *file, struct err *err);
     int (*size)(struct fs_file *file, uint64_t *bytes, struct err *err);
-    int (*truncate)(struct fs_file *file, uint64_t bytes,
-                    struct err *err); /* shorter, or longer with zeros */
-    int (*allocate)(struct fs_file *file, uint64_t bytes,
-                    struct err *err); /* reserve; reads as zeros; file is `bytes` long */
-    int (*lock)(
-        struct fs_file *file,
-        struct err *err); /* whole file, exclusive; ERR_LOCKED when another process has it */
+    /* make it shorter, or longer with zeros */
+    int (*truncate)(struct fs_file *file, uint64_t bytes, struct err *err);
+    /* reserve room: the file is then `bytes` long, and what was not written reads as zeros */
+    int (*allocate)(struct fs_file *file, uint64_t bytes, struct err *err);
+    /* the whole file, for this process alone, until it is closed; ERR_LOCKED: another has it */
+    int (*lock)(struct fs_file *file, struct err *err);
     int (*rename)(struct fs *fs, const char *from, const char *to, struct err *err);
     int (*unlink)(struct fs *fs, const char *path, struct err *err); /* absent is fine */
-    int (*mkdir)(struct fs *fs, const char *path, unsigned mode,
-                 struct err *err); /* existing is fine */
+    /* existing is fine */
+    int (*mkdir)(struct fs *fs, const char *path, unsigned mode, struct err *err);
     int (*remove_tree)(struct fs *fs, const char *path, struct err *err);
     int (*sync_dir)(struct fs *fs, const char *path, struct err *err);
     bool (*exists)(struct fs *fs, const char *path);
-    int (*list)(struct fs *fs, const char *path, fs_list_fn *each, void *arg,
-                struct err *err); /* ascending names */
+    /* ascending names */
+    int (*list)(struct fs *fs, const char *path, fs_list_fn *each, void *arg, struct err *err);
 };
 
 struct fs *fs_posix(void); /* borrowed, for the life of the process */

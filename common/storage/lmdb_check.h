@@ -16,8 +16,8 @@
 
 /*
  * errors  ERR_FORMAT: not an LMDB file, or one without exactly our buckets (a bbolt file is named
- * as such); ERR_DAMAGED: ours, but cut off or altered; ERR_IO, ERR_NO_MEMORY thread  any; nobody
- * may write the file meanwhile
+ *         as such); ERR_DAMAGED: ours, but cut off or altered; ERR_IO, ERR_NO_MEMORY
+ * thread  any; nobody may write the file meanwhile
  */
 int lmdb_check(const char *path, struct err *err) MUST_CHECK;
 

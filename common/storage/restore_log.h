@@ -1,6 +1,6 @@
 /*
  * restore_log.h (edge) - for snapshot_restore.c: the log and the .snap file that start a member of
- * a new cluster (formats.md 3.4, steps 5 to 7).
+ * a new cluster (formats.md 3.4, steps 5 to 7). Thread: any.
  */
 #ifndef COMMON_STORAGE_RESTORE_LOG_H
 #define COMMON_STORAGE_RESTORE_LOG_H

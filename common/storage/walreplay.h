@@ -1,6 +1,7 @@
 /*
  * walreplay.h - reading a log back, segment after segment: what wal.c and its readers share.
- * Knows the order of records and what each means; does not write, but for wal_repair().
+ * Knows the order of records and what each means; does not write, but for wal_repair(). Thread: as
+ * wal.h says.
  */
 #ifndef COMMON_STORAGE_WALREPLAY_H
 #define COMMON_STORAGE_WALREPLAY_H

@@ -60,13 +60,13 @@ struct tls_session {
 
 void tls_set_release(struct tls_set *set); /* NULL is fine */
 
-/* Versions of a checked config as TLS1_2_VERSION ...; suites as OpenSSL's list, owned, NULL: none
- */
+/* Versions of a checked config as TLS1_2_VERSION ...; suites as OpenSSL's list, owned,
+ * NULL: none */
 int tls_version_number(const char *text);
 char *tls_suites_list(const struct tls_config *config, bool *only_tls13);
 
-/* SSL_CTX_set_cert_verify_callback(): judges a chain as Go does, leaves the cause in the session.
- */
+/* SSL_CTX_set_cert_verify_callback(): judges a chain as Go does, leaves the cause in the
+ * session. */
 int tls_verify_chain(X509_STORE_CTX *store, void *arg);
 /* What a resumed handshake does not look at again: the dates. false: session->cause says why. */
 bool tls_verify_resumed(struct tls_session *session, const X509 *leaf);

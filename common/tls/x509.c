@@ -182,8 +182,8 @@ void x509_wipe(struct buf *buf)
 
 /* ---- alternative names ---- */
 
-/* inet_pton() is strict in just the way wanted: four decimal parts without leading zeros, no zone
- */
+/* inet_pton() is strict in just the way wanted: four decimal parts without leading zeros,
+ * no zone */
 bool x509_is_address(const char *text)
 {
     uint8_t binary[16];

@@ -40,8 +40,8 @@ int x509_key_open(const char *path, const char *passphrase, struct x509_key **ke
                   struct err *err) MUST_CHECK;
 /* From now on it is written as PKCS#8, AES-256 and PBKDF2, locked with that; NULL: in plain. */
 void x509_key_lock(struct x509_key *key, const char *passphrase);
-/* PKCS#1 or SEC1 as kubeadm writes them; PKCS#8 for Ed25519, or locked. A secret: x509_wipe() it.
- */
+/* PKCS#1 or SEC1 as kubeadm writes them; PKCS#8 for Ed25519, or locked. A secret:
+ * x509_wipe() it. */
 void x509_key_pem(const struct x509_key *key, struct buf *out);
 void x509_key_public_pem(const struct x509_key *key, struct buf *out); /* "PUBLIC KEY" */
 /* "RSA-2048", "ECDSA-P256" ...; at most 31 characters into `text`, which is returned. */

@@ -358,8 +358,8 @@ static bool send_line(struct gateway_call *call, struct exchange *exchange, cons
     return !call->paused;
 }
 
-/* With a digest to come behind it the body is of no told length: HTTP/1 has trailers for such only.
- */
+/* With a digest to come behind it the body is of no told length: HTTP/1 has trailers for
+ * such only. */
 static void begin_raw(struct gateway_call *call, uint64_t body_bytes)
 {
     struct exchange_head head = {

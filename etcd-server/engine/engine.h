@@ -81,14 +81,14 @@ void engine_free(struct engine *engine); /* batches under way are dropped; NULL 
 
 /* ---- from the host ---- */
 void engine_tick(struct engine *engine); /* every tick_ms */
-void engine_turn(
-    struct engine *engine); /* after the events of one turn: carries out what raft asks for */
+/* After the events of one turn: carries out what raft asks for. */
+void engine_turn(struct engine *engine);
 /* The log writer made `count` requests durable, the last one with `persist_id`. */
 void engine_log_written(struct engine *engine, uint64_t persist_id, size_t count);
 void engine_snapshot_saved(struct engine *engine, uint64_t index);
 void engine_disk_full(struct engine *engine, bool full); /* writes are refused while it is */
-void engine_committed(
-    struct engine *engine); /* the batch given to host->commit is in the backend */
+/* The batch given to host->commit is in the backend. */
+void engine_committed(struct engine *engine);
 void engine_defragged(struct engine *engine, const struct err *err); /* err->code ERR_OK: done */
 /* A message of another member, decoded and size-checked; borrowed for the call. */
 void engine_message(struct engine *engine, const struct raft_message *message);
@@ -99,14 +99,14 @@ void engine_snapshot_sent(struct engine *engine, uint64_t member, uint64_t index
 uint64_t engine_wake_at(const struct engine *engine);
 /* At the start: do not wait for an election timeout, there is nobody else (raft.md 9.6). */
 void engine_campaign(struct engine *engine);
-bool engine_ready(
-    const struct engine *engine); /* leads, and its name is in the log: serve clients */
-void engine_fail(
-    struct engine *engine); /* the host is stopping: every waiting call gets ERR_STOPPED */
+/* Leads, and its name is in the log: serve clients. */
+bool engine_ready(const struct engine *engine);
+/* The host is stopping: every waiting call gets ERR_STOPPED. */
+void engine_fail(struct engine *engine);
 /* Push everything applied to the backend and the commit index to the log, for an orderly stop. */
 void engine_flush(struct engine *engine);
-/* Nothing is on its way to disk that could arrive: on a full one, what was promised is in the log.
- */
+/* Nothing is on its way to disk that could arrive: on a full one, what was promised is in
+ * the log. */
 bool engine_idle(const struct engine *engine);
 /* A proposal or a read is not answered yet, or the log is being written for another member. */
 bool engine_waited_for(const struct engine *engine);
@@ -149,8 +149,8 @@ uint64_t engine_transfer(struct engine *engine, uint64_t member, engine_done_fn 
  */
 uint64_t engine_read(struct engine *engine, engine_done_fn *done, void *arg,
                      enum err_code *refusal) MUST_CHECK;
-void engine_forget(struct engine *engine,
-                   uint64_t id); /* the caller went away; `done` is not called */
+/* The caller went away; `done` is not called. */
+void engine_forget(struct engine *engine, uint64_t id);
 
 /* Wait until everything applied now is in the backend, then read from it (snapshot, hash,
  * defragment). */
@@ -178,8 +178,8 @@ uint64_t engine_election_ms(const struct engine *engine); /* the election timeou
 uint64_t engine_size(struct engine *engine); /* bytes of the backend with what is on its way */
 uint64_t engine_size_in_use(struct engine *engine);
 bool engine_is_full(const struct engine *engine); /* disk full or write buffer at its limit */
-void engine_fill_header(const struct engine *engine,
-                        Etcdserverpb__ResponseHeader *header); /* with the current revision */
+/* With the current revision. */
+void engine_fill_header(const struct engine *engine, Etcdserverpb__ResponseHeader *header);
 
 /*
  * What applied entries mean for tokens; asked for by whoever keeps them, once, after engine_new().

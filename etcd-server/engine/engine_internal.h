@@ -130,8 +130,8 @@ struct engine {
 /* waiters.c */
 struct waiter *waiter_new(struct engine *engine, enum waiter_kind kind, uint64_t id,
                           engine_done_fn *done, void *arg);
-void waiter_drop(struct engine *engine,
-                 struct waiter *waiter); /* out of queue and map, without a word */
+/* Out of queue and map, without a word. */
+void waiter_drop(struct engine *engine, struct waiter *waiter);
 void waiter_finish(struct engine *engine, struct waiter *waiter, enum err_code code,
                    ProtobufCMessage *response);
 /* A compaction ended: those who asked for it, or for less, wait for the batch that is open now. */
@@ -150,8 +150,8 @@ void others_open(struct engine *engine);
 void others_hear_unreachable(struct engine *engine); /* a turn begins */
 void others_send(struct engine *engine, const struct raft_effects *effects);
 void others_sealed(struct engine *engine); /* the open batch was sealed: take what is asked for */
-void others_committed(
-    struct engine *engine); /* a batch is in the backend: send what waited for it */
+/* A batch is in the backend: send what waited for it. */
+void others_committed(struct engine *engine);
 void others_turn(struct engine *engine, uint64_t now_ms);
 void others_tick(struct engine *engine, uint64_t now_ms);
 void others_drop(struct engine *engine);
@@ -174,8 +174,8 @@ struct log_write *snapshot_take(struct engine *engine);
 
 /* apply.c */
 void apply_entry(struct engine *engine, const struct raft_entry *entry);
-void apply_fill_header(const struct engine *engine,
-                       Etcdserverpb__ResponseHeader *header); /* all but the revision */
+/* All but the revision. */
+void apply_fill_header(const struct engine *engine, Etcdserverpb__ResponseHeader *header);
 
 /* An answer of `type` that holds a header and nothing else; NULL when `arena` is full. */
 ProtobufCMessage *apply_header_only(const struct engine *engine,

@@ -1,5 +1,5 @@
-/* v2request.c - see v2request.h. A walk over the wire bytes; anything odd means "not a v2 request".
- */
+/* v2request.c - see v2request.h. A walk over the wire bytes; anything odd means "not a v2
+ * request". */
 #include "etcd-server/engine/v2request.h"
 
 static bool read_varint(struct slice *at, uint64_t *number)

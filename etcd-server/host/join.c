@@ -175,8 +175,8 @@ static bool downgrade_runs(const struct join_config *config, const struct join *
     return runs;
 }
 
-/* No member may be of a cluster version that this server cannot work with; one must have told its.
- */
+/* No member may be of a cluster version that this server cannot work with; one must have
+ * told its. */
 static int check_versions(const struct join_config *config, const struct join *join,
                           struct err *err)
 {

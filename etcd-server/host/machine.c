@@ -1,5 +1,5 @@
-/* machine.c - see machine.h. Every report travels as a message of its own; the core owns it then.
- */
+/* machine.c - see machine.h. Every report travels as a message of its own; the core owns
+ * it then. */
 #include "etcd-server/host/machine.h"
 #include "etcd-server/engine/engine.h"
 #include "etcd-server/host/machine_cluster.h"

@@ -28,8 +28,8 @@ struct machine_cluster_config {
 int machine_cluster_new(const struct machine_cluster_config *config,
                         struct machine_cluster **cluster, struct err *err) MUST_CHECK;
 void machine_cluster_stop(struct machine_cluster *cluster); /* no callback any more; NULL is fine */
-void machine_cluster_free(
-    struct machine_cluster *cluster); /* after the last connection; NULL is fine */
+/* After the last connection; NULL is fine. */
+void machine_cluster_free(struct machine_cluster *cluster);
 struct peers *machine_cluster_peers(struct machine_cluster *cluster);
 
 /* host.h, carried out. */

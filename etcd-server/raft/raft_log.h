@@ -39,10 +39,10 @@ void raft_log_init(struct raft_log *log, uint64_t base_index, uint64_t base_term
 void raft_log_fini(struct raft_log *log);
 void raft_log_append(struct raft_log *log, enum raft_entry_type type, uint64_t term,
                      struct slice data); /* copies */
-void raft_log_truncate(struct raft_log *log,
-                       uint64_t last_index); /* forget what is behind; never what is committed */
-void raft_log_compact(struct raft_log *log,
-                      uint64_t index); /* forget up to `index`; at most what was handed out */
+/* Forget what is behind; never what is committed. */
+void raft_log_truncate(struct raft_log *log, uint64_t last_index);
+/* Forget up to `index`; at most what was handed out. */
+void raft_log_compact(struct raft_log *log, uint64_t index);
 void raft_log_commit(struct raft_log *log, uint64_t index); /* committed = max; at most the last */
 /*
  * Committed as far as others may be told and entries be applied: a configuration change only when
@@ -53,8 +53,8 @@ uint64_t raft_log_commit_told(const struct raft_log *log);
 /* A snapshot takes the place of every entry; it counts as committed, stable and handed out. */
 void raft_log_restore(struct raft_log *log, uint64_t index, uint64_t term);
 
-const struct raft_entry *raft_log_at(const struct raft_log *log,
-                                     uint64_t index);               /* must be in (base, last] */
+/* Must be in (base, last]. */
+const struct raft_entry *raft_log_at(const struct raft_log *log, uint64_t index);
 uint64_t raft_log_term(const struct raft_log *log, uint64_t index); /* 0 when unknown */
 bool raft_log_has(const struct raft_log *log, uint64_t index, uint64_t term);
 /* Is a log that ends in (index, term) at least as new as this one (Raft 5.4.1)? */

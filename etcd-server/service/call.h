@@ -53,8 +53,8 @@ struct call_ops {
     /* As reply() and send(), the message packed already. A door may leave them NULL. */
     void (*reply_packed)(struct call *call, struct slice message);
     bool (*send_packed)(struct call *call, struct slice message);
-    /* End of a stream (ERR_OK), or refusal: `text` NULL means the code's own text. Ends the call.
-     */
+    /* End of a stream (ERR_OK), or refusal: `text` NULL means the code's own text. Ends
+     * the call. */
     void (*finish)(struct call *call, enum err_code code, const char *text);
 };
 

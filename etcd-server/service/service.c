@@ -1,5 +1,5 @@
-/* service.c - see service.h. The table of handlers, and the three ways a call waits for the engine.
- */
+/* service.c - see service.h. The table of handlers, and the three ways a call waits for
+ * the engine. */
 #include "common/base/base.h"
 #include "etcd-server/service/authorise.h"
 #include "etcd-server/service/candidate.h"

@@ -54,8 +54,8 @@ uint64_t service_learners_max(const struct service *service);
 void service_set_differs(struct service *service, bool differs);
 bool service_differs(const struct service *service);
 
-/* After the events of one turn; when to call again though nothing happens, UINT64_MAX: not at all.
- */
+/* After the events of one turn; when to call again though nothing happens, UINT64_MAX: not
+ * at all. */
 uint64_t service_turn(struct service *service);
 /* After what the turn answered was sent: a piece of what can wait (history for watchers). Returns
  * as service_turn(). */

@@ -21,8 +21,8 @@
 #include "etcd-server/service/call.h"
 #include "etcd-server/service/metrics.h"
 
-/* Lines of one kind in one second: when everything is slow, the log must not be what makes it so.
- */
+/* Lines of one kind in one second: when everything is slow, the log must not be what makes
+ * it so. */
 struct slow_pace {
     uint64_t second;
     uint64_t lines;

@@ -15,10 +15,10 @@ void alarm_store_free(struct alarm_store *alarms);
 int alarm_store_restore(struct alarm_store *alarms, struct backend_read *read,
                         struct err *err) MUST_CHECK;
 
-bool alarm_active(const struct alarm_store *alarms,
-                  Etcdserverpb__AlarmType type); /* raised by any member */
-bool alarm_names(const struct alarm_store *alarms, uint64_t member,
-                 Etcdserverpb__AlarmType type); /* raised for this member */
+/* Raised by any member. */
+bool alarm_active(const struct alarm_store *alarms, Etcdserverpb__AlarmType type);
+/* Raised for this member. */
+bool alarm_names(const struct alarm_store *alarms, uint64_t member, Etcdserverpb__AlarmType type);
 size_t alarm_count(const struct alarm_store *alarms);
 /* The n-th alarm, in order of member and kind. */
 Etcdserverpb__AlarmMember alarm_at(const struct alarm_store *alarms, size_t position);

@@ -40,8 +40,8 @@ int lease_store_restore(struct lease_store *leases, struct backend_read *read,
                         struct err *err) MUST_CHECK;
 void lease_store_hook(struct lease_store *leases, const struct lease_hooks *hooks);
 
-const struct lease *lease_find(const struct lease_store *leases,
-                               int64_t id); /* NULL: no such lease */
+/* NULL: no such lease. */
+const struct lease *lease_find(const struct lease_store *leases, int64_t id);
 size_t lease_count(const struct lease_store *leases);
 
 /* A lease in a list. */
@@ -74,8 +74,8 @@ enum err_code lease_apply_revoke(struct lease_store *leases, int64_t id,
 void lease_apply_checkpoint(struct lease_store *leases, int64_t id, int64_t remaining_ttl_s,
                             struct batch *batch);
 
-void lease_attach(struct lease_store *leases, int64_t id,
-                  struct slice key); /* unknown lease: nothing */
+/* Unknown lease: nothing. */
+void lease_attach(struct lease_store *leases, int64_t id, struct slice key);
 void lease_detach(struct lease_store *leases, int64_t id, struct slice key);
 
 /* ---- time, on the leader ---- */

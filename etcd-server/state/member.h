@@ -19,8 +19,8 @@ void member_store_free(struct member_store *members);
 void member_store_restore_downgrade(struct member_store *members, struct backend_read *read);
 
 size_t member_count(const struct member_store *members);
-const struct member *member_at(const struct member_store *members,
-                               size_t position); /* ascending ids */
+/* Ascending ids. */
+const struct member *member_at(const struct member_store *members, size_t position);
 const struct member *member_find(const struct member_store *members, uint64_t id); /* NULL: none */
 size_t member_learner_count(const struct member_store *members);
 bool member_is_removed(const struct member_store *members, uint64_t id);

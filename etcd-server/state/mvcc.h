@@ -123,8 +123,8 @@ bool mvcc_txn_is_serializable(const Etcdserverpb__TxnRequest *request); /* every
  */
 enum err_code mvcc_apply_compact(struct mvcc *mvcc, int64_t revision) MUST_CHECK;
 bool mvcc_compacting(const struct mvcc *mvcc);
-int64_t mvcc_compact_finished(
-    const struct mvcc *mvcc); /* the work is done up to this revision; -1 = never any */
+/* The work is done up to this revision; -1 = never any. */
+int64_t mvcc_compact_finished(const struct mvcc *mvcc);
 /* Drop at most `revisions` of history. True when this ended the compaction (finishedCompactRev is
  * in the open batch). */
 bool mvcc_compact_step(struct mvcc *mvcc, size_t revisions);

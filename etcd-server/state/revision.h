@@ -20,8 +20,8 @@ static inline int revision_compare(struct revision a, struct revision b)
     return (a.sub > b.sub) - (a.sub < b.sub);
 }
 
-size_t revision_encode(struct revision revision, bool tombstone,
-                       uint8_t out[REVISION_BYTES_MAX]); /* bytes written */
+/* Bytes written. */
+size_t revision_encode(struct revision revision, bool tombstone, uint8_t out[REVISION_BYTES_MAX]);
 bool revision_decode(struct slice bytes, struct revision *revision, bool *tombstone) MUST_CHECK;
 
 #endif

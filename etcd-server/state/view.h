@@ -31,8 +31,8 @@ int view_new(struct backend *backend, struct batch *const *batches, size_t batch
              struct view **view, struct err *err) MUST_CHECK;
 struct view *view_ref(struct view *view);
 void view_unref(struct view *view); /* NULL is fine */
-void view_add_batch(struct view *view,
-                    struct batch *batch); /* a new open batch behind the others */
+/* A new open batch behind the others. */
+void view_add_batch(struct view *view, struct batch *batch);
 
 /* The encoded mvccpb.KeyValue stored at `revision`; borrowed while the view lives. False: not there
  * (a bug or damage). */

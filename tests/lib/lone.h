@@ -60,8 +60,8 @@ void lone_init_of_three(struct lone *lone, void (*set_up)(struct engine_config *
 int lone_init_at_snapshot(struct lone *lone, struct backend *backend,
                           void (*set_up)(struct engine_config *config), struct err *err) MUST_CHECK;
 void lone_fini(struct lone *lone);
-/* The power goes: what is durable in log and backend is there, and nothing else. Not yet leading.
- */
+/* The power goes: what is durable in log and backend is there, and nothing else. Not yet
+ * leading. */
 void lone_crash(struct lone *lone);
 void lone_turn(struct lone *lone); /* until nothing moves any more, or it has stopped */
 void lone_lead(struct lone *lone);

@@ -61,8 +61,8 @@ void peer_nodes_start(struct peer_nodes *nodes, size_t count); /* all of that */
 #define PEER_NODES_WAIT(nodes, fact) peer_nodes_wait(nodes, fact, #fact)
 void peer_nodes_wait(struct peer_nodes *nodes, bool (*fact)(struct peer_nodes *nodes),
                      const char *name);
-/* Facts: streams stand in both directions; wanted_got came; a beat of the first came to the second.
- */
+/* Facts: streams stand in both directions; wanted_got came; a beat of the first came to
+ * the second. */
 bool peer_nodes_all_active(struct peer_nodes *nodes);
 bool peer_nodes_got_all(struct peer_nodes *nodes);
 bool peer_nodes_beat_came(struct peer_nodes *nodes);

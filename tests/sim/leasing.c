@@ -187,8 +187,8 @@ void leasing_renew(struct node *node)
         login_check_taken(node, keeper->call.token, "a renewal", over, rights_of(keeper));
 }
 
-/* Who renews what is over waits for its revoke, which alarm CORRUPT refuses for as long as it is.
- */
+/* Who renews what is over waits for its revoke, which alarm CORRUPT refuses for as long as
+ * it is. */
 bool leasing_busy(const struct sim *sim)
 {
     const struct model *model = &sim->nodes[0]->model;

@@ -509,8 +509,8 @@ struct reader {
     bool wrong;
 };
 
-/* Whatever is committed or moved meanwhile: what `meta` says is the newest revision, and is there.
- */
+/* Whatever is committed or moved meanwhile: what `meta` says is the newest revision, and
+ * is there. */
 static void *read_until_stopped(void *arg)
 {
     struct reader *reader = arg;

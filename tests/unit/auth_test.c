@@ -374,8 +374,8 @@ static void is_stored_as_etcd_stores_it(void **state)
     backend_close(backend);
 }
 
-/* etcd adds a permission again when another on the same key comes first: a role as it stores that.
- */
+/* etcd adds a permission again when another on the same key comes first: a role as it
+ * stores that. */
 static void permissions_that_are_there_twice(void **state)
 {
     static const uint8_t twice[] = "\x0a\x01r\x12\x06\x12\x01"

@@ -48,8 +48,8 @@ static void resume(void *arg)
     producer_resume(&scene->producer);
 }
 
-/* In the loop's queue now: resume(), the end of the thread; resume() adds the delivery behind them.
- */
+/* In the loop's queue now: resume(), the end of the thread; resume() adds the delivery
+ * behind them. */
 static bool pause_and_resume(struct host_producer *producer, struct slice piece)
 {
     struct scene *scene = CONTAINER_OF(producer, struct scene, producer);

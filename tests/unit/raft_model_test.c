@@ -220,8 +220,8 @@ static void heal(struct model *model)
         if (cluster->members[i].raft == NULL)
             cluster_restart(cluster, i + 1);
     cluster_settle(cluster);
-    /* Without pre-vote it is a race, and sometimes only one member can win it: give it more time.
-     */
+    /* Without pre-vote it is a race, and sometimes only one member can win it: give it
+     * more time. */
     for (int ticks = 0;
          ticks < 20 * CLUSTER_TICKS || (ticks < 100 * CLUSTER_TICKS && the_leader(cluster) == NULL);
          ticks++) {

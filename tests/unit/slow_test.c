@@ -217,8 +217,8 @@ static void slow_applies_are_told(void **state)
     assert_int_equal(metrics.applies[METRICS_APPLY_PUT][0].count, 1);
 }
 
-/* Quick ones, too; what is compacted already is no failure, and a request that went well is none.
- */
+/* Quick ones, too; what is compacted already is no failure, and a request that went well
+ * is none. */
 static void refused_entries_are_told(void **state)
 {
     Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;

@@ -106,8 +106,8 @@ static json_t *next_item(const char **lines)
     return item;
 }
 
-/* Both kinds of stream: what carries a whole message is its kind byte (msgapp only) and a length.
- */
+/* Both kinds of stream: what carries a whole message is its kind byte (msgapp only) and a
+ * length. */
 static void check_stream(const char *name, size_t prefix, size_t at_least)
 {
     struct buf bytes, list;

@@ -185,8 +185,8 @@ static void the_newest_confirmed_one_is_loaded(void **state)
     memfs_fini(&memfs);
 }
 
-/* A leader's snapshot came to nothing; that it went further is no reason to drop the one we have.
- */
+/* A leader's snapshot came to nothing; that it went further is no reason to drop the one
+ * we have. */
 static void what_was_never_recorded_crowds_nothing_out(void **state)
 {
     static const char *const paths[] = {"snap/0000000000000001-000000000000001e.snap",
