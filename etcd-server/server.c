@@ -10,6 +10,7 @@
 #include "etcd-server/host/machine_cluster.h"
 #include "etcd-server/host/notify.h"
 #include "etcd-server/host/peer_gate.h"
+#include "etcd-server/host/process.h"
 #include "etcd-server/server_internal.h"
 
 #include <malloc.h>
@@ -252,18 +253,36 @@ static int listen_all(struct server *server, const struct option_list *urls, con
                       struct tls_context *tls, struct link_door door, struct err *err)
 {
     for (size_t i = 0; i < urls->count; i++) {
-        struct net_listener_config listener = {.url = urls->items[i],
-                                               .name = name,
-                                               .tls = tls,
-                                               .door = door,
-                                               .reuse_port = server->config->socket_reuse_port,
-                                               .reuse_address =
-                                                   server->config->socket_reuse_address};
+        struct net_listener_config listener = {
+            .url = urls->items[i],
+            .name = name,
+            .tls = tls,
+            .door = door,
+            .of_peers = urls == &server->config->listen_peer_urls,
+            .reuse_port = server->config->socket_reuse_port,
+            .reuse_address = server->config->socket_reuse_address};
 
         if (net_listen(server->net, &listener, NULL, err) < 0)
             return -1;
         log_info("now serving", log_str("listener", name), log_str("url", urls->items[i]));
     }
+    return 0;
+}
+
+/* Whoever comes may not take the descriptors that the log needs for its next segment. */
+static int limit_connections(struct server *server, struct err *err)
+{
+    uint64_t fds = process_raise_fds(), connections;
+
+    if (fds <= FDS_KEPT) {
+        err_set(err, ERR_USAGE,
+                "the limit of %" PRIu64 " file descriptors is too low: %lu are for files and other "
+                "members; raise it (ulimit -n, LimitNOFILE=)",
+                fds, FDS_KEPT);
+        return -1;
+    }
+    connections = fds - FDS_KEPT;
+    net_limit(server->net, connections, MIN(connections / FDS_FOR_PEERS_SHARE, FDS_FOR_PEERS_MAX));
     return 0;
 }
 
@@ -589,6 +608,8 @@ static int live(const struct config *config, int argc, const char *const *argv, 
     start_checks(server);
     start_doors(server);
     server->net = net_new(server->loop);
+    if (limit_connections(server, err) < 0)
+        goto out;
     rc = run(server, err);
     *signal_number = server->signal_number;
     *again = server->again;

@@ -53,9 +53,14 @@
 #define HTTP_OUT_MAX_BYTES (2UL * GIB)       /* one answer that cannot be made in pieces */
 #define HTTP_BODY_OPEN_MAX_BYTES (1UL * MIB) /* of a body in pieces, not used up: stop reading */
 #define CONNECTIONS_MAX 20000UL              /* open connections per listener */
-#define HANDSHAKE_TIMEOUT_MS 10000UL         /* TLS handshake done within */
-#define HEADER_TIMEOUT_MS 30000UL            /* first byte to end of headers */
-#define BODY_TIMEOUT_MS 60000UL              /* end of headers to end of body, without progress */
+#define FDS_KEPT                                                                                   \
+    150UL /* descriptors that no connection gets: files, the log, what we dial; as many as etcd's  \
+           */
+#define FDS_FOR_PEERS_SHARE 4UL        /* one of so many connections is kept for members ... */
+#define FDS_FOR_PEERS_MAX 1024UL       /* ... but no more than this */
+#define HANDSHAKE_TIMEOUT_MS 10000UL   /* TLS handshake done within */
+#define HEADER_TIMEOUT_MS 30000UL      /* first byte to end of headers */
+#define BODY_TIMEOUT_MS 60000UL        /* end of headers to end of body, without progress */
 #define BODY_LEAST_BYTES 1024UL        /* less of a body than this is no progress, either way */
 #define IDLE_TIMEOUT_MS 300000UL       /* a kept-alive connection without a request */
 #define WRITE_STALL_TIMEOUT_MS 60000UL /* a client that reads nothing of its answer ... */

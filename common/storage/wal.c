@@ -239,6 +239,13 @@ static int switch_to_next(struct wal *wal, uint64_t header_bytes, struct err *er
     return 0;
 }
 
+/* No room on the disk for another file, or no descriptor: nothing is wrong with what was written.
+ */
+static bool may_go_on(const struct err *cause)
+{
+    return cause->sys == ENOSPC || cause->sys == EMFILE || cause->sys == ENFILE;
+}
+
 /* With no room for a new segment the old one goes on growing: the cut is tried again later. */
 static int cut(struct wal *wal, struct err *err)
 {
@@ -249,7 +256,7 @@ static int cut(struct wal *wal, struct err *err)
     if (prepare_next(wal, &cause) < 0 || fill_next(wal, &header_bytes, &cause) < 0) {
         wal->crc = mark.crc;
         drop_next(wal);
-        if (cause.sys == ENOSPC)
+        if (may_go_on(&cause))
             return 0;
         *err = cause;
         return fail(wal, err);

@@ -57,9 +57,24 @@ static void at_turn_end(void *arg)
     check_stopped(net);
 }
 
+static bool has_room(const struct net_listener *listener)
+{
+    const struct net *net = listener->net;
+
+    if (listener->connections >= listener->connections_max)
+        return false;
+    if (net->connections_max == 0)
+        return true;
+    return net->conn_count < net->connections_max &&
+           (listener->of_peers ||
+            net->conn_count - net->peer_count < net->connections_max - net->kept_for_peers);
+}
+
+/* Go on accepting, when it may. */
 static void resume_listener(struct net_listener *listener)
 {
-    if (!listener->paused || listener->net->stopping)
+    if (!listener->paused || listener->net->stopping || !has_room(listener) ||
+        listener->net->clock.now_ms < listener->resume_ms)
         return;
     listener->paused = false;
     loop_fd_want(listener->watch, LOOP_READ);
@@ -77,9 +92,7 @@ static void on_sweep(void *arg)
             net_conn_kill(conn);
     }
     for (struct net_listener *at = net->listeners; at != NULL; at = at->next) {
-        if (at->paused && at->connections < at->connections_max &&
-            net->clock.now_ms >= at->resume_ms)
-            resume_listener(at);
+        resume_listener(at);
         paused = paused || at->paused;
     }
     net->sweeping = net->conn_count != 0 || paused;
@@ -107,6 +120,13 @@ struct net *net_new(struct loop *loop)
     return net;
 }
 
+void net_limit(struct net *net, size_t connections_max, size_t for_peers)
+{
+    must(for_peers <= connections_max);
+    net->connections_max = connections_max;
+    net->kept_for_peers = for_peers;
+}
+
 void net_conn_gone(struct net_conn *conn)
 {
     struct net_listener *listener = conn->listener;
@@ -119,10 +139,10 @@ void net_conn_gone(struct net_conn *conn)
     if (conn->next != NULL)
         conn->next->previous = conn->previous;
     net->conn_count--;
+    net->peer_count -= listener->of_peers;
     listener->connections--;
-    if (listener->paused && listener->connections < listener->connections_max &&
-        net->clock.now_ms >= listener->resume_ms)
-        resume_listener(listener);
+    for (struct net_listener *at = net->listeners; at != NULL; at = at->next)
+        resume_listener(at);
 }
 
 static void close_listener(struct net_listener *listener)
@@ -277,7 +297,9 @@ static void pause_listener(struct net_listener *listener, const char *why, uint6
     start_sweeping(net);
     log_warn("not accepting connections for now", log_str("endpoint", listener->name),
              log_str("reason", why), log_u64("open", listener->connections),
-             log_u64("maximum", listener->connections_max));
+             log_u64("maximum", net->connections_max != 0
+                                    ? MIN(listener->connections_max, net->connections_max)
+                                    : listener->connections_max));
 }
 
 /* Without them it is only slower, and a client that vanished stays. */
@@ -312,7 +334,7 @@ static void on_accept(void *arg, unsigned ready)
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         int fd;
 
-        if (listener->connections >= listener->connections_max) {
+        if (!has_room(listener)) {
             pause_listener(listener, "the maximum of connections is open", 0);
             return;
         }
@@ -410,6 +432,7 @@ int net_listen(struct net *net, const struct net_listener_config *config, uint16
         config->connections_max != 0 ? config->connections_max : CONNECTIONS_MAX;
     if (place.address.u.any.sa_family == AF_UNIX)
         listener->unix_path = xstrdup(place.address.u.un.sun_path);
+    listener->of_peers = config->of_peers;
     listener->watch = loop_fd_new(net->loop, fd, on_accept, listener);
     loop_fd_want(listener->watch, LOOP_READ);
     listener->next = net->listeners;

@@ -19,6 +19,13 @@ void net_close(struct net *net);
 /* With net_close(); the loop must not run any more. NULL is fine. */
 void net_free(struct net *net);
 
+/*
+ * The most connections of all listeners together, and how many of these are kept for peers: a
+ * descriptor each, and who comes may not take those that files and links need. 0: no limit but the
+ * listeners' own.
+ */
+void net_limit(struct net *net, size_t connections_max, size_t for_peers);
+
 struct net_listener_config {
     const char *url;         /* "http://127.0.0.1:2379", https, unix://PATH, unixs; borrowed */
     const char *name;        /* "client" or "peer": for log lines; borrowed */
@@ -27,6 +34,7 @@ struct net_listener_config {
     bool reuse_port;         /* --socket-reuse-port */
     bool reuse_address;      /* --socket-reuse-address */
     size_t connections_max;  /* 0: CONNECTIONS_MAX */
+    bool of_peers;           /* those that net_limit() keeps for peers are for it */
 };
 
 /*

@@ -651,6 +651,7 @@ void net_conn_open(struct net_listener *listener, int fd, const char *remote)
         conn->next->previous = conn;
     net->conns = conn;
     net->conn_count++;
+    net->peer_count += listener->of_peers;
     listener->connections++;
     conn->watch = loop_fd_new(net->loop, fd, on_ready, conn);
     if (listener->tls == NULL)

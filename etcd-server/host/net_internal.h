@@ -49,6 +49,7 @@ struct net_listener {
     int fd;
     struct loop_fd *watch;
     size_t connections, connections_max;
+    bool of_peers;
     bool paused;        /* at the maximum, or out of descriptors */
     uint64_t resume_ms; /* when to try again */
 };
@@ -58,9 +59,10 @@ struct net {
     struct link_clock clock;
     struct net_listener *listeners;
     struct net_conn *conns;
-    size_t conn_count;
-    struct net_conn *changed; /* to be looked at when the turn ends */
-    struct net_conn *again;   /* to be called in the next turn */
+    size_t conn_count, peer_count;          /* of all; of these, peers' */
+    size_t connections_max, kept_for_peers; /* net_limit(); 0: none */
+    struct net_conn *changed;               /* to be looked at when the turn ends */
+    struct net_conn *again;                 /* to be called in the next turn */
     bool again_posted;
     struct loop_timer *sweep;
     bool sweeping;

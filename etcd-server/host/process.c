@@ -81,3 +81,13 @@ void process_usage(struct process_usage *usage)
         usage->resident_bytes = resident * (uint64_t)page_bytes;
     }
 }
+
+uint64_t process_raise_fds(void)
+{
+    struct rlimit limit, raised;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 0;
+    raised = (struct rlimit){limit.rlim_max, limit.rlim_max};
+    return setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised.rlim_cur : limit.rlim_cur;
+}

@@ -21,4 +21,7 @@ struct process_usage {
 /* Reads /proc/self; tens of microseconds, and one more per open descriptor. */
 void process_usage(struct process_usage *usage);
 
+/* Raise the limit of descriptors to the highest that is allowed, as Go programs do; returns it. */
+uint64_t process_raise_fds(void);
+
 #endif

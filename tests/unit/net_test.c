@@ -38,7 +38,7 @@ static struct {
     struct net *net;
     struct tls_context *tls;
     pthread_t thread;
-    uint16_t port, tls_port, small_port;
+    uint16_t port, tls_port, small_port, peer_port;
     char *unix_path;
     int log_pipe[2];
 } fix;
@@ -65,19 +65,25 @@ static struct link_door restless_door(void)
     return door;
 }
 
-static uint16_t listen_on(const char *url, size_t connections_max)
+static uint16_t listen_for(const char *url, size_t connections_max, bool of_peers)
 {
     struct net_listener_config config = {.url = url,
                                          .name = "client",
                                          .tls = fix.tls,
                                          .door = restless_door(),
-                                         .connections_max = connections_max};
+                                         .connections_max = connections_max,
+                                         .of_peers = of_peers};
     struct err err = ERR_INIT;
     uint16_t port = 0;
 
     if (net_listen(fix.net, &config, &port, &err) < 0)
         fail_msg("%s", err.text);
     return port;
+}
+
+static uint16_t listen_on(const char *url, size_t connections_max)
+{
+    return listen_for(url, connections_max, false);
 }
 
 static void make_tls(void)
@@ -115,6 +121,7 @@ static int set_up(void **state)
     fix.port = listen_on("http://127.0.0.1:0", 0);
     fix.tls_port = listen_on("https://127.0.0.1:0", 0);
     fix.small_port = listen_on("http://localhost:0", 2);
+    fix.peer_port = listen_for("http://127.0.0.1:0", 0, true);
     fix.unix_path = xasprintf("%s/sock", fix.dir);
     url = xasprintf("unix://%s", fix.unix_path);
     (void)listen_on(url, 0);
@@ -303,6 +310,43 @@ static void maximum(void **state)
     expect(third, "200 OK"); /* as soon as there is room */
     (void)close(second);
     (void)close(third);
+}
+
+static void limit_to_four(void *arg)
+{
+    (void)arg;
+    net_limit(fix.net, 4, 1);
+}
+
+static int dial_served(uint16_t port)
+{
+    int fd = dial(port);
+
+    put(fd, PUT);
+    expect(fd, "200 OK");
+    return fd;
+}
+
+/* Over all listeners; clients cannot take what is kept for peers. */
+static void maximum_of_all(void **state)
+{
+    int clients[3], peer, waits;
+
+    (void)state;
+    loop_post(fix.loop, limit_to_four, NULL);
+    clients[0] = dial_served(fix.port);
+    clients[1] = dial_served(fix.small_port);
+    clients[2] = dial_served(fix.port);
+    waits = dial(fix.small_port);
+    expect_log("not accepting connections for now");
+    put(waits, PUT);
+    peer = dial_served(fix.peer_port);
+    (void)close(clients[0]); /* of another listener */
+    expect(waits, "200 OK");
+    (void)close(clients[1]);
+    (void)close(clients[2]);
+    (void)close(peer);
+    (void)close(waits);
 }
 
 static void wrong_scheme(void **state)
@@ -517,9 +561,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(plain),        TEST(unix_socket),      TEST(large_answers),    TEST(maximum),
-        TEST(wrong_scheme), TEST(over_tls),         TEST(half_a_handshake), TEST(slow_client),
-        TEST(keep_alive),   TEST(stop_with_stream), TEST(bad_urls),
+        TEST(plain),          TEST(unix_socket),  TEST(large_answers),    TEST(maximum),
+        TEST(maximum_of_all), TEST(wrong_scheme), TEST(over_tls),         TEST(half_a_handshake),
+        TEST(slow_client),    TEST(keep_alive),   TEST(stop_with_stream), TEST(bad_urls),
     };
 
     return cmocka_run_group_tests(tests, make_pki, remove_pki);

@@ -501,6 +501,44 @@ static void old_bytes_behind_the_end_are_cleared(void **state)
     memfs_fini(&memfs);
 }
 
+/* Clients may have taken all descriptors: the segment goes on growing, and is cut later. */
+static int no_descriptor(void *arg, enum memfs_op op, const char *path)
+{
+    const bool *none = arg;
+
+    return *none && op == MEMFS_OPEN && strstr(path, ".tmp") != NULL ? EMFILE : 0;
+}
+
+static void a_cut_waits_for_a_descriptor(void **state)
+{
+    struct memfs memfs;
+    struct err err = ERR_INIT;
+    struct wal_config config = {.fs = &memfs.fs, .dir = DIR, .segment_bytes = 8192};
+    struct wal_metadata metadata = {1, 2};
+    struct wal_log log = {0};
+    struct wal *wal = NULL;
+    bool none = true;
+
+    (void)state;
+    memfs_init(&memfs);
+    ok(wal_create(&config, &metadata, &wal, &err), &err);
+    memfs.fault = no_descriptor;
+    memfs.fault_arg = &none;
+    for (uint64_t index = 1; index <= 30; index++)
+        append(wal, index, 1, 1000);
+    assert_true(memfs_get(&memfs, FIRST).size > 16384);
+    none = false;
+    append(wal, 31, 1, 1000);
+    ok(wal_sync(wal, &err), &err);
+    assert_true(memfs_get(&memfs, DIR "/0000000000000001-0000000000000020.wal").size != 0);
+    wal_close(wal);
+    ok(wal_open(&config, START, &log, &wal, &err), &err);
+    assert_int_equal(log.entry_count, 31);
+    wal_log_free(&log);
+    wal_close(wal);
+    memfs_fini(&memfs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -514,6 +552,7 @@ int main(void)
         cmocka_unit_test(only_promises_need_a_sync),
         cmocka_unit_test(a_full_disk_takes_the_append_back),
         cmocka_unit_test(old_bytes_behind_the_end_are_cleared),
+        cmocka_unit_test(a_cut_waits_for_a_descriptor),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
