@@ -62,8 +62,8 @@ void show_range_fields(struct ctl *ctl, const ProtobufCMessage *response);
 void show_put_fields(struct ctl *ctl, const ProtobufCMessage *response);
 void show_delete_fields(struct ctl *ctl, const ProtobufCMessage *response);
 void show_header_fields(struct ctl *ctl, const ProtobufCMessage *response); /* only the header */
-const char *show_text(struct ctl *ctl, const char *format, ...)
-    PRINTF_LIKE(2, 3); /* in the arena; for cells of tables */
+/* In the arena; for cells of tables. */
+const char *show_text(struct ctl *ctl, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* ---- requests shared with txn (cmd_kv.c); return 0 or an exit code with everything said ---- */
 int kv_range_request(struct ctl *ctl, const struct args *args, Etcdserverpb__RangeRequest *request);

@@ -449,8 +449,7 @@ int main(int argc, char **argv)
     struct err err = ERR_INIT;
     int status;
 
-    print_guard_descriptors(); /* with standard output closed, no key shall be opened in its place
-                                */
+    print_guard_descriptors(); /* else a key is opened in the place of a closed standard output */
     (void)umask(022);          /* directories come out 0755 whatever it was; files set their mode */
     status = act(argc > 0 ? argc - 1 : 0, argv + (argc > 0 ? 1 : 0));
     if ((fflush(stdout) != 0 || ferror(stdout) != 0) && status == EXIT_DONE) {

@@ -10,12 +10,13 @@
 #include "common/base/err.h"
 #include "common/tls/x509.h"
 
-enum pki_exit { /* pki.md 4.9 */
-                EXIT_DONE = 0,
-                EXIT_FAILED = 1,   /* could not do it */
-                EXIT_USAGE = 2,    /* unknown verb or flag, a name that is no name */
-                EXIT_FINDING = 3,  /* checked and found an error */
-                EXIT_WARNINGS = 4, /* checked and found warnings only */
+/* pki.md 4.9 */
+enum pki_exit {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,   /* could not do it */
+    EXIT_USAGE = 2,    /* unknown verb or flag, a name that is no name */
+    EXIT_FINDING = 3,  /* checked and found an error */
+    EXIT_WARNINGS = 4, /* checked and found warnings only */
 };
 
 struct texts { /* a growing list; the texts are owned */

@@ -2,8 +2,10 @@
  * store.c - the directory that is written to: its lock, what was replaced, pairs replaced together.
  *
  * A pair that is replaced: key and certificate are complete and synced under temporary names, then
- *     rename key -> (killed here: store_heal() finds the certificate that waits) -> rename
- * certificate
+ *
+ *     rename key -> rename certificate
+ *                `-> killed here: store_heal() finds the certificate that waits
+ *
  * Symbolic links are refused; with --follow it is the files at their ends that are replaced, each
  * by a temporary file beside itself, and the links stay.
  */

@@ -2,8 +2,8 @@
  * server_files.c - what a server opens before it lives: the data directory and its lock, who the
  * members are, the log, the backend.
  *
- *   lock -> new? -> registry or DNS, the others' word -> log -> backend -> defrag,
- * --force-new-cluster
+ *   lock -> new? -> registry or DNS, the others' word -> log -> backend -> defrag
+ *                                                                      `-> --force-new-cluster
  */
 #include "etcd-server/host/force_new.h"
 #include "etcd-server/server_internal.h"

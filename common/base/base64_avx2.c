@@ -4,8 +4,7 @@
  *   encode:  3 bytes into each 32-bit lane -> four fields of 6 bits (two multiplications move two
  *            each) -> a character is its field plus an offset that depends on its range
  *   decode:  is every character in the alphabet? two lookups, by its high and its low four bits,
- *            have a bit in common when it is not -> minus the offset of its range -> join the
- * fields
+ *            have a bit in common when it is not -> minus the offset of its range -> fields joined
  *
  * Without AVX2 nothing is taken and base64.c does all.
  */

@@ -70,8 +70,7 @@ int json_number(struct json_reader *reader, struct slice *text, struct err *err)
 int json_word(struct json_reader *reader, enum json_kind kind, struct err *err) MUST_CHECK;
 int json_skip(struct json_reader *reader, struct err *err) MUST_CHECK; /* one value, any kind */
 
-/* The bytes an escaped string stands for, UTF-8, to `out`, which has room for raw.size; how many.
- */
+/* What an escaped string stands for, as UTF-8, to `out` with room for raw.size; how many bytes. */
 size_t json_unescape(struct slice raw, uint8_t *out);
 
 enum json_integer_result {

@@ -123,6 +123,7 @@ int client_stream(struct client *client, enum rpc_id id, const ProtobufCMessage 
 
 /*
  * GET `path` ("/metrics") at endpoint `at`.
+ *
  * body    the answer is appended to it, up to its maximum
  * errors  as client_call(); any status but 200 is ERR_FORMAT
  */

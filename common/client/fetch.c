@@ -1,8 +1,8 @@
 /*
  * fetch.c - see fetch.h.
  *
- *   place_parse -> resolve (a thread, unless it is an address) -> dial -> shake_hands -> send ->
- * read
+ *   place_parse -> resolve -> dial -> shake_hands -> send -> read
+ *                  a thread, unless it is an address
  *
  * The socket does not block; await() does, until the deadline. A request that could not be sent
  * whole may have been answered all the same (413, an alert that says why): the answer is read

@@ -6,8 +6,9 @@
 
 /*
  * Read the literal at the beginning of `text`: "..." with Go's escapes, or `...` verbatim. Its
- * bytes are appended to `out`. returns  bytes of `text` taken; 0 when it is none (`out` may hold a
- * part then)
+ * bytes are appended to `out`.
+ *
+ * returns  bytes of `text` taken; 0 when it is none (`out` may hold a part then)
  */
 size_t goquote_parse(struct slice text, struct buf *out);
 

@@ -21,14 +21,18 @@ int srv_client_endpoints(const char *domain, const char *name, struct buf *list,
 
 /*
  * The targets of _SERVICE[-NAME]._tcp.DOMAIN, as SCHEME://HOST:PORT, comma separated, by priority,
- * appended to `list`. returns  how many; 0: `words` tells what came of it
+ * appended to `list`.
+ *
+ * returns  how many; 0: `words` tells what came of it
  */
 int srv_lookup(const char *service, const char *name, const char *domain, const char *scheme,
                struct buf *list, struct buf *words);
 
 /*
  * Pure: the targets in the DNS message `answer` (RFC 1035, RFC 2782), as SCHEME://HOST:PORT, comma
- * separated, lowest priority value first. returns  how many; -1 when it is no DNS message
+ * separated, lowest priority value first.
+ *
+ * returns  how many; -1 when it is no DNS message
  */
 int srv_read(struct slice answer, const char *scheme, struct buf *list);
 

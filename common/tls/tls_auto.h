@@ -1,5 +1,6 @@
 /*
  * tls_auto.h (edge) - the self-signed pairs of --auto-tls and --peer-auto-tls (pki.md 2.14).
+ * Thread: any, before the listeners open.
  */
 #ifndef COMMON_TLS_TLS_AUTO_H
 #define COMMON_TLS_TLS_AUTO_H

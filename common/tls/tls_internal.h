@@ -1,6 +1,6 @@
 /*
  * tls_internal.h - what the files of tls.h share: the loaded set, the context, the session.
- * Private to common/tls.
+ * Private to common/tls. Thread: as tls.h says.
  */
 #ifndef COMMON_TLS_TLS_INTERNAL_H
 #define COMMON_TLS_TLS_INTERNAL_H

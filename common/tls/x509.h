@@ -40,8 +40,7 @@ int x509_key_open(const char *path, const char *passphrase, struct x509_key **ke
                   struct err *err) MUST_CHECK;
 /* From now on it is written as PKCS#8, AES-256 and PBKDF2, locked with that; NULL: in plain. */
 void x509_key_lock(struct x509_key *key, const char *passphrase);
-/* PKCS#1 or SEC1 as kubeadm writes them; PKCS#8 for Ed25519, or locked. A secret:
- * x509_wipe() it. */
+/* PKCS#1 or SEC1 as kubeadm does; PKCS#8 for Ed25519, or locked. A secret: x509_wipe() it. */
 void x509_key_pem(const struct x509_key *key, struct buf *out);
 void x509_key_public_pem(const struct x509_key *key, struct buf *out); /* "PUBLIC KEY" */
 /* "RSA-2048", "ECDSA-P256" ...; at most 31 characters into `text`, which is returned. */
@@ -135,7 +134,7 @@ int x509_chain_check(const struct x509_list *chain, const struct x509_list *anch
                      struct err *err) MUST_CHECK;
 /* Is `ca` the issuer: its subject, byte for byte, and its key made the signature. */
 bool x509_issued_by(const struct x509_cert *cert, const struct x509_cert *ca);
-/* What a directory of lists is named by: does one of these lists carry the certificate's serial? */
+/* Does one of the lists in that file carry the certificate's serial? */
 int x509_revoked(const char *crl_path, const struct x509_cert *cert, bool *revoked,
                  struct err *err) MUST_CHECK;
 
@@ -171,8 +170,9 @@ int x509_crl_read(const char *path, struct x509_crl **crl, struct err *err) MUST
 void x509_crl_free(struct x509_crl *crl); /* NULL is fine */
 size_t x509_crl_count(const struct x509_crl *crl);
 /*
- * serial  hexadecimal, as x509_describe() gives it; reason: RFC 5280's word ("keyCompromise"),
- * NULL: none. *known: it was in the list before; then nothing changes
+ * serial  hexadecimal, as x509_describe() gives it
+ * reason  RFC 5280's word ("keyCompromise"); NULL: none
+ * known   set: it was in the list before; then nothing changes
  */
 int x509_crl_add(struct x509_crl *crl, const char *serial, const char *reason, int64_t when_s,
                  bool *known, struct err *err) MUST_CHECK;
@@ -226,11 +226,11 @@ void x509_sans_each(const struct x509_cert *cert, x509_san_fn *each, void *arg);
 
 /* ---- looking at a live endpoint (x509_probe.c; reads and writes the socket, blocks) ---- */
 
-enum x509_step {                      /* how far it came */
-                 X509_STEP_HANDSHAKE, /* the handshake failed: `said` */
-                 X509_STEP_REFUSED,   /* after it, an alert or a close: `said`; alert 0: closed
-                                         without one */
-                 X509_STEP_ANSWERED,  /* data came */
+/* How far it came. */
+enum x509_step {
+    X509_STEP_HANDSHAKE, /* the handshake failed: `said` */
+    X509_STEP_REFUSED,   /* after it, an alert or a close: `said`; alert 0: closed without one */
+    X509_STEP_ANSWERED,  /* data came */
 };
 struct x509_seen { /* everything owned; x509_seen_free() */
     enum x509_step step;

@@ -1,4 +1,4 @@
-/* x509_internal.h - what the files of x509.h share. Private to common/tls. */
+/* x509_internal.h - what the files of x509.h share. Private to common/tls. Thread: as x509.h. */
 #ifndef COMMON_TLS_X509_INTERNAL_H
 #define COMMON_TLS_X509_INTERNAL_H
 

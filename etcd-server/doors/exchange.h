@@ -3,19 +3,26 @@
  *
  * The framing makes it when a whole request is there and hands it to the door's handler; the
  * handler answers at once or later:
- *     exchange_answer()                                   a whole answer, or
+ *
+ *     exchange_answer()                                     a whole answer, or
  *     exchange_begin(), exchange_send()..., exchange_end()  one in pieces, or exchange_abort()
+ *
  * After answer, end, abort or gone() the exchange belongs to the framing again and must not be
  * touched.
  *
  * A handler that asked for it (gRPC, or exchange_handler.streams) is started when the head is
  * there, gets the body in pieces through data(), and may answer before that has ended. It can end
  * its answer with trailers, which HTTP/1.0 and an answer of a known length have no place for:
+ *
  *     exchange_begin(), exchange_send()..., exchange_trail()
  *     exchange_trail() alone, in HTTP/2: the trailers are the head, nothing else follows
+ *
  * and in HTTP/2 a long body may be pulled as the windows open, instead of being sent:
+ *
  *     exchange_begin(), exchange_send()..., exchange_pull() -> pull() ..., pulled()
- * exchange_trail() Thread: core.
+ *     exchange_trail()
+ *
+ * Thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_EXCHANGE_H
 #define ETCD_SERVER_DOORS_EXCHANGE_H

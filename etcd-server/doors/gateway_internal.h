@@ -1,4 +1,7 @@
-/* gateway_internal.h - what gateway.c (requests) and gateway_answer.c (answers) share. */
+/*
+ * gateway_internal.h - what gateway.c (requests) and gateway_answer.c (answers) share. Thread:
+ * core.
+ */
 #ifndef ETCD_SERVER_DOORS_GATEWAY_INTERNAL_H
 #define ETCD_SERVER_DOORS_GATEWAY_INTERNAL_H
 

@@ -1,4 +1,7 @@
-/* grpc_internal.h - what grpc.c (requests) and grpc_answer.c (answers) share. */
+/*
+ * grpc_internal.h - what grpc.c (requests), grpc_answer.c (answers) and grpc_range.c (large ranges)
+ * share. Thread: core.
+ */
 #ifndef ETCD_SERVER_DOORS_GRPC_INTERNAL_H
 #define ETCD_SERVER_DOORS_GRPC_INTERNAL_H
 

@@ -3,9 +3,10 @@
  * stream is http2_stream.c, what a head must be http2_head.c, how much may come http2_flow.c;
  * answers are http2_answer.c.
  *
- *   input()   bytes -> nghttp2 -> heads and bodies of streams -> handlers; answers are submitted
- * only drained() end of the turn: everything submitted becomes bytes of link->out, at once for all
- *             streams; then whoever waited for room is told
+ *   input()    bytes -> nghttp2 -> heads and bodies of streams -> handlers; answers are submitted,
+ *              no more
+ *   drained()  end of the turn: everything submitted becomes bytes of link->out, at once for all
+ *              streams; then whoever waited for room is told
  *
  * So nghttp2 closes a stream only inside input() and drained(), never under a handler's feet.
  */

@@ -3,8 +3,8 @@
  *
  *   message    u64 BE length, raftpb.Message
  *   msgapp     "msgappv2": 00 link heartbeat | 01 entries that follow on | 02 a MsgApp in full;
- * both ends keep (term, index), which is how 01 does without them snapshot   u64 BE length,
- * raftpb.Message (MsgSnap), then the image of a database to the end
+ *              both ends keep (term, index), which is how 01 does without them
+ *   snapshot   u64 BE length, raftpb.Message (MsgSnap), then the image of a database to the end
  *
  * Knows no connection and no time. Pure; thread: any, one at a time.
  */
@@ -52,9 +52,8 @@ struct peer_decoder {
 };
 
 enum peer_decoded {
-    PEER_DECODED_MORE,    /* all is used up; give more */
-    PEER_DECODED_MESSAGE, /* *message is set; borrows the input and the decoder until the next call
-                           */
+    PEER_DECODED_MORE,      /* all is used up; give more */
+    PEER_DECODED_MESSAGE,   /* *message is set; borrows input and decoder until the next call */
     PEER_DECODED_HEARTBEAT, /* of the link: nothing to do but know that it lives */
     PEER_DECODED_BAD,       /* err says what; the stream must be closed */
 };

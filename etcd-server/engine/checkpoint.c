@@ -1,8 +1,8 @@
 /*
  * checkpoint.c - from applied changes to the backend, and from there to raft snapshots.
  *
- *   open batch --seal: consistent index, term, conf state--> committing --engine_committed()--> in
- * the backend
+ *   open batch -- seal --> committing -- engine_committed() --> in the backend
+ *                 puts consistent index, term and conf state into it
  *
  * One batch is on its way at a time; the open one goes on growing meanwhile. The current view shows
  * both until they are in the backend, so nobody waits for a commit but those who asked to.

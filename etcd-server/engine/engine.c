@@ -10,9 +10,7 @@
 #include "common/base/plants.h"
 #include "etcd-server/engine/engine_internal.h"
 
-#define TURN_ROUNDS_MAX                                                                            \
-    16 /* callbacks may start further calls; the rest waits for the next turn                      \
-        */
+#define TURN_ROUNDS_MAX 16 /* callbacks start further calls; the rest waits for the next turn */
 #define PUBLISH_RETRY_MS 7000
 
 /* ---- what mvcc needs from above ---- */

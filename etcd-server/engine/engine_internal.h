@@ -33,8 +33,8 @@ struct waiter {
     enum raft_entry_type unsent_type;
     uint64_t asked_ms; /* reads: when they were asked last */
     uint64_t read_id;  /* reads: asked of raft under this id; 0 = not yet */
-    uint64_t
-        index; /* transfers: to whom; reads: confirmed, wait for this to be applied; 0 = not yet */
+    /* transfers: to whom; reads: confirmed, wait for this to be applied; 0 = not yet */
+    uint64_t index;
     ProtobufCMessage *response; /* physical compactions: the answer to give at the end */
     int64_t revision;           /* of physical compactions; `index`: serial of the last batch
                                    with deletions, 0 = not yet known */

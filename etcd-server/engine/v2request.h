@@ -1,5 +1,5 @@
 /* v2request.h - the old v2 operation that etcd 3.5 still writes into its log (formats.md 9.3).
- * Pure. */
+ * Pure; thread: any. */
 #ifndef ETCD_SERVER_ENGINE_V2REQUEST_H
 #define ETCD_SERVER_ENGINE_V2REQUEST_H
 

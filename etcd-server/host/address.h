@@ -1,4 +1,4 @@
-/* address.h (edge) - a place to listen on or to dial, as the kernel takes it. */
+/* address.h (edge) - a place to listen on or to dial, as the kernel takes it. Thread: any. */
 #ifndef ETCD_SERVER_HOST_ADDRESS_H
 #define ETCD_SERVER_HOST_ADDRESS_H
 

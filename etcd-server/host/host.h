@@ -58,8 +58,8 @@ struct host_producer {
     /* With look(): run() went well and all its pieces were seen. What it gives is not looked at. */
     int (*close)(struct host_producer *producer, host_sink_fn *sink, void *sink_arg,
                  struct err *err);
-    bool (*take)(struct host_producer *producer,
-                 struct slice piece); /* false: pause until produce_resume() */
+    /* false: pause until produce_resume() */
+    bool (*take)(struct host_producer *producer, struct slice piece);
     /* After the last piece, or run() failed, or it was stopped; err->code ERR_OK after success.
      * Memory is the caller's again. */
     void (*done)(struct host_producer *producer, const struct err *err);
@@ -121,8 +121,8 @@ struct host_ops {
     void (*run_job)(struct host *host, struct host_job *job);
     void (*produce)(struct host *host, struct host_producer *producer);
     void (*produce_resume)(struct host *host, struct host_producer *producer);
-    void (*produce_stop)(struct host *host,
-                         struct host_producer *producer); /* no take() any more; done() follows */
+    /* no take() any more; done() follows */
+    void (*produce_stop)(struct host *host, struct host_producer *producer);
     void (*note)(struct host *host, enum log_level level, const char *message,
                  const struct log_field *fields);
     /* The member must not go on (a failed fsync, a diverged store): stop serving at once, say why,

@@ -1,7 +1,7 @@
 /*
  * join.h (edge) - what a member asks of the others before it has a log (raft.md 10): GET /members
  * of their peer URLs, checked against its own --initial-cluster, and when it joins their versions.
- * Blocks; at start only.
+ * Blocks. Thread: core, at the start only.
  */
 #ifndef ETCD_SERVER_HOST_JOIN_H
 #define ETCD_SERVER_HOST_JOIN_H
@@ -11,8 +11,8 @@
 #include "common/tls/tls.h"
 
 struct join_config {
-    const struct bootstrap
-        *expected;           /* from --initial-cluster: who should be there, and who we are */
+    /* from --initial-cluster: who should be there, and who we are */
+    const struct bootstrap *expected;
     struct tls_context *tls; /* borrowed; for https peers, NULL = none */
     uint64_t timeout_ms;     /* of each question */
 };

@@ -1,8 +1,9 @@
 /*
  * log_writer.c - see log_writer.h.
  *
- *   tasks:  w1 w2 w3 S4 w5   ->  append w1 w2 w3, sync, report 1..3 | save S4, record, report |
- * append w5 ...
+ *   tasks:  w1 w2 w3 S4 w5   ->  append w1 w2 w3, sync, report 1..3
+ *                                save S4, record, report
+ *                                append w5 ...
  *
  * Nothing is reported before the sync that covers it; a run ends at WAL_BATCH_MAX_BYTES, so that
  * one burst does not hold back the first of its requests for long.

@@ -1,5 +1,5 @@
 /* net_internal.h - what net.c (listeners, deadlines, stopping) and net_conn.c (one connection)
- * share. */
+ * share. Thread: core. */
 #ifndef ETCD_SERVER_HOST_NET_INTERNAL_H
 #define ETCD_SERVER_HOST_NET_INTERNAL_H
 

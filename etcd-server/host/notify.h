@@ -1,4 +1,4 @@
-/* notify.h (edge) - tells systemd that the server is ready: the datagram of sd_notify(3). */
+/* notify.h (edge) - tells systemd how the server is: the datagrams of sd_notify(3). Thread: any. */
 #ifndef ETCD_SERVER_HOST_NOTIFY_H
 #define ETCD_SERVER_HOST_NOTIFY_H
 

@@ -1,6 +1,7 @@
 /*
  * outbox.h - messages raft has decided to send, each until it may leave: at once, or when the
  * request to the log writer it depends on is done. Order is kept among those that may leave. Pure.
+ * Thread: core.
  */
 #ifndef ETCD_SERVER_RAFT_OUTBOX_H
 #define ETCD_SERVER_RAFT_OUTBOX_H

@@ -1,6 +1,6 @@
 /* quorum.h - who counts, and what a majority of them agrees on (Raft 5.2; joint consensus: 6).
  * A joint configuration has two halves, `voters` (incoming) and `voters_outgoing`; it agrees when
- * each half does. Pure. */
+ * each half does. Pure; thread: any. */
 #ifndef ETCD_SERVER_RAFT_QUORUM_H
 #define ETCD_SERVER_RAFT_QUORUM_H
 

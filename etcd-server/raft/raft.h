@@ -24,8 +24,8 @@ enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER 
 
 struct raft_config {
     uint64_t id; /* this member, not 0 */
-    unsigned
-        election_ticks; /* E: ticks without a leader before an election, randomised to E .. 2E-1 */
+    /* E: ticks without a leader before an election, randomised to E .. 2E-1 */
+    unsigned election_ticks;
     unsigned heartbeat_ticks; /* 1 */
     bool pre_vote;
     uint64_t seed; /* of the random sequence: election timeouts, names of read indexes; another one
@@ -107,14 +107,14 @@ struct raft_effects {
                        sync */
     struct raft_hard_state hard_state;
     uint64_t persist_first, persist_last; /* entries to append, by index; first > last = none */
-    const struct raft_snapshot
-        *snapshot; /* received from the leader: make durable before the entries of the same request,
-                      install, then report persist_id; its configuration is in force already;
-                      nothing behind it is handed out to be applied before. NULL = none */
+    /* received from the leader: make durable before the entries of the same request, install,
+     * then report persist_id; its configuration is in force already; nothing behind it is handed
+     * out to be applied before. NULL = none */
+    const struct raft_snapshot *snapshot;
     const struct raft_message *messages; /* send them now */
     size_t message_count;
-    uint64_t apply_first,
-        apply_last; /* committed and durable here: apply in order; first > last = none */
+    /* committed and durable here: apply in order; first > last = none */
+    uint64_t apply_first, apply_last;
     const struct raft_read *reads;
     size_t read_count;
     const uint64_t *snapshot_members; /* each needs a snapshot: see above; asked once */

@@ -1,11 +1,16 @@
 /*
  * raft_internal.h - raft's state, and what its parts call of each other. For etcd-server/raft only.
  *
- *   raft.c        construction, events, the rules of terms      election.c    roles, votes, the
- * timer ready.c       effects; durable before promised              replicate.c   the leader's side
- * of the log confchange.c  configuration changes                         follow.c      the
- * follower's side readindex.c   linearizable reads                            proposal.c    what
- * enters the log; transfer
+ *   raft.c        construction, events, the rules of terms
+ *   election.c    roles, votes, the timer
+ *   ready.c       effects; durable before promised
+ *   replicate.c   the leader's side of the log
+ *   follow.c      the follower's side
+ *   proposal.c    what enters the log; transfer
+ *   confchange.c  configuration changes
+ *   readindex.c   linearizable reads
+ *
+ * Thread: core.
  */
 #ifndef ETCD_SERVER_RAFT_RAFT_INTERNAL_H
 #define ETCD_SERVER_RAFT_RAFT_INTERNAL_H

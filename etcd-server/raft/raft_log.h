@@ -16,8 +16,8 @@ struct raft_log_write { /* a request to the log writer */
 struct raft_log {
     struct raft_entry *ring; /* owned; capacity is a power of two; entry i lies at ring[i & mask] */
     size_t capacity;
-    uint64_t
-        base_index; /* the last index that is not in here any more (of the snapshot, at first) */
+    /* the last index that is not in here any more (of the snapshot, at first) */
+    uint64_t base_index;
     uint64_t base_term;
     uint64_t last_index;
     uint64_t appended;                             /* given to the log writer up to this index */

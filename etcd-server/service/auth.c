@@ -15,9 +15,7 @@
 #include "etcd-server/service/authorise.h"
 #include "etcd-server/service/password_job.h"
 
-#define LOGIN_TRIES_MAX                                                                            \
-    8 /* as long as somebody changes users faster than a password is checked                       \
-       */
+#define LOGIN_TRIES_MAX 8 /* while somebody changes users faster than a password is checked */
 
 /* ---- calls handed on as they are ---- */
 

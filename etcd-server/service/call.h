@@ -80,12 +80,11 @@ struct call {
 
     /* the handler's side; the door calls these when set, on later turns only */
     void *state; /* the handler's; from the arena, or freed by cancel/end */
-    void (*cancel)(
-        struct call *call); /* the call is over, drop what `state` holds, do not answer */
+    /* the call is over, drop what `state` holds, do not answer */
+    void (*cancel)(struct call *call);
     void (*resume)(struct call *call); /* a paused stream may go on */
-    void (*message)(struct call *call,
-                    ProtobufCMessage *message); /* BIDI: a further message, which dies when this
-                                                   returns; NULL = client's end */
+    /* BIDI: a further message, which dies when this returns; NULL = client's end */
+    void (*message)(struct call *call, ProtobufCMessage *message);
 };
 
 /* What became of a call, as its door has seen it. */

@@ -16,8 +16,8 @@ struct jwt;
 
 struct jwt_options {
     const char *method; /* "RS256" ... "HS512" */
-    struct slice
-        private_key;         /* PEM; HS: the secret itself; empty = none: tokens are only checked */
+    /* PEM; HS: the secret itself; empty = none: tokens are only checked */
+    struct slice private_key;
     struct slice public_key; /* PEM; empty: that of the private key */
     int64_t ttl_s;
 };

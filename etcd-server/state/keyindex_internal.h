@@ -1,5 +1,6 @@
 /*
  * keyindex_internal.h - between keyindex.c (the tree) and keyindex_entry.c (what hangs on one key).
+ * Thread: core.
  */
 #ifndef ETCD_SERVER_STATE_KEYINDEX_INTERNAL_H
 #define ETCD_SERVER_STATE_KEYINDEX_INTERNAL_H

@@ -1,6 +1,7 @@
 /*
  * mvcc_internal.h - what the files of the store share: mvcc.c (changes), mvcc_range.c (reads),
  * mvcc_txn.c, mvcc_check.c, mvcc_compact.c, mvcc_hash.c. Nobody else includes this.
+ * Thread: core.
  */
 #ifndef ETCD_SERVER_STATE_MVCC_INTERNAL_H
 #define ETCD_SERVER_STATE_MVCC_INTERNAL_H

@@ -1,6 +1,7 @@
 /*
  * mvcc_records.h - every stored revision in order, as a view shows it: the backend's, then those of
  * the batches, without the ones a batch deletes. For compaction and hashes. Pure.
+ * Thread: core.
  */
 #ifndef ETCD_SERVER_STATE_MVCC_RECORDS_H
 #define ETCD_SERVER_STATE_MVCC_RECORDS_H

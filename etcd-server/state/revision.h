@@ -1,5 +1,5 @@
 /* revision.h - {main, sub}: when a change happened, and its 17 or 18 bytes in bucket `key`
- * (formats.md 2.1). Pure. */
+ * (formats.md 2.1). Pure; thread: any. */
 #ifndef ETCD_SERVER_STATE_REVISION_H
 #define ETCD_SERVER_STATE_REVISION_H
 

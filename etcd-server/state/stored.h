@@ -1,6 +1,7 @@
 /*
  * stored.h - the value of bucket `key`: an encoded mvccpb.KeyValue, byte for byte what etcd stores
- * (formats.md 2.1): ascending fields, zero values left out, a deletion holds the key alone. Pure.
+ * (formats.md 2.1): ascending fields, zero values left out, a deletion holds the key alone. Pure;
+ * thread: any.
  */
 #ifndef ETCD_SERVER_STATE_STORED_H
 #define ETCD_SERVER_STATE_STORED_H

@@ -1,10 +1,13 @@
-/* watch_internal.h - what watch.c (streams, live events) and watch_sweep.c (history) share. */
+/*
+ * watch_internal.h - what watch.c (streams, live events) and watch_sweep.c (history) share.
+ * Thread: core.
+ */
 #ifndef ETCD_SERVER_STATE_WATCH_INTERNAL_H
 #define ETCD_SERVER_STATE_WATCH_INTERNAL_H
 
 #include "common/base/idmap.h"
-#include "etcd-server/state/watch.h"
 #include "etcd-server/state/stored.h"
+#include "etcd-server/state/watch.h"
 #include "etcd-server/state/watch_index.h"
 
 /*

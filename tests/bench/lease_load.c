@@ -4,8 +4,7 @@
  *
  *   lease_load PORT LEASES RATE PUTS SECONDS TTL    RATE renewals a second, PUTS puts a second
  *
- *   grants, a key each | renewals at RATE, beside puts | puts alone | the leases run out, beside
- * puts
+ *   grants, a key each | renewals at RATE, beside puts | puts alone | the end of all, beside puts
  *
  * In the second round of renewals each lease is renewed once, and those that have their turn later
  * have a TTL as much shorter: so all deadlines lie within one second. TTL is the shortest: it must

@@ -1,7 +1,9 @@
 /*
  * peers_member.c - our transport as a member of a real etcd's cluster, without raft behind it:
- *     peers_member REAL_PEER_URL REAL_ID OWN_PEER_URL OWN_ID CLUSTER_ID WANTED      (ids in
- * hexadecimal) WANTED: "streams" (both of its streams to us and ours to it carry messages),
+ *
+ *     peers_member REAL_PEER_URL REAL_ID OWN_PEER_URL OWN_ID CLUSTER_ID WANTED
+ *
+ * Ids are hexadecimal. WANTED: "streams" (both of its streams to us and ours to it carry messages),
  * "removed" (it says that we were), "refused" (neither within two seconds). Ends with 0 when that
  * is what came.
  */

@@ -3,7 +3,7 @@
  *
  *   now:      node->path, whole; a directory's content is what lies below its path
  *   durable:  (directory node, name) -> node, written by sync_dir: a directory that is renamed
- * keeps what is in it, one whose own name was never synced is lost with all of it
+ *             keeps what is in it, one whose own name was never synced is lost with all of it
  */
 #include "tests/lib/memfs.h"
 

@@ -2,9 +2,8 @@
  * network.c - what members say to each other, and what happens to it on the way.
  *
  *   message   -> encoded -> lost | late | twice | on time -> decoded -> engine_message()
- *   snapshot  -> the same, with the database: it is durable at the other one before raft hears of
- * it question  -> the peer door there -> answer; without one the asker hears status 0 after its
- * time
+ *   snapshot  -> the same, with the database: it is durable there before raft hears of it
+ *   question  -> the peer door there -> answer; without one the asker hears status 0 after its time
  *
  * As the links do (peers.h): a proposal is never sent twice, what is known to be lost is reported
  * as unreachable, what a removed member says is refused and it is told so.
