@@ -217,17 +217,18 @@
 #define PEER_PIPELINE_MAX 4UL             /* POSTs under way, per peer */
 #define PEER_REMOTES_MAX 64UL             /* members known from a header only */
 #define PEER_ANSWER_MAX_BYTES (4UL * MIB) /* body of an ordinary answer */
-#define PEER_CALLS_MAX 1024UL             /* requests of peers_request() under way */
-#define PEER_ADDRESSES_MAX 8UL            /* of one host name that are tried */
-#define PEER_DIAL_TIMEOUT_MS 1000UL       /* connect and TLS; the election timeout comes on top */
-#define PEER_REDIAL_MS 100UL              /* between two tries of a stream */
-#define PEER_READ_TIMEOUT_MS 5000UL       /* a stream without a byte is closed; at least */
-#define PEER_WRITE_TIMEOUT_MS 5000UL      /* one that takes nothing is closed; at least */
-#define PEER_HEARTBEAT_MS 1666UL          /* link heartbeat on each stream: 5/3 s */
-#define PEER_PROBE_MS 4000UL              /* GET /raft/probing */
-#define PEER_REQUEST_TIMEOUT_MS 10000UL   /* an ordinary request */
-#define LEARNERS_ASK_TIMEOUT_MS 2000UL    /* each member, before it gets a second learner */
-#define PEER_SNAPSHOT_STALL_MS 5000UL     /* no byte taken, or no answer after the last one */
+#define PEER_CALLS_MAX                                                                             \
+    64UL /* requests of peers_request() under way: a descriptor each, of FDS_KEPT */
+#define PEER_ADDRESSES_MAX 8UL          /* of one host name that are tried */
+#define PEER_DIAL_TIMEOUT_MS 1000UL     /* connect and TLS; the election timeout comes on top */
+#define PEER_REDIAL_MS 100UL            /* between two tries of a stream */
+#define PEER_READ_TIMEOUT_MS 5000UL     /* a stream without a byte is closed; at least */
+#define PEER_WRITE_TIMEOUT_MS 5000UL    /* one that takes nothing is closed; at least */
+#define PEER_HEARTBEAT_MS 1666UL        /* link heartbeat on each stream: 5/3 s */
+#define PEER_PROBE_MS 4000UL            /* GET /raft/probing */
+#define PEER_REQUEST_TIMEOUT_MS 10000UL /* an ordinary request */
+#define LEARNERS_ASK_TIMEOUT_MS 2000UL  /* each member, before it gets a second learner */
+#define PEER_SNAPSHOT_STALL_MS 5000UL   /* no byte taken, or no answer after the last one */
 
 /* ---- snapshots and bbolt files ---- */
 

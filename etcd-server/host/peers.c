@@ -14,7 +14,8 @@
 struct peers_call {
     struct peers *peers;
     struct peers_call *previous, *next;
-    struct peer_dial *dial;
+    struct peer_dial *dial; /* NULL: it waits for its turn */
+    struct peer_ask ask;    /* then; texts and body are owned */
     struct peers_answer answer;
     struct buf body;
     bool too_long;
@@ -218,22 +219,101 @@ const char *peers_deliver(struct peers *peers, const struct raft_message *messag
     return callbacks->message(callbacks->arg, message) ? NULL : "raft has stopped";
 }
 
-/* ---- small requests ---- */
+/* ---- small requests: PEER_CALLS_MAX at a time, the others wait for their turn ---- */
+
+static const char *copy_text(const char *text)
+{
+    return text != NULL ? xstrdup(text) : NULL;
+}
+
+static void keep_ask(struct peers_call *call, const struct peer_ask *ask)
+{
+    uint8_t *body = xalloc(MAX(ask->body.size, 1));
+
+    if (ask->body.size != 0)
+        memcpy(body, ask->body.data, ask->body.size);
+    call->ask = *ask;
+    call->ask.url = copy_text(ask->url);
+    call->ask.method = copy_text(ask->method);
+    call->ask.path = copy_text(ask->path);
+    call->ask.content_type = copy_text(ask->content_type);
+    call->ask.fields = copy_text(ask->fields);
+    call->ask.body = slice_of(body, ask->body.size);
+}
+
+static void drop_ask(struct peers_call *call)
+{
+    const void *owned[] = {call->ask.url,          call->ask.method, call->ask.path,
+                           call->ask.content_type, call->ask.fields, call->ask.body.data};
+
+    for (size_t i = 0; i < ARRAY_LEN(owned); i++)
+        free((void *)(uintptr_t)owned[i]); /* ours: keep_ask() */
+    call->ask = (struct peer_ask){.url = NULL};
+}
+
+static void link_call(struct peers_call **first, struct peers_call *call)
+{
+    call->previous = NULL;
+    call->next = *first;
+    if (call->next != NULL)
+        call->next->previous = call;
+    *first = call;
+}
+
+static void start_call(struct peers_call *call, const struct peer_ask *ask)
+{
+    link_call(&call->peers->calls, call);
+    call->peers->call_count++;
+    call->dial = peer_dial_new(call->peers);
+    peer_dial_ask(call->dial, ask);
+}
+
+static void unlink_call(struct peers_call *call)
+{
+    struct peers *peers = call->peers;
+
+    if (call->next != NULL)
+        call->next->previous = call->previous;
+    else if (call->dial == NULL)
+        peers->last_waiting = call->previous;
+    if (call->previous != NULL)
+        call->previous->next = call->next;
+    else if (call->dial != NULL)
+        peers->calls = call->next;
+    else
+        peers->first_waiting = call->next;
+}
+
+static void wait_call(struct peers_call *call, const struct peer_ask *ask)
+{
+    struct peers *peers = call->peers;
+
+    keep_ask(call, ask);
+    call->previous = peers->last_waiting;
+    if (call->previous != NULL)
+        call->previous->next = call;
+    else
+        peers->first_waiting = call;
+    peers->last_waiting = call;
+}
 
 static void call_free(struct peers_call *call)
 {
     struct peers *peers = call->peers;
+    struct peers_call *next;
 
-    if (call->previous != NULL)
-        call->previous->next = call->next;
-    else
-        peers->calls = call->next;
-    if (call->next != NULL)
-        call->next->previous = call->previous;
-    peers->call_count--;
+    unlink_call(call);
+    peers->call_count -= call->dial != NULL;
     peer_dial_free(call->dial);
+    drop_ask(call);
     buf_free(&call->body);
     free(call);
+    next = peers->first_waiting;
+    if (next == NULL || peers->stopped || peers->call_count >= PEER_CALLS_MAX)
+        return;
+    unlink_call(next);
+    start_call(next, &next->ask);
+    drop_ask(next);
 }
 
 static void call_head(void *arg, const struct peer_head *head)
@@ -287,13 +367,10 @@ struct peers_call *peers_request(struct peers *peers, const struct peers_request
     call->arg = request->arg;
     call->done = request->done;
     buf_init(&call->body, PEER_ANSWER_MAX_BYTES);
-    call->next = peers->calls;
-    if (call->next != NULL)
-        call->next->previous = call;
-    peers->calls = call;
-    peers->call_count++;
-    call->dial = peer_dial_new(peers);
-    peer_dial_ask(call->dial, &ask);
+    if (peers->call_count < PEER_CALLS_MAX)
+        start_call(call, &ask);
+    else
+        wait_call(call, &ask);
     return call;
 }
 
@@ -409,6 +486,10 @@ void peers_free(struct peers *peers)
     while (peers->calls != NULL) {
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the first of a list has no one before it */
         call_free(peers->calls);
+    }
+    while (peers->first_waiting != NULL) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): as above */
+        call_free(peers->first_waiting);
     }
     worker_free(peers->resolver);
     producers_free(peers->producers);

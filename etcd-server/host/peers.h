@@ -137,7 +137,8 @@ struct peers_request {
     const char *content_type; /* NULL: none */
     const char *fields;       /* more lines, "Name: value\r\n"; NULL: none */
     struct slice body;
-    uint64_t timeout_ms; /* for all of it; 0: PEER_REQUEST_TIMEOUT_MS */
+    uint64_t timeout_ms; /* for all of it; 0: PEER_REQUEST_TIMEOUT_MS. From its turn on:
+                            PEER_CALLS_MAX are under way at a time */
     void *arg;
     /*
      * Exactly once, from the loop, unless peers_cancel() came first. `answer` is NULL when there is

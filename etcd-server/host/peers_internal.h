@@ -165,7 +165,8 @@ struct peers {
     struct peer_link *leaving; /* out of the list; freed when no callback of theirs can run */
     bool leaving_posted;
     size_t remote_count;
-    struct peers_call *calls; /* of peers_request() */
+    struct peers_call *calls;                        /* of peers_request(), under way */
+    struct peers_call *first_waiting, *last_waiting; /* and in the order of their turns */
     size_t call_count;
     struct producers *producers; /* of images to send; owned */
     struct worker *resolver;     /* NULL until needed */

@@ -294,6 +294,57 @@ static void failures_have_their_reasons(void **state)
     assert_true(nodes.failed);
 }
 
+struct crowd {
+    struct peers_call *calls[4 * PEER_CALLS_MAX];
+    size_t answers, good, most;
+};
+static struct crowd crowd;
+
+static void crowd_answered(void *arg, const struct peers_answer *answer, const struct err *err)
+{
+    (void)arg;
+    (void)err;
+    crowd.answers++;
+    crowd.good += answer != NULL && answer->status == 200;
+    crowd.most = MAX(crowd.most, net_connections(nodes.net));
+}
+
+static bool crowd_is_served(struct peer_nodes *all)
+{
+    (void)all;
+    return crowd.answers == ARRAY_LEN(crowd.calls) - 2;
+}
+
+/* Every one takes a descriptor, so only some are under way; the others have their turn. */
+static void a_crowd_of_requests_waits(void **state)
+{
+    (void)state;
+    peer_nodes_start(&nodes, 2);
+    crowd = (struct crowd){.answers = 0};
+    for (size_t i = 0; i < ARRAY_LEN(crowd.calls); i++) {
+        char url[64], path[] = "/raft/probing", method[] = "GET"; /* borrowed for the call only */
+        struct peers_request request = {
+            .url = url, .method = method, .path = path, .done = crowd_answered};
+
+        must(snprintf(url, sizeof(url), "%s", node(1)->url) < (int)sizeof(url));
+        crowd.calls[i] = peers_request(node(0)->peers, &request);
+        memset(url, 'x', sizeof(url));
+        memset(path, 'x', sizeof(path));
+        memset(method, 'x', sizeof(method));
+    }
+    peers_cancel(crowd.calls[0]);
+    peers_cancel(crowd.calls[ARRAY_LEN(crowd.calls) - 1]);
+    PEER_NODES_WAIT(&nodes, crowd_is_served);
+    assert_int_equal(crowd.good, ARRAY_LEN(crowd.calls) - 2);
+    assert_in_range(crowd.most, 1, PEER_CALLS_MAX + 20);  /* with those of the links */
+    for (size_t i = 0; i < ARRAY_LEN(crowd.calls); i++) { /* left behind: freed with the peers */
+        struct peers_request request = {
+            .url = node(1)->url, .method = "GET", .path = "/raft/probing", .done = crowd_answered};
+
+        (void)peers_request(node(0)->peers, &request);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -306,6 +357,7 @@ int main(void)
         TEST(a_slow_peer_fills_its_own_queue_only),
         TEST(answers_are_etcds),
         TEST(failures_have_their_reasons),
+        TEST(a_crowd_of_requests_waits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
