@@ -36,8 +36,7 @@ int ctl_fail_err(struct ctl *ctl, int code, const struct err *err);
 /* "not one argument" and the like: exit code 128. */
 #define ctl_bad_args(...) ctl_fail(CTL_BAD_ARGS, __VA_ARGS__)
 
-/* One call; 0, or the exit code with everything said (`code`, or 2 when no client could be
- * made). */
+/* One call; 0, or the exit code with everything said: `code`, or 2 when there is no client. */
 int ctl_call(struct ctl *ctl, enum rpc_id id, const ProtobufCMessage *request,
              ProtobufCMessage **response, int code) MUST_CHECK;
 

@@ -16,8 +16,7 @@ struct watch_order {
     const char *const *command; /* to run for each event; NULL at its end; NULL = none; borrowed */
 };
 
-/* Everything but the first "created"; `response` dies when it returns. -1 with `err` ends
- * it all. */
+/* All but the first "created"; `response` dies when it returns. -1 with `err` ends it all. */
 typedef int watch_message_fn(void *arg, const Etcdserverpb__WatchResponse *response,
                              struct err *err);
 

@@ -6,6 +6,7 @@
 
 #include "common/base/duration.h"
 #include "common/base/file.h"
+#include "common/base/level.h"
 #include "common/base/limits.h"
 
 #include <sys/utsname.h>
@@ -265,7 +266,7 @@ void config_version(struct buf *out)
     buf_printf(out,
                "etcd Version: %s\nGit SHA: none\nGo Version: none (C11)\nGo OS/Arch: linux/%s\n"
                "etcd-server Version: %s\n",
-               ETCD_VERSION,
+               ETCD_LEVEL,
                strcmp(machine.machine, "x86_64") == 0    ? "amd64"
                : strcmp(machine.machine, "aarch64") == 0 ? "arm64"
                                                          : machine.machine,

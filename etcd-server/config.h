@@ -14,8 +14,6 @@
 #include "common/base/options.h"
 #include "etcd-server/host/log_rotation.h"
 
-#define ETCD_VERSION "3.5.30" /* whose behaviour this is; /version and --version say it */
-
 enum config_compaction { COMPACTION_OFF, COMPACTION_PERIODIC, COMPACTION_REVISION };
 
 struct config {

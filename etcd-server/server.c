@@ -7,6 +7,7 @@
  *           -> files close
  */
 #include "etcd-server/server.h"
+#include "common/base/level.h"
 #include "etcd-server/host/machine_cluster.h"
 #include "etcd-server/host/notify.h"
 #include "etcd-server/host/peer_gate.h"
@@ -84,7 +85,7 @@ static int start_engine(struct server *server, struct err *err)
     boot_clean(&server->dir, &server->boot, server->backend);
     boot_free(&server->boot);
     log_info("starting an etcd server", log_hex("member-id", engine.member_id),
-             log_hex("cluster-id", engine.cluster_id), log_str("etcd-version", ETCD_VERSION),
+             log_hex("cluster-id", engine.cluster_id), log_str("etcd-version", ETCD_LEVEL),
              log_str("suite-version", SUITE_VERSION), log_str("name", config->name),
              log_str("data-dir", config->data_dir),
              log_u64("applied-index", engine_applied_index(server->engine)),
@@ -151,7 +152,7 @@ static int start_cluster(struct server *server, struct err *err)
         .metrics = &server->metrics,
         .peer_urls = (const char *const *)config->initial_advertise_peer_urls.items,
         .peer_url_count = config->initial_advertise_peer_urls.count,
-        .version = SERVER_VERSION,
+        .version = ETCD_LEVEL,
         .snap_dir = server->dir.snap,
         .tls = server->peer_dial_tls,
         .election_timeout_ms = config->election_timeout_ms,

@@ -1,6 +1,7 @@
 /* server_env.c - what the endpoints of operators and peers ask of the server. */
 #include "etcd-server/server_internal.h"
 
+#include "common/base/level.h"
 #include "etcd-server/host/process.h"
 
 #include <stdio.h>
@@ -14,8 +15,7 @@ static void facts(void *arg, struct ops_facts *out)
     const struct member *self =
         member_find(engine_members(server->engine), engine_member_id(server->engine));
 
-    (void)snprintf(out->server_version, sizeof(out->server_version), "%s",
-                   SERVER_VERSION); /* fits */
+    (void)snprintf(out->server_version, sizeof(out->server_version), "%s", ETCD_LEVEL); /* fits */
     (void)snprintf(out->cluster_version, sizeof(out->cluster_version), "%s",
                    member_cluster_version(engine_members(server->engine))); /* fits */
     out->has_leader = raft_leader(engine_raft(server->engine)) != 0;
@@ -136,7 +136,7 @@ static void collect(void *arg, struct metrics *metrics)
     metrics->compact_revision = (double)mvcc_compact_revision(engine_mvcc(engine));
     metrics->server_id = engine_member_id(engine);
     (void)snprintf(metrics->server_version, sizeof(metrics->server_version), "%s",
-                   SERVER_VERSION); /* fits */
+                   ETCD_LEVEL); /* fits */
     patch = strrchr(version, '.');
     (void)snprintf(metrics->cluster_version, sizeof(metrics->cluster_version), "%.*s",
                    patch != NULL ? (int)(patch - version) : 0, version); /* major.minor */

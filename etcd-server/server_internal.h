@@ -27,10 +27,10 @@
 #include "etcd-server/host/trim.h"
 #include "etcd-server/service/autocompact.h"
 #include "etcd-server/service/corrupt_check.h"
-#include "etcd-server/service/version_duty.h"
 #include "etcd-server/service/jwt.h"
 #include "etcd-server/service/service.h"
 #include "etcd-server/service/slow.h"
+#include "etcd-server/service/version_duty.h"
 
 struct server {
     const struct config *config;

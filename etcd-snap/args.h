@@ -10,16 +10,17 @@
 
 enum option_kind { OPTION_TEXT, OPTION_BOOL, OPTION_NUMBER, OPTION_DURATION };
 
-enum { /* which commands know a flag */
-       FOR_SAVE = 1,
-       FOR_RESTORE = 2,
-       FOR_HASHKV = 4,
-       FOR_STATUS = 8,
-       FOR_REST = 16,
-       FOR_DEFRAG = 32,
-       FOR_CHECK = 64,
-       FOR_COMPLETION = 128,
-       FOR_ALL = 255,
+/* which commands know a flag */
+enum {
+    FOR_SAVE = 1,
+    FOR_RESTORE = 2,
+    FOR_HASHKV = 4,
+    FOR_STATUS = 8,
+    FOR_REST = 16,
+    FOR_DEFRAG = 32,
+    FOR_CHECK = 64,
+    FOR_COMPLETION = 128,
+    FOR_ALL = 255,
 };
 
 enum option {

@@ -69,9 +69,10 @@
 #define VIEW_LEAST_BYTES (512UL * KIB)
 /* a silent client's machine is asked whether it is there, as etcd ... */
 #define TCP_KEEPALIVE_S 30
-#define TCP_KEEPALIVE_PROBES 9     /* ... does, and given up after so many without an answer */
-#define LINGER_TIMEOUT_MS 1000UL   /* after our end of a connection, for the client's */
-#define SHUTDOWN_TIMEOUT_MS 7000UL /* a stopping server lets answers finish within */
+#define TCP_KEEPALIVE_PROBES 9 /* ... does, and given up after so many without an answer */
+#define HTTP1_HALF_CLOSE_GRACE_MS 1000UL /* a client that only reads on: for its answer */
+#define LINGER_TIMEOUT_MS 1000UL         /* after our end of a connection, for the client's */
+#define SHUTDOWN_TIMEOUT_MS 7000UL       /* a stopping server lets answers finish within */
 
 /* ---- HTTP/2 and gRPC: of one connection, where nothing else is said ---- */
 
@@ -201,6 +202,8 @@
 #define RAFT_READS_MAX 4096UL                  /* read indexes asked for and not yet confirmed */
 #define RAFT_READ_CONTEXT_MAX 32UL /* bytes that name a read index on the wire; etcd uses 8 */
 #define RAFT_MEMBERS_MAX 64UL      /* voters and learners */
+#define MEMBER_URLS_MAX 64         /* URLs of one kind of one member */
+#define URL_MAX_BYTES 2048         /* of a listener, a member, a client URL */
 #define PENDING_CALLS_MAX 200000UL /* calls that wait for the log or a read index */
 #define HELD_PROPOSALS_MAX_BYTES (16UL * MIB) /* of other members, while no leader takes them */
 
@@ -232,6 +235,8 @@
 
 /* ---- snapshots and bbolt files ---- */
 
+/* sent to clients at once: each holds two threads, a MiB of what is sent, a read transaction */
+#define SNAPSHOT_STREAMS_MAX 16
 #define SNAPSHOT_CHUNK_BYTES (32UL * KIB)      /* blob of one SnapshotResponse */
 #define SNAPSHOT_RAW_CHUNK_BYTES (128UL * KIB) /* the same for who asks for the bytes alone */
 #define BOLT_DEPTH_MAX 16UL                    /* levels of a bbolt tree that is read */

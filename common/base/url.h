@@ -6,10 +6,9 @@
 #define COMMON_BASE_URL_H
 
 #include "common/base/err.h"
+#include "common/base/limits.h"
 
 enum url_scheme { URL_HTTP, URL_HTTPS, URL_UNIX, URL_UNIXS };
-
-#define URL_MAX_BYTES 2048 /* longer is refused */
 
 struct url {
     enum url_scheme scheme;

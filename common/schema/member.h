@@ -10,8 +10,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
-
-#define MEMBER_URLS_MAX 64 /* URLs of one kind of one member */
+#include "common/base/limits.h"
 
 struct member {
     uint64_t id;

@@ -13,8 +13,6 @@
 
 #include "etcd-server/doors/exchange.h"
 
-#define HTTP1_HALF_CLOSE_GRACE_MS 1000UL /* a client that only reads on gets its answer within */
-
 /* What all connections of a listener share. Fields are private. */
 struct http1_door {
     struct exchange_handler handler;

@@ -5,7 +5,7 @@
  * there; all others to the HTTP handler, collected whole unless it takes pieces, as in http1.h.
  * Flow control holds both sides back; whoever floods (resets, pings, settings, continuations, empty
  * frames) or reads nothing meets the limits of limits.h and a GOAWAY. Output is made at the end of
- * a turn for all streams together. nghttp2 stays in http2.c. Pure; thread: core.
+ * a turn for all streams together. nghttp2 stays behind it. Pure; thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_HTTP2_H
 #define ETCD_SERVER_DOORS_HTTP2_H

@@ -16,14 +16,15 @@
 
 #define LENGTH_DIGITS_MAX 18 /* below 2^63 */
 
-enum { /* what of a head has come */
-       SEEN_METHOD = 1,
-       SEEN_SCHEME = 2,
-       SEEN_PATH = 4,
-       SEEN_AUTHORITY = 8,
-       SEEN_HOST = 16,
-       SEEN_LENGTH = 32,
-       SEEN_REGULAR = 64, /* a header that is no pseudo-header */
+/* what of a head has come */
+enum {
+    SEEN_METHOD = 1,
+    SEEN_SCHEME = 2,
+    SEEN_PATH = 4,
+    SEEN_AUTHORITY = 8,
+    SEEN_HOST = 16,
+    SEEN_LENGTH = 32,
+    SEEN_REGULAR = 64, /* a header that is no pseudo-header */
 };
 
 static bool first(unsigned *seen, unsigned one)

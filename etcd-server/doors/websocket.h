@@ -12,18 +12,20 @@
 #define WEBSOCKET_HEAD_BYTES 14      /* two bytes, a length of eight, a mask */
 #define WEBSOCKET_ACCEPT_BYTES 29    /* base64 of a SHA-1, and its end */
 
-enum websocket_opcode { /* RFC 6455 5.2 */
-                        WEBSOCKET_CONTINUATION = 0,
-                        WEBSOCKET_TEXT = 1,
-                        WEBSOCKET_BINARY = 2,
-                        WEBSOCKET_CLOSE = 8,
-                        WEBSOCKET_PING = 9,
-                        WEBSOCKET_PONG = 10
+/* RFC 6455 5.2 */
+enum websocket_opcode {
+    WEBSOCKET_CONTINUATION = 0,
+    WEBSOCKET_TEXT = 1,
+    WEBSOCKET_BINARY = 2,
+    WEBSOCKET_CLOSE = 8,
+    WEBSOCKET_PING = 9,
+    WEBSOCKET_PONG = 10
 };
 
-enum websocket_status { /* RFC 6455 7.4.1 */
-                        WEBSOCKET_NORMAL = 1000,
-                        WEBSOCKET_PROTOCOL_ERROR = 1002
+/* RFC 6455 7.4.1 */
+enum websocket_status {
+    WEBSOCKET_NORMAL = 1000,
+    WEBSOCKET_PROTOCOL_ERROR = 1002,
 };
 
 /* What a client sends; all zero at the start. */

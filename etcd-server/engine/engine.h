@@ -105,8 +105,8 @@ bool engine_ready(const struct engine *engine);
 void engine_fail(struct engine *engine);
 /* Push everything applied to the backend and the commit index to the log, for an orderly stop. */
 void engine_flush(struct engine *engine);
-/* Nothing is on its way to disk that could arrive: on a full one, what was promised is in
- * the log. */
+/* Nothing is on its way to disk that could arrive; on a full one what was promised is in the log.
+ */
 bool engine_idle(const struct engine *engine);
 /* A proposal or a read is not answered yet, or the log is being written for another member. */
 bool engine_waited_for(const struct engine *engine);
@@ -125,6 +125,7 @@ typedef void engine_done_fn(void *arg, const struct engine_result *result);
  * Put `request` into the log; `done` is called when it was applied here, with its answer built in
  * `arena`, or when it failed. `request` is borrowed for the call, `arena` until then or until
  * engine_forget(). The header's id is set here.
+ *
  * returns  an id for engine_forget(), or 0: refused with *refusal, `done` is not called
  */
 uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest *request,

@@ -109,14 +109,12 @@ struct host_ops {
      */
     void (*send_snapshot)(struct host *host, const struct raft_message *message,
                           struct backend_read *read);
-    /* Put a question to `member`: done() comes later, exactly once unless cancelled. May
-     * be NULL. */
+    /* Ask `member`: done() comes later, exactly once unless cancelled. May be NULL. */
     void (*ask_member)(struct host *host, uint64_t member, struct host_question *question);
     void (*ask_cancel)(struct host *host, struct host_question *question);
     /* For how long a link to `member` has been up, in ms; 0 = it is not. May be NULL. */
     uint64_t (*connected_ms)(struct host *host, uint64_t member);
-    /* A snapshot of another member was made durable: begin anew with what is on disk. May
-     * be NULL. */
+    /* A leader's snapshot was made durable: begin anew with what is on disk. May be NULL. */
     void (*restart)(struct host *host);
     void (*run_job)(struct host *host, struct host_job *job);
     void (*produce)(struct host *host, struct host_producer *producer);

@@ -14,8 +14,8 @@
 struct producers; /* those of one owner */
 
 struct producers *producers_new(struct loop *loop) MUST_CHECK; /* owned; the loop is borrowed */
-/* Stop those that run, end their threads; what they posted waits in the loop. None is
- * started then. */
+/* Stop those that run, end their threads; what they posted waits in the loop. The last call but
+ * producers_free(). */
 void producers_end(struct producers *producers);
 /* producers_end(), and nothing is delivered any more. NULL is fine. */
 void producers_free(struct producers *producers);

@@ -20,14 +20,15 @@ struct raft_log {
     uint64_t base_index;
     uint64_t base_term;
     uint64_t last_index;
-    uint64_t appended;                             /* given to the log writer up to this index */
-    uint64_t stable;                               /* durable here up to this index */
-    uint64_t committed;                            /* Raft's commitIndex */
-    uint64_t handed;                               /* given out to be applied */
-    uint64_t change_first, change_last;            /* configuration changes that are committed, but
-                                                      the log does not yet say so for good; 0 = none */
-    uint64_t change_write_id, change_written;      /* the request that says so, 0 = not yet made; of
-                                                      those up to here */
+    uint64_t appended;  /* given to the log writer up to this index */
+    uint64_t stable;    /* durable here up to this index */
+    uint64_t committed; /* Raft's commitIndex */
+    uint64_t handed;    /* given out to be applied */
+    /* configuration changes that are committed, but the log does not yet say so for good; 0 = none
+     */
+    uint64_t change_first, change_last;
+    /* the request that says so, 0 = not yet made; of those up to here */
+    uint64_t change_write_id, change_written;
     size_t uncommitted_bytes;                      /* of the payloads behind `committed` */
     struct raft_log_write writes[RAFT_WRITES_MAX]; /* ring, in order: under way */
     size_t write_first, write_count;

@@ -53,8 +53,7 @@ struct call_ops {
     /* As reply() and send(), the message packed already. A door may leave them NULL. */
     void (*reply_packed)(struct call *call, struct slice message);
     bool (*send_packed)(struct call *call, struct slice message);
-    /* End of a stream (ERR_OK), or refusal: `text` NULL means the code's own text. Ends
-     * the call. */
+    /* End of a stream (ERR_OK), or refusal; `text` NULL: the code's own. Ends the call. */
     void (*finish)(struct call *call, enum err_code code, const char *text);
 };
 
@@ -62,13 +61,13 @@ struct call {
     const struct rpc_row *row;
     const struct call_ops *ops; /* the door's */
     struct arena arena;         /* everything of this call; freed by the door */
-    ProtobufCMessage
-        *request; /* of row->request; for BIDI the first message, NULL when there was none */
+    /* of row->request; for BIDI the first message, NULL when there was none */
+    ProtobufCMessage *request;
 
     /* who calls */
     const char *token; /* auth token; NULL = none given */
-    const char *
-        common_name; /* CN of the verified client certificate; NULL = none, or it may not be used */
+    /* CN of the verified client certificate; NULL = none, or it may not be used */
+    const char *common_name;
     bool through_gateway;
     bool from_peer;       /* by the peer port: that member takes us for the leader */
     bool raw;             /* Snapshot: the door sends the blobs alone, so they may be large */

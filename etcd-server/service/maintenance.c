@@ -1,6 +1,7 @@
 /* maintenance.c - Alarm, Status, Defragment, Hash, HashKV, MoveLeader, Downgrade (api.md 10).
  * Snapshot: snapshot.c. */
 #include "common/base/base.h"
+#include "common/base/level.h"
 #include "common/schema/versions.h"
 #include "etcd-server/service/authorise.h"
 
@@ -45,7 +46,7 @@ void maintenance_status(struct service *service, struct call *call)
     const struct alarm_store *alarms = engine_alarms(service->engine);
     char texts[STATUS_ERRORS_MAX][STATUS_ERROR_BYTES];
     char *errors[STATUS_ERRORS_MAX];
-    char version[] = SERVER_VERSION;
+    char version[] = ETCD_LEVEL;
 
     engine_fill_header(service->engine, &header);
     response.header = &header;

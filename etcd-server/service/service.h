@@ -7,12 +7,9 @@
 #ifndef ETCD_SERVER_SERVICE_SERVICE_H
 #define ETCD_SERVER_SERVICE_SERVICE_H
 
-#include "common/base/level.h"
 #include "etcd-server/engine/engine.h"
 #include "etcd-server/service/call.h"
 #include "etcd-server/service/metrics.h"
-
-#define SERVER_VERSION ETCD_LEVEL /* the API level we report (design.md) */
 
 struct hashing;
 struct lease_duty;
@@ -54,8 +51,7 @@ uint64_t service_learners_max(const struct service *service);
 void service_set_differs(struct service *service, bool differs);
 bool service_differs(const struct service *service);
 
-/* After the events of one turn; when to call again though nothing happens, UINT64_MAX: not
- * at all. */
+/* After the events of one turn; when to call again though nothing happens, UINT64_MAX: never. */
 uint64_t service_turn(struct service *service);
 /* After what the turn answered was sent: a piece of what can wait (history for watchers). Returns
  * as service_turn(). */

@@ -9,9 +9,6 @@
 #include "etcd-server/service/simple_token.h"
 #include "etcd-server/service/wishes.h"
 
-#define SNAPSHOT_STREAMS_MAX                                                                       \
-    16 /* each holds two threads, a MiB of what is sent, and a read transaction */
-
 struct watch_call;
 struct keepalive;
 

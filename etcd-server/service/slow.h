@@ -9,8 +9,8 @@
  *                                  --warning-unary-request-duration, or the log has level debug
  *
  * Messages and fields are etcd's. Of a request keys are shown, values, passwords and tokens never
- * (request_text.h). What is fast costs a comparison; of many slow ones in a
- * second a part is told (SLOW_LINES_MAX), all are counted. Thread: core.
+ * (request_text.h). What is fast costs a comparison; of many slow ones in a second a part is told
+ * (SLOW_LINES_MAX), all are counted. Thread: core.
  */
 #ifndef ETCD_SERVER_SERVICE_SLOW_H
 #define ETCD_SERVER_SERVICE_SLOW_H
@@ -21,8 +21,7 @@
 #include "etcd-server/service/call.h"
 #include "etcd-server/service/metrics.h"
 
-/* Lines of one kind in one second: when everything is slow, the log must not be what makes
- * it so. */
+/* Lines of one kind in one second: when all is slow, the log must not be what makes it so. */
 struct slow_pace {
     uint64_t second;
     uint64_t lines;

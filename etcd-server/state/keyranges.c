@@ -4,12 +4,12 @@
  */
 #include "etcd-server/state/keyranges.h"
 
-static struct slice begin_of(const struct key_range *range)
+static struct slice begin_of(const struct keyranges_one *range)
 {
     return slice_of(range->begin, range->begin_size);
 }
 
-static struct slice end_of(const struct key_range *range)
+static struct slice end_of(const struct keyranges_one *range)
 {
     return slice_of(range->end, range->end_size);
 }
@@ -19,7 +19,7 @@ static bool is_endless(struct slice range_end)
     return range_end.size == 1 && range_end.data[0] == 0;
 }
 
-static void range_free(struct key_range *range)
+static void range_free(struct keyranges_one *range)
 {
     free(range->begin);
     free(range->end);
@@ -45,7 +45,7 @@ static uint8_t *copy(struct slice bytes, size_t more)
 
 void keyranges_add(struct keyranges *set, struct slice key, struct slice range_end)
 {
-    struct key_range range = {.endless = is_endless(range_end)};
+    struct keyranges_one range = {.endless = is_endless(range_end)};
 
     if (range_end.size != 0 && !range.endless && slice_compare(range_end, key) <= 0)
         return;
@@ -66,7 +66,7 @@ static int by_begin(const void *a, const void *b)
 }
 
 /* Make `range` reach as far as `other`, which begins inside it or where it ends; taken. */
-static void absorb(struct key_range *range, struct key_range *other)
+static void absorb(struct keyranges_one *range, struct keyranges_one *other)
 {
     if (!range->endless && (other->endless || slice_compare(end_of(other), end_of(range)) > 0)) {
         uint8_t *end = range->end;
@@ -87,7 +87,7 @@ void keyranges_unite(struct keyranges *set)
         return;
     qsort(set->items, set->count, sizeof(*set->items), by_begin);
     for (size_t i = 1; i < set->count; i++) {
-        struct key_range *last = &set->items[kept];
+        struct keyranges_one *last = &set->items[kept];
 
         if (last->endless || slice_compare(begin_of(&set->items[i]), end_of(last)) <= 0)
             absorb(last, &set->items[i]);
@@ -98,7 +98,7 @@ void keyranges_unite(struct keyranges *set)
 }
 
 /* The only range that could hold `key`: the last one that begins at or before it. */
-static const struct key_range *candidate(const struct keyranges *set, struct slice key)
+static const struct keyranges_one *candidate(const struct keyranges *set, struct slice key)
 {
     size_t low = 0, high = set->count;
 
@@ -115,7 +115,7 @@ static const struct key_range *candidate(const struct keyranges *set, struct sli
 
 bool keyranges_covers(const struct keyranges *set, struct slice key, struct slice range_end)
 {
-    const struct key_range *range = candidate(set, key);
+    const struct keyranges_one *range = candidate(set, key);
 
     if (range == NULL || (!range->endless && slice_compare(key, end_of(range)) >= 0))
         return false;

@@ -9,14 +9,15 @@
 
 #include "common/base/slice.h"
 
-struct key_range {
+struct keyranges_one {
     uint8_t *begin, *end; /* owned */
     size_t begin_size, end_size;
     bool endless; /* `end` is not looked at */
 };
 
 struct keyranges {
-    struct key_range *items; /* owned; after keyranges_unite() ascending, apart from each other */
+    struct keyranges_one
+        *items; /* owned; after keyranges_unite() ascending, apart from each other */
     size_t count, capacity;
 };
 

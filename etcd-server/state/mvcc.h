@@ -104,9 +104,9 @@ enum err_code mvcc_read_txn(struct mvcc *mvcc, const Etcdserverpb__TxnRequest *r
 /* Delete `keys` (sorted by the caller) in one revision, as an expired or revoked lease does. */
 void mvcc_apply_delete_keys(struct mvcc *mvcc, const struct slice *keys, size_t count);
 
-/* ---- shape checks before anything is proposed (api.md 6.1, 6.6); pure functions of the request
- * ---- */
-/* ERR_EMPTY_KEY, ERR_INVALID_SORT_OPTION */
+/* ---- shape of requests, before anything is proposed (api.md 6.1, 6.6) ---- */
+
+/* ERR_EMPTY_KEY, ERR_INVALID_SORT_OPTION; looks at nothing but the request, as all of these. */
 enum err_code mvcc_check_range(const Etcdserverpb__RangeRequest *request);
 enum err_code mvcc_check_put(const Etcdserverpb__PutRequest *request);
 enum err_code mvcc_check_delete_range(const Etcdserverpb__DeleteRangeRequest *request);

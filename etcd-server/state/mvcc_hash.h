@@ -1,7 +1,7 @@
 /*
  * mvcc_hash.h - the rule of formats.md 11.3 step 3: which records a HashKV takes in. Shared by
- * mvcc_hash.c and by compaction, which hashes what it walks over. Internal to the store. Thread:
- * that of the view.
+ * mvcc_hash.c and by compaction, which hashes what it walks over. Internal to the store.
+ * Thread: core.
  */
 #ifndef ETCD_SERVER_STATE_MVCC_HASH_H
 #define ETCD_SERVER_STATE_MVCC_HASH_H
