@@ -1,31 +1,25 @@
 /*
  * fetch.c - see fetch.h.
  *
- *   place_parse -> resolve -> dial -> shake_hands -> send -> read
- *                  a thread, unless it is an address
+ *   place_parse -> dial -> shake_hands -> send -> read
  *
  * The socket does not block; await() does, until the deadline. A request that could not be sent
  * whole may have been answered all the same (413, an alert that says why): the answer is read
- * first. A resolver that is too slow is left alone: its thread frees what it holds when it is done.
+ * first.
  */
 #include "common/client/fetch.h"
 #include "common/base/limits.h"
 #include "common/base/url.h"
+#include "common/client/dial.h"
 
 #include <errno.h>
 #include <http_parser.h>
-#include <netdb.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define READ_BYTES (16UL * KIB) /* one TLS record */
-#define RESOLVER_STACK_BYTES (256UL * KIB)
 
 struct place {
     struct url url;  /* where to connect */
@@ -49,14 +43,6 @@ struct reading {
     bool in_value;
     bool complete;
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static int fail(const struct wire *wire, const char *cause, struct err *err)
 {
@@ -143,7 +129,7 @@ static int await(const struct wire *wire, short events, struct err *err)
     int ready;
 
     do {
-        now = now_ms();
+        now = dial_now_ms();
         if (now >= wire->until_ms)
             return fail(wire, "not done in time (i/o timeout)", err);
         ready = poll(&poll_fd, 1, (int)MIN(wire->until_ms - now, (uint64_t)INT32_MAX));
@@ -151,161 +137,20 @@ static int await(const struct wire *wire, short events, struct err *err)
     return ready > 0 ? 0 : fail(wire, strerror(errno), err);
 }
 
-/* ---- names ---- */
-
-/* Shared by two threads; who is last frees it. */
-struct lookup {
-    pthread_mutex_t lock;
-    pthread_cond_t done_signal;
-    bool done, abandoned;
-    char *host, port[8];
-    struct addrinfo *list; /* owned, when done */
-    int error;             /* of getaddrinfo() */
-};
-
-static void lookup_free(struct lookup *lookup)
-{
-    must(pthread_cond_destroy(&lookup->done_signal) == 0);
-    must(pthread_mutex_destroy(&lookup->lock) == 0);
-    free(lookup->host);
-    free(lookup);
-}
-
-static void *look_up(void *arg)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
-    struct lookup *lookup = arg;
-    int error = getaddrinfo(lookup->host, lookup->port, &hints, &list);
-    bool abandoned;
-
-    must(pthread_mutex_lock(&lookup->lock) == 0);
-    lookup->list = list;
-    lookup->error = error;
-    lookup->done = true;
-    abandoned = lookup->abandoned;
-    must(pthread_cond_signal(&lookup->done_signal) == 0);
-    must(pthread_mutex_unlock(&lookup->lock) == 0);
-    if (abandoned) {
-        if (error == 0)
-            freeaddrinfo(list);
-        lookup_free(lookup);
-    }
-    return NULL;
-}
-
-static struct lookup *lookup_new(const char *host, const char *port)
-{
-    struct lookup *lookup = xalloc(sizeof(*lookup));
-    pthread_condattr_t attr;
-
-    must(pthread_condattr_init(&attr) == 0);
-    must(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
-    must(pthread_mutex_init(&lookup->lock, NULL) == 0);
-    must(pthread_cond_init(&lookup->done_signal, &attr) == 0);
-    must(pthread_condattr_destroy(&attr) == 0);
-    lookup->host = xstrdup(host);
-    (void)snprintf(lookup->port, sizeof(lookup->port), "%s", port);
-    return lookup;
-}
-
-static int start_thread(struct lookup *lookup)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    int rc;
-
-    must(pthread_attr_init(&attr) == 0);
-    must(pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0);
-    must(pthread_attr_setstacksize(&attr, RESOLVER_STACK_BYTES) == 0);
-    rc = pthread_create(&thread, &attr, look_up, lookup);
-    must(pthread_attr_destroy(&attr) == 0);
-    return rc;
-}
-
-static int resolve_name(const struct wire *wire, const char *port, struct addrinfo **list,
-                        struct err *err)
-{
-    struct timespec until = {.tv_sec = (time_t)(wire->until_ms / 1000),
-                             .tv_nsec = (long)(wire->until_ms % 1000) * 1000000};
-    struct lookup *lookup = lookup_new(wire->place->url.host, port);
-    int rc = start_thread(lookup), error;
-
-    if (rc != 0) {
-        lookup_free(lookup);
-        return fail(wire, strerror(rc), err);
-    }
-    must(pthread_mutex_lock(&lookup->lock) == 0);
-    while (!lookup->done && rc == 0)
-        rc = pthread_cond_timedwait(&lookup->done_signal, &lookup->lock, &until);
-    lookup->abandoned = !lookup->done;
-    error = lookup->error;
-    *list = lookup->list;
-    rc = lookup->abandoned ? -1 : 0;
-    must(pthread_mutex_unlock(&lookup->lock) == 0);
-    if (rc < 0)
-        return fail(wire, "not done in time (i/o timeout)", err);
-    lookup_free(lookup);
-    return error == 0 ? 0 : fail(wire, gai_strerror(error), err);
-}
-
-/* An address costs no thread. *list ends in freeaddrinfo(). */
-static int resolve(struct wire *wire, struct addrinfo **list, struct err *err)
-{
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
-    char port[8];
-
-    wire->doing = "look up the host";
-    must(snprintf(port, sizeof(port), "%u", wire->place->url.port) < (int)sizeof(port));
-    if (getaddrinfo(wire->place->url.host, port, &hints, list) == 0)
-        return 0;
-    return resolve_name(wire, port, list, err);
-}
-
 /* ---- the connection ---- */
 
-static int dial_one(struct wire *wire, const struct sockaddr *address, socklen_t bytes,
-                    struct err *err)
-{
-    int error = 0;
-    socklen_t size = sizeof(error);
-
-    wire->doing = "connect";
-    if (wire->fd >= 0)
-        (void)close(wire->fd);
-    wire->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (wire->fd < 0)
-        return fail(wire, strerror(errno), err);
-    if (connect(wire->fd, address, bytes) == 0)
-        return 0;
-    if (errno != EINPROGRESS)
-        return fail(wire, strerror(errno), err);
-    if (await(wire, POLLOUT, err) < 0)
-        return -1;
-    if (getsockopt(wire->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
-        error = errno;
-    return error == 0 ? 0 : fail(wire, strerror(error), err);
-}
-
-static int dial(struct wire *wire, struct err *err)
+static int connect_to(struct wire *wire, struct err *err)
 {
     const struct url *url = &wire->place->url;
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    struct addrinfo *list = NULL;
-    int rc = -1;
+    struct dial_target target = {.host = url->host, .port = url->port, .until_ms = wire->until_ms};
+    struct dial_failure failure;
 
-    if (url->scheme == URL_UNIX || url->scheme == URL_UNIXS) {
-        wire->doing = "connect";
-        if (strlen(url->host) >= sizeof(un.sun_path))
-            return fail(wire, strerror(ENAMETOOLONG), err);
-        memcpy(un.sun_path, url->host, strlen(url->host));
-        return dial_one(wire, (const struct sockaddr *)&un, sizeof(un), err);
-    }
-    if (resolve(wire, &list, err) < 0)
-        return -1;
-    for (const struct addrinfo *at = list; at != NULL && rc < 0; at = at->ai_next)
-        rc = dial_one(wire, at->ai_addr, at->ai_addrlen, err);
-    freeaddrinfo(list);
-    return rc;
+    if (url->scheme == URL_UNIX || url->scheme == URL_UNIXS)
+        target.socket = url->host;
+    if (dial(&target, &wire->fd, &failure) == 0)
+        return 0;
+    wire->doing = failure.stage == DIAL_LOOK_UP ? "look up the host" : "connect";
+    return fail(wire, failure.cause, err);
 }
 
 /* What the socket takes at once; negative: broken, errno says how. */
@@ -560,7 +405,7 @@ static int exchange(struct wire *wire, const struct fetch *fetch, struct reading
 {
     struct err later = ERR_INIT;
 
-    if (dial(wire, err) < 0 ||
+    if (connect_to(wire, err) < 0 ||
         (url_is_tls(&wire->place->url) && shake_hands(wire, fetch->tls, err) < 0))
         return -1;
     if (send_request(wire, fetch, err) == 0)
@@ -591,7 +436,7 @@ int fetch(const struct fetch *fetch, struct fetch_answer *answer, struct err *er
                                .body = BUF_INIT(fetch->answer_max_bytes)};
     struct reading reading = {.answer = &got, .no_body = strcmp(fetch->method, "HEAD") == 0};
     struct place place;
-    struct wire wire = {.place = &place, .fd = -1, .until_ms = now_ms() + fetch->timeout_ms};
+    struct wire wire = {.place = &place, .fd = -1, .until_ms = dial_now_ms() + fetch->timeout_ms};
     struct err cause = ERR_INIT;
     int rc;
 
