@@ -33,8 +33,9 @@ LDFLAGS  += $(SAN:%=-fsanitize=%)
 LIBS_common      := -lprotobuf-c -ljansson -lyaml -lssl -lcrypto -lresolv -lpthread
 LIBS_etcd-server := -levent_core -levent_pthreads -lnghttp2 -lz -lhttp_parser -llmdb -lcrypt
 LIBS_etcd-ctl    := -lcurl -llmdb
-LIBS_etcd-snap   := -lcurl -llmdb
-LIBS_etcd-pki    := -lcurl
+LIBS_etcd-snap   := -lhttp_parser -llmdb
+LIBS_etcd-pki    :=
+LIBS_transport_test := -lcurl
 
 # ---- sources: a new file in a room needs no edit here ----
 PROTO    := $(wildcard common/schema/*.proto)
@@ -90,7 +91,7 @@ $(B)/obj/%.o: %.c Makefile | $(GEN_H)
 # ---- unit tests: one program per tests/{unit,wire,torture,script}/*_test.c ----
 $(UNIT_BIN): $(B)/%: $(B)/obj/%.o $(TESTLIB_O) $(LIB_SERVER) $(LIB_COMMON)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB_SERVER) $(LIB_COMMON) -lcmocka $(LIBS_etcd-server) $(LIBS_common)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB_SERVER) $(LIB_COMMON) -lcmocka $(LIBS_$(*F)) $(LIBS_etcd-server) $(LIBS_common)
 
 include $(wildcard tests/*.mk)
 

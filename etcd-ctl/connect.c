@@ -2,6 +2,7 @@
 #include "etcd-ctl/connect.h"
 
 #include "common/client/srv.h"
+#include "common/client/transport.h"
 #include "etcd-ctl/password.h"
 
 #include <stdio.h>
@@ -68,6 +69,7 @@ static struct client_options common_options(const struct args *args)
     int64_t command_ms = args_number(args, "command-timeout") / NS_PER_MS;
 
     return (struct client_options){
+        .transport = &transport_curl,
         .dial_timeout_ms = MAX(args_number(args, "dial-timeout") / NS_PER_MS, 1),
         .command_timeout_ms = MAX(command_ms, 1),
         /* who says how long to wait means it, also for a server that is not there yet */

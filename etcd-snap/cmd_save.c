@@ -5,6 +5,7 @@
  */
 #include "common/client/snapshot_fetch.h"
 #include "common/client/print.h"
+#include "common/client/transport.h"
 #include "etcd-snap/commands.h"
 
 #include <stdio.h>
@@ -76,6 +77,7 @@ static void split_user(const struct args *args, struct client_options *options, 
 static int connect_client(const struct args *args, struct client **client)
 {
     struct client_options options = {
+        .transport = &transport_direct,
         .endpoints = args->values[OPT_ENDPOINTS],
         .cacert = text_or_null(args, OPT_CACERT),
         .cert = text_or_null(args, OPT_CERT),

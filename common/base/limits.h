@@ -238,7 +238,7 @@
 /* sent to clients at once: each holds two threads, a MiB of what is sent, a read transaction */
 #define SNAPSHOT_STREAMS_MAX 16
 #define SNAPSHOT_CHUNK_BYTES (32UL * KIB)      /* blob of one SnapshotResponse */
-#define SNAPSHOT_RAW_CHUNK_BYTES (128UL * KIB) /* the same for who asks for the bytes alone */
+#define SNAPSHOT_RAW_CHUNK_BYTES (256UL * KIB) /* the same for who asks for the bytes alone */
 #define BOLT_DEPTH_MAX 16UL                    /* levels of a bbolt tree that is read */
 #define BOLT_KEY_MAX 32768UL                   /* bytes of a bbolt key */
 

@@ -200,7 +200,7 @@ static void tell_connect(const struct cause_facts *facts, struct client_failure 
                          struct err *err)
 {
     const struct endpoint *endpoint = facts->endpoint;
-    const char *why = facts->os_error != 0 ? strerror(facts->os_error) : facts->curl_text;
+    const char *why = facts->os_error != 0 ? strerror(facts->os_error) : facts->words;
 
     if (endpoint->socket != NULL) {
         err_set(err, ERR_NET, "%s: cannot connect to the socket %s: %s", endpoint->typed,
@@ -231,24 +231,24 @@ void cause_tell(const struct cause_facts *facts, struct client_failure *failure,
         tell_other_protocol(facts, failure, err);
     else if (facts->handshake->alert >= 0)
         tell_alert(facts, failure, err);
-    else if (facts->code == CURLE_COULDNT_RESOLVE_HOST) {
+    else if (facts->kind == CAUSE_UNKNOWN_HOST) {
         err_set(err, ERR_NET, "%s: unknown host \"%s\"", typed, facts->endpoint->host);
         hint(failure, "Correct the name in --endpoints, or make it known (DNS, /etc/hosts).");
-    } else if (facts->code == CURLE_OPERATION_TIMEDOUT)
+    } else if (facts->kind == CAUSE_TIMEOUT)
         tell_timeout(facts, failure, err);
-    else if (facts->code == CURLE_COULDNT_CONNECT)
+    else if (facts->kind == CAUSE_NO_CONNECTION)
         tell_connect(facts, failure, err);
-    else if (facts->code == CURLE_UNSUPPORTED_PROTOCOL || facts->code == CURLE_WEIRD_SERVER_REPLY) {
+    else if (facts->kind == CAUSE_NO_HTTP) {
         err_set(err, ERR_NET, "%s: what listens there does not speak HTTP", typed);
         hint(failure, "Is this the client port of the server? Check --endpoints.");
     } else if (facts->phase == PHASE_ANSWER) {
         err_set(err, ERR_NET, "%s: the connection ended before the answer was complete: %s", typed,
-                facts->curl_text);
+                facts->words);
         hint(failure,
              "The server may have stopped: look at its log. The request may have been done.");
     } else {
         err_set(err, facts->phase == PHASE_HANDSHAKE ? ERR_TLS : ERR_NET, "%s: %s", typed,
-                facts->curl_text);
+                facts->words);
         hint(failure, facts->phase == PHASE_HANDSHAKE
                           ? "Is this the client port of the server? Its "
                             "log says more."

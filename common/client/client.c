@@ -151,7 +151,7 @@ static int make(const struct client_options *options, struct client *client,
                                            .keepalive_time_ms = options->keepalive_time_ms,
                                            .keepalive_timeout_ms = options->keepalive_timeout_ms,
                                            .trace = options->trace};
-    return transport_new(&transport, &client->transport, failure, err);
+    return transport_new(options->transport, &transport, &client->transport, failure, err);
 }
 
 int client_new(const struct client_options *options, struct client **client,
@@ -281,7 +281,7 @@ static enum leader find_leader(struct client *client, const struct endpoint *end
     struct transport *transport = NULL;
     enum leader found = LEADER_UNKNOWN;
 
-    if (transport_new(&options, &transport, &failure, &err) == 0 &&
+    if (transport_new(client->options.transport, &options, &transport, &failure, &err) == 0 &&
         transport_exchange(transport, &exchange, &failure, &err) == TRANSPORT_ANSWERED &&
         exchange.status == 200) {
         json_t *root = json_loadb((const char *)answer.body.data, buf_used(&answer.body), 0, NULL);

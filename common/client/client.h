@@ -1,5 +1,5 @@
 /*
- * client.h (edge) - calls to a server through its JSON gateway, over libcurl: endpoints and
+ * client.h (edge) - calls to a server through its JSON gateway: endpoints and
  * failover, TLS, time limits, user and password. Used by etcd-ctl and etcd-snap.
  *
  * What fails is told twice: `err` is the cause with the offending value in one sentence,
@@ -25,10 +25,12 @@
 /* One exchange: no bodies, no secrets. `status` is 0 when no answer came. */
 typedef void client_trace_fn(const char *url, long status, int64_t took_ms);
 
+struct transport_kind; /* transport.h: transport_curl, transport_direct */
 struct client; /* endpoints, credentials and one kept-alive connection; ends in client_free() */
 
 /* All texts borrowed until client_new() returns; zero is "plain, no user, defaults". */
 struct client_options {
+    const struct transport_kind *transport; /* who carries the calls; never NULL */
     const char *endpoints;   /* comma separated host:port, URL or unix socket; NULL = default */
     const char *cacert;      /* PEM file of trusted CAs; NULL = the system's */
     const char *cert;        /* PEM client certificate (chain); with key or not at all */
@@ -141,14 +143,22 @@ struct client_octets {
 /* The next bytes of such an answer; `crc` is not there yet. -1 with `err` filled ends it. */
 typedef int client_bytes_fn(void *arg, struct slice bytes, const struct client_octets *octets,
                             struct err *err) MUST_CHECK;
+/* Where the next bytes would best lie, `*bytes` at least 1: then they need no copying. */
+typedef uint8_t *client_room_fn(void *arg, size_t *bytes);
+struct client_sink { /* what is done with a stream's answer */
+    client_message_fn *each;
+    client_bytes_fn *bytes; /* NULL: a body that is no JSON is not understood */
+    client_room_fn *room;   /* for `bytes`; may be NULL */
+    void *arg;
+};
 /*
  * As client_stream(), and says that bare bytes are understood, too (application/octet-stream): what
  * the server gives goes to `bytes` or to `each`, never to both. etcd gives messages. `octets`: set
  * on success.
  */
 int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
-                        client_message_fn *each, client_bytes_fn *bytes, void *arg,
-                        struct client_octets *octets, struct err *err) MUST_CHECK;
+                        const struct client_sink *sink, struct client_octets *octets,
+                        struct err *err) MUST_CHECK;
 
 /* Of the last call that returned -1; borrowed, overwritten by the next call. */
 const struct client_failure *client_failure(const struct client *client);

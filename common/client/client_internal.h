@@ -32,10 +32,8 @@ struct answer {
     bool probe_leader; /* look for a leader while waiting */
     int leaderless;    /* times that none was found */
     /* streams only */
-    client_message_fn *each;
-    client_bytes_fn *bytes; /* NULL: a body that is no JSON is not understood */
+    const struct client_sink *sink;
     const struct exchange *exchange;
-    void *arg;
     bool ended;  /* `each` said so */
     bool failed; /* err is filled */
     struct err *err;

@@ -23,7 +23,7 @@ static bool take_line(struct answer *answer, struct slice line)
     arena_init(&arena, CLIENT_LINE_MAX * 2);
     answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
     if (pbjson_parse(answer->row->response, text, NULL, &arena, &message, answer->err) == 0) {
-        rc = answer->each(answer->arg, message, answer->err);
+        rc = answer->sink->each(answer->sink->arg, message, answer->err);
     } else {
         answer_odd_hint(&answer->client->failure);
         err_prefix(answer->err, "%s: the answer is not what %s answers", answer->endpoint->typed,
@@ -38,15 +38,23 @@ static bool take_line(struct answer *answer, struct slice line)
 static bool take_bytes(struct answer *answer, struct slice bytes)
 {
     answer->client->failure.kind = CLIENT_FAILURE_LOCAL;
-    answer->failed = answer->bytes(answer->arg, bytes, &answer->exchange->octets, answer->err) < 0;
+    answer->failed =
+        answer->sink->bytes(answer->sink->arg, bytes, &answer->exchange->octets, answer->err) < 0;
     return !answer->failed;
+}
+
+static uint8_t *on_room(void *arg, size_t *bytes)
+{
+    const struct answer *answer = arg;
+
+    return answer->exchange->octets.given ? answer->sink->room(answer->sink->arg, bytes) : NULL;
 }
 
 static bool on_stream_piece(void *arg, long status, struct slice piece)
 {
     struct answer *answer = arg;
 
-    if (status == 200 && answer->exchange->octets.given && answer->bytes != NULL)
+    if (status == 200 && answer->exchange->octets.given && answer->sink->bytes != NULL)
         return take_bytes(answer, piece);
     if (!client_on_piece(arg, status, piece))
         return false;
@@ -64,25 +72,24 @@ static bool on_stream_piece(void *arg, long status, struct slice piece)
 }
 
 static int stream_at(struct client *client, size_t at, const struct rpc_row *row, struct slice body,
-                     client_message_fn *each, client_bytes_fn *bytes, void *arg,
-                     struct client_octets *octets, enum transport_result *result, struct err *err)
+                     const struct client_sink *sink, struct client_octets *octets,
+                     enum transport_result *result, struct err *err)
 {
     struct answer answer = {.client = client,
                             .endpoint = &client->endpoints[at],
                             .row = row,
                             .body = BUF_INIT(CLIENT_LINE_MAX),
-                            .each = each,
-                            .bytes = bytes,
-                            .arg = arg,
+                            .sink = sink,
                             .err = err};
     struct exchange exchange = {.endpoint = answer.endpoint,
                                 .path = row->path,
                                 .body = body,
                                 .token = client->token,
                                 .timeout_ms = client->options.command_timeout_ms,
-                                .accept = bytes != NULL ? OCTETS_OR_JSON : NULL,
+                                .accept = sink->bytes != NULL ? OCTETS_OR_JSON : NULL,
                                 .stream = true,
                                 .chunk = on_stream_piece,
+                                .room = sink->room != NULL ? on_room : NULL,
                                 .arg = &answer};
     int rc = -1;
 
@@ -108,14 +115,15 @@ static int stream_at(struct client *client, size_t at, const struct rpc_row *row
 int client_stream(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
                   client_message_fn *each, void *arg, struct err *err)
 {
+    const struct client_sink sink = {.each = each, .arg = arg};
     struct client_octets none;
 
-    return client_stream_bytes(client, id, request, each, NULL, arg, &none, err);
+    return client_stream_bytes(client, id, request, &sink, &none, err);
 }
 
 int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMessage *request,
-                        client_message_fn *each, client_bytes_fn *bytes, void *arg,
-                        struct client_octets *octets, struct err *err)
+                        const struct client_sink *sink, struct client_octets *octets,
+                        struct err *err)
 {
     int64_t begin = transport_now_ms();
     struct buf body = BUF_INIT(CLIENT_LINE_MAX);
@@ -134,7 +142,7 @@ int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMe
     }
     for (size_t i = 0;; i++) {
         rc = stream_at(client, (client->current + i) % client->count, rpc_row(id), buf_slice(&body),
-                       each, bytes, arg, octets, &result, err);
+                       sink, octets, &result, err);
         if (rc == 0)
             break;
         if (client_old_token(client, err) && !logged_in) {

@@ -1,7 +1,7 @@
 /*
  * handshake.c - see handshake.h.
  *
- * libcurl makes the SSL_CTX and hands it over before the handshake. Three callbacks are hung in:
+ * Who connects makes the SSL_CTX and hands it over before the handshake. Three callbacks go in:
  * verify (which certificate failed, and why; the host name is checked by OpenSSL too, so that all
  * faults arrive in one place), info (alerts) and client certificate (was one asked for).
  */
@@ -141,26 +141,22 @@ void handshake_reset(struct handshake *handshake, const char *host, bool verify)
     *handshake = (struct handshake){.host = host, .verify = verify, .alert = -1};
 }
 
-CURLcode handshake_hook(CURL *easy, void *ssl_ctx, void *data)
+bool handshake_watch(struct handshake *handshake, void *ssl_ctx)
 {
-    struct handshake *handshake = data;
     SSL_CTX *context = ssl_ctx;
     X509_VERIFY_PARAM *param = SSL_CTX_get0_param(context);
 
-    (void)easy;
     handshake->begun = true;
     SSL_CTX_set_app_data(context, handshake);
     SSL_CTX_set_info_callback(context, on_info);
     SSL_CTX_set_client_cert_cb(context, on_client_cert);
     if (!handshake->verify)
-        return CURLE_OK;
+        return true;
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_verify);
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
                                                X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    if (X509_VERIFY_PARAM_set1_ip_asc(param, handshake->host) != 1 &&
-        X509_VERIFY_PARAM_set1_host(param, handshake->host, 0) != 1)
-        return CURLE_SSL_CERTPROBLEM; /* a host that OpenSSL does not take could not be checked */
-    return CURLE_OK;
+    return X509_VERIFY_PARAM_set1_ip_asc(param, handshake->host) == 1 ||
+           X509_VERIFY_PARAM_set1_host(param, handshake->host, 0) == 1;
 }
 
 static int no_password(char *text, int size, int writing, void *arg)

@@ -8,8 +8,6 @@
 
 #include "common/base/err.h"
 
-#include <curl/curl.h>
-
 #define CERT_TEXT_MAX 256  /* bytes of a subject or issuer in words, NUL included */
 #define CERT_NAMES_MAX 512 /* bytes of a list of SANs in words, NUL included */
 #define CERT_DATE_MAX 32   /* "2026-11-22 03:23:38 UTC" */
@@ -46,8 +44,11 @@ struct handshake {
 
 /* Forget what was seen; `host` is borrowed for the handshakes to come. */
 void handshake_reset(struct handshake *handshake, const char *host, bool verify);
-/* For CURLOPT_SSL_CTX_FUNCTION with a struct handshake as its data. */
-CURLcode handshake_hook(CURL *easy, void *ssl_ctx, void *handshake);
+/*
+ * Look at the handshakes of that SSL_CTX, from now on and as long as both live; the TCP connection
+ * is there. False: the host cannot be checked, and nobody may be trusted.
+ */
+bool handshake_watch(struct handshake *handshake, void *ssl_ctx) MUST_CHECK;
 
 /*
  * Check that `ca` (NULL = none) holds certificates, and that `cert` and `key` (both or NULL) fit.

@@ -26,6 +26,11 @@ static int take_piece(void *arg, const ProtobufCMessage *message, struct err *er
     return 0;
 }
 
+static uint8_t *find_room(void *arg, size_t *bytes)
+{
+    return snapshot_save_room(((struct fetch *)arg)->save, bytes);
+}
+
 /* A server of ours gives the bytes as they are. The hash behind the image is not counted
  * as left. */
 static int take_bytes(void *arg, struct slice bytes, const struct client_octets *octets,
@@ -51,6 +56,7 @@ int snapshot_fetch(struct client *client, const char *path, struct leftover *lef
 {
     Etcdserverpb__SnapshotRequest request = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
     struct fetch fetch = {.progress = progress, .arg = arg, .version = version};
+    const struct client_sink sink = {take_piece, take_bytes, find_room, &fetch};
     struct client_octets octets;
 
     version[0] = '\0';
@@ -63,8 +69,8 @@ int snapshot_fetch(struct client *client, const char *path, struct leftover *lef
     }
     if (snapshot_save_begin(path, leftover, &fetch.save, err) < 0)
         return -1;
-    if (client_stream_bytes(client, RPC_Maintenance_Snapshot, &request.base, take_piece, take_bytes,
-                            &fetch, &octets, err) < 0) {
+    if (client_stream_bytes(client, RPC_Maintenance_Snapshot, &request.base, &sink, &octets, err) <
+        0) {
         snapshot_save_abort(fetch.save);
         return -1;
     }

@@ -1,6 +1,12 @@
 /*
- * transport.h (edge) - one POST of JSON (or a GET) to one endpoint, over libcurl, and in words why
- * it failed. libcurl stays behind this header. Thread: one at a time.
+ * transport.h (edge) - one POST of JSON (or a GET) to one endpoint, and in words why it failed.
+ *
+ * Two kinds carry it, and say the same of what goes wrong (cause.h):
+ *   transport_curl    libcurl; keeps its connection. For who asks many things (etcd-ctl).
+ *   transport_direct  a socket and OpenSSL; a connection for each exchange. The bytes of a body go
+ *                     where they belong in one step, and there are no 30 libraries to be loaded
+ *                     first: for who asks for one large thing (etcd-snap).
+ * Thread: one at a time.
  */
 #ifndef COMMON_CLIENT_TRANSPORT_H
 #define COMMON_CLIENT_TRANSPORT_H
@@ -9,7 +15,7 @@
 #include "common/client/client.h"
 #include "common/client/endpoint.h"
 
-struct transport; /* a kept-alive connection and what is needed to open another */
+struct transport; /* what is needed to open a connection, and the one that is kept */
 
 struct transport_options {
     const char *cacert, *cert, *key; /* PEM files, NULL = none; borrowed for the transport's life */
@@ -39,6 +45,9 @@ struct exchange {
     bool get; /* GET, without a body */
     /* A piece of the body; false stops the transfer. */
     bool (*chunk)(void *arg, long status, struct slice piece);
+    /* Where the next bytes of the body would best lie, `*bytes` at least 1: they may or may not
+     * come to lie there. NULL, also as an answer: anywhere. */
+    uint8_t *(*room)(void *arg, size_t *bytes);
     /* About once a second while nothing arrives; false stops. May be NULL. */
     bool (*idle)(void *arg, int64_t waited_ms);
     void *arg;
@@ -46,9 +55,13 @@ struct exchange {
     struct client_octets octets; /* out, from the first piece on; `crc` at the end */
 };
 
+struct transport_kind;
+extern const struct transport_kind transport_curl, transport_direct;
+
 /* Check the files (ERR_IO, ERR_FORMAT, ERR_TLS); no connection yet. */
-int transport_new(const struct transport_options *options, struct transport **transport,
-                  struct client_failure *failure, struct err *err) MUST_CHECK;
+int transport_new(const struct transport_kind *kind, const struct transport_options *options,
+                  struct transport **transport, struct client_failure *failure,
+                  struct err *err) MUST_CHECK;
 void transport_free(struct transport *transport); /* NULL is fine */
 
 /* On NOT_SENT, PASSING and UNSURE err and failure tell the cause and what to do. */

@@ -1,10 +1,10 @@
 /*
  * snapshot_save.c (edge) - see snapshot_save.h.
  *
- *   who receives: copy into a block -> full blocks -> a thread that writes, a thread that hashes
+ *   who receives: into a block -> full blocks -> a thread that writes, a thread that hashes
  *   ... -> the last part -> fsync, rename
  *
- * With a CRC to come nobody hashes: who receives sums up what it has just copied. The last 32 bytes
+ * With a CRC to come nobody hashes: who receives sums up what has just come. The last 32 bytes
  * received are held back from the hash: nobody knows that they are the hash before the end. Blocks
  * go past the page cache (O_DIRECT): the fsync has nothing left to write, and a backup does not
  * push the pages of a server on this machine out of memory. Where the file system has no such thing
@@ -48,7 +48,7 @@ struct snapshot_save {
     /* of the stage that hashes, while it runs */
     uint8_t tail[SHA256_BYTES]; /* received, not hashed yet */
     size_t tail_bytes;
-    struct sha256 *sum; /* owned */
+    struct sha256 *sum; /* owned; NULL: nothing was hashed yet */
     bool by_crc, crc_told;
     uint32_t crc, told; /* of what was received; what the sender says */
     bool direct;        /* O_DIRECT is set; of the stage that writes, while it runs */
@@ -85,7 +85,6 @@ int snapshot_save_begin(const char *path, struct leftover *leftover, struct snap
     save->path = xstrdup(path);
     save->part = xasprintf("%s.part", path);
     save->leftover = leftover;
-    save->sum = sha256_new();
     save->fd = -1;
     must(pthread_mutex_init(&save->lock, NULL) == 0 && pthread_cond_init(&save->moved, NULL) == 0);
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* the rename would replace /dev/null */
@@ -173,6 +172,8 @@ static void hash_behind(struct snapshot_save *save, struct slice bytes)
     uint8_t joined[2 * SHA256_BYTES];
     size_t old, fresh = MIN(bytes.size, SHA256_BYTES);
 
+    if (save->sum == NULL)
+        save->sum = sha256_new();
     if (bytes.size > SHA256_BYTES) { /* the held ones and most of the new ones are image */
         sha256_add(save->sum, slice_of(save->tail, save->tail_bytes));
         sha256_add(save->sum, slice_of(bytes.data, bytes.size - SHA256_BYTES));
@@ -300,14 +301,23 @@ static int finish_last(struct snapshot_save *save, struct err *err)
 
 /* ---- what comes ---- */
 
+uint8_t *snapshot_save_room(struct snapshot_save *save, size_t *bytes)
+{
+    *bytes = BLOCK_BYTES - save->filled;
+    return block(save, save->handed) + save->filled;
+}
+
 int snapshot_save_add(struct snapshot_save *save, struct slice bytes, struct err *err)
 {
     while (bytes.size != 0) {
-        size_t part = MIN(bytes.size, BLOCK_BYTES - save->filled);
+        size_t room_bytes;
+        uint8_t *room = snapshot_save_room(save, &room_bytes);
+        size_t part = MIN(bytes.size, room_bytes);
 
-        memcpy(block(save, save->handed) + save->filled, bytes.data, part);
+        if (bytes.data != room)
+            memcpy(room, bytes.data, part);
         if (save->by_crc)
-            save->crc = crc32c(save->crc, bytes.data, part);
+            save->crc = crc32c(save->crc, room, part);
         save->filled += part;
         save->bytes += part;
         bytes = slice_of(bytes.data + part, bytes.size - part);

@@ -19,6 +19,11 @@ struct snapshot_save; /* owned; ends in snapshot_save_finish() or snapshot_save_
 /* `leftover`: knows of PATH.part, as long as it is there; borrowed for the save; may be NULL. */
 int snapshot_save_begin(const char *path, struct leftover *leftover, struct snapshot_save **save,
                         struct err *err) MUST_CHECK;
+/*
+ * Where the next bytes would best be received, `*bytes` of room: handed to snapshot_save_add() from
+ * there they need no copying. Valid until that call.
+ */
+uint8_t *snapshot_save_room(struct snapshot_save *save, size_t *bytes);
 /* The next bytes of image or hash, in order; borrowed. ERR_IO; the save is then to be aborted. */
 int snapshot_save_add(struct snapshot_save *save, struct slice bytes, struct err *err) MUST_CHECK;
 /* Before the first bytes: the sender will tell their CRC-32C at the end. */

@@ -84,6 +84,8 @@ static bool whole(const char *got)
 {
     const char *end = strstr(got, "\r\n\r\n"), *length = strstr(got, "Content-Length: ");
 
+    if (got[0] == 0x16) /* a TLS handshake, on a plain connection: answered at once */
+        return true;
     return end != NULL && (length == NULL || strlen(end + 4) >= strtoul(length + 16, NULL, 10));
 }
 
@@ -134,10 +136,12 @@ void http_peer_start(struct http_peer *peer, const char *answer, struct tls_cont
     must(pthread_create(&peer->thread, NULL, serve, peer) == 0);
 }
 
-void http_peer_start_answers(struct http_peer *peer, const char *const *answers, size_t count)
+void http_peer_start_answers(struct http_peer *peer, const char *const *answers, size_t count,
+                             struct tls_context *tls)
 {
-    *peer = (struct http_peer){.answer = answers[0], .more = answers + 1, .more_count = count - 1};
-    listen_on(peer, "http");
+    *peer = (struct http_peer){
+        .answer = answers[0], .more = answers + 1, .more_count = count - 1, .tls = tls};
+    listen_on(peer, tls != NULL ? "https" : "http");
     must(pthread_create(&peer->thread, NULL, serve, peer) == 0);
 }
 

@@ -24,8 +24,9 @@ struct http_peer {
 
 /* `answer` and `tls` (NULL: plain) are borrowed. */
 void http_peer_start(struct http_peer *peer, const char *answer, struct tls_context *tls);
-/* The same, plain, and answers[1] to the second connection, and so on; got[] is of the last. */
-void http_peer_start_answers(struct http_peer *peer, const char *const *answers, size_t count);
+/* The same, and answers[1] to the second connection, and so on; got[] is of the last. */
+void http_peer_start_answers(struct http_peer *peer, const char *const *answers, size_t count,
+                             struct tls_context *tls);
 /* Waits for the end of its connection; if nobody came, none is taken any more. */
 void http_peer_stop(struct http_peer *peer);
 

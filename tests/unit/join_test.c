@@ -31,7 +31,7 @@ static int join_with(const char *fields, const char *body, const char *const fur
                              further != NULL ? further[1] : NULL};
     int rc;
 
-    http_peer_start_answers(&peer, answers, further != NULL ? 3 : 1);
+    http_peer_start_answers(&peer, answers, further != NULL ? 3 : 1, NULL);
     (void)snprintf(url, sizeof(peer.url), "%s", peer.url);
     if (mark != NULL)
         (void)snprintf(content, sizeof(content), "%.*s%s%s", (int)(mark - body), body, peer.url,
