@@ -7,6 +7,7 @@
  *           -> files close
  */
 #include "etcd-server/server.h"
+#include "common/base/duration.h"
 #include "common/base/level.h"
 #include "etcd-server/host/machine_cluster.h"
 #include "etcd-server/host/notify.h"
@@ -17,25 +18,16 @@
 #include <malloc.h>
 #include <signal.h>
 
-#define NS_PER_MS 1000000
 #define HANDED_OVER_LINGER_MS 200
 
 /* ---- engine ---- */
 
-static int start_engine(struct server *server, struct err *err)
+/* All but the host, which is made first. */
+static struct engine_config engine_settings(struct server *server)
 {
     const struct config *config = server->config;
-    struct machine_config machine = {.loop = server->loop,
-                                     .wal = server->boot.wal,
-                                     .backend = server->backend,
-                                     .dir = &server->dir,
-                                     .metrics = &server->metrics,
-                                     .log_writer = {.fs = server->dir.fs,
-                                                    .snap_dir = server->dir.snap,
-                                                    .max_snapshots = config->max_snapshots,
-                                                    .max_wals = config->max_wals,
-                                                    .no_fsync = config->unsafe_no_fsync}};
-    struct engine_config engine = {
+
+    return (struct engine_config){
         .backend = server->backend,
         .member_id = server->boot.log.metadata.node_id,
         .cluster_id = server->boot.log.metadata.cluster_id,
@@ -60,7 +52,27 @@ static int start_engine(struct server *server, struct err *err)
         .snapshot = server->boot.snapshot.meta,
         .snapshot_data = server->boot.snapshot.data,
         .entries = server->boot.log.entries,
-        .entry_count = server->boot.log.entry_count};
+        .entry_count = server->boot.log.entry_count,
+        .applied = slow_applied,
+        .applied_arg = &server->slow,
+        .measured = slow_measured,
+        .measured_arg = &server->slow};
+}
+
+static int start_engine(struct server *server, struct err *err)
+{
+    const struct config *config = server->config;
+    struct engine_config engine = engine_settings(server);
+    struct machine_config machine = {.loop = server->loop,
+                                     .wal = server->boot.wal,
+                                     .backend = server->backend,
+                                     .dir = &server->dir,
+                                     .metrics = &server->metrics,
+                                     .log_writer = {.fs = server->dir.fs,
+                                                    .snap_dir = server->dir.snap,
+                                                    .max_snapshots = config->max_snapshots,
+                                                    .max_wals = config->max_wals,
+                                                    .no_fsync = config->unsafe_no_fsync}};
 
     if (machine_new(&machine, &server->machine, err) < 0)
         return -1;
@@ -73,10 +85,6 @@ static int start_engine(struct server *server, struct err *err)
                       .apply_ns = (uint64_t)MAX(config->warning_apply_duration_ns, 0),
                       .unary_ns = (uint64_t)MAX(config->warning_unary_request_duration_ns, 0),
                       .all = config->level == LOG_DEBUG};
-    engine.applied = slow_applied;
-    engine.applied_arg = &server->slow;
-    engine.measured = slow_measured;
-    engine.measured_arg = &server->slow;
     if (engine_new(&engine, &server->engine, err) < 0) {
         err_prefix(err, "%s with the log in %s", server->dir.db, server->dir.wal);
         return -1;

@@ -1,8 +1,8 @@
 /* server_discover.c - the settings of discovery as discover.h wants them. */
+#include "common/base/duration.h"
 #include "etcd-server/host/discover.h"
 #include "etcd-server/server_internal.h"
 
-#define NS_PER_MS 1000000
 #define PUBLIC_SERVICE "://discovery.etcd.io"
 
 bool server_discovers(const struct config *config)

@@ -5,13 +5,13 @@
  *   lock -> new? -> registry or DNS, the others' word -> log -> backend -> defrag
  *                                                                      `-> --force-new-cluster
  */
+#include "common/base/duration.h"
 #include "etcd-server/host/force_new.h"
 #include "etcd-server/server_internal.h"
 
 #include <errno.h>
 #include <time.h>
 
-#define NS_PER_MS 1000000
 #define LOCK_RETRY_MS 100
 #define LOCK_NOTICE_MS 5000
 #define BOOTSTRAPPED_ASK_MS 1000 /* as etcd; for each of the others, who may not be there */

@@ -85,6 +85,26 @@ static void tell_own_refused(const struct cause_facts *facts, const char *why,
              facts->own->issuer, facts->own->not_after);
 }
 
+/* What the server's alert says of the client certificate; NULL: nothing. */
+static const char *own_fault(const struct cause_facts *facts)
+{
+    switch (facts->handshake->alert) {
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+    case SSL_AD_ACCESS_DENIED:
+        return facts->own_expired ? "it has expired" : "bad certificate";
+    case SSL_AD_UNKNOWN_CA:
+        return "unknown certificate authority";
+    case SSL_AD_CERTIFICATE_EXPIRED:
+        return "it has expired";
+    case SSL_AD_CERTIFICATE_REVOKED:
+        return "it is revoked";
+    default:
+        return NULL;
+    }
+}
+
 /* An alert is the server's word on why it ended the handshake (RFC 8446 6.2). */
 static void tell_alert(const struct cause_facts *facts, struct client_failure *failure,
                        struct err *err)
@@ -101,35 +121,11 @@ static void tell_alert(const struct cause_facts *facts, struct client_failure *f
                       "--trusted-ca-file).");
         return;
     }
+    if (facts->cert != NULL && own_fault(facts) != NULL) {
+        tell_own_refused(facts, own_fault(facts), failure, err);
+        return;
+    }
     switch (alert) {
-    case SSL_AD_BAD_CERTIFICATE:
-    case SSL_AD_CERTIFICATE_UNKNOWN:
-    case SSL_AD_UNSUPPORTED_CERTIFICATE:
-    case SSL_AD_ACCESS_DENIED:
-        if (facts->cert != NULL) {
-            tell_own_refused(facts, facts->own_expired ? "it has expired" : "bad certificate",
-                             failure, err);
-            return;
-        }
-        break;
-    case SSL_AD_UNKNOWN_CA:
-        if (facts->cert != NULL) {
-            tell_own_refused(facts, "unknown certificate authority", failure, err);
-            return;
-        }
-        break;
-    case SSL_AD_CERTIFICATE_EXPIRED:
-        if (facts->cert != NULL) {
-            tell_own_refused(facts, "it has expired", failure, err);
-            return;
-        }
-        break;
-    case SSL_AD_CERTIFICATE_REVOKED:
-        if (facts->cert != NULL) {
-            tell_own_refused(facts, "it is revoked", failure, err);
-            return;
-        }
-        break;
     case SSL_AD_PROTOCOL_VERSION:
         err_set(err, ERR_TLS, "%s: the server accepts none of the TLS versions 1.2 and 1.3", typed);
         hint(failure, "Look at the server's --tls-min-version and --tls-max-version.");

@@ -10,6 +10,7 @@
  */
 #include "etcd-server/host/discover_internal.h"
 
+#include "common/base/duration.h"
 #include "common/base/log.h"
 #include "common/schema/bootstrap.h"
 
@@ -19,7 +20,6 @@
 
 #define PAUSE_FIRST_MS 1000
 #define PAUSE_MAX_MS 60000
-#define NS_PER_MS 1000000
 
 /* ---- lists ---- */
 
