@@ -140,11 +140,16 @@
 
 /* applied but not yet in the backend; above it proposals wait ... */
 #define WRITE_BUFFER_MAX_BYTES (64UL * MIB)
-#define PROPOSALS_WAITING_MAX_BYTES (64UL * MIB) /* ... and above this they are refused */
-#define RANGE_CHUNK_BYTES (56UL * KIB)           /* pieces of a large range: half of OUT_HIGH */
-#define RANGE_SLICE_KEYS 1000UL       /* index entries one slice of a large range walks */
-#define RANGE_STREAM_KEYS 10UL        /* key-values of the first message of a RangeStream ... */
-#define RANGE_STREAM_KEYS_MAX 10240UL /* ... and of a later one: what a turn may make */
+#define PROPOSALS_WAITING_MAX_BYTES                                                                \
+    (64UL * MIB) /* ... and above this they are refused; with those that wait for a leader, for it \
+                    is one memory */
+#define BACKLOG_MAX_BYTES                                                                          \
+    (1UL *                                                                                         \
+     GIB) /* applied but not yet in the backend of a follower; above it no entries are taken */
+#define RANGE_CHUNK_BYTES (56UL * KIB) /* pieces of a large range: half of OUT_HIGH */
+#define RANGE_SLICE_KEYS 1000UL        /* index entries one slice of a large range walks */
+#define RANGE_STREAM_KEYS 10UL         /* key-values of the first message of a RangeStream ... */
+#define RANGE_STREAM_KEYS_MAX 10240UL  /* ... and of a later one: what a turn may make */
 #define BACKEND_BATCH_INTERVAL_MS_DEFAULT 100UL
 #define BACKEND_BATCH_LIMIT_DEFAULT 10000UL /* operations */
 #define BACKEND_MAP_BYTES (1UL << 40)       /* address space for LMDB; the file grows as needed */

@@ -224,7 +224,7 @@ void snapshot_turn(struct engine *engine)
                                                         : SNAPSHOT_CATCHUP_ENTRIES;
     struct raft_event event = {.type = RAFT_EVENT_COMPACT};
 
-    if (engine->snapshot_state == SNAPSHOT_NONE && !engine->disk_full &&
+    if (engine->snapshot_state == SNAPSHOT_NONE && engine->disk_full == 0 &&
         engine->applied_index - engine->snapshot_index > engine->config.snapshot_count)
         engine->snapshot_state = SNAPSHOT_WANTED;
     if (engine->applied_index >= raft_first_index(engine->raft) && behind / 2 >= keep &&

@@ -120,6 +120,16 @@ static void start_raft(struct engine *engine)
     engine->snapshot_index = config->snapshot.index;
 }
 
+static void set_limits(struct engine_config *config)
+{
+    if (config->write_buffer_bytes == 0)
+        config->write_buffer_bytes = WRITE_BUFFER_MAX_BYTES;
+    if (config->waiting_bytes == 0)
+        config->waiting_bytes = PROPOSALS_WAITING_MAX_BYTES;
+    if (config->backlog_bytes == 0)
+        config->backlog_bytes = BACKLOG_MAX_BYTES;
+}
+
 int engine_new(const struct engine_config *config, struct engine **out, struct err *err)
 {
     struct engine *engine = xalloc(sizeof(*engine));
@@ -134,6 +144,7 @@ int engine_new(const struct engine_config *config, struct engine **out, struct e
     struct watch_env watches = {.arg = engine, .mvcc = env_mvcc, .view = env_view};
 
     engine->config = *config;
+    set_limits(&engine->config);
     engine->host = config->host;
     engine->backend = config->backend;
     engine->mvcc = mvcc_new(&env);
@@ -197,8 +208,7 @@ uint64_t engine_next_id(struct engine *engine)
     return request_ids_next(&engine->ids);
 }
 
-/* Bytes applied that are not yet in the backend. */
-static size_t backlog(const struct engine *engine)
+size_t engine_backlog(const struct engine *engine)
 {
     return batch_bytes(engine->open) +
            (engine->committing != NULL ? batch_bytes(engine->committing) : 0);
@@ -206,7 +216,7 @@ static size_t backlog(const struct engine *engine)
 
 bool engine_is_full(const struct engine *engine)
 {
-    return engine->disk_full || backlog(engine) > WRITE_BUFFER_MAX_BYTES;
+    return engine->disk_full != 0 || engine_writes_wait(engine);
 }
 
 static enum err_code may_start(const struct engine *engine)
@@ -230,17 +240,17 @@ static enum err_code may_propose(const struct engine *engine,
 
     if (engine->failed)
         return ERR_STOPPED;
-    if (engine->disk_full)
+    if (engine->disk_full != 0)
         return ERR_DISK_FULL;
     if (engine->waiters.count >= share * PENDING_CALLS_MAX ||
-        engine->unsent_bytes > share * PROPOSALS_WAITING_MAX_BYTES)
+        engine->unsent_bytes > share * engine->config.waiting_bytes)
         return ERR_REQUEST_TOO_MANY_REQUESTS;
     return ERR_OK;
 }
 
 bool engine_writes_wait(const struct engine *engine)
 {
-    return backlog(engine) > WRITE_BUFFER_MAX_BYTES;
+    return engine_backlog(engine) > engine->config.write_buffer_bytes;
 }
 
 /* Until the backend has caught up, and behind those that wait already. */
@@ -249,7 +259,8 @@ static bool has_to_wait(const struct engine *engine,
 {
     unsigned share = share_of(engine, request);
 
-    return backlog(engine) > share * WRITE_BUFFER_MAX_BYTES || (engine->unsent != 0 && share == 1);
+    return engine_backlog(engine) > share * engine->config.write_buffer_bytes ||
+           (engine->unsent != 0 && share == 1);
 }
 
 /* What members propose for themselves, as small as it is, is no request of a client: without it the
@@ -306,7 +317,7 @@ uint64_t engine_propose_change(struct engine *engine, struct raft_conf_change *c
 
     *refusal = may_start(engine);
     if (*refusal == ERR_OK && engine_is_full(engine))
-        *refusal = engine->disk_full ? ERR_DISK_FULL : ERR_REQUEST_TOO_MANY_REQUESTS;
+        *refusal = engine->disk_full != 0 ? ERR_DISK_FULL : ERR_REQUEST_TOO_MANY_REQUESTS;
     if (*refusal != ERR_OK)
         return 0;
     change->id = engine_next_id(engine);
@@ -561,14 +572,17 @@ void engine_log_written(struct engine *engine, uint64_t persist_id, size_t count
     others_step(engine, &event);
 }
 
-void engine_disk_full(struct engine *engine, bool full)
+void engine_disk_full(struct engine *engine, enum engine_disk disk, bool full)
 {
-    if (engine->disk_full != full)
+    bool was_full = engine->disk_full != 0;
+
+    engine->disk_full = full ? engine->disk_full | disk : engine->disk_full & ~(unsigned)disk;
+    full = engine->disk_full != 0;
+    if (full != was_full)
         host_note(
             engine->host, full ? LOG_ERROR : LOG_INFO,
             full ? "no space left on the disk: writes are refused, reads go on; free some space"
                  : "there is space on the disk again: writes are taken");
-    engine->disk_full = full;
 }
 
 void engine_fail(struct engine *engine)
@@ -586,7 +600,7 @@ void engine_flush(struct engine *engine)
 
 bool engine_idle(const struct engine *engine)
 {
-    if (engine->disk_full)
+    if (engine->disk_full != 0)
         return !engine->defragging; /* nothing arrives before there is room */
     return engine->log_requests == 0 && engine->committing == NULL && !engine->defragging &&
            !engine->commit_wanted;

@@ -47,8 +47,10 @@ struct engine_config {
                                    ticks and the random part only (raft.md 9.6) */
     bool pre_vote;              /* ask who would vote before the term is raised (Raft 9.6) */
     uint64_t max_request_bytes;
-    int64_t quota_bytes;      /* negative = none */
-    uint64_t snapshot_count;  /* applied entries between snapshots */
+    size_t write_buffer_bytes, waiting_bytes, backlog_bytes; /* 0: WRITE_BUFFER_MAX_BYTES,
+                                   PROPOSALS_WAITING_MAX_BYTES, BACKLOG_MAX_BYTES */
+    int64_t quota_bytes;                                     /* negative = none */
+    uint64_t snapshot_count;                                 /* applied entries between snapshots */
     uint64_t catchup_entries; /* kept in memory for slow followers; 0: SNAPSHOT_CATCHUP_ENTRIES */
     uint64_t batch_interval_ms, batch_limit;
     uint64_t compaction_batch, compaction_sleep_ms;
@@ -86,7 +88,10 @@ void engine_turn(struct engine *engine);
 /* The log writer made `count` requests durable, the last one with `persist_id`. */
 void engine_log_written(struct engine *engine, uint64_t persist_id, size_t count);
 void engine_snapshot_saved(struct engine *engine, uint64_t index);
-void engine_disk_full(struct engine *engine, bool full); /* writes are refused while it is */
+/* Which disk: the log and the backend may lie apart, and run out of room one after the other. */
+enum engine_disk { ENGINE_DISK_LOG = 1, ENGINE_DISK_BACKEND = 2 };
+/* Writes are refused while one of them is. */
+void engine_disk_full(struct engine *engine, enum engine_disk disk, bool full);
 /* The batch given to host->commit is in the backend. */
 void engine_committed(struct engine *engine);
 void engine_defragged(struct engine *engine, const struct err *err); /* err->code ERR_OK: done */

@@ -78,7 +78,7 @@ struct engine {
     uint64_t committed_serial; /* of the newest batch in the backend */
     bool commit_wanted;        /* seal at the next turn, do not wait for the interval */
     bool defragging;
-    bool disk_full;
+    unsigned disk_full;                 /* enum engine_disk of those that are */
     struct waiter_queue commit_waiters; /* index = serial of the batch they wait for */
     struct waiter_queue defrag_waiters;
     struct waiter_queue compact_waiters;
@@ -166,7 +166,8 @@ void others_kept_away(struct engine *engine, struct waiter *waiter); /* not kept
 /* Carry out a step of raft that must not fail; what contradicts the disk stops the member. */
 void others_step(struct engine *engine, const struct raft_event *event);
 
-/* engine.c: is there too much that the backend has not written yet? */
+/* engine.c: bytes applied that are not yet in the backend; and is that too much for more writes? */
+size_t engine_backlog(const struct engine *engine);
 bool engine_writes_wait(const struct engine *engine);
 
 /* checkpoint.c, for others.c */

@@ -39,11 +39,12 @@ void others_step(struct engine *engine, const struct raft_event *event)
     engine->host->ops->stop(engine->host, &err);
 }
 
-/* ---- proposals of others without a leader ---- */
+/* ---- proposals of others that have to wait ---- */
 
 /*
  * They reach a leader that is handing over, or that leads no more, and its successor is known in a
- * moment: without this the one who sent them would wait for its time-out.
+ * moment: without this the one who sent them would wait for its time-out. Or one whose backend has
+ * to catch up.
  */
 struct held_proposal {
     struct held_proposal *next;
@@ -58,6 +59,12 @@ void others_open(struct engine *engine)
     engine->held_end = &engine->held;
     if (engine->config.election_tick_advance)
         engine->advance_until_ms = host_now_ms(engine->host) + ADVANCE_WITHIN_MS;
+}
+
+/* What others propose counts like what is proposed here: they do not see this backend. */
+static bool overtakes_backend(const struct engine *engine)
+{
+    return raft_role(engine->raft) == RAFT_LEADER && engine_writes_wait(engine);
 }
 
 static void hold(struct engine *engine, const struct raft_message *message)
@@ -99,7 +106,8 @@ static void send_held(struct engine *engine, uint64_t now_ms)
                                    .entry_type = engine->held->type,
                                    .data = slice_of(engine->held->data, engine->held->bytes)};
 
-        if (engine->held->deadline_ms > now_ms && raft_step(engine->raft, &event) != ERR_OK)
+        if (engine->held->deadline_ms > now_ms &&
+            (overtakes_backend(engine) || raft_step(engine->raft, &event) != ERR_OK))
             return; /* nobody yet */
         drop_first_held(engine);
     }
@@ -114,11 +122,14 @@ void engine_message(struct engine *engine, const struct raft_message *message)
 
     if (engine->failed)
         return;
+    if (message->type == RAFT_MSG_APP && message->entry_count != 0 &&
+        engine_backlog(engine) > engine->config.backlog_bytes)
+        return; /* lost, as messages may be: it comes again */
     if (message->type != RAFT_MSG_PROP) {
         others_step(engine, &event);
         return;
     }
-    code = raft_step(engine->raft, &event);
+    code = overtakes_backend(engine) ? ERR_NO_LEADER : raft_step(engine->raft, &event);
     if (code == ERR_NO_LEADER || code == ERR_LEADER_CHANGED) /* what others want is not lost */
         hold(engine, message);
 }
@@ -197,7 +208,7 @@ static void send_kept(struct engine *engine)
 
         if (waiter->unsent == NULL)
             continue;
-        if (engine_writes_wait(engine))
+        if (engine_is_full(engine))
             return;
         event.data = slice_of(waiter->unsent, waiter->unsent_bytes);
         if (raft_step(engine->raft, &event) != ERR_OK)

@@ -152,7 +152,9 @@ static enum err_code why_late(const struct engine *engine, const struct waiter *
     bool connected;
 
     if (waiter->unsent != NULL)
-        return leader == 0 ? ERR_CALL_DEADLINE : ERR_REQUEST_TOO_MANY_REQUESTS;
+        return leader == 0              ? ERR_CALL_DEADLINE
+               : engine->disk_full != 0 ? ERR_DISK_FULL
+                                        : ERR_REQUEST_TOO_MANY_REQUESTS;
     if (waiter->began_ms < elected_ms &&
         waiter->began_ms + 2 * engine_election_ms(engine) > elected_ms)
         return ERR_TIMEOUT_DUE_TO_LEADER_FAIL;

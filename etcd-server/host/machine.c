@@ -42,6 +42,7 @@ struct message {
     struct machine *machine;
     enum message_type type;
     struct log_report log;
+    enum engine_disk disk;
     bool full;
     uint64_t took_ns; /* of a commit or a defragmentation */
     struct err err;
@@ -117,7 +118,7 @@ static void deliver(void *arg)
         engine_defragged(machine->engine, &message->err);
         break;
     case MESSAGE_DISK:
-        engine_disk_full(machine->engine, message->full);
+        engine_disk_full(machine->engine, message->disk, message->full);
         break;
     case MESSAGE_FAILED:
         engine_fail(machine->engine);
@@ -141,10 +142,11 @@ static void post(struct message *message)
     loop_post(message->machine->config.loop, deliver, message);
 }
 
-static void post_disk(struct machine *machine, bool full)
+static void post_disk(struct machine *machine, enum engine_disk disk, bool full)
 {
     struct message *message = message_new(machine, MESSAGE_DISK);
 
+    message->disk = disk;
     message->full = full;
     post(message);
 }
@@ -191,11 +193,11 @@ static void run_log(void *arg, struct host_task *tasks)
             return;
         }
         if (!full)
-            post_disk(machine, true);
+            post_disk(machine, ENGINE_DISK_LOG, true);
         full = true;
     }
     if (full)
-        post_disk(machine, false);
+        post_disk(machine, ENGINE_DISK_LOG, false);
 }
 
 /* ---- committer thread ---- */
@@ -234,11 +236,11 @@ static void run_commit(void *arg, struct host_task *tasks)
             goto out; /* at the end of the process the log still has it */
         }
         if (!full)
-            post_disk(machine, true);
+            post_disk(machine, ENGINE_DISK_BACKEND, true);
         full = true;
     }
     if (full)
-        post_disk(machine, false);
+        post_disk(machine, ENGINE_DISK_BACKEND, false);
     committed = message_new(machine, MESSAGE_COMMITTED);
     committed->took_ns = now_ns() - began_ns;
     post(committed);

@@ -75,6 +75,7 @@ struct news {
     struct node *node;
     enum { NEWS_LOG, NEWS_DISK, NEWS_FAILED } type;
     struct log_report log;
+    enum engine_disk disk;
     bool full;
     struct err err;
 };
@@ -102,7 +103,7 @@ static void deliver(struct sim *sim, void *arg)
 
     sim_trace(sim, "news", (uint64_t)news->type << 8 | node->number, news->log.persist_id);
     if (news->type == NEWS_DISK) {
-        engine_disk_full(node->engine, news->full);
+        engine_disk_full(node->engine, news->disk, news->full);
     } else if (news->type == NEWS_FAILED) {
         node->dying = true;
         engine_fail(node->engine);
@@ -129,9 +130,12 @@ static void post(struct node *node, uint64_t *thread_ms, const struct news *news
     event->drop = drop_free;
 }
 
-static void post_disk(struct node *node, uint64_t *thread_ms, bool full)
+static void post_disk(struct node *node, enum engine_disk disk, bool full)
 {
-    post(node, thread_ms, &(struct news){.type = NEWS_DISK, .full = full});
+    uint64_t *thread_ms =
+        disk == ENGINE_DISK_LOG ? &node->host.log_news_ms : &node->host.commit_news_ms;
+
+    post(node, thread_ms, &(struct news){.type = NEWS_DISK, .disk = disk, .full = full});
 }
 
 /* ---- log writer ---- */
@@ -176,13 +180,13 @@ static void run_log(struct sim *sim, void *arg)
             return; /* busy for ever */
         }
         if (!host->log_full)
-            post_disk(node, &host->log_news_ms, true);
+            post_disk(node, ENGINE_DISK_LOG, true);
         host->log_full = true;
         log_later(node, RETRY_MS);
         return;
     }
     if (host->log_full)
-        post_disk(node, &host->log_news_ms, false);
+        post_disk(node, ENGINE_DISK_LOG, false);
     host->log_full = host->log_busy = false;
     if (host->log_first != NULL)
         log_later(node, sim_draw(sim, sim->options.log_delay_ms + 1));
@@ -238,13 +242,13 @@ static void run_commit(struct sim *sim, void *arg)
             return;
         }
         if (!host->commit_full)
-            post_disk(node, &host->commit_news_ms, true);
+            post_disk(node, ENGINE_DISK_BACKEND, true);
         host->commit_full = true;
         (void)sim_after(sim, node, RETRY_MS, run_commit, node);
         return;
     }
     if (host->commit_full)
-        post_disk(node, &host->commit_news_ms, false);
+        post_disk(node, ENGINE_DISK_BACKEND, false);
     host->commit_full = false;
     batch_unref(host->committing);
     host->committing = NULL;

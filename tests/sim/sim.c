@@ -133,6 +133,21 @@ static void draw_options(struct sim *sim)
     options->catchup_entries = sim_chance(sim, 600) ? 1 + sim_draw(sim, 30) : 0;
 }
 
+/* A backend that lags is soon too far behind. Drawn from a sequence of its own: what else a seed
+ * decides stays as it was. */
+static void draw_buffers(struct sim *sim)
+{
+    struct sim own = {.random = ~sim->seed};
+    struct sim_options *options = &sim->options;
+
+    if (!sim_chance(&own, 300))
+        return;
+    options->write_buffer_bytes = 5000 + sim_draw(&own, 8000); /* a small batch has 5000 */
+    options->waiting_bytes = 200 + sim_draw(&own, 5000);
+    options->backlog_bytes = options->write_buffer_bytes + sim_draw(&own, 8000);
+    options->commit_delay_ms = 50 + sim_draw(&own, 400);
+}
+
 static void draw_network(struct sim *sim, unsigned members)
 {
     static const unsigned sizes[] = {1, 3, 3, 3, 5, 5, 7};
@@ -183,6 +198,7 @@ static uint64_t run_seed(uint64_t seed, unsigned members, bool trace)
     sim->verbose = trace;
     sim->trace = 0xcbf29ce484222325U;
     draw_options(sim);
+    draw_buffers(sim);
     draw_network(sim, members);
     draw_checks(sim);
     sim->options.lock_1000 = sim_chance(sim, 500) ? 50 + (unsigned)sim_draw(sim, 250) : 0;

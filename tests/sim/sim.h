@@ -72,7 +72,8 @@ struct sim_options {
     size_t max_snapshots, max_wals;
     uint64_t batch_interval_ms, batch_limit, compaction_batch, compaction_sleep_ms;
     int64_t quota_bytes;
-    uint64_t log_delay_ms, commit_delay_ms, job_delay_ms; /* at most */
+    size_t write_buffer_bytes, waiting_bytes, backlog_bytes; /* 0: as large as they are */
+    uint64_t log_delay_ms, commit_delay_ms, job_delay_ms;    /* at most */
     uint64_t call_gap_ms, value_bytes;
     unsigned calls, keys;
     unsigned crash_1000, fault_1000, still_1000; /* chances per call started */

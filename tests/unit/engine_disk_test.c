@@ -271,7 +271,155 @@ static void test_backlog_ends(void **state)
     assert_int_equal(mvcc_revision(engine_mvcc(lone.engine)), revision);
 }
 
+/* ---- what others want written ---- */
+
+static void small_buffers(struct engine_config *config)
+{
+    config->write_buffer_bytes = 20000;
+    config->waiting_bytes = 1 << 20;
+    config->backlog_bytes = 40000;
+}
+
+#define VALUE_BYTES 10000
+
+/* A put, as it stands in the log; the caller's to release. */
+static struct buf encoded_put(void)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+    struct buf out = BUF_INIT(BUF_UNLIMITED);
+    uint8_t key[] = "k", value[VALUE_BYTES] = "v";
+    size_t bytes;
+
+    put.key = (ProtobufCBinaryData){1, key};
+    put.value = (ProtobufCBinaryData){sizeof(value), value};
+    request.put = &put;
+    bytes = etcdserverpb__internal_raft_request__get_packed_size(&request);
+    must(etcdserverpb__internal_raft_request__pack(&request, buf_reserve(&out, bytes)) == bytes);
+    buf_advance(&out, bytes);
+    return out;
+}
+
+static void others_propose_put(void)
+{
+    struct buf data = encoded_put();
+    struct raft_entry entry = {.data = buf_slice(&data)};
+    struct raft_message message = {.type = RAFT_MSG_PROP,
+                                   .from = 9,
+                                   .to = engine_member_id(lone.engine),
+                                   .entries = &entry,
+                                   .entry_count = 1};
+
+    engine_message(lone.engine, &message);
+    lone_turn(&lone);
+    buf_free(&data);
+}
+
+/* Another member does not see that the leader's backend is behind. */
+static void test_backlog_holds_what_others_propose(void **state)
+{
+    int64_t before, held;
+
+    (void)state;
+    restart_with(small_buffers);
+    before = revision();
+    lone.hold_commit = true;
+    for (unsigned i = 0; i < 10; i++)
+        others_propose_put();
+    held = before + 10 - revision();
+    assert_in_range(held, 6, 9);
+    lone.hold_commit = false;
+    for (unsigned turns = 0; turns < 10; turns++)
+        pass(LONE_TICK_MS);
+    assert_int_equal(revision(), before + 10);
+}
+
+/* An entry of the leader that follows the newest one. */
+static void leader_sends_put(void)
+{
+    const struct raft *raft = engine_raft(lone.engine);
+    uint64_t last = raft_last_index(raft);
+    struct buf data = encoded_put();
+    struct raft_entry entry = {.term = 2, .index = last + 1, .data = buf_slice(&data)};
+    struct raft_message message = {.type = RAFT_MSG_APP,
+                                   .from = 9,
+                                   .to = engine_member_id(lone.engine),
+                                   .term = 2,
+                                   .index = last,
+                                   .log_term = raft_term_at(raft, last),
+                                   .entries = &entry,
+                                   .entry_count = 1,
+                                   .commit = last + 1};
+
+    engine_message(lone.engine, &message);
+    lone_turn(&lone);
+    buf_free(&data);
+}
+
+/* A follower whose backend hangs, or is rewritten for long, takes no more than it has room for. */
+static void test_backlog_ends_what_the_leader_sends(void **state)
+{
+    int64_t before;
+
+    (void)state;
+    lone_fini(&lone);
+    lone_init_of_three(&lone, small_buffers);
+    before = revision();
+    lone.hold_commit = true;
+    for (unsigned i = 0; i < 20; i++)
+        leader_sends_put();
+    assert_in_range(revision() - before, 3, 6);
+    lone.hold_commit = false;
+    for (unsigned i = 0; i < 20; i++) {
+        leader_sends_put();
+        pass(LONE_TICK_MS);
+    }
+    assert_true(revision() - before > 20);
+}
+
 /* ---- a full disk ---- */
+
+/* The log and the backend may lie on two, and one is freed before the other. */
+static void test_two_full_disks(void **state)
+{
+    (void)state;
+    engine_disk_full(lone.engine, ENGINE_DISK_LOG, true);
+    engine_disk_full(lone.engine, ENGINE_DISK_BACKEND, true);
+    engine_disk_full(lone.engine, ENGINE_DISK_BACKEND, false);
+    assert_true(engine_is_full(lone.engine));
+    engine_disk_full(lone.engine, ENGINE_DISK_LOG, false);
+    assert_false(engine_is_full(lone.engine));
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+}
+
+/* What waits for the backend is not handed on to a full disk. */
+static void test_full_disk_holds_what_waits(void **state)
+{
+    char value[VALUE_BYTES + 1];
+    enum err_code refusal;
+    int64_t before;
+
+    (void)state;
+    memset(value, 'v', VALUE_BYTES);
+    value[VALUE_BYTES] = '\0';
+    restart_with(small_buffers);
+    memset(&written, 0, sizeof(written));
+    lone.hold_commit = true;
+    for (unsigned i = 0; i < 10; i++) {
+        assert_int_not_equal(propose_put("a", value, &written, &refusal), 0);
+        lone_turn(&lone);
+    }
+    before = revision();
+    assert_in_range(written.count, 1, 5);
+    engine_disk_full(lone.engine, ENGINE_DISK_LOG, true);
+    lone.hold_commit = false;
+    pass(1000);
+    assert_int_equal(revision(), before);
+    pass(8000);
+    assert_int_equal(written.count, 10);
+    assert_int_equal(written.code, ERR_DISK_FULL);
+    assert_int_equal(revision(), before);
+}
 
 static void test_full_disk_refuses_writes_only(void **state)
 {
@@ -280,7 +428,7 @@ static void test_full_disk_refuses_writes_only(void **state)
 
     (void)state;
     assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
-    engine_disk_full(lone.engine, true);
+    engine_disk_full(lone.engine, ENGINE_DISK_LOG, true);
     assert_true(engine_is_full(lone.engine));
     assert_int_equal(propose_put("a", "v", &outcome, &refusal), 0);
     assert_int_equal(refusal, ERR_DISK_FULL);
@@ -288,7 +436,7 @@ static void test_full_disk_refuses_writes_only(void **state)
     lone_turn(&lone);
     assert_int_equal(read.code, ERR_OK);
     assert_int_equal(read.count, 1);
-    engine_disk_full(lone.engine, false);
+    engine_disk_full(lone.engine, ENGINE_DISK_LOG, false);
     assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
 }
 
@@ -428,7 +576,7 @@ static void test_full_disk_does_not_hold_the_end(void **state)
     put_versions(3);
     engine_flush(lone.engine);
     assert_false(engine_idle(lone.engine));
-    engine_disk_full(lone.engine, true);
+    engine_disk_full(lone.engine, ENGINE_DISK_LOG, true);
     assert_true(engine_idle(lone.engine));
     lone_crash(&lone);
     lone_lead(&lone);
@@ -445,6 +593,10 @@ int main(void)
         TEST(test_backlog_refuses_writes),
         TEST(test_backlog_holds_writes),
         TEST(test_backlog_ends),
+        TEST(test_backlog_holds_what_others_propose),
+        TEST(test_backlog_ends_what_the_leader_sends),
+        TEST(test_two_full_disks),
+        TEST(test_full_disk_holds_what_waits),
         TEST(test_full_disk_refuses_writes_only),
         TEST(test_consistent_index_goes_with_its_data),
         TEST(test_restart_replays_what_is_missing),

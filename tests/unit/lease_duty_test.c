@@ -204,10 +204,10 @@ static void tried_again(void **state)
 {
     (void)state;
     assert_int_equal(lone_grant(&lone, 5, 2), ERR_OK);
-    engine_disk_full(lone.engine, true);
+    engine_disk_full(lone.engine, ENGINE_DISK_LOG, true);
     pass(5000);
     assert_int_equal(count(), 1);
-    engine_disk_full(lone.engine, false);
+    engine_disk_full(lone.engine, ENGINE_DISK_LOG, false);
     pass(LEASE_REVOKE_RETRY_MS + LONE_TICK_MS);
     assert_int_equal(count(), 0);
 }
