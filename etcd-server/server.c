@@ -20,6 +20,12 @@
 
 #define HANDED_OVER_LINGER_MS 200
 
+/* 0 is "off" or a default in most settings: less than a millisecond is one. */
+static uint64_t whole_ms(int64_t ns)
+{
+    return ns > 0 ? (uint64_t)(ns / NS_PER_MS + (ns % NS_PER_MS != 0)) : 0;
+}
+
 /* ---- engine ---- */
 
 /* All but the host, which is made first. */
@@ -40,10 +46,10 @@ static struct engine_config engine_settings(struct server *server)
         .priority_revokes = config->priority_request,
         .snapshot_count = config->snapshot_count,
         .catchup_entries = MAX(config->snapshot_catchup_entries, 1),
-        .batch_interval_ms = (uint64_t)config->backend_batch_interval_ns / NS_PER_MS,
+        .batch_interval_ms = whole_ms(config->backend_batch_interval_ns),
         .batch_limit = (uint64_t)config->backend_batch_limit,
         .compaction_batch = (uint64_t)config->compaction_batch_limit,
-        .compaction_sleep_ms = (uint64_t)config->compaction_sleep_interval_ns / NS_PER_MS,
+        .compaction_sleep_ms = whole_ms(config->compaction_sleep_interval_ns),
         .lease_checkpoint_persist = config->enable_lease_checkpoint_persist,
         .name = config->name,
         .client_urls = (const char *const *)config->advertise_client_urls.items,
@@ -115,7 +121,7 @@ static void start_service(struct server *server)
         .stop_on_defrag = config->stop_grpc_service_on_defrag,
         .lease_checkpoints = config->enable_lease_checkpoint,
         .max_message_bytes = config->max_request_bytes + REQUEST_OVERHEAD_BYTES,
-        .watch_notify_ms = (uint64_t)config->watch_progress_notify_interval_ns / NS_PER_MS,
+        .watch_notify_ms = whole_ms(config->watch_progress_notify_interval_ns),
         .election_ticks = (unsigned)(config->election_timeout_ms / config->heartbeat_interval_ms)};
     enum autocompact_mode mode = config->compaction == COMPACTION_PERIODIC   ? AUTOCOMPACT_PERIODIC
                                  : config->compaction == COMPACTION_REVISION ? AUTOCOMPACT_REVISION
@@ -133,17 +139,15 @@ static void start_service(struct server *server)
 static void start_checks(struct server *server)
 {
     const struct config *config = server->config;
-    struct corrupt_check_config check = {
-        .engine = server->engine,
-        .service = server->service,
-        .initial = config->initial_corrupt_check,
-        .period_ms = (uint64_t)MAX(config->corrupt_check_time_ns, 0) / NS_PER_MS};
+    struct corrupt_check_config check = {.engine = server->engine,
+                                         .service = server->service,
+                                         .initial = config->initial_corrupt_check,
+                                         .period_ms = whole_ms(config->corrupt_check_time_ns)};
     struct version_duty_config versions = {
-        .engine = server->engine,
-        .downgrade_check_ms = (uint64_t)MAX(config->downgrade_check_time_ns, 0) / NS_PER_MS};
+        .engine = server->engine, .downgrade_check_ms = whole_ms(config->downgrade_check_time_ns)};
 
     if (config->compact_hash_check_enabled)
-        check.compact_ms = (uint64_t)config->compact_hash_check_time_ns / NS_PER_MS;
+        check.compact_ms = whole_ms(config->compact_hash_check_time_ns);
     server->corrupt_check = corrupt_check_new(&check);
     server->version_duty = version_duty_new(&versions);
 }
@@ -164,8 +168,8 @@ static int start_cluster(struct server *server, struct err *err)
         .snap_dir = server->dir.snap,
         .tls = server->peer_dial_tls,
         .election_timeout_ms = config->election_timeout_ms,
-        .read_timeout_ms = (uint64_t)MAX(config->raft_read_timeout_ns, 0) / NS_PER_MS,
-        .write_timeout_ms = (uint64_t)MAX(config->raft_write_timeout_ns, 0) / NS_PER_MS};
+        .read_timeout_ms = whole_ms(config->raft_read_timeout_ns),
+        .write_timeout_ms = whole_ms(config->raft_write_timeout_ns)};
 
     if (machine_cluster_new(&cluster, &server->cluster, err) < 0)
         return -1;
@@ -193,10 +197,12 @@ static void open_port(struct server *server, struct http1_door *http1, struct cl
         .max_streams = config->max_concurrent_streams,
         .window_bytes = (uint32_t)MIN(
             config->max_request_bytes + REQUEST_OVERHEAD_BYTES + HTTP_HEADER_MAX_BYTES, INT32_MAX),
-        .ping_min_ms = (uint64_t)config->grpc_keepalive_min_time_ns / NS_PER_MS,
-        .ping_interval_ms = (uint64_t)config->grpc_keepalive_interval_ns / NS_PER_MS,
-        .ping_timeout_ms = (uint64_t)config->grpc_keepalive_timeout_ns / NS_PER_MS};
+        .ping_min_ms = whole_ms(config->grpc_keepalive_min_time_ns),
+        .ping_interval_ms = whole_ms(config->grpc_keepalive_interval_ns),
+        .ping_timeout_ms = whole_ms(config->grpc_keepalive_timeout_ns)};
 
+    if (both.ping_timeout_ms == 0) /* nobody would be waited for */
+        both.ping_interval_ms = 0;
     if (grpc)
         both.grpc = grpc_handler(server->grpc);
     http1_door_init(http1, client_handler(client));

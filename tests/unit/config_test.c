@@ -664,6 +664,20 @@ static void help_and_version(void **state)
     buf_free(&out);
 }
 
+/* `entry` of the manual says what becomes of a setting that does nothing, or is refused. */
+static void manual_tells_status(const struct option *row, const char *entry)
+{
+    const char *end = strstr(entry + 1, "\n.It ");
+    const char *refused = strstr(entry, "\nOther values are refused: ");
+    const char *taken = strstr(entry, "\nAccepted without effect");
+
+    assert_non_null(end);
+    if ((refused != NULL && refused < end) != (row->status == OPTION_LATER))
+        fail_msg("the manual is wrong about --%s being refused", row->name);
+    if ((taken != NULL && taken < end) != (row->status == OPTION_NO_EFFECT))
+        fail_msg("the manual is wrong about the effect of --%s", row->name);
+}
+
 /* The manual has an item per flag of the table, in alphabetical order, and no others. */
 static void the_manual_has_every_flag(void **state)
 {
@@ -686,6 +700,7 @@ static void the_manual_has_every_flag(void **state)
             at = strstr(at + 1, wanted);
         if (at == NULL)
             fail_msg("the manual lacks --%s", table->rows[i].name);
+        manual_tells_status(&table->rows[i], at);
     }
     for (const char *at = buf_text(&page); (at = strstr(at, "\n.It Fl -")) != NULL; items++) {
         size_t size;
