@@ -57,14 +57,12 @@ static int bad_kind(const ProtobufCFieldDescriptor *field, struct parser *parser
 
 /* ---- names ---- */
 
-/* Is `text` the lowerCamelCase of `name`; of a name all in capitals, its lower case (ID: id)? */
+/* Is `text` the lowerCamelCase of `name`? It keeps capitals: ID has no other spelling. */
 static bool camel_equal(const char *name, struct slice text)
 {
-    bool capitals = true, upper = false;
+    bool upper = false;
     size_t i = 0, j;
 
-    for (j = 0; name[j] != '\0'; j++)
-        capitals = capitals && name[j] >= 'A' && name[j] <= 'Z';
     for (j = 0; name[j] != '\0'; j++) {
         char c = name[j];
 
@@ -74,8 +72,6 @@ static bool camel_equal(const char *name, struct slice text)
         }
         if (upper && c >= 'a' && c <= 'z')
             c = (char)(c - 'a' + 'A');
-        else if (capitals)
-            c = (char)(c - 'A' + 'a');
         upper = false;
         if (i == text.size || text.data[i++] != (uint8_t)c)
             return false;

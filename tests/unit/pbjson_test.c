@@ -116,7 +116,8 @@ static void types(void **state)
         {RANGE, "{\"rangeEnd\":\"YQ==\"}", "{\"range_end\":\"YQ==\"}", NULL},
         {RANGE, "{\"range_End\":\"YQ==\",\"RangeEnd\":1,\"rangeend\":1,\"rang\":1,\"\":1}", "{}",
          NULL},
-        {GRANT, "{\"id\":5,\"ttl\":6}", "{\"TTL\":\"6\",\"ID\":\"5\"}", NULL},
+        {GRANT, "{\"id\":5,\"iD\":5,\"ttl\":6,\"tTL\":6}", "{}", NULL}, /* as in etcd */
+        {GRANT, "{\"ID\":5,\"id\":6,\"TTL\":7}", "{\"TTL\":\"7\",\"ID\":\"5\"}", NULL},
         {MEMBER, "{\"peerURLs\":[\"a\"],\"isLearner\":true}",
          "{\"peerURLs\":[\"a\"],\"isLearner\":true}", NULL},
         {PUT, "{\"\\u006bey\":\"\\u0059Q==\"}", "{\"key\":\"YQ==\"}", NULL},
