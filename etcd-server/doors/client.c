@@ -266,6 +266,8 @@ static void start(void *arg, struct exchange *exchange)
     exchange->common_fields = cors_fields(client, exchange);
     if (exchange->method == METHOD_OPTIONS) {
         exchange_answer(exchange, &empty, SLICE_EMPTY);
+    } else if (slice_equal(exchange->path, SLICE_LITERAL("*"))) {
+        exchange_text(exchange, 400, "400 Bad Request: * is a target of OPTIONS only");
     } else if (exchange->path.size == 0 ||
                memchr(exchange->path.data, '%', exchange->path.size) == NULL) {
         route(client, exchange, exchange->path);

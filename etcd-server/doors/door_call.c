@@ -5,7 +5,6 @@
 
 #define SPARE_ARENA_BYTES (64UL * KIB) /* more than that is given back */
 #define KEEP_IN_BYTES (16UL * KIB)     /* the same */
-#define TIMEOUT_DIGITS_MAX 8
 
 void call_memory_init(struct call_memory memory)
 {
@@ -101,7 +100,7 @@ void call_pool_free(struct call_pool *pool)
 
 /* ---- time ---- */
 
-bool call_timeout_parse(struct slice text, uint64_t *timeout_ns)
+bool call_timeout_parse(struct slice text, size_t digits_max, uint64_t *timeout_ns)
 {
     static const struct {
         char unit;
@@ -112,7 +111,8 @@ bool call_timeout_parse(struct slice text, uint64_t *timeout_ns)
     uint64_t number = 0;
     size_t digits = text.size - 1;
 
-    if (text.size < 2 || digits > TIMEOUT_DIGITS_MAX)
+    must(digits_max <= CALL_TIMEOUT_DIGITS);
+    if (text.size < 2 || digits > digits_max)
         return false;
     for (size_t i = 0; i < digits; i++) {
         if (text.data[i] < '0' || text.data[i] > '9')

@@ -45,10 +45,12 @@ void call_pool_recycle(struct call_pool *pool);
 void *call_pool_take(struct call_pool *pool); /* the block of a spare one; NULL: there is none */
 void call_pool_free(struct call_pool *pool);
 
+#define GRPC_TIMEOUT_DIGITS 8  /* gRPC over HTTP/2: TimeoutValue */
+#define CALL_TIMEOUT_DIGITS 18 /* fit into 64 bits in any case */
 /*
- * "300m": up to eight digits and a unit of H M S m u n (gRPC over HTTP/2: TimeoutValue).
+ * "300m": up to `digits_max` digits (CALL_TIMEOUT_DIGITS at most) and a unit of H M S m u n.
  * timeout_ns  UINT64_MAX when it is more; untouched when it is malformed: false
  */
-bool call_timeout_parse(struct slice text, uint64_t *timeout_ns);
+bool call_timeout_parse(struct slice text, size_t digits_max, uint64_t *timeout_ns);
 
 #endif

@@ -11,6 +11,7 @@
  */
 #include "etcd-server/doors/gateway_internal.h"
 
+#include "common/base/base64.h"
 #include "common/base/duration.h"
 #include "common/base/limits.h"
 #include "common/schema/pbjson.h"
@@ -145,21 +146,32 @@ static bool set_text(struct gateway_call *call, const char **text, struct slice 
     return *text != NULL;
 }
 
-/* False: the call was refused. */
+/*
+ * As a gateway of etcd reads it: with a sign if one likes; 0 and nothing at all mean no deadline,
+ * less than that is over already. False: the call was refused.
+ */
 static bool take_timeout(struct gateway_call *call, struct slice value)
 {
     uint64_t timeout_ns = 0, timeout_ms, now_ms = call->exchange->link->clock->now_ms;
+    bool negative = value.size > 1 && value.data[0] == '-';
+    struct slice number = value;
     char text[96];
 
-    if (!call_timeout_parse(value, &timeout_ns)) {
+    if (value.size == 0)
+        return true;
+    if (negative || (value.size > 1 && value.data[0] == '+'))
+        number = slice_of(value.data + 1, value.size - 1);
+    if (!call_timeout_parse(number, CALL_TIMEOUT_DIGITS, &timeout_ns)) {
         (void)snprintf(text, sizeof(text), "invalid grpc-timeout: %.*s", (int)MIN(value.size, 40),
                        (const char *)value.data);
-        gateway_refuse(call, GRPC_INVALID_ARGUMENT, text);
+        gateway_refuse_plainly(call, GRPC_INVALID_ARGUMENT, text);
         return false;
     }
-    timeout_ms = timeout_ns / (uint64_t)NS_PER_MS;
+    if (timeout_ns == 0)
+        return true;
+    timeout_ms = negative ? 0 : timeout_ns / (uint64_t)NS_PER_MS;
     if (timeout_ms == 0) {
-        gateway_refuse(call, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
+        gateway_refuse_plainly(call, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
         return false;
     }
     call->call.deadline_ms = now_ms + MIN(timeout_ms, DEADLINE_FAR_MS);
@@ -184,6 +196,29 @@ static bool wants_digest(const struct exchange *exchange)
     return exchange_field(exchange, "te", &value) && accept_lists(value, "trailers");
 }
 
+/* Metadata named ...-bin is base64. False: it is not, and the call was refused. */
+static bool check_binary(struct gateway_call *call, struct slice name, struct slice value)
+{
+    static const struct slice suffix = SLICE_LITERAL("-bin");
+    size_t size = 0;
+    uint8_t *bytes;
+    char text[128];
+    bool good;
+
+    if (name.size < suffix.size ||
+        !exchange_name_is(slice_of(name.data + name.size - suffix.size, suffix.size), "-bin"))
+        return true;
+    bytes = xalloc(BASE64_DECODED_MAX(value.size));
+    good = base64_decode(value, bytes, &size);
+    free(bytes);
+    if (good)
+        return true;
+    (void)snprintf(text, sizeof(text), "invalid binary header %.*s: illegal base64 data",
+                   (int)MIN(name.size, 64), (const char *)name.data);
+    gateway_refuse_plainly(call, GRPC_INVALID_ARGUMENT, text);
+    return false;
+}
+
 static bool take_metadata(struct gateway_call *call, struct slice *version)
 {
     static const char prefix[] = "grpc-metadata-";
@@ -202,6 +237,8 @@ static bool take_metadata(struct gateway_call *call, struct slice *version)
             if (!take_timeout(call, value))
                 return false;
         } else if (exchange_name_starts(name, prefix)) {
+            if (!check_binary(call, name, value))
+                return false;
             name = slice_of(name.data + sizeof(prefix) - 1, name.size - sizeof(prefix) + 1);
             if (exchange_name_is(name, "token"))
                 ok = set_text(call, &call->call.token, value);
@@ -245,8 +282,10 @@ static ProtobufCMessage *take_message(struct gateway_call *call, struct slice te
     if (pbjson_parse(call->call.row->request, text, NULL, &call->call.arena, &message, &err) < 0) {
         if (err.code == ERR_NO_MEMORY)
             gateway_refuse(call, GRPC_RESOURCE_EXHAUSTED, err.text);
-        else
+        else if (call->call.row->kind == RPC_BIDI)
             gateway_refuse(call, GRPC_INVALID_ARGUMENT, err.text);
+        else
+            gateway_refuse_plainly(call, GRPC_INVALID_ARGUMENT, err.text);
         return NULL;
     }
     /* JSON is never shorter than the message it stands for */

@@ -98,6 +98,12 @@ void gateway_refuse_exchange(struct gateway *gateway, struct exchange *exchange,
 {
     struct exchange_head head = {.status = gateway_status(code), .content_type = json_type};
     struct buf *out = scratch_of(gateway);
+    char challenge[128];
+
+    if (code == GRPC_UNAUTHENTICATED && strpbrk(text, "\r\n") == NULL &&
+        snprintf(challenge, sizeof(challenge), "WWW-Authenticate: %s\r\n", text) <
+            (int)sizeof(challenge))
+        head.fields = challenge;
 
     put_error(out, code, text, true);
     exchange_answer(exchange, &head, buf_slice(out));
@@ -110,21 +116,30 @@ static void put_stream_error(struct buf *out, enum grpc_code code, const char *t
     buf_append_text(out, "}");
 }
 
+void gateway_refuse_plainly(struct gateway_call *call, enum grpc_code code, const char *text)
+{
+    struct exchange *exchange = call->exchange;
+
+    call->end.error = text;
+    gateway_call_over(call, code);
+    gateway_refuse_exchange(call->gateway, exchange, code, text);
+}
+
 void gateway_refuse(struct gateway_call *call, enum grpc_code code, const char *text)
 {
     struct exchange_head head = {.status = gateway_status(code), .content_type = json_type};
     struct exchange *exchange = call->exchange;
     struct gateway *gateway = call->gateway;
     bool begun = call->state == GATEWAY_STREAM;
-    bool unary = call->call.row->kind == RPC_UNARY, raw = call->call.raw;
+    bool raw = call->call.raw;
     struct buf *out;
 
-    call->end.error = text;
-    gateway_call_over(call, code);
-    if (unary) {
-        gateway_refuse_exchange(gateway, exchange, code, text);
+    if (call->call.row->kind == RPC_UNARY) {
+        gateway_refuse_plainly(call, code, text);
         return;
     }
+    call->end.error = text;
+    gateway_call_over(call, code);
     out = scratch_of(gateway);
     put_stream_error(out, code, text);
     if (!begun) {

@@ -55,6 +55,8 @@ extern const struct call_ops gateway_call_ops;
 
 /* Answer with a refusal, whatever was answered before. Ends the call at this door. */
 void gateway_refuse(struct gateway_call *call, enum grpc_code code, const char *text);
+/* The same before the first message was read, where a stream's body is that of a unary call. */
+void gateway_refuse_plainly(struct gateway_call *call, enum grpc_code code, const char *text);
 /* The same without a call: routing errors. */
 void gateway_refuse_exchange(struct gateway *gateway, struct exchange *exchange,
                              enum grpc_code code, const char *text);

@@ -167,7 +167,7 @@ static bool take_timeout(struct grpc_call *call, struct slice value)
     uint64_t timeout_ns = 0, timeout_ms, now_ms = call->exchange->link->clock->now_ms;
     char text[96];
 
-    if (!call_timeout_parse(value, &timeout_ns)) {
+    if (!call_timeout_parse(value, GRPC_TIMEOUT_DIGITS, &timeout_ns)) {
         (void)snprintf(text, sizeof(text), "malformed grpc-timeout: \"%.*s\"",
                        (int)MIN(value.size, 40), (const char *)value.data);
         grpc_refuse(call, GRPC_INTERNAL, text);

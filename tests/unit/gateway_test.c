@@ -145,6 +145,7 @@ static void routing(void **state)
         {"GET", "/%00%0d%0a", "404", "404 page not found"},
         {"GET", "//%0d%0aSet-Cookie:x", "404", "404 page not found"},
         {"OPTIONS", "/nothing", "200", "Content-Length: 0\r\n"},
+        {"POST", "*", "400", "OPTIONS only"},
         {"OPTIONS", "*", "200", "Content-Length: 0\r\n"},
     };
     char status[32];
@@ -199,9 +200,22 @@ static void metadata(void **state)
     assert_null(fix.toy.token);
 }
 
+static void binary_metadata(void **state)
+{
+    (void)state;
+    ask("POST", "/v3/kv/put", "Grpc-Metadata-Foo-Bin: AA\r\n", slice_text(PUT));
+    has(toy_link_answer(&fix.link), "HTTP/1.1 200 ");
+    ask("POST", "/v3/kv/put", "grpc-metadata-foo-bin: !\r\n", slice_text(PUT));
+    has(toy_link_answer(&fix.link), "HTTP/1.1 400 ");
+    has(buf_text(&fix.link.got), "\"code\":3,\"message\":\"invalid binary header ");
+}
+
 static void deadlines(void **state)
 {
-    static const char *const bad[] = {"soon", "", "5", "S", "-1S", "123456789S", "1s", "1 S"};
+    static const char *const bad[] = {"soon", "5",  "S",   "+S",
+                                      "--1S", "1s", "1 S", "1234567890123456789S"};
+    static const char *const none[] = {"", "0S", "-0n", "+0m", "123456789012345678S"};
+    static const char *const over[] = {"-1S", "1n", "+1n"};
     char fields[64];
 
     (void)state;
@@ -211,8 +225,18 @@ static void deadlines(void **state)
         has(toy_link_answer(&fix.link), "HTTP/1.1 400 ");
         has(buf_text(&fix.link.got), "invalid grpc-timeout");
     }
-    ask("POST", "/v3/kv/put", "Grpc-Timeout: 1n\r\n", slice_text(PUT));
-    has(toy_link_answer(&fix.link), "HTTP/1.1 504 ");
+    for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+        (void)snprintf(fields, sizeof(fields), "Grpc-Timeout: %s\r\n", none[i]);
+        ask("POST", "/v3/kv/put", fields, slice_text(PUT));
+        has(toy_link_answer(&fix.link), "HTTP/1.1 200 ");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(over); i++) {
+        (void)snprintf(fields, sizeof(fields), "Grpc-Timeout: %s\r\n", over[i]);
+        ask("POST", "/v3/kv/put", fields, slice_text(PUT));
+        has(toy_link_answer(&fix.link), "HTTP/1.1 504 ");
+    }
+    ask("POST", "/v3/watch", "Grpc-Timeout: 1x\r\n", SLICE_LITERAL("{}"));
+    has(toy_link_answer(&fix.link), "\r\n\r\n{\"error\":\"invalid grpc-timeout: 1x\",\"code\":3,");
     ask("POST", "/v3/lock/lock", "Grpc-Timeout: 300m\r\n", SLICE_LITERAL("{}"));
     assert_string_equal(toy_link_answer(&fix.link), "");
     toy_link_at(&fix.link, 1299);
@@ -705,6 +729,7 @@ int main(void)
         TEST(routing),
         TEST(errors),
         TEST(metadata),
+        TEST(binary_metadata),
         TEST(deadlines),
         TEST(client_goes),
         TEST(answered_later),
