@@ -159,6 +159,17 @@ enum err_code mvcc_hash_start(struct mvcc *mvcc, int64_t revision, struct mvcc_h
     return ERR_OK;
 }
 
+/*
+ * Without a key that lives the rule takes in what it finds, be it about to be deleted by a
+ * compaction that is at work; here that counts as deleted, so that the hash is the same before the
+ * end of the work and after it.
+ */
+static bool is_going(const struct mvcc_hash *hash, const struct record *record)
+{
+    return !hash->rule.keep_any && record->revision.main <= hash->rule.compacted &&
+           !mvcc_keeps(hash->mvcc, record, hash->rule.compacted);
+}
+
 static void hash_records(struct mvcc_hash *hash, size_t entries)
 {
     struct record record;
@@ -172,7 +183,7 @@ static void hash_records(struct mvcc_hash *hash, size_t entries)
         }
         kept = hash_asks_kept(&hash->rule, &record) &&
                mvcc_keeps(hash->mvcc, &record, hash->rule.at) && !record.tombstone;
-        if (hash_takes(&hash->rule, &record, kept))
+        if (hash_takes(&hash->rule, &record, kept) && !is_going(hash, &record))
             hash->result.hash = hash_record(hash->result.hash, &record);
     }
 }

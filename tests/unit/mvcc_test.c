@@ -439,6 +439,26 @@ static void a_key_deleted_and_put_by_one_txn_survives_compaction(void **state)
     expect(store, "k", NULL, "k=new (1)");
 }
 
+/* With no key alive: the hash is what it will be when the compaction's work is done. */
+static void a_hash_does_not_wait_for_the_compaction(void **state)
+{
+    struct store *store = *state;
+    uint32_t before, kept;
+
+    put(store, "a", "1");
+    put(store, "a", "2");
+    assert_int_equal(store_delete(store, "a", ""), 1);
+    assert_int_equal(mvcc_apply_compact(store->mvcc, 3), ERR_OK); /* keeps the second */
+    kept = store_hash(store, 0).hash;
+    store_compact_all(store);
+    assert_int_equal(store_hash(store, 0).hash, kept);
+    assert_int_equal(mvcc_apply_compact(store->mvcc, 4), ERR_OK); /* keeps nothing */
+    before = store_hash(store, 0).hash;
+    assert_int_not_equal(before, kept);
+    store_compact_all(store);
+    assert_int_equal(store_hash(store, 0).hash, before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +477,7 @@ int main(void)
         cmocka_unit_test(damaged_records_are_named),
         cmocka_unit_test_setup_teardown(a_key_deleted_and_put_by_one_txn_survives_compaction, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_hash_does_not_wait_for_the_compaction, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
