@@ -22,7 +22,7 @@
 
 #include <stdio.h>
 
-#define LEASE_HEX_BYTES 18 /* a slash, sixteen digits and an end */
+#define LEASE_HEX_BYTES 19 /* a slash, a sign, sixteen digits and an end */
 
 /* A subcall's request lives until its answer; there is one at a time, however often it asks. */
 struct txn_memory {
@@ -80,14 +80,16 @@ void candidate_refuse(struct call *call, const char *text)
     call->ops->finish(call, ERR_PASSED_ON, text);
 }
 
-/* NAME/<lease in hex> at `bytes`. */
+/* NAME/<lease in hex> at `bytes`; as etcd writes it, the id -5 is "-5". */
 static struct slice put_key(uint8_t *bytes, struct slice name, int64_t lease)
 {
+    uint64_t magnitude = lease < 0 ? 0 - (uint64_t)lease : (uint64_t)lease;
     int written;
 
     if (name.size != 0)
         memcpy(bytes, name.data, name.size);
-    written = snprintf((char *)bytes + name.size, LEASE_HEX_BYTES, "/%" PRIx64, (uint64_t)lease);
+    written = snprintf((char *)bytes + name.size, LEASE_HEX_BYTES, "/%s%" PRIx64,
+                       lease < 0 ? "-" : "", magnitude);
     return slice_of(bytes, name.size + (size_t)written);
 }
 

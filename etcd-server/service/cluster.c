@@ -2,6 +2,7 @@
 #include "common/base/base.h"
 #include "common/base/url.h"
 #include "common/schema/ids.h"
+#include "etcd-server/service/authorise.h"
 #include "etcd-server/service/poll.h"
 #include "etcd-server/service/service_internal.h"
 
@@ -386,13 +387,19 @@ void cluster_member_add(struct service *service, struct call *call)
 
     member_init(&member, 0);
     code = take_urls(&member, request->peerurls, request->n_peerurls);
+    if (code == ERR_OK) /* behind the URLs, as in etcd (api.md 11) */
+        code = authorise_root(service, call);
     if (code == ERR_OK)
         code = may_add(service, request->islearner);
-    if (code == ERR_OK && url_taken(engine_members(service->engine), &member))
-        code = ERR_PEER_URL_EXIST;
     if (code == ERR_OK) {
         member.id = ids_member((const char *const *)member.peer_urls, member.peer_url_count, "",
                                (int64_t)(host->ops->unix_ms(host) / 1000));
+        if (member_find(engine_members(service->engine), member.id) != NULL)
+            code = ERR_MEMBER_EXIST; /* the same within a second */
+        else if (url_taken(engine_members(service->engine), &member))
+            code = ERR_PEER_URL_EXIST;
+    }
+    if (code == ERR_OK) {
         member.learner = request->islearner;
         if (member.learner)
             add_learner(service, call, &member);
@@ -425,12 +432,11 @@ void cluster_member_update(struct service *service, struct call *call)
         (const Etcdserverpb__MemberUpdateRequest *)(const void *)call->request;
     const struct member *old = member_find(engine_members(service->engine), request->id);
     struct member member;
-    enum err_code code;
+    enum err_code code = ERR_MEMBER_NOT_FOUND;
 
     member_init(&member, request->id);
-    code = take_urls(&member, request->peerurls, request->n_peerurls);
-    if (code == ERR_OK && old == NULL)
-        code = ERR_MEMBER_NOT_FOUND;
+    if (old != NULL)
+        code = take_urls(&member, request->peerurls, request->n_peerurls);
     if (code == ERR_OK && url_taken(engine_members(service->engine), &member))
         code = ERR_PEER_URL_EXIST;
     if (code == ERR_OK)

@@ -14,8 +14,6 @@ void lease_grant(struct service *service, struct call *call)
     enum err_code code = quota_check(service, GRANT_COST_BYTES);
     Etcdserverpb__InternalRaftRequest *request;
 
-    if (code == ERR_OK && grant->ttl > LEASE_TTL_MAX_S)
-        code = ERR_LEASE_TTL_TOO_LARGE;
     if (code != ERR_OK) {
         call_refuse(call, code);
         return;

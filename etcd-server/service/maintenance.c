@@ -21,8 +21,10 @@ void maintenance_alarm(struct service *service, struct call *call)
         call_refuse(call, code);
         return;
     }
+    /* an unknown kind may be asked for, and lifted: there is none of it */
     if ((unsigned)alarm->action > ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE ||
-        (unsigned)alarm->alarm > ETCDSERVERPB__ALARM_TYPE__CORRUPT) {
+        (alarm->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE &&
+         (unsigned)alarm->alarm > ETCDSERVERPB__ALARM_TYPE__CORRUPT)) {
         call_refuse(call, ERR_INVALID_ALARM);
         return;
     }
@@ -66,8 +68,11 @@ void maintenance_status(struct service *service, struct call *call)
     for (size_t i = 0; i < alarm_count(alarms) && response.n_errors < STATUS_ERRORS_MAX; i++) {
         Etcdserverpb__AlarmMember alarm = alarm_at(alarms, i);
 
-        (void)snprintf(texts[response.n_errors++], STATUS_ERROR_BYTES,
-                       "memberID:%" PRIu64 " alarm:%s ", alarm.memberid,
+        char member[32] = ""; /* as Go prints a message: without what is 0 */
+
+        if (alarm.memberid != 0)
+            (void)snprintf(member, sizeof(member), "memberID:%" PRIu64 " ", alarm.memberid);
+        (void)snprintf(texts[response.n_errors++], STATUS_ERROR_BYTES, "%salarm:%s ", member,
                        alarm.alarm == ETCDSERVERPB__ALARM_TYPE__NOSPACE ? "NOSPACE"
                                                                         : "CORRUPT"); /* fits */
     }

@@ -194,10 +194,15 @@ static void create(struct watch_call *watch, const Etcdserverpb__WatchCreateRequ
                                     .prev_kv = create->prev_kv,
                                     .fragment = create->fragment,
                                     .progress_notify = create->progress_notify};
-    enum err_code code = may_watch(watch, create);
     struct response response;
+    enum err_code code;
     int64_t id = 0;
 
+    if (create->start_revision < 0) { /* before the rights are looked at, as in etcd */
+        refuse(watch, err_text(ERR_COMPACTED));
+        return;
+    }
+    code = may_watch(watch, create);
     if (code != ERR_OK) {
         refuse_rights(watch, code);
         return;
