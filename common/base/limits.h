@@ -1,6 +1,7 @@
 /*
- * limits.h - every limit of the suite, with its unit and its reason. Nothing that a client, a peer
- * or a file can size is without one. Where a flag sets a limit, this is its default.
+ * limits.h - the limits of the suite, with their units and reasons. Nothing that a client, a peer
+ * or a file can size is without one. Where a flag sets a limit, this is its default. A number that
+ * one file alone works with stands there.
  */
 #ifndef COMMON_BASE_LIMITS_H
 #define COMMON_BASE_LIMITS_H

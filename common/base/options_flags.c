@@ -1,4 +1,11 @@
-/* options_flags.c - see options.h: the command line and the environment. */
+/*
+ * options_flags.c - see options.h: the command line and the environment.
+ *
+ *   --name=value  --name value  --bool        by name or old name; the last one counts
+ *   PREFIX_NAME=value                         by name in upper case, old name, or an alias
+ *
+ * Words that are no flags are refused. A variable whose flag was given must say the same.
+ */
 #include "common/base/options.h"
 
 #define VARIABLE_MAX 128 /* bytes of a variable's name with its prefix */

@@ -1,4 +1,10 @@
-/* datadir.c - see datadir.h. */
+/*
+ * datadir.c - see datadir.h. Opening, in this order:
+ *
+ *   directories made -> their names synced -> db made if missing, locked -> unfinished deleted
+ *
+ * Nothing is deleted before the lock is held: it may be another process that is not finished.
+ */
 #include "common/storage/datadir.h"
 #include "common/base/buf.h"
 #include "common/base/limits.h"

@@ -1,11 +1,11 @@
 /*
  * datadir.h - the data directory: its names, its making, its lock (formats.md 4). Works over fs.h.
  *
- *     DATA/member/snap/db              the store: LMDB of ours, or bbolt of etcd
- *     DATA/member/snap/NAME.snap      raft snapshots (snapfile.h)
- *     DATA/member/snap/NAME.snap.db   databases received from a leader
- *     DATA/member/snap/tmp..., db.tmp... unfinished; deleted at start
- *     DATA/member/wal/                 the log (wal.h), or wherever --wal-dir says
+ *     DATA/member/snap/db                  the store: LMDB of ours, or bbolt of etcd
+ *     DATA/member/snap/NAME.snap           raft snapshots (snapfile.h)
+ *     DATA/member/snap/NAME.snap.db        databases received from a leader
+ *     DATA/member/snap/tmp..., db.tmp...   unfinished; deleted at start
+ *     DATA/member/wal/                     the log (wal.h), or wherever --wal-dir says
  *
  * The lock is on the file snap/db, of both families that Linux has (fs_posix.c): bbolt takes a
  * flock on it, so a real etcd and a server of ours shut each other out, and so do two of ours. It

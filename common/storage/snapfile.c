@@ -1,4 +1,13 @@
-/* snapfile.c - see snapfile.h. */
+/*
+ * snapfile.c - see snapfile.h.
+ *
+ *   hex16(term)-hex16(index).snap   08 crc 12 len raftpb.Snapshot; CRC-32C of the latter, not 0
+ *   NAME.snap.broken                could not be read; never looked at again
+ *   hex16(index).snap.db            a database that a leader sent; datadir.h names it
+ *
+ * A file counts when the log has a record of its term and index: it is written before that record,
+ * so a crash in between leaves one that was never promised.
+ */
 #include "common/storage/snapfile.h"
 #include "common/base/crc32c.h"
 #include "common/schema/pbwire.h"

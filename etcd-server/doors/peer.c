@@ -1,4 +1,14 @@
-/* peer.c - see peer.h. Ids and hashes are bare JSON numbers here, unlike at the gateway. */
+/*
+ * peer.c - see peer.h.
+ *
+ *   GET   /version /members /learners /downgrade/enabled   answered at once
+ *   GET   /members/hashkv                                  waits for a hash of the store
+ *   POST  /members/promote/ID /leases /leases/internal     waits for the service
+ *         /raft and below                                  the transport's (host/peers.h)
+ *
+ * What waits is a run: the exchange and the query of peer_env, whichever ends first lets go of the
+ * other. Ids and hashes are bare JSON numbers here, unlike at the gateway.
+ */
 #include "etcd-server/doors/peer.h"
 
 #include "common/base/limits.h"

@@ -1,4 +1,11 @@
-/* peer_answers.c - see peer_answers.h. */
+/*
+ * peer_answers.c - see peer_answers.h. A question of the door becomes a query of the service, which
+ * lies in memory of its own (`state` of the question) until it is done or cancelled.
+ *
+ *   hash     -> hashing.h, as one of a member: before clients'
+ *   lease    -> lease_duty.h, from_peer: it is answered by a leader only
+ *   promote  -> a call of MemberPromote with the rights of the client who asked the other member
+ */
 #include "etcd-server/doors/peer_answers.h"
 #include "common/base/base.h"
 #include "etcd-server/service/hashing.h"

@@ -1,10 +1,11 @@
 /*
  * boot.c - see boot.h.
  *
- * New log:   wal_create -> entries 1..N, one AddNode per member, hard state {term 1, commit N} ->
- * sync A crash in between leaves a log without entries: it is filled at the next start. Import: db
- * (bbolt) -> db.tmp.import (LMDB, synced) -> link db db.bbolt -> rename over db A crash at any
- * point leaves either the bbolt file under its name, or the LMDB file.
+ *   new log  wal_create -> entries 1..N, an AddNode per member -> {term 1, commit N} -> sync
+ *   import   db (bbolt) -> db.tmp.import (LMDB, synced) -> link db db.bbolt -> rename over db
+ *
+ * A crash in the first leaves a log without entries: it is filled at the next start. A crash in the
+ * second leaves either the bbolt file under its name, or the LMDB file.
  */
 #include "etcd-server/host/boot.h"
 #include "common/base/log.h"

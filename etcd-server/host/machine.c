@@ -1,5 +1,11 @@
-/* machine.c - see machine.h. Every report travels as a message of its own; the core owns
- * it then. */
+/*
+ * machine.c - see machine.h. In this order: what reaches the core, what each thread does, host.h.
+ *
+ *   run_log(), run_commit(), run_pool()   on their threads; touch the log, the backend, the job
+ *   struct message -> deliver()           a report each; the core owns it then and calls the engine
+ *
+ * A full disk is no failure: the thread says so, keeps what it has and tries again.
+ */
 #include "etcd-server/host/machine.h"
 #include "etcd-server/engine/engine.h"
 #include "etcd-server/host/machine_cluster.h"

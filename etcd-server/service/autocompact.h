@@ -5,6 +5,7 @@
  *   periodic R   a sample of the revision every R/10 (at most every 6 minutes); once R has passed,
  *                every min(R, 1 h) compact to the revision of R ago
  *   revision N   every 5 minutes compact to the current revision - N
+ *
  * Pure: time is handed in. Thread: core.
  */
 #ifndef ETCD_SERVER_SERVICE_AUTOCOMPACT_H

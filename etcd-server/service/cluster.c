@@ -1,4 +1,12 @@
-/* cluster.c - MemberList, MemberAdd, MemberRemove, MemberUpdate, MemberPromote (api.md 11). */
+/*
+ * cluster.c - MemberList, MemberAdd, MemberRemove, MemberUpdate, MemberPromote (api.md 11).
+ *
+ *   request -> its URLs -> may it be, by what is known here -> proposal -> applied -> all members
+ *
+ * The look before the proposal spares the cluster what would cost it its quorum; apply looks again,
+ * alike on every member (state/member.c). Two changes ask others first: a further learner, whether
+ * they would let it in (below); a promotion, the leader how far the learner is (promote.c).
+ */
 #include "common/base/base.h"
 #include "common/base/url.h"
 #include "common/schema/ids.h"

@@ -1,5 +1,11 @@
-/* service.c - see service.h. The table of handlers, and the three ways a call waits for
- * the engine. */
+/*
+ * service.c - see service.h: the table of handlers, what is asked before each of them, and the two
+ * ways a call waits for the engine.
+ *
+ *   service_start() -> leader wanted? learner? corrupt? -> authorise_start() -> handler
+ *   call_propose()   until the entry is applied: its answer is the call's
+ *   call_read()      until a linearizable read may be answered: then the handler goes on
+ */
 #include "common/base/base.h"
 #include "etcd-server/service/authorise.h"
 #include "etcd-server/service/candidate.h"

@@ -6,6 +6,7 @@
  *   run_job   -> after a while run() -> done(), later
  *   produce   -> run() into a list of pieces -> take() one by one -> done()
  *   send, send_snapshot, ask_member -> network.c
+ *
  * Messages of one thread arrive in the order they were sent.
  */
 #include "tests/sim/sim.h"

@@ -2,20 +2,20 @@
  * sim.h - a cluster of 1, 3, 5 or 7 members under one simulated clock, network and disks, with
  * clients, faults and a model of the truth.
  *
- *   traffic.c  random calls --> service --> engine --> host: host.c, disk: memfs
- *   door.c     what a member answers is held against the model; entry.c: by which entry
- *   watching.c clients that watch, and what they get
- *   leasing.c  clients that renew leases, and when these end
- *   network.c  messages, snapshots and questions between members; what may go wrong with them
- *   locking.c  clients that lock names and stand for election on them
- *   observing.c clients that observe who leads
- *   login.c    who calls, and whether he may
- *   admin.c    clients that log in, change users and roles, and turn auth on and off
- *   damage.c   one store is changed behind its member's back, and who notices
- *   operator.c who adds, promotes and removes members and moves the lead
- *   truth.c    every entry that was ever written, what is committed, and raft's invariants
- *   node.c     one member: start, crash, restart; its whole state is held against the model
- *   world.c    the run: faults, and what must hold when they end
+ *   traffic.c    random calls --> service --> engine --> host: host.c, disk: memfs
+ *   door.c       what a member answers is held against the model; entry.c: by which entry
+ *   watching.c   clients that watch, and what they get
+ *   leasing.c    clients that renew leases, and when these end
+ *   network.c    messages, snapshots and questions between members; what may go wrong with them
+ *   locking.c    clients that lock names and stand for election on them
+ *   observing.c  clients that observe who leads
+ *   login.c      who calls, and whether he may
+ *   admin.c      clients that log in, change users and roles, and turn auth on and off
+ *   damage.c     one store is changed behind its member's back, and who notices
+ *   operator.c   who adds, promotes and removes members and moves the lead
+ *   truth.c      every entry that was ever written, what is committed, and raft's invariants
+ *   node.c       one member: start, crash, restart; its whole state is held against the model
+ *   world.c      the run: faults, and what must hold when they end
  *
  * Everything is drawn from one seed and happens in events of one queue, so a seed is a run.
  */
