@@ -78,7 +78,8 @@ struct health {
     pthread_t thread;
     bool threaded;
     bool healthy;
-    bool timed; /* a request was made */
+    bool timed;   /* a request was made */
+    bool nowhere; /* nobody answered */
     int64_t took_ns;
     int64_t done_ns; /* when, for the order */
     char error[ERR_TEXT_MAX];
@@ -132,6 +133,8 @@ static void *check_health(void *arg)
         err.code == ERR_PERMISSION_DENIED;
     health->took_ns = now_ns() - started;
     health->timed = client_failure(health->client)->kind != CLIENT_FAILURE_LOGIN;
+    health->nowhere = client_failure(health->client)->kind == CLIENT_FAILURE_CONNECT ||
+                      client_failure(health->client)->kind == CLIENT_FAILURE_TIMEOUT;
     if (health->healthy) {
         look_for_alarms(health, &arena);
     } else {
@@ -144,10 +147,13 @@ static void *check_health(void *arg)
     return NULL;
 }
 
+/* Those who are not there come last: etcdctl waits for them all the time there is. */
 static int by_completion(const void *a, const void *b)
 {
     const struct health *left = a, *right = b;
 
+    if (left->nowhere != right->nowhere)
+        return left->nowhere ? 1 : -1;
     return (left->done_ns > right->done_ns) - (left->done_ns < right->done_ns);
 }
 
@@ -355,9 +361,10 @@ static void show_status_rows(struct ctl *ctl, const struct found *all, size_t co
     free(cells);
 }
 
-/* Ask every endpoint; those that fail are told on standard error. Returns how many answered. */
-static size_t ask_all(struct ctl *ctl, enum rpc_id id, const ProtobufCMessage *request,
-                      const char *what, struct found *all)
+/* Ask every endpoint; those that fail are told on standard error. *count is how many answered.
+ * User and password are not tried at the next one when the first refuses them. */
+static int ask_all(struct ctl *ctl, enum rpc_id id, const ProtobufCMessage *request,
+                   const char *what, struct found *all, size_t *found)
 {
     size_t count = 0;
 
@@ -370,12 +377,15 @@ static size_t ask_all(struct ctl *ctl, enum rpc_id id, const ProtobufCMessage *r
             all[count++] = (struct found){.endpoint = endpoint, .response = response};
             continue;
         }
+        if (client_failure(ctl->client)->kind == CLIENT_FAILURE_LOGIN)
+            return ctl_fail_err(ctl, CTL_NO_CLIENT, &err);
         (void)fprintf(stderr, "Failed to get the %s of endpoint %s (%s)\n", what, endpoint,
                       err.text);
         if (client_failure(ctl->client)->hint[0] != '\0')
             (void)fprintf(stderr, "%s\n", client_failure(ctl->client)->hint);
     }
-    return count;
+    *found = count;
+    return CTL_OK;
 }
 
 int cmd_endpoint_status(struct ctl *ctl, const struct args *args)
@@ -383,13 +393,17 @@ int cmd_endpoint_status(struct ctl *ctl, const struct args *args)
     Etcdserverpb__StatusRequest request;
     int code = begin(ctl, args);
     struct found *all;
-    size_t count;
+    size_t count = 0;
 
     if (code != CTL_OK)
         return code;
     etcdserverpb__status_request__init(&request);
     all = xalloc(client_endpoints(ctl->client) * sizeof(*all));
-    count = ask_all(ctl, RPC_Maintenance_Status, &request.base, "status", all);
+    code = ask_all(ctl, RPC_Maintenance_Status, &request.base, "status", all, &count);
+    if (code != CTL_OK) {
+        free(all);
+        return code;
+    }
     if (ctl->format == PRINT_JSON)
         show_found_json(ctl, "Status", all, count);
     else if (ctl->format == PRINT_FIELDS)
@@ -438,14 +452,18 @@ int cmd_endpoint_hashkv(struct ctl *ctl, const struct args *args)
     Etcdserverpb__HashKVRequest request;
     int code = begin(ctl, args);
     struct found *all;
-    size_t count;
+    size_t count = 0;
 
     if (code != CTL_OK)
         return code;
     etcdserverpb__hash_kvrequest__init(&request);
     request.revision = args_number(args, "rev");
     all = xalloc(client_endpoints(ctl->client) * sizeof(*all));
-    count = ask_all(ctl, RPC_Maintenance_HashKV, &request.base, "hash", all);
+    code = ask_all(ctl, RPC_Maintenance_HashKV, &request.base, "hash", all, &count);
+    if (code != CTL_OK) {
+        free(all);
+        return code;
+    }
     if (ctl->format == PRINT_JSON)
         show_found_json(ctl, "HashKV", all, count);
     else if (ctl->format == PRINT_FIELDS)
@@ -466,9 +484,14 @@ static int defrag_offline(const char *path)
 {
     char had[PRINT_SIZE_MAX], has[PRINT_SIZE_MAX];
     uint64_t before = 0, after = 0;
+    struct leftover *leftover = NULL;
     struct err err = ERR_INIT;
+    int rc = leftover_begin(&leftover, &err);
 
-    if (datadir_defrag(path, &before, &after, &err) < 0) {
+    if (rc == 0)
+        rc = datadir_defrag(path, leftover, &before, &after, &err);
+    leftover_end(leftover);
+    if (rc < 0) {
         (void)ctl_fail(CTL_FAILED, "Failed to defragment etcd data[%s] (%s)", path, err.text);
         if (err.code == ERR_LOCKED)
             (void)fprintf(stderr, "Stop the server first, or leave --data-dir out to ask it.\n");
@@ -506,6 +529,8 @@ int cmd_defrag(struct ctl *ctl, const struct args *args)
             ctl_flush(ctl);
             continue;
         }
+        if (client_failure(ctl->client)->kind == CLIENT_FAILURE_LOGIN)
+            return ctl_fail_err(ctl, CTL_NO_CLIENT, &err);
         (void)fprintf(stderr, "Failed to defragment etcd member[%s] (%s)\n", endpoint, err.text);
         if (client_failure(ctl->client)->hint[0] != '\0')
             (void)fprintf(stderr, "%s\n", client_failure(ctl->client)->hint);

@@ -26,12 +26,18 @@ int cmd_defrag(const struct args *args, const char *const *arguments)
     const char *root = wanted_directory(args);
     char had[PRINT_SIZE_MAX], has[PRINT_SIZE_MAX];
     uint64_t before = 0, after = 0;
+    struct leftover *leftover = NULL;
     struct err err = ERR_INIT;
+    int rc;
 
     (void)arguments;
     if (root == NULL)
         return EXIT_ERROR;
-    if (datadir_defrag(root, &before, &after, &err) < 0) {
+    rc = leftover_begin(&leftover, &err);
+    if (rc == 0)
+        rc = datadir_defrag(root, leftover, &before, &after, &err);
+    leftover_end(leftover);
+    if (rc < 0) {
         err_prefix(&err, "Failed to defragment etcd data[%s]", root);
         return complain(&err, EXIT_ERROR);
     }

@@ -72,7 +72,23 @@ static int file_bytes(struct datadir *dir, uint64_t *bytes, struct err *err)
     return dir->lock->ops->size(dir->lock, bytes, err);
 }
 
-int datadir_defrag(const char *root, uint64_t *before, uint64_t *after, struct err *err)
+/* The names of both kinds, and of LMDB's lock. What has its place by then has another name. */
+static void name_unfinished(struct leftover *leftover, const char *db)
+{
+    static const char *const suffixes[] = {".tmp.defrag", ".tmp.defrag-lock"};
+
+    leftover_hold(leftover);
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        char *path = xasprintf("%s%s", db, suffixes[i]);
+
+        leftover_add(leftover, path);
+        free(path);
+    }
+    leftover_release(leftover);
+}
+
+int datadir_defrag(const char *root, struct leftover *leftover, uint64_t *before, uint64_t *after,
+                   struct err *err)
 {
     char *db = xasprintf("%s/member/snap/db", root);
     struct datadir dir = {.fs = NULL};
@@ -81,8 +97,11 @@ int datadir_defrag(const char *root, uint64_t *before, uint64_t *after, struct e
     if (!fs_posix()->ops->exists(fs_posix(), db))
         err_set(err, ERR_MISSING, "there is no database %s", db);
     else if (datadir_open(fs_posix(), root, NULL, &dir, err) == 0 &&
-             file_bytes(&dir, before, err) == 0 && defrag(&dir, err) == 0)
-        rc = file_bytes(&dir, after, err);
+             file_bytes(&dir, before, err) == 0) {
+        name_unfinished(leftover, db); /* it is locked: another's are not there */
+        if (defrag(&dir, err) == 0)
+            rc = file_bytes(&dir, after, err);
+    }
     datadir_close(&dir);
     free(db);
     return rc;

@@ -140,6 +140,17 @@ expect() {
     expect 1 "unknown command" "$snap" check v3store --data-dir d
     expect 1 "--skip-hash-check" "$snap" backup
     expect 1 "version 3.5" "$snap" migrate
+    expect 1 'unknown command "backup"' "$snap" backup --data-dir d --backup-dir b
+    run -0 --separate-stderr "$snap" check
+    [[ $output == *"Usage: etcd-snap"* ]]
+}
+
+@test "the word snapshot, all of it or its beginning, alone or before a word that is none" {
+    run -0 --separate-stderr "$snap" snap status "$good"
+    [[ $output == *", "* ]]
+    run -0 --separate-stderr "$snap" snapshot nosuch
+    [[ $output == *"Usage: etcd-snap"* && $stderr == *"nosuch"* ]]
+    expect 1 'unknown command "s"' "$snap" s status "$good"
 }
 
 @test "completions for four shells" {
@@ -240,6 +251,24 @@ interrupt() {
         [ -z "$(ls -A mount)" ]
         rm -r stall mount
     done
+}
+
+@test "defrag that is interrupted leaves nothing, and the database as it was" {
+    [ -n "$STALL_SHIM" ] || skip "a sanitizer comes before what is preloaded"
+    "$snap" restore "$good" --data-dir d 2>/dev/null
+    before=$(cksum <d/member/snap/db)
+    export STALL_FILE=$PWD/stall
+    printf .tmp.defrag >stall
+    for program in "$snap" ${ETCD_CTL:+"$ETCD_CTL"}; do
+        for signal in INT TERM HUP; do
+            interrupt $signal d/member/snap/db.tmp.defrag LD_PRELOAD="$STALL_SHIM" "$program" defrag --data-dir d
+            [ "$status" -eq $((128 + $(kill -l $signal))) ]
+            [ "$(ls d/member/snap | grep -c tmp)" -eq 0 ]
+            [ "$(cksum <d/member/snap/db)" = "$before" ]
+        done
+    done
+    rm stall
+    "$snap" defrag --data-dir d 2>/dev/null
 }
 
 @test "what was told to ignore a signal goes on" {
