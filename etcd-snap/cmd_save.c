@@ -132,7 +132,7 @@ int cmd_save(const struct args *args, const char *const *arguments)
         (void)complain(&err, 0);
         if (failure->kind != CLIENT_FAILURE_NONE && failure->hint[0] != '\0')
             (void)fprintf(stderr, "%s\n", failure->hint);
-        status = failure->kind == CLIENT_FAILURE_LOGIN ? EXIT_NO_CLIENT : EXIT_SAVE_FAILED;
+        status = EXIT_SAVE_FAILED; /* whatever it was, also a password */
     } else {
         (void)printf("Snapshot saved at %s\n", arguments[0]);
         if (version[0] != '\0')

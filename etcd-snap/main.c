@@ -87,6 +87,20 @@ static const struct command *find_command(const char *word)
     return found == commands + command_count ? NULL : found;
 }
 
+/* The word etcdutl has before save, status and restore. */
+static bool is_group(const char *word)
+{
+    return strlen(word) >= 2 && strncmp("snapshot", word, strlen(word)) == 0;
+}
+
+/* Its argument is a command too, for etcdutl: without one it is asked what there is. */
+static bool is_family(const struct command *command)
+{
+    return command->run == cmd_check || command->run == cmd_completion;
+}
+
+static const char no_advice[] = "`etcd-snap --help` lists them";
+
 /* Commands of etcdutl that have no place here: what to do instead. */
 static const char *instead_of(const char *word)
 {
@@ -102,7 +116,7 @@ static const char *instead_of(const char *word)
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         if (strcmp(others[i].word, word) == 0)
             return others[i].advice;
-    return "`etcd-snap --help` lists them";
+    return no_advice;
 }
 
 static int wrong_count(const struct command *command, size_t count)
@@ -124,15 +138,20 @@ static int run(int argc, char *const *argv)
     struct args args;
     struct err err = ERR_INIT;
     size_t count;
+    bool group = false;
 
     if (args_parse(argc, argv, &args, &err) < 0) {
+        if (argc > 0 && find_command(argv[0]) == NULL && instead_of(argv[0]) != no_advice)
+            err_set(&err, ERR_USAGE, "unknown command \"%s\" for \"etcd-snap\"; %s", argv[0],
+                    instead_of(argv[0])); /* not its flags are wrong */
         (void)complain(&err, 0);
         (void)fputs("Run `etcd-snap --help` for the flags.\n", stderr);
         return EXIT_ERROR;
     }
     words = args.words;
     count = args.word_count;
-    while (count != 0 && (strcmp(*words, "snapshot") == 0 || strcmp(*words, "help") == 0)) {
+    while (count != 0 && (is_group(*words) || strcmp(*words, "help") == 0)) {
+        group |= is_group(*words);
         args.given[OPT_HELP] |= strcmp(*words, "help") == 0;
         args.values[OPT_HELP] = args.given[OPT_HELP] ? "true" : "false";
         words++;
@@ -144,11 +163,13 @@ static int run(int argc, char *const *argv)
     }
     command = find_command(*words);
     if (command == NULL) {
+        if (group) /* as etcdutl */
+            print_usage(stdout, NULL);
         err_set(&err, ERR_USAGE, "unknown command \"%s\" for \"etcd-snap\"; %s", *words,
                 instead_of(*words));
-        return complain(&err, EXIT_ERROR);
+        return complain(&err, group ? EXIT_OK : EXIT_ERROR);
     }
-    if (args_bool(&args, OPT_HELP)) {
+    if (args_bool(&args, OPT_HELP) || (count == 1 && is_family(command))) {
         print_usage(stdout, command);
         return EXIT_OK;
     }
