@@ -18,7 +18,16 @@ static const char *given(const struct args *args, const char *name)
     return value->given || value->variable ? value->text : NULL;
 }
 
-/* --user NAME:PASSWORD, NAME with --password, or NAME and a prompt. Both owned by the caller. */
+static void forget(char *user, char *password)
+{
+    if (password != NULL)
+        wipe(password, strlen(password));
+    free(user);
+    free(password);
+}
+
+/* --user NAME:PASSWORD, NAME with --password, or NAME and a prompt. Both owned by the caller; NULL
+ * when one is empty. */
 static void read_user(const char *text, const char *secret, const char *prompt, char **user,
                       char **password)
 {
@@ -32,6 +41,13 @@ static void read_user(const char *text, const char *secret, const char *prompt, 
         *password = xstrdup(secret);
     else
         *password = colon != NULL ? xstrdup(colon + 1) : password_ask(prompt);
+    if ((*user)[0] != '\0' && *password != NULL && (*password)[0] != '\0')
+        return;
+    /* etcd's client logs nobody in then; a certificate still tells who asks */
+    (void)fprintf(stderr, "note: the %s given is empty: the request goes without a user\n",
+                  (*user)[0] == '\0' ? "user name" : "password");
+    forget(*user, *password);
+    *user = *password = NULL;
 }
 
 /* "/etc/etcd/server/crt" may have been meant as "/etc/etcd/server.crt". */
@@ -71,7 +87,7 @@ static struct client_options common_options(const struct args *args)
     return (struct client_options){
         .transport = &transport_curl,
         .dial_timeout_ms = MAX(args_number(args, "dial-timeout") / NS_PER_MS, 1),
-        .command_timeout_ms = MAX(command_ms, 1),
+        .command_timeout_ms = command_ms > 0 ? command_ms : -1,
         /* who says how long to wait means it, also for a server that is not there yet */
         .patience_ms = args_value(args, "command-timeout")->given ? MAX(command_ms, 1) : 0,
         .keepalive_time_ms = args_number(args, "keepalive-time") / NS_PER_MS,
@@ -103,14 +119,6 @@ static int make(const struct client_options *options, struct client **client)
         (void)fprintf(stderr, "Check --%1$scacert, --%1$scert and --%1$skey.\n",
                       options->flag_prefix != NULL ? options->flag_prefix : "");
     return code;
-}
-
-static void forget(char *user, char *password)
-{
-    if (password != NULL)
-        wipe(password, strlen(password));
-    free(user);
-    free(password);
 }
 
 /* ---- DNS ---- */

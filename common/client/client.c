@@ -73,12 +73,21 @@ static int add_endpoint(struct client *client, struct slice text, struct err *er
     return 0;
 }
 
+/* "host:port" in double quotes, as an environment file leaves them: etcdctl reads lists as CSV. */
+static struct slice unquoted(struct slice text)
+{
+    if (text.size >= 2 && text.data[0] == '"' && text.data[text.size - 1] == '"')
+        return slice_of(text.data + 1, text.size - 2);
+    return text;
+}
+
 static int add_list(struct client *client, const char *list, struct err *err)
 {
     while (true) {
         size_t length = strcspn(list, ",");
+        struct slice one = unquoted(slice_of(list, length));
 
-        if (!blank(slice_of(list, length)) && add_endpoint(client, slice_of(list, length), err) < 0)
+        if (!blank(one) && add_endpoint(client, one, err) < 0)
             return -1;
         if (list[length] == '\0')
             break;
@@ -573,6 +582,18 @@ static bool too_large(struct client *client, const ProtobufCMessage *request, st
     return true;
 }
 
+/* As etcdctl, whose context ends before it begins. */
+static bool no_time(struct client *client, struct err *err)
+{
+    if (client->options.command_timeout_ms >= 0)
+        return false;
+    client->failure = (struct client_failure){.kind = CLIENT_FAILURE_TIMEOUT};
+    (void)snprintf(client->failure.hint, sizeof(client->failure.hint),
+                   "Give --command-timeout more than that; 5s is the default.");
+    err_set(err, ERR_NET, "context deadline exceeded: less than a millisecond was given");
+    return true;
+}
+
 int client_call_at(struct client *client, size_t at, enum rpc_id id,
                    const ProtobufCMessage *request, struct arena *arena,
                    ProtobufCMessage **response, struct err *err)
@@ -582,7 +603,7 @@ int client_call_at(struct client *client, size_t at, enum rpc_id id,
 
     must(client->count > 0 && rpc_row(id)->path != NULL);
     must(request->descriptor == rpc_row(id)->request);
-    if (too_large(client, request, err))
+    if (too_large(client, request, err) || no_time(client, err))
         return -1;
     if (client->options.user != NULL && !client->login_done && client_login(client, err) < 0)
         return -1;

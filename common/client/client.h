@@ -43,7 +43,7 @@ struct client_options {
     const char *server_name; /* certificates are checked against it; NULL = the endpoint's host */
     const char *flag_prefix; /* of cacert, cert and key in errors, static; NULL = "" */
     int64_t dial_timeout_ms; /* connection and handshake; 0 = default */
-    int64_t command_timeout_ms;   /* one call with all its retries; 0 = no limit */
+    int64_t command_timeout_ms;   /* one call with all its retries; 0 = no limit, < 0 = no time */
     int64_t keepalive_time_ms;    /* a silent connection is probed after so long; 0 = default */
     int64_t keepalive_timeout_ms; /* and given up after so much longer; 0 = default */
     uint64_t request_bytes_max;   /* of a request as a message; 0 = no limit */

@@ -11,7 +11,7 @@ int client_get(struct client *client, size_t at, const char *path, struct buf *b
                                 .path = path,
                                 .get = true,
                                 .token = client->token,
-                                .timeout_ms = client->options.command_timeout_ms,
+                                .timeout_ms = MAX(client->options.command_timeout_ms, 0),
                                 .chunk = client_on_piece,
                                 .arg = &answer};
     enum transport_result result;

@@ -85,7 +85,7 @@ static int stream_at(struct client *client, size_t at, const struct rpc_row *row
                                 .path = row->path,
                                 .body = body,
                                 .token = client->token,
-                                .timeout_ms = client->options.command_timeout_ms,
+                                .timeout_ms = MAX(client->options.command_timeout_ms, 0),
                                 .accept = sink->bytes != NULL ? OCTETS_OR_JSON : NULL,
                                 .stream = true,
                                 .chunk = on_stream_piece,

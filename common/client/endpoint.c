@@ -1,8 +1,10 @@
-/* endpoint.c - see endpoint.h. Only what libcurl would misread is refused: bad hosts fail to
- * resolve, and that says more. */
+/* endpoint.c - see endpoint.h. What etcdctl dials is dialled; of the rest only what libcurl would
+ * misread is refused: bad hosts fail to resolve, and that says more. */
 #include "common/client/endpoint.h"
 
 #include "common/base/limits.h"
+
+#include <strings.h>
 
 static struct slice trimmed(struct slice text)
 {
@@ -13,11 +15,12 @@ static struct slice trimmed(struct slice text)
     return text;
 }
 
+/* A scheme has no case (RFC 3986 3.1). */
 static bool skip(struct slice *text, const char *prefix)
 {
     size_t length = strlen(prefix);
 
-    if (!slice_starts_with(*text, slice_text(prefix)))
+    if (text->size < length || strncasecmp((const char *)text->data, prefix, length) != 0)
         return false;
     *text = slice_of(text->data + length, text->size - length);
     return true;
@@ -35,7 +38,7 @@ static bool split_port(struct slice text, struct slice *host, struct slice *port
 
     while (colon > 0 && text.data[colon - 1] != ':' && text.data[colon - 1] != ']')
         colon--;
-    if (colon < 2 || text.data[colon - 1] != ':' || colon == text.size)
+    if (colon == 0 || text.data[colon - 1] != ':' || colon == text.size)
         return false;
     *host = slice_of(text.data, colon - 1);
     *port = slice_of(text.data + colon, text.size - colon);
@@ -85,6 +88,20 @@ static int parse_socket(struct slice whole, struct slice path, bool tls, struct 
     return 0;
 }
 
+/* Of a URL only host and port count: user, path, query and fragment are nothing to a gRPC client.
+ */
+static struct slice host_and_port(struct slice text)
+{
+    size_t end = 0;
+
+    while (end < text.size && strchr("/?#", text.data[end]) == NULL)
+        end++;
+    for (size_t at = end; at > 0; at--)
+        if (text.data[at - 1] == '@')
+            return slice_of(text.data + at, end - at);
+    return slice_of(text.data, end);
+}
+
 int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint, struct err *err)
 {
     struct slice whole = trimmed(text), rest = whole, host, port;
@@ -107,8 +124,8 @@ int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint, struc
                 shown, name);
         return -1;
     }
-    while (rest.size > 0 && rest.data[rest.size - 1] == '/')
-        rest.size--;
+    if (scheme)
+        rest = host_and_port(rest);
     if (!split_port(rest, &host, &port)) {
         err_set(err, ERR_USAGE, "endpoint \"%.*s\" has no port%s", shown, name,
                 memchr(rest.data != NULL ? rest.data : whole.data, ':', rest.size) != NULL
@@ -121,7 +138,9 @@ int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint, struc
                 name, (int)MIN(port.size, 200), (const char *)port.data);
         return -1;
     }
-    if (host.size == 0 || has_odd_byte(host) ||
+    if (host.size == 0)
+        host = SLICE_LITERAL("localhost"); /* ":2379" */
+    if (has_odd_byte(host) ||
         (memchr(host.data, '%', host.size) != NULL && memchr(host.data, ':', host.size) == NULL)) {
         err_set(err, ERR_USAGE, "endpoint \"%.*s\" is neither host:port nor a URL", shown, name);
         return -1;

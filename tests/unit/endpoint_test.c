@@ -24,6 +24,13 @@ static void spellings_are_taken_apart(void **state)
         {"unix:/run/e.sock", false, "http://localhost", "localhost", "", "/run/e.sock", false},
         {"unix://e.sock:1", false, "http://localhost", "localhost", "", "e.sock:1", false},
         {"unixs:///e", false, "https://localhost", "localhost", "", "/e", true},
+        /* what etcdctl dials as well */
+        {"HTTPS://h:2379", false, "https://h:2379", "h", "2379", NULL, true},
+        {":2379", false, "http://localhost:2379", "localhost", "2379", NULL, false},
+        {"http://u:p@h:1", false, "http://h:1", "h", "1", NULL, false},
+        {"http://u:p@[::1]:1/", false, "http://[::1]:1", "::1", "1", NULL, false},
+        {"http://h:1/v3/kv?x=a@b:c", false, "http://h:1", "h", "1", NULL, false},
+        {"https://h:1#f", false, "https://h:1", "h", "1", NULL, true},
     };
 
     (void)state;
@@ -50,7 +57,9 @@ static void others_are_refused_by_name(void **state)
         const char *text, *error;
     } cases[] = {{"127.0.0.1", "\"127.0.0.1\" has no port"},
                  {"h:", "no port"},
-                 {":2379", "no port"},
+                 {":", "no port"},
+                 {"http://u:p@h", "no port"},
+                 {"h:2379/", "\"2379/\" is not a port"},
                  {"", "no port"},
                  {"https://", "no port"},
                  {"::1", "[ADDRESS]:PORT"},
