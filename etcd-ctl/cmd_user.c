@@ -14,6 +14,16 @@ static void free_secret(char *text)
     free(text);
 }
 
+static void trim(char *text)
+{
+    size_t begin = strspn(text, " \t\r"), bytes = strlen(text + begin);
+
+    while (bytes > 0 && strchr(" \t\r", text[begin + bytes - 1]) != NULL)
+        bytes--;
+    memmove(text, text + begin, bytes);
+    text[bytes] = '\0';
+}
+
 /* Ask for a new password: twice, or (interactive false) one line. */
 static int new_password(const char *name, bool interactive, char **password)
 {
@@ -22,6 +32,7 @@ static int new_password(const char *name, bool interactive, char **password)
 
     if (!interactive) {
         *password = password_ask(NULL);
+        trim(*password); /* etcdctl takes a word */
         if ((*password)[0] != '\0')
             return CTL_OK;
         return ctl_bad_args("empty password: give one line on standard input");

@@ -9,10 +9,11 @@ ETCD_SERVER ?= $(abspath $(BIN)/etcd-server)
 check-ctl: $(BIN)/etcd-ctl $(if $(filter $(abspath $(BIN)/etcd-server),$(ETCD_SERVER)),$(BIN)/etcd-server)
 	ETCD_CTL=$(abspath $(BIN)/etcd-ctl) ETCD_SERVER=$(ETCD_SERVER) bats tests/cli/ctl.bats tests/cli/ctl_hold.bats
 
-# Servers that answer what no etcd answers.
+# Servers that answer what no etcd answers, and a terminal that is left in the middle of a question.
 .PHONY: check-ctl-odd
 check-ctl-odd: $(BIN)/etcd-ctl
 	tests/cli/odd_answers.py $(BIN)/etcd-ctl
+	tests/cli/password_prompt.py $(BIN)/etcd-ctl
 
 # The whole of check perf, which takes its 60 seconds.
 LONG_CHECKS += check-ctl-perf

@@ -1,0 +1,56 @@
+#!/usr/bin/python3
+"""password_prompt.py ETCD-CTL - a terminal shows what is typed again, however the question for a password ends."""
+import os
+import pty
+import signal
+import sys
+import termios
+import time
+
+CTL = os.path.abspath(sys.argv[1])
+COMMAND = [CTL, "--endpoints=127.0.0.1:1", "--command-timeout=200ms", "--user=x", "get", "a"]
+LIMIT_S = 30
+
+
+def shows(terminal):
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+
+def until(fact):
+    end = time.monotonic() + LIMIT_S
+    while not fact():
+        if time.monotonic() > end:
+            sys.exit("password_prompt: waited in vain")
+        time.sleep(0.005)
+
+
+def ask(typed=b"", number=None):
+    """The wait status of a client whose question was answered so, and whether the terminal shows what is typed then."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(CTL, COMMAND)
+    until(lambda: not shows(terminal))
+    os.write(terminal, typed)
+    if number is not None:
+        os.kill(child, number)
+    ended = []
+    until(lambda: ended.append(os.waitpid(child, os.WNOHANG)) or ended[-1][0] != 0)
+    shown = shows(terminal)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(ended[-1][1]), shown
+
+
+def main():
+    wrong = 0
+    for title, wanted, found in (("a password", 1, ask(b"secret\n")), ("the end of the input", 1, ask(b"\x04")),
+                                 ("control-C", -signal.SIGINT, ask(b"\x03")), ("control-\\", -signal.SIGQUIT, ask(b"\x1c")),
+                                 ("SIGTERM", -signal.SIGTERM, ask(number=signal.SIGTERM)),
+                                 ("SIGHUP", -signal.SIGHUP, ask(number=signal.SIGHUP))):
+        if found != (wanted, True):
+            wrong += 1
+            print(f"not ok - {title}: status {found[0]} (wanted {wanted}), echo {'on' if found[1] else 'off'}")
+    print(f"password prompt: {6 - wrong} passed, {wrong} failed")
+    sys.exit(wrong != 0)
+
+
+main()
