@@ -4,6 +4,7 @@
 
 #include "common/base/base64.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
@@ -53,7 +54,7 @@ static void json_header(struct buf *out, const Etcdserverpb__ResponseHeader *hea
 /* etcdctl writes only the header for protobuf here. */
 static int show_protobuf(struct ctl *ctl, const Etcdserverpb__ResponseHeader *header)
 {
-    return ctl_show(ctl, &header->base, NULL, NULL);
+    return header != NULL ? ctl_show(ctl, &header->base, NULL, NULL) : CTL_OK;
 }
 
 int cmd_lease_grant(struct ctl *ctl, const struct args *args)
@@ -69,7 +70,8 @@ int cmd_lease_grant(struct ctl *ctl, const struct args *args)
         return ctl_bad_args("lease grant command needs TTL argument");
     errno = 0;
     request.ttl = strtoll(args->words[0], &end, 10);
-    if (args->words[0][0] == '\0' || *end != '\0' || errno != 0)
+    if (end == args->words[0] || isspace((unsigned char)args->words[0][0]) || *end != '\0' ||
+        errno != 0)
         return ctl_bad_args("bad TTL (%s), it takes a whole number of seconds", args->words[0]);
     code = call(ctl, RPC_Lease_LeaseGrant, &request.base, &response, "grant", CTL_FAILED);
     if (code != CTL_OK)
@@ -187,8 +189,10 @@ int cmd_lease_timetolive(struct ctl *ctl, const struct args *args)
         show_ttl_json(ctl, lease);
     else if (ctl->format == PRINT_FIELDS)
         show_ttl_fields(ctl, lease);
+    else if (ctl->format == PRINT_PROTOBUF)
+        code = show_protobuf(ctl, lease->header);
     else
-        code = ctl_show(ctl, response, NULL, NULL);
+        code = ctl_refuse_format(ctl);
     return code;
 }
 
@@ -249,8 +253,10 @@ static int show_renewal(struct ctl *ctl, const Etcdserverpb__LeaseKeepAliveRespo
         show_header(&ctl->out, lease->header);
         print_field_i64(&ctl->out, "ID", lease->id);
         print_field_i64(&ctl->out, "TTL", lease->ttl);
+    } else if (ctl->format == PRINT_PROTOBUF) {
+        return show_protobuf(ctl, lease->header);
     } else {
-        return ctl_show(ctl, &lease->base, NULL, NULL);
+        return ctl_refuse_format(ctl);
     }
     return CTL_OK;
 }

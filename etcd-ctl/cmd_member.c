@@ -78,9 +78,9 @@ static void show_members_fields(struct ctl *ctl, const ProtobufCMessage *respons
 
 static void json_list(struct buf *out, const char *name, char *const *texts, size_t count)
 {
+    buf_printf(out, count == 0 ? ",\"%s\":null" : ",\"%s\":[", name);
     if (count == 0)
         return;
-    buf_printf(out, ",\"%s\":[", name);
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             buf_append_byte(out, ',');
@@ -89,7 +89,8 @@ static void json_list(struct buf *out, const char *name, char *const *texts, siz
     buf_append_byte(out, ']');
 }
 
-/* --hex -w json: IDs as texts; only here etcdctl 3.5 writes "clientURLS". */
+/* --hex -w json: IDs as texts; only here etcdctl 3.5 writes "clientURLS", what is empty, and no
+ * word about learners. */
 static void show_members_hex_json(struct ctl *ctl, const Etcdserverpb__MemberListResponse *list)
 {
     struct buf *out = &ctl->out;
@@ -104,13 +105,11 @@ static void show_members_hex_json(struct ctl *ctl, const Etcdserverpb__MemberLis
         const Etcdserverpb__Member *member = list->members[i];
 
         buf_printf(out, "%s{\"ID\":\"%" PRIx64 "\"", i > 0 ? "," : "", member->id);
-        if (member->name[0] != '\0') {
-            buf_append_text(out, ",\"name\":");
-            (void)pbjson_write_string(slice_text(member->name), out);
-        }
+        buf_append_text(out, ",\"name\":");
+        (void)pbjson_write_string(slice_text(member->name), out);
         json_list(out, "peerURLs", member->peerurls, member->n_peerurls);
         json_list(out, "clientURLS", member->clienturls, member->n_clienturls);
-        buf_append_text(out, member->islearner ? ",\"isLearner\":true}" : "}");
+        buf_append_byte(out, '}');
     }
     buf_append_text(out, "]}\n");
 }
@@ -148,11 +147,11 @@ static int member_id(const struct args *args, uint64_t *id)
     return CTL_OK;
 }
 
-/* --peer-urls=A,B as texts in the arena. */
+/* --peer-urls=A,B as texts in the arena; blanks around them do not count. */
 static int peer_urls(struct ctl *ctl, const struct args *args, char ***urls, size_t *count)
 {
     const char *text = args_text(args, "peer-urls");
-    size_t room = 1;
+    size_t room = 1, bytes;
 
     if (text[0] == '\0')
         return ctl_bad_args("member peer urls not provided");
@@ -161,11 +160,13 @@ static int peer_urls(struct ctl *ctl, const struct args *args, char ***urls, siz
     *urls = arena_alloc(&ctl->arena, room * sizeof(**urls));
     must(*urls != NULL);
     for (*count = 0; *count < room; text += strcspn(text, ",") + 1, (*count)++) {
+        text += strspn(text, " \t");
+        bytes = strcspn(text, ", \t");
         if (strncmp(text, "http://", 7) != 0 && strncmp(text, "https://", 8) != 0 &&
             strncmp(text, "unix://", 7) != 0 && strncmp(text, "unixs://", 8) != 0)
             return ctl_fail(CTL_FAILED, "URL scheme must be http, https, unix, or unixs: %.*s",
                             (int)strcspn(text, ","), text);
-        (*urls)[*count] = arena_strndup(&ctl->arena, text, strcspn(text, ","));
+        (*urls)[*count] = arena_strndup(&ctl->arena, text, bytes);
         must((*urls)[*count] != NULL);
     }
     return CTL_OK;
@@ -186,25 +187,32 @@ static int show_change(struct ctl *ctl, const ProtobufCMessage *response, uint64
     return CTL_OK;
 }
 
-/* The lines a shell can source to start the new member. */
-static void show_added(struct ctl *ctl, const char *name,
+static void show_line(struct buf *out, const char *name, const char *value)
+{
+    buf_append_text(out, name);
+    print_quoted(out, slice_text(value));
+    buf_append_byte(out, '\n');
+}
+
+/* The lines a shell can source to start the new member; its URLs as they were typed. */
+static void show_added(struct ctl *ctl, const char *name, const char *urls,
                        const Etcdserverpb__MemberAddResponse *added, uint64_t id)
 {
-    struct buf *out = &ctl->out;
+    struct buf list = BUF_INIT(BUF_UNLIMITED), *out = &ctl->out;
     bool first = true;
 
-    buf_printf(out, "\nETCD_NAME=\"%s\"\nETCD_INITIAL_CLUSTER=\"", name);
     for (size_t i = 0; i < added->n_members; i++) {
         const Etcdserverpb__Member *member = added->members[i];
 
         for (size_t j = 0; j < member->n_peerurls; j++, first = false)
-            buf_printf(out, "%s%s=%s", first ? "" : ",", member->id == id ? name : member->name,
+            buf_printf(&list, "%s%s=%s", first ? "" : ",", member->id == id ? name : member->name,
                        member->peerurls[j]);
     }
-    buf_append_text(out, "\"\nETCD_INITIAL_ADVERTISE_PEER_URLS=\"");
-    if (added->member != NULL)
-        join(out, added->member->peerurls, added->member->n_peerurls);
-    buf_append_text(out, "\"\nETCD_INITIAL_CLUSTER_STATE=\"existing\"\n");
+    show_line(out, "\nETCD_NAME=", name);
+    show_line(out, "ETCD_INITIAL_CLUSTER=", buf_text(&list));
+    show_line(out, "ETCD_INITIAL_ADVERTISE_PEER_URLS=", urls);
+    show_line(out, "ETCD_INITIAL_CLUSTER_STATE=", "existing");
+    buf_free(&list);
 }
 
 /* Before it happens. Who is there is asked without agreement: no list, no notes. */
@@ -247,7 +255,7 @@ int cmd_member_add(struct ctl *ctl, const struct args *args)
     id = added->member != NULL ? added->member->id : 0;
     code = show_change(ctl, response, id, "added to", added->header);
     if (code == CTL_OK && ctl->format == PRINT_SIMPLE)
-        show_added(ctl, args->words[0], added, id);
+        show_added(ctl, args->words[0], args_text(args, "peer-urls"), added, id);
     return code;
 }
 

@@ -35,6 +35,9 @@ int cmd_snapshot_save(struct ctl *ctl, const struct args *args)
         return ctl_bad_args("snapshot save expects one argument");
     if (!limit->given)
         client_set_timeout(ctl->client, 0);
+    else if (limit->number < NS_PER_MS)
+        return ctl_fail(CTL_CANCELLED, "context deadline exceeded: --command-timeout=%s is no time",
+                        limit->text);
     (void)fprintf(stderr, "saving a snapshot of %s to %s\n", client_endpoint(ctl->client, 0),
                   args->words[0]);
     rc = leftover_begin(&leftover, &err);
@@ -42,8 +45,10 @@ int cmd_snapshot_save(struct ctl *ctl, const struct args *args)
         rc = snapshot_fetch(ctl->client, args->words[0], leftover, tell_progress, &told, version,
                             &err);
     leftover_end(leftover);
-    if (rc < 0)
-        return ctl_fail_err(ctl, CTL_CANCELLED, &err);
+    if (rc < 0) {
+        (void)ctl_fail_err(ctl, CTL_CANCELLED, &err);
+        return CTL_CANCELLED; /* whatever it was, also a password */
+    }
     buf_printf(&ctl->out, "Snapshot saved at %s\n", args->words[0]);
     if (version[0] != '\0')
         buf_printf(&ctl->out, "Server version %s\n", version);

@@ -37,13 +37,16 @@ static int add_compare(struct ctl *ctl, struct slice line, struct section *secti
     return CTL_OK;
 }
 
+/* get, put, del or a beginning of one. */
 static const struct command *find_request(const char *word)
 {
     static const char *const allowed[] = {"get", "put", "del"};
+    size_t length = strlen(word);
 
-    for (size_t i = 0; i < ARRAY_LEN(allowed); i++)
-        for (size_t j = 0; strcmp(allowed[i], word) == 0 && j < ctl_grammar.command_count; j++)
-            if (strcmp(ctl_grammar.commands[j].words, word) == 0)
+    for (size_t i = 0; i < ARRAY_LEN(allowed) && length > 0; i++)
+        for (size_t j = 0; strncmp(allowed[i], word, length) == 0 && j < ctl_grammar.command_count;
+             j++)
+            if (strcmp(ctl_grammar.commands[j].words, allowed[i]) == 0)
                 return &ctl_grammar.commands[j];
     return NULL;
 }

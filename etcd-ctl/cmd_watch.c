@@ -25,8 +25,12 @@ static const char *variable(const char *name)
     return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
-/* Key and end, from words or variables; `words` is how many stand before the "--". */
-static int choose_keys(const struct args *args, size_t words, const char **key, const char **end)
+/*
+ * Key and end, from words or variables; `words` is how many stand before the "--". *line_only: it
+ * is this line of -i that is wrong, and the next may be right.
+ */
+static int choose_keys(const struct args *args, size_t words, const char **key, const char **end,
+                       bool *line_only)
 {
     const char *env_key = variable(KEY_VARIABLE), *env_end = variable(END_VARIABLE);
 
@@ -36,6 +40,7 @@ static int choose_keys(const struct args *args, size_t words, const char **key, 
         return ctl_bad_args("bad number of arguments (found conflicting environment key): unset "
                             "%s or leave the key out",
                             KEY_VARIABLE);
+    *line_only = words != 0 || args->has_dash;
     if (env_key == NULL && (words == 0 || words > 2))
         return ctl_bad_args("bad number of arguments: watch takes KEY [RANGE_END] [-- COMMAND "
                             "ARG...]; quote a key that has blanks in it");
@@ -44,16 +49,18 @@ static int choose_keys(const struct args *args, size_t words, const char **key, 
     return CTL_OK;
 }
 
-/* What the arguments order, in the arena of `ctl`. */
-static int read_order(struct ctl *ctl, const struct args *args, struct watch_order *order)
+/* What the arguments order, in the arena of `ctl`; see choose_keys(). */
+static int read_order(struct ctl *ctl, const struct args *args, struct watch_order *order,
+                      bool *line_only)
 {
     size_t words = args->dash_at, count = args->word_count - words;
     const char *key = "", *end = NULL;
     int code;
 
+    *line_only = false;
     if (args->has_dash && count == 0)
         return ctl_bad_args("bad number of arguments (found separator --, but no commands)");
-    code = choose_keys(args, words, &key, &end);
+    code = choose_keys(args, words, &key, &end, line_only);
     if (code != CTL_OK)
         return code;
     if (args_bool(args, "prefix") && end != NULL)
@@ -116,10 +123,12 @@ static int start_background(struct session *session, struct background *backgrou
     return CTL_OK;
 }
 
-static int line_watch(struct session *session, size_t count, const char *const *words)
+static int line_watch(struct session *session, struct slice line, size_t count,
+                      const char *const *words)
 {
     struct background *background = xalloc(sizeof(*background));
     struct err err = ERR_INIT;
+    bool line_only = false;
     struct args args;
     int code;
 
@@ -129,7 +138,7 @@ static int line_watch(struct session *session, size_t count, const char *const *
     if (!args_parse_command(session->args->command, count, words, &args, &err))
         code = ctl_bad_args("%s", err.text);
     else
-        code = read_order(&background->ctl, &args, &background->order);
+        code = read_order(&background->ctl, &args, &background->order, &line_only);
     if (code == CTL_OK)
         code = start_background(session, background);
     args_free(&args); /* what the order borrows lies in the arenas, not here */
@@ -137,7 +146,11 @@ static int line_watch(struct session *session, size_t count, const char *const *
         arena_free(&background->ctl.arena);
         free(background);
     }
-    return code;
+    if (code != CTL_BAD_ARGS || !line_only)
+        return code;
+    (void)fprintf(stderr, "Invalid command %.*s (the line is skipped)\n", (int)MIN(line.size, 200),
+                  (const char *)line.data);
+    return CTL_OK;
 }
 
 /* The revision that is current, asked with the rights that the first watch needs too. */
@@ -182,7 +195,7 @@ static int take_line(struct session *session, struct slice line)
         (void)fprintf(stderr, "Invalid command %s (command type or key is not provided)\n",
                       words[0]);
     } else {
-        return line_watch(session, count - 1, words + 1);
+        return line_watch(session, line, count - 1, words + 1);
     }
     return CTL_OK;
 }
@@ -204,11 +217,12 @@ static int interactive(struct ctl *ctl, const struct args *args)
 int cmd_watch(struct ctl *ctl, const struct args *args)
 {
     struct watch_order order;
+    bool line_only;
     int code;
 
     if (args_bool(args, "interactive"))
         return interactive(ctl, args);
-    code = read_order(ctl, args, &order);
+    code = read_order(ctl, args, &order, &line_only);
     if (code != CTL_OK)
         return code;
     if (ctl->format == PRINT_TABLE)

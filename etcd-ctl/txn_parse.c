@@ -49,6 +49,8 @@ static bool take_operator(struct slice *text, Etcdserverpb__Compare__CompareResu
                      {"<", ETCDSERVERPB__COMPARE__COMPARE_RESULT__LESS},
                      {">", ETCDSERVERPB__COMPARE__COMPARE_RESULT__GREATER}};
 
+    if (text->size == 0 || !is_blank(text->data[0]))
+        return false;
     *text = skip_blanks(*text);
     for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
         size_t length = strlen(operators[i].text);

@@ -224,6 +224,45 @@ bats_require_minimum_version 1.5.0
     ctl user delete odd
 }
 
+@test "as etcdctl: endpoints, times and exit codes that etcdctl takes" {
+    ctl put spelled 1 >/dev/null
+    for endpoint in "HTTP://127.0.0.1:$PORT" "http://u:p@127.0.0.1:$PORT" "http://127.0.0.1:$PORT/v3?x#y" ":$PORT" "\"127.0.0.1:$PORT\""; do
+        run -0 --separate-stderr "$ETCD_CTL" --endpoints="$endpoint" get spelled
+        [ "$output" = $'spelled\n1' ]
+    done
+    fails 1 '"'"$PORT"'/" is not a port' "" -- "$ETCD_CTL" --endpoints="127.0.0.1:$PORT/" get spelled
+    fails 1 "context deadline exceeded" "--command-timeout" -- ctl get spelled --command-timeout=0
+    fails 5 "context deadline exceeded" "" -- ctl snapshot save none.db --command-timeout=0
+    [ ! -e none.db ]
+}
+
+@test "as etcdctl: lines of watch -i that are wrong, words of txn that are short" {
+    run -3 --separate-stderr ctl watch -i < <(printf 'watch a b --prefix\nwatch -- echo\n')
+    [[ $stderr == *"Invalid command watch a b --prefix"*"Invalid command watch -- echo"*EOF* ]]
+    run -128 ctl watch -i < <(printf 'watch a --\nwatch b\n')
+    run -0 ctl txn < <(printf '\np short 1\ng short\n\n\n')
+    [ "$output" = $'SUCCESS\n\nOK\n\nshort\n1' ]
+    fails 3 "malformed comparison" "" -- ctl txn < <(printf 'val("short")= "1"\n\n\n\n')
+}
+
+@test "as etcdctl: nobody is logged in with an empty name or password; wrong ones end with 2, a snapshot with 5" {
+    printf ' pw\r\n' | ctl user add root --interactive=false
+    ctl user grant-role root root
+    ctl auth enable
+    ctl --user root:pw get k
+    for user in root: :pw; do
+        run -1 ctl --user $user get k
+        [[ $output == "note: the "*" given is empty"*"etcdserver: user name is empty"* ]]
+    done
+    for command in "endpoint status" "endpoint hashkv" defrag "get k"; do
+        fails 2 "authentication failed" "" -- ctl --user root:bad $command
+    done
+    run -5 ctl --user root:bad snapshot save none.db
+    [[ $output == *"authentication failed"* ]]
+    ctl --user root:pw auth disable
+    ctl user delete root
+}
+
 @test "error: names that are not UTF-8, a token with a line end" {
     fails 1 '"\xff" is not UTF-8' "keys may be any bytes" -- ctl role add $'\xff'
     fails 1 '"u\xff" is not UTF-8' "keys may be any bytes" -- ctl user add $'u\xff:pw'
