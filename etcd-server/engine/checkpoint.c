@@ -216,22 +216,12 @@ uint64_t engine_defrag(struct engine *engine, engine_done_fn *done, void *arg)
     return waiter_new(engine, WAIT_DEFRAG, engine_next_id(engine), done, arg)->id;
 }
 
-/* Is it time for a raft snapshot, and may the log in memory be shortened? */
+/* Is it time for a raft snapshot? */
 void snapshot_turn(struct engine *engine)
 {
-    uint64_t behind = engine->applied_index - raft_first_index(engine->raft) + 1;
-    uint64_t keep = engine->config.catchup_entries != 0 ? engine->config.catchup_entries
-                                                        : SNAPSHOT_CATCHUP_ENTRIES;
-    struct raft_event event = {.type = RAFT_EVENT_COMPACT};
-
     if (engine->snapshot_state == SNAPSHOT_NONE && engine->disk_full == 0 &&
         engine->applied_index - engine->snapshot_index > engine->config.snapshot_count)
         engine->snapshot_state = SNAPSHOT_WANTED;
-    if (engine->applied_index >= raft_first_index(engine->raft) && behind / 2 >= keep &&
-        !raft_snapshot_pending(engine->raft)) {
-        event.index = engine->applied_index - keep;
-        must(raft_step(engine->raft, &event) == ERR_OK);
-    }
 }
 
 void engine_snapshot_saved(struct engine *engine, uint64_t index)

@@ -128,6 +128,10 @@ static void set_limits(struct engine_config *config)
         config->waiting_bytes = PROPOSALS_WAITING_MAX_BYTES;
     if (config->backlog_bytes == 0)
         config->backlog_bytes = BACKLOG_MAX_BYTES;
+    if (config->log_kept_bytes == 0)
+        config->log_kept_bytes = LOG_KEPT_MAX_BYTES;
+    if (config->catchup_entries == 0)
+        config->catchup_entries = SNAPSHOT_CATCHUP_ENTRIES;
 }
 
 int engine_new(const struct engine_config *config, struct engine **out, struct err *err)
@@ -477,6 +481,7 @@ void engine_turn(struct engine *engine)
     others_turn(engine, now_ms);
     compact_turn(engine, now_ms);
     snapshot_turn(engine);
+    log_keep_turn(engine);
     checkpoint_turn(engine, now_ms);
 }
 
@@ -559,6 +564,7 @@ void engine_tick(struct engine *engine)
     others_step(engine, &event);
     waiters_expire(engine, now_ms);
     others_tick(engine, now_ms);
+    log_keep_tick(engine, now_ms);
     if (!engine->published || member_cluster_version(engine->members)[0] == '\0')
         publish(engine, now_ms);
 }

@@ -52,6 +52,14 @@ struct heartbeat_times {
     size_t count;
 };
 
+/* Members for whom the leader keeps more of the log in memory (log_keep.c). */
+struct log_keep {
+    struct {
+        uint64_t member, until_ms;
+    } items[RAFT_MEMBERS_MAX];
+    size_t count;
+};
+
 /* Where the state of a raft snapshot stands while it is made (formats.md 6, raft.md 9.5). */
 enum snapshot_state { SNAPSHOT_NONE, SNAPSHOT_WANTED, SNAPSHOT_COMMITTING, SNAPSHOT_SAVING };
 
@@ -120,6 +128,7 @@ struct engine {
     uint64_t unreachable[RAFT_MEMBERS_MAX]; /* to whom a message was lost since the last turn */
     size_t unreachable_count;
     struct heartbeat_times heartbeats;
+    struct log_keep log_keep;
     uint64_t compact_after_ms;
     uint64_t compact_began_ns; /* the records of the present compaction */
     struct buf scratch;        /* the encoded proposal */
@@ -172,6 +181,11 @@ bool engine_writes_wait(const struct engine *engine);
 
 /* checkpoint.c, for others.c */
 struct log_write *snapshot_take(struct engine *engine);
+
+/* log_keep.c */
+void log_keep_tick(struct engine *engine, uint64_t now_ms);
+void log_keep_turn(struct engine *engine);
+void log_keep_sent_snapshot(struct engine *engine, uint64_t member);
 
 /* apply.c */
 void apply_entry(struct engine *engine, const struct raft_entry *entry);

@@ -164,8 +164,11 @@ void engine_snapshot_sent(struct engine *engine, uint64_t member, uint64_t index
     struct raft_event event = {
         .type = RAFT_EVENT_SNAPSHOT_SENT, .member = member, .index = index, .ok = ok};
 
-    if (!engine->failed)
-        others_step(engine, &event);
+    if (engine->failed)
+        return;
+    others_step(engine, &event);
+    if (ok)
+        log_keep_sent_snapshot(engine, member);
 }
 
 /* ---- own proposals that have to wait ---- */

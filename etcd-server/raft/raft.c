@@ -285,6 +285,11 @@ uint64_t raft_last_index(const struct raft *raft)
     return raft->log.last_index;
 }
 
+size_t raft_log_bytes(const struct raft *raft)
+{
+    return raft->log.bytes;
+}
+
 uint64_t raft_term_at(const struct raft *raft, uint64_t index)
 {
     return raft_log_term(&raft->log, index);

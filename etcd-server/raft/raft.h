@@ -136,6 +136,7 @@ void raft_free(struct raft *raft); /* NULL is fine */
 const struct raft_entry *raft_entry_at(const struct raft *raft, uint64_t index);
 uint64_t raft_first_index(const struct raft *raft); /* of the log in memory */
 uint64_t raft_last_index(const struct raft *raft);
+size_t raft_log_bytes(const struct raft *raft);                 /* of all of them, in memory */
 uint64_t raft_term_at(const struct raft *raft, uint64_t index); /* 0 when not known any more */
 
 uint64_t raft_term(const struct raft *raft);

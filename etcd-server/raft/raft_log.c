@@ -36,6 +36,7 @@ static void drop(struct raft_log *log, uint64_t index)
 
     if (index > log->committed)
         log->uncommitted_bytes -= entry->data.size;
+    log->bytes -= entry->data.size + sizeof(*entry);
     free(
         (void *)(uintptr_t)entry->data.data); /* a slice is const to its readers; the log owns it */
     *entry = (struct raft_entry){0};
@@ -75,6 +76,7 @@ void raft_log_append(struct raft_log *log, enum raft_entry_type type, uint64_t t
     *slot(log, log->last_index) = (struct raft_entry){
         .type = type, .term = term, .index = log->last_index, .data = slice_of(copy, data.size)};
     log->uncommitted_bytes += data.size;
+    log->bytes += data.size + sizeof(struct raft_entry);
 }
 
 void raft_log_truncate(struct raft_log *log, uint64_t last_index)

@@ -30,6 +30,7 @@ struct raft_log {
     /* the request that says so, 0 = not yet made; of those up to here */
     uint64_t change_write_id, change_written;
     size_t uncommitted_bytes;                      /* of the payloads behind `committed` */
+    size_t bytes;                                  /* of all entries, with their payloads */
     struct raft_log_write writes[RAFT_WRITES_MAX]; /* ring, in order: under way */
     size_t write_first, write_count;
     uint64_t given_id;   /* of the newest request, 0 = none so far */

@@ -436,6 +436,7 @@ static void start_engine(struct node *node, struct boot *boot)
                                    .quota_bytes = options->quota_bytes,
                                    .snapshot_count = options->snapshot_count,
                                    .catchup_entries = options->catchup_entries,
+                                   .log_kept_bytes = options->log_kept_bytes,
                                    .write_buffer_bytes = options->write_buffer_bytes,
                                    .waiting_bytes = options->waiting_bytes,
                                    .backlog_bytes = options->backlog_bytes,

@@ -246,6 +246,116 @@ static void test_later_ticks_are_not_skipped(void **state)
     assert_in_range(most, 80, 120); /* had it been skipped: 62 */
 }
 
+/* ---- what the log keeps for them ---- */
+
+static void few_entries(struct engine_config *config)
+{
+    config->catchup_entries = 10;
+    config->log_kept_bytes = 100000;
+}
+
+static uint64_t other(size_t number)
+{
+    for (size_t i = 0; i < member_count(engine_members(lone.engine)); i++) {
+        uint64_t id = member_at(engine_members(lone.engine), i)->id;
+
+        if (id != engine_member_id(lone.engine) && number-- == 0)
+            return id;
+    }
+    return 0;
+}
+
+static void hear_from(uint64_t member, enum raft_message_type type, uint64_t index)
+{
+    struct raft_message message = {.type = type,
+                                   .index = index,
+                                   .from = member,
+                                   .to = engine_member_id(lone.engine),
+                                   .term = raft_term(engine_raft(lone.engine))};
+
+    engine_message(lone.engine, &message);
+    lone_turn(&lone);
+}
+
+/* Of three; both others have everything. */
+static void lead_three(void)
+{
+    lone_fini(&lone);
+    lone_init_of_three(&lone, few_entries);
+    engine_campaign(lone.engine);
+    lone_turn(&lone);
+    hear(RAFT_MSG_PRE_VOTE_RESP);
+    hear(RAFT_MSG_VOTE_RESP);
+    for (size_t i = 0; i < 2; i++)
+        hear_from(other(i), RAFT_MSG_APP_RESP, raft_last_index(engine_raft(lone.engine)));
+}
+
+/* The first other one has them; of the second nothing is heard. */
+static void put_many(unsigned count)
+{
+    static struct outcome outcome;
+
+    for (unsigned i = 0; i < count; i++) {
+        (void)must_propose("k", &outcome);
+        lone_turn(&lone);
+        hear_from(other(0), RAFT_MSG_APP_RESP, raft_last_index(engine_raft(lone.engine)));
+    }
+}
+
+static void pass_with_first(uint64_t ms)
+{
+    for (uint64_t gone = 0; gone < ms; gone += 500) {
+        pass(500);
+        hear_from(other(0), RAFT_MSG_HEARTBEAT_RESP, 0);
+    }
+}
+
+/* A moment's pause is many entries under load: it must not cost a snapshot. */
+static void test_log_is_kept_for_who_was_heard(void **state)
+{
+    uint64_t match;
+
+    (void)state;
+    lead_three();
+    pass_with_first(500);
+    match = raft_last_index(engine_raft(lone.engine));
+    put_many(100);
+    assert_in_range(raft_first_index(engine_raft(lone.engine)), 1, match + 1);
+    hear_from(other(1), RAFT_MSG_APP_RESP, match + 50);
+    assert_in_range(raft_first_index(engine_raft(lone.engine)), match + 40, match + 51);
+    pass_with_first(LOG_KEPT_MS + 1000); /* it does not come back */
+    put_many(1);
+    assert_in_range(raft_first_index(engine_raft(lone.engine)), match + 90, match + 95);
+}
+
+static void test_log_is_kept_in_so_much_memory(void **state)
+{
+    uint64_t match;
+
+    (void)state;
+    lead_three();
+    pass_with_first(500);
+    match = raft_last_index(engine_raft(lone.engine));
+    put_many(3000);
+    assert_in_range(raft_first_index(engine_raft(lone.engine)), match + 100, match + 2990);
+}
+
+/* With a snapshot a member begins anew, which takes longer than a pause. */
+static void test_log_is_kept_behind_a_snapshot(void **state)
+{
+    uint64_t snapshot;
+
+    (void)state;
+    lead_three();
+    pass_with_first(LOG_KEPT_MS + 1000);
+    put_many(100);
+    snapshot = raft_last_index(engine_raft(lone.engine));
+    engine_snapshot_sent(lone.engine, other(1), snapshot, true);
+    pass_with_first(2 * LOG_KEPT_MS);
+    put_many(100);
+    assert_in_range(raft_first_index(engine_raft(lone.engine)), 1, snapshot + 1);
+}
+
 /* ---- who may go ---- */
 
 /* Two members take each other out at once: each was asked while the other was still there. Who
@@ -273,15 +383,12 @@ static void test_last_voter_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_late_heartbeats_are_counted),
-        TEST(test_heartbeats_of_newer_members_are_timed),
-        TEST(test_unreachable_while_sending),
-        TEST(test_snapshot_of_the_leader_is_told),
-        TEST(test_pre_vote_can_be_switched_off),
-        TEST(test_first_ticks_are_skipped),
-        TEST(test_first_ticks_are_not_skipped),
-        TEST(test_later_ticks_are_not_skipped),
-        TEST(test_last_voter_stays),
+        TEST(test_late_heartbeats_are_counted),   TEST(test_heartbeats_of_newer_members_are_timed),
+        TEST(test_unreachable_while_sending),     TEST(test_snapshot_of_the_leader_is_told),
+        TEST(test_pre_vote_can_be_switched_off),  TEST(test_first_ticks_are_skipped),
+        TEST(test_first_ticks_are_not_skipped),   TEST(test_later_ticks_are_not_skipped),
+        TEST(test_log_is_kept_for_who_was_heard), TEST(test_log_is_kept_in_so_much_memory),
+        TEST(test_log_is_kept_behind_a_snapshot), TEST(test_last_voter_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
