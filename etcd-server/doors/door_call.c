@@ -20,13 +20,23 @@ static void empty_arena(struct arena *arena)
         arena_free(arena);
 }
 
+void call_in_used_up(struct buf *in)
+{
+    if (buf_used(in) == 0 && in->capacity > KEEP_IN_BYTES)
+        buf_free(in);
+}
+
+void call_memory_rest(struct call_memory memory)
+{
+    empty_arena(memory.message);
+    call_in_used_up(memory.in);
+}
+
 void call_memory_reuse(struct call_memory memory)
 {
     empty_arena(memory.arena);
-    empty_arena(memory.message);
     buf_reset(memory.in);
-    if (memory.in->capacity > KEEP_IN_BYTES)
-        buf_free(memory.in);
+    call_memory_rest(memory);
 }
 
 void call_memory_free(struct call_memory memory)

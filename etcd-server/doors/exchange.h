@@ -72,7 +72,8 @@ struct exchange_ops {
 };
 
 struct exchange {
-    /* the request: `body` is good during the handler's start() only, the rest until the end */
+    /* the request: `body` is good during the handler's start() only, the rest until the end; when
+     * the body comes in pieces none of it is longer than start() */
     enum exchange_method method;
     struct slice path;  /* as sent, without the query */
     struct slice query; /* without the '?' */

@@ -272,14 +272,15 @@ static bool too_large(struct gateway_call *call, uint64_t bytes)
 }
 
 /* The first message, of `text`; NULL and refused when it is malformed or too large. */
-static ProtobufCMessage *take_message(struct gateway_call *call, struct slice text)
+static ProtobufCMessage *take_message(struct gateway_call *call, struct slice text,
+                                      struct arena *arena)
 {
     ProtobufCMessage *message = NULL;
     struct err err = ERR_INIT;
 
     if (call->gateway->config.metrics != NULL)
         call->gateway->config.metrics->grpc_received_bytes += text.size;
-    if (pbjson_parse(call->call.row->request, text, NULL, &call->call.arena, &message, &err) < 0) {
+    if (pbjson_parse(call->call.row->request, text, NULL, arena, &message, &err) < 0) {
         if (err.code == ERR_NO_MEMORY)
             gateway_refuse(call, GRPC_RESOURCE_EXHAUSTED, err.text);
         else if (call->call.row->kind == RPC_BIDI)
@@ -362,7 +363,6 @@ static void on_turn(struct exchange *exchange)
         }
         return;
     }
-    arena_reset(&call->message_arena);
     if (value.size != 0 && pbjson_parse(call->call.row->request, value, NULL, &call->message_arena,
                                         &message, &err) < 0)
         message = NULL; /* what is no message behind the first one is the client's end */
@@ -376,6 +376,7 @@ static void on_turn(struct exchange *exchange)
         ignore_pieces(call);
     }
     call->call.message(&call->call, message); /* may end the call */
+    call_memory_rest(call->pooled.memory);
 }
 
 /* Hand the call to its handler as soon as its first message is there. */
@@ -393,7 +394,8 @@ static void start_with_first(struct gateway_call *call)
         return;
     }
     if (value.size != 0 || !bidi) {
-        call->call.request = take_message(call, value);
+        call->call.request =
+            take_message(call, value, bidi ? &call->message_arena : &call->call.arena);
         if (call->call.request == NULL)
             return;
     }
@@ -406,6 +408,10 @@ static void start_with_first(struct gateway_call *call)
         ignore_pieces(call);
     }
     gateway->config.start(gateway->config.service, &call->call);
+    if (bidi) { /* handled */
+        call->call.request = NULL;
+        call_memory_rest(call->pooled.memory);
+    }
 }
 
 static void on_data(struct exchange *exchange, struct slice bytes, bool ended)
@@ -453,7 +459,7 @@ static void start_call(struct gateway *gateway, const struct rpc_row *row,
         call->end_seen = true;
         start_with_first(call);
     } else {
-        call->call.request = take_message(call, exchange->body);
+        call->call.request = take_message(call, exchange->body, &call->call.arena);
         if (call->call.request == NULL)
             return;
         call->state = GATEWAY_WAITING;

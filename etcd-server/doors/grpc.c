@@ -5,9 +5,11 @@
  *   data -> 5-byte prefix, message -> unpacked into the call's arena -> config.start()
  *   ... and its other ends: the client went, its deadline passed, the server stops.
  *
- * A unary call starts when the client has ended its side, a BIDI call with its first message;
- * further ones are handed on in later turns, each in memory of its own. A call that has ended may
- * still be on its handler's stack, so it is recycled only when something comes in.
+ * A unary call starts when the client has ended its side; till then its message stays bytes, which
+ * the framing counts, for unpacked it may take many times as much. A BIDI call starts with its
+ * first message; further ones are handed on in later turns, each in memory that is gone afterwards.
+ * A call that has ended may still be on its handler's stack, so it is recycled only when something
+ * comes in.
  */
 #include "etcd-server/doors/grpc_internal.h"
 
@@ -209,11 +211,11 @@ static bool take_metadata(struct grpc_call *call, struct slice *version)
     for (size_t i = 0; i < exchange->field_count; i++) {
         struct slice name = exchange->fields[i].name, value = exchange->fields[i].value;
 
-        if (slice_equal(name, SLICE_LITERAL("token"))) {
-            token = value;
+        if (slice_equal(name, SLICE_LITERAL("token"))) { /* of several the first counts */
+            token = has_token ? token : value;
             has_token = true;
         } else if (slice_equal(name, SLICE_LITERAL("authorization"))) {
-            authorization = value;
+            authorization = has_authorization ? authorization : value;
             has_authorization = true;
         } else if (slice_equal(name, SLICE_LITERAL("hasleader"))) {
             call->call.require_leader = slice_equal(value, SLICE_LITERAL("true"));
@@ -358,42 +360,32 @@ static void only_message(struct grpc_call *call, struct slice bytes)
     struct slice frame;
     int found;
 
-    if (call->call.request != NULL) {
+    buf_append_slice(&call->in, bytes);
+    found = call->whole ? 1 : find_message(call, buf_slice(&call->in), &frame);
+    if (found > 0 && (call->whole || frame.size != buf_used(&call->in)))
         grpc_refuse(call, GRPC_INTERNAL, "grpc: more than one message for a method that takes one");
-        return;
-    }
-    if (buf_used(&call->in) != 0) {
-        buf_append_slice(&call->in, bytes);
-        bytes = buf_slice(&call->in);
-    }
-    found = find_message(call, bytes, &frame);
-    if (found < 0)
-        return;
-    if (found == 0) {
-        if (buf_used(&call->in) == 0)
-            buf_append_slice(&call->in, bytes);
-        return;
-    }
-    if (frame.size != bytes.size) {
-        grpc_refuse(call, GRPC_INTERNAL, "grpc: more than one message for a method that takes one");
-        return;
-    }
-    call->call.request = unpack(call, frame, &call->call.arena);
-    if (call->call.request != NULL)
-        exchange_taken(call->exchange, bytes.size);
-    buf_free(&call->in); /* a large one: the arena has it */
+    else
+        call->whole = found > 0;
 }
 
 static void only_end(struct grpc_call *call)
 {
+    struct slice frame = buf_slice(&call->in);
+
     if (call->state != GRPC_READING)
         return;
-    if (call->call.request != NULL)
-        start(call);
-    else
+    if (!call->whole) {
         grpc_refuse(call, GRPC_INTERNAL,
-                    buf_used(&call->in) != 0 ? "unexpected EOF"
-                                             : "grpc: the request has no message");
+                    frame.size != 0 ? "unexpected EOF" : "grpc: the request has no message");
+        return;
+    }
+    call->call.request = unpack(call, frame, &call->call.arena);
+    if (call->call.request == NULL)
+        return;
+    exchange_taken(call->exchange, frame.size);
+    buf_reset(&call->in);
+    call_in_used_up(&call->in); /* the arena has it */
+    start(call);
 }
 
 /* ---- BIDI ---- */
@@ -424,7 +416,6 @@ static bool hand_on(struct grpc_call *call)
 
     if (call->state == GRPC_ENDED || call->paused || call->end_told || call->call.message == NULL)
         return false;
-    arena_reset(&call->message_arena);
     found = next_message(call, &call->message_arena, &message);
     if (found < 0)
         return false;
@@ -439,6 +430,7 @@ static bool hand_on(struct grpc_call *call)
         call->end_told = true;
     }
     call->call.message(&call->call, message); /* may end the call */
+    call_memory_rest(call->pooled.memory);
     return true;
 }
 
@@ -459,7 +451,7 @@ static void bidi_more(struct grpc_call *call)
     int found;
 
     if (call->state == GRPC_READING) {
-        found = next_message(call, &call->call.arena, &call->call.request);
+        found = next_message(call, &call->message_arena, &call->call.request);
         if (found < 0 || (found == 0 && !call->end_seen))
             return;
         if (found == 0 && buf_used(&call->in) != 0) {
@@ -468,6 +460,8 @@ static void bidi_more(struct grpc_call *call)
         }
         exchange_again(exchange);
         start(call);
+        call->call.request = NULL; /* handled */
+        call_memory_rest(call->pooled.memory);
     } else if (!call->paused) {
         exchange_again(exchange);
     }

@@ -35,10 +35,11 @@ struct grpc_call {
     struct call_end end;        /* for it */
     bool paused;                /* send() said so; resume is owed */
     bool gzip;                  /* the request is gzip, so is the answer */
+    bool whole;                 /* unary: `in` is the message, the client's end is missing */
     bool end_seen;              /* the client sends no more */
     bool end_told;              /* BIDI: message(NULL) was called */
     struct buf in;              /* bytes that are no whole message yet, or wait for their turn */
-    struct arena message_arena; /* BIDI: of the message being handled */
+    struct arena message_arena; /* BIDI: of the message being handled, the first one too */
     struct grpc_range *range;   /* owned while GRPC_RANGE */
     bool range_begun;           /* its message is on its way */
 };

@@ -13,8 +13,9 @@
 #include "common/base/limits.h"
 
 #define SPARE_STREAMS_MAX 256
-#define KEEP_STREAM_BYTES (16 * KIB) /* a spare stream's buffers keep no more */
-#define HEADER_OVERHEAD 32           /* of each header: RFC 9113 6.5.2 */
+#define KEEP_STREAM_BYTES (16 * KIB)   /* a spare stream's buffers keep no more */
+#define KEEP_LONG_HEAD_BYTES (4 * KIB) /* of a head, while the body comes in pieces */
+#define HEADER_OVERHEAD 32             /* of each header: RFC 9113 6.5.2 */
 
 struct http2_stream *http2_stream_new(struct http2 *http2, int32_t id)
 {
@@ -259,11 +260,25 @@ static void start(struct http2_stream *stream)
     keep_little(&stream->body);
 }
 
+/* Who takes the body in pieces has read the head when it starts, and may go on for days: a large
+ * one, for which a client needs few bytes (RFC 7541), is not kept for so long. */
+static void forget_head(struct http2_stream *stream)
+{
+    struct exchange *exchange = &stream->exchange;
+
+    if (stream->head.capacity <= KEEP_LONG_HEAD_BYTES)
+        return;
+    exchange->path = exchange->query = exchange->host = SLICE_EMPTY;
+    exchange->field_count = 0;
+    buf_free(&stream->head);
+}
+
 static void start_in_pieces(struct http2_stream *stream, const struct exchange_handler *handler)
 {
     stream->pieces = stream->exchange.in_pieces = true;
     stream->state = HTTP2_BUSY;
     handler->start(handler->arg, &stream->exchange);
+    forget_head(stream);
 }
 
 void http2_head_complete(struct http2_stream *stream)

@@ -93,6 +93,51 @@ static void round_trips(void **state)
     assert_int_equal(trips(upload(64 * KIB, true)), 1);
 }
 
+/* `count` calls, each with one message of 90 KB of the same two bytes and a header of `head` bytes,
+ * whose clients send no more: what is kept for all of them, beside their messages. */
+static size_t kept_for(size_t count, const char *path, const char *two, size_t head)
+{
+    struct buf message = BUF_INIT(BUF_UNLIMITED), value = BUF_INIT(BUF_UNLIMITED);
+    size_t before, after;
+
+    tear_down(NULL);
+    set_up(NULL);
+    h2_run(&fix.h2);
+    for (size_t i = 0; i < 45000; i++)
+        buf_append(&message, two, 2);
+    for (size_t i = 0; i < head; i++)
+        buf_append_byte(&value, 'v');
+    before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    for (size_t i = 0; i < count; i++) {
+        (void)h2_grpc(&fix.h2, path, "a-header", buf_text(&value), buf_slice(&message), false);
+        h2_run(&fix.h2);
+        buf_free(&fix.h2.calls[i].request);
+    }
+    for (size_t i = 0; i < count; i++)
+        assert_false(fix.h2.calls[i].closed);
+    after = mallinfo2().uordblks + mallinfo2().hblkhd;
+    buf_free(&message);
+    buf_free(&value);
+    return after > before ? after - before : 0;
+}
+
+/* A client that opens many calls and then rests must not hold many times what it has sent. */
+static void calls_at_rest(void **state)
+{
+    size_t kept;
+
+    (void)state;
+    kept = kept_for(100, KV "Txn", "\x12\0", 1); /* 45,000 operations, and no end of the call */
+    if (kept > 20 * MIB)
+        fail_msg("txns without an end: %zu KiB", kept / KIB);
+    kept = kept_for(100, "/etcdserverpb.Watch/Watch", "\x78\0", 1); /* as many unknown fields */
+    if (kept > 3 * MIB)
+        fail_msg("watches: %zu KiB", kept / KIB);
+    kept = kept_for(100, "/etcdserverpb.Watch/Watch", "\x78\0", 50000);
+    if (kept > 3 * MIB)
+        fail_msg("watches with large heads: %zu KiB", kept / KIB);
+}
+
 /* 200 MB at once on one connection, a frame of each in turn: all are served, in bounded memory. */
 static void uploads(void **state)
 {
@@ -386,6 +431,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(uploads),
+        TEST(calls_at_rest),
         TEST(round_trips),
         TEST(stalled_uploads),
         TEST(stalled_in_force),
