@@ -118,4 +118,5 @@ void server_auth_settings(const struct config *config, struct service_config *se
     must(config->bcrypt_cost >= BCRYPT_COST_MIN && config->bcrypt_cost <= BCRYPT_COST_MAX);
     service->bcrypt_cost = (unsigned)config->bcrypt_cost; /* the settings were checked */
     service->token_ttl_ms = MIN(config->auth_token_ttl_s, UINT32_MAX) * 1000;
+    service->certificates_name_users = config->client_cert_auth; /* a CA alone only lets them in */
 }

@@ -35,6 +35,12 @@ static bool is_off(struct service *service)
     return !auth_enabled(store(service));
 }
 
+/* The user that the caller's certificate names, wherever it may count; NULL: none. */
+static const char *certificate_user(const struct service *service, const struct call *call)
+{
+    return service->config.certificates_name_users ? call->common_name : NULL;
+}
+
 /* What a token stands for. */
 static enum err_code read_token(struct service *service, struct call *call,
                                 struct auth_identity *caller)
@@ -62,13 +68,15 @@ static enum err_code read_token(struct service *service, struct call *call,
 enum err_code authorise_identify(struct service *service, struct call *call,
                                  struct auth_identity *caller)
 {
+    const char *named = certificate_user(service, call);
+
     *caller = (struct auth_identity){NULL, 0};
     if (is_off(service))
         return ERR_OK;
     if (call->token != NULL)
         return read_token(service, call, caller);
-    if (call->common_name != NULL && !call->through_gateway)
-        *caller = (struct auth_identity){call->common_name, auth_revision(store(service))};
+    if (named != NULL && !call->through_gateway)
+        *caller = (struct auth_identity){named, auth_revision(store(service))};
     return ERR_OK;
 }
 
@@ -92,7 +100,7 @@ enum err_code authorise_start(struct service *service, struct call *call)
 {
     if (is_off(service))
         return ERR_OK;
-    if (call->through_gateway && call->common_name != NULL && call->token == NULL &&
+    if (call->through_gateway && certificate_user(service, call) != NULL && call->token == NULL &&
         call->row->id != RPC_Auth_Authenticate)
         return ERR_COMMON_NAME_IGNORED; /* its sender believes that it counts (api.md 9.3) */
     switch ((enum need)needs[call->row->id]) {

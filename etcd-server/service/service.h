@@ -32,6 +32,7 @@ struct service_config {
     unsigned bcrypt_cost;  /* 4 to 31 */
     uint64_t token_ttl_ms; /* of simple tokens, since their last use */
     struct jwt *jwt;       /* borrowed; NULL: simple tokens */
+    bool certificates_name_users; /* --client-cert-auth: a CN is a user; else it says nothing */
 };
 
 struct service *service_new(const struct service_config *config);

@@ -1,0 +1,140 @@
+/*
+ * authorise_test.c - who a caller is, and what the service lets him do before anything is looked
+ * at: certificates that name users, and those that only let a client in.
+ */
+#include "etcd-server/service/service.h"
+#include "tests/lib/lone.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static struct lone lone;
+static struct metrics metrics;
+static struct service *service;
+static enum err_code code;
+
+static void replied(struct call *call, const ProtobufCMessage *response)
+{
+    (void)call;
+    (void)response;
+    code = ERR_OK;
+}
+
+static void replied_range(struct call *call, const ProtobufCMessage *head, struct kv_source *source)
+{
+    (void)call;
+    (void)head;
+    source->free(source);
+    code = ERR_OK;
+}
+
+static void finished(struct call *call, enum err_code refusal, const char *text)
+{
+    (void)call;
+    (void)text;
+    code = refusal;
+}
+
+static const struct call_ops ops = {
+    .reply = replied, .reply_range = replied_range, .finish = finished};
+
+static char *plain(const char *text)
+{
+    return (char *)(uintptr_t)text; /* requests are only read */
+}
+
+static void add_root(void)
+{
+    Etcdserverpb__InternalRaftRequest add = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__InternalRaftRequest grant = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__InternalRaftRequest on = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthUserAddRequest user = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
+    Etcdserverpb__AuthUserGrantRoleRequest role = ETCDSERVERPB__AUTH_USER_GRANT_ROLE_REQUEST__INIT;
+    Etcdserverpb__AuthEnableRequest enable = ETCDSERVERPB__AUTH_ENABLE_REQUEST__INIT;
+
+    user.name = role.user = role.role = plain("root");
+    user.hashedpassword = plain("aGFzaA==");
+    add.auth_user_add = &user;
+    grant.auth_user_grant_role = &role;
+    on.auth_enable = &enable;
+    assert_int_equal(lone_apply(&lone, &add), ERR_OK);
+    assert_int_equal(lone_apply(&lone, &grant), ERR_OK);
+    assert_int_equal(lone_apply(&lone, &on), ERR_OK);
+}
+
+static void serve(bool certificates_name_users)
+{
+    struct service_config config = {.metrics = &metrics,
+                                    .max_txn_ops = 16,
+                                    .quota_bytes = -1,
+                                    .max_message_bytes = 2 * MIB,
+                                    .election_ticks = 10,
+                                    .bcrypt_cost = 4,
+                                    .token_ttl_ms = 300000,
+                                    .certificates_name_users = certificates_name_users};
+
+    lone_init(&lone, NULL);
+    lone_lead(&lone);
+    add_root();
+    config.engine = lone.engine;
+    service = service_new(&config);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    service_free(service);
+    lone_fini(&lone);
+    return 0;
+}
+
+/* A serializable read of "a" by whom the certificate says. */
+static enum err_code read_as(const char *common_name, bool through_gateway)
+{
+    Etcdserverpb__RangeRequest range = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    struct call call = {.row = rpc_row(RPC_KV_Range),
+                        .ops = &ops,
+                        .request = &range.base,
+                        .common_name = common_name,
+                        .through_gateway = through_gateway};
+
+    arena_init(&call.arena, 1 * MIB);
+    range.key = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) "a"};
+    range.serializable = true;
+    code = ERR_NO_LEADER;
+    service_start(service, &call);
+    arena_free(&call.arena);
+    return code;
+}
+
+static void certificates_that_name_users(void **state)
+{
+    (void)state;
+    serve(true);
+    assert_int_equal(read_as("root", false), ERR_OK);
+    assert_int_equal(read_as("nobody", false), ERR_PERMISSION_DENIED);
+    assert_int_equal(read_as(NULL, false), ERR_USER_EMPTY);
+    assert_int_equal(read_as("root", true), ERR_COMMON_NAME_IGNORED);
+}
+
+/* --trusted-ca-file without --client-cert-auth: whoever has a certificate comes in, as nobody. */
+static void certificates_that_only_let_in(void **state)
+{
+    (void)state;
+    serve(false);
+    assert_int_equal(read_as("root", false), ERR_USER_EMPTY);
+    assert_int_equal(read_as("nobody", false), ERR_USER_EMPTY);
+    assert_int_equal(read_as("root", true), ERR_USER_EMPTY);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(certificates_that_name_users, tear_down),
+        cmocka_unit_test_teardown(certificates_that_only_let_in, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
