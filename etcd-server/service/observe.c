@@ -7,7 +7,8 @@
  *   NOBODY   silent; a put under NAME/ makes a leader
  *
  * A read may fail before it has begun and end the call, so none begins in the watchers' hub, which
- * is not done with the stream then: it wakes the call, and the end of the turn reads.
+ * is not done with the stream then: it wakes the call, and the end of the turn reads. One that
+ * wants a leader of the cluster ends when there is none: its client then looks for another member.
  */
 #include "common/base/base.h"
 #include "common/base/plants.h"
@@ -27,9 +28,10 @@ struct observe {
     bool blind;   /* its history was compacted: it watches nothing any more */
     bool woken;   /* it is in the service's list of those who have to read */
     struct observe *next_woken;
-    struct buf leader;      /* its key, when LED */
-    int64_t seen_revision;  /* newest state of the leader's key that was sent */
-    uint8_t *prefix, *past; /* NAME/ and what follows it, in the call's arena */
+    struct observe *next, **at; /* in service->observes; NULL: it wants no leader */
+    struct buf leader;          /* its key, when LED */
+    int64_t seen_revision;      /* newest state of the leader's key that was sent */
+    uint8_t *prefix, *past;     /* NAME/ and what follows it, in the call's arena */
     size_t prefix_bytes;
     Etcdserverpb__TxnRequest txn;
     Etcdserverpb__RequestOp op;
@@ -59,8 +61,22 @@ static void sleep(struct observe *observe)
     observe->woken = false;
 }
 
+/* Those that want a leader are found when it is lost. */
+static void enlist(struct observe *observe)
+{
+    observe->next = observe->service->observes;
+    observe->at = &observe->service->observes;
+    if (observe->next != NULL)
+        observe->next->at = &observe->next;
+    observe->service->observes = observe;
+}
+
 static void observe_free(struct observe *observe)
 {
+    if (observe->at != NULL)
+        *observe->at = observe->next;
+    if (observe->at != NULL && observe->next != NULL)
+        observe->next->at = observe->at;
     sleep(observe);
     watch_stream_free(observe->stream);
     subcall_cancel(observe->service, &observe->subcall);
@@ -251,6 +267,19 @@ void observes_turn(struct service *service)
     }
 }
 
+void observes_tick(struct service *service)
+{
+    if (!service_leader_is_lost(service))
+        return;
+    while (service->observes != NULL) {
+        struct call *call = service->observes->call;
+
+        observe_free(service->observes);
+        call->resume = NULL;
+        call_refuse(call, ERR_NO_LEADER);
+    }
+}
+
 void election_observe(struct service *service, struct call *call)
 {
     const V3electionpb__LeaderRequest *request =
@@ -270,5 +299,7 @@ void election_observe(struct service *service, struct call *call)
     call->state = observe;
     call->cancel = leave;
     call->resume = resume;
+    if (call->require_leader)
+        enlist(observe);
     read_leader(observe);
 }

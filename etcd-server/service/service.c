@@ -436,6 +436,7 @@ void service_tick(struct service *service)
     lease_duty_tick(service->leases);
     lease_keepalives_tick(service);
     watch_tick(service);
+    observes_tick(service);
     promote_tick(service);
     simple_tokens_expire(service->tokens, host_now_ms(engine_host(service->engine)));
 }

@@ -22,6 +22,7 @@ struct service {
     struct departure *departures;            /* their keys on the way out */
     struct candidate *woken;                 /* of those, who has to look again */
     struct observe *woken_observes;          /* Observe calls that have to read who leads */
+    struct observe *observes;                /* those that want a leader of the cluster */
     struct lease_listing *lease_listing;     /* the one that is being made; NULL: none */
     struct wishes lease_wishes;              /* calls that wait for the next one */
     struct backend_hashing *backend_hashing; /* under way; NULL: none */
@@ -76,6 +77,8 @@ bool service_is_learner(const struct service *service);
 
 /* observe.c: after the events of one turn, those read whose leader's key went. */
 void observes_turn(struct service *service);
+/* End those that want a leader, when it is lost. */
+void observes_tick(struct service *service);
 
 /* lease_list.c: the list that is being made finds nobody. */
 void lease_lists_free(struct service *service);

@@ -261,14 +261,13 @@ static void test_snapshot_streams_are_few(void **state)
     lone_fini(&lone);
 }
 
-/* Who keeps leases alive and wants a leader is told when there is none for three elections. */
-static void test_renewals_without_a_leader(void **state)
+/* Who has a stream and wants a leader is told when there is none for three elections. */
+static void lose_the_leader(enum rpc_id id)
 {
     struct raft_message leads = {.type = RAFT_MSG_HEARTBEAT, .term = 5};
     struct call calls[4];
     unsigned leaderless = 0;
 
-    (void)state;
     lone_init_of_three(&lone, NULL);
     leads.to = engine_member_id(lone.engine);
     for (size_t i = 0; i < 2; i++)
@@ -277,7 +276,7 @@ static void test_renewals_without_a_leader(void **state)
     engine_message(lone.engine, &leads);
     serve(-1);
     for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
-        call_init(&calls[i], RPC_Lease_LeaseKeepAlive);
+        call_init(&calls[i], id);
         calls[i].require_leader = i != 2;
         service_start(service, &calls[i]);
     }
@@ -297,6 +296,24 @@ static void test_renewals_without_a_leader(void **state)
     for (size_t i = 0; i < ARRAY_LEN(calls); i++)
         arena_free(&calls[i].arena);
     lone_fini(&lone);
+}
+
+static void test_renewals_without_a_leader(void **state)
+{
+    (void)state;
+    lose_the_leader(RPC_Lease_LeaseKeepAlive);
+}
+
+static void test_observers_without_a_leader(void **state)
+{
+    (void)state;
+    lose_the_leader(RPC_Election_Observe);
+}
+
+static void test_watches_without_a_leader(void **state)
+{
+    (void)state;
+    lose_the_leader(RPC_Watch_Watch);
 }
 
 /* The alarm is on its way into the log when the service goes; its end finds nobody. */
@@ -358,6 +375,8 @@ int main(void)
         cmocka_unit_test(test_lists_are_shared),
         cmocka_unit_test(test_snapshot_streams_are_few),
         cmocka_unit_test(test_renewals_without_a_leader),
+        cmocka_unit_test(test_observers_without_a_leader),
+        cmocka_unit_test(test_watches_without_a_leader),
         cmocka_unit_test(test_alarm_under_way),
         cmocka_unit_test(test_quota_raises_one_alarm),
     };
