@@ -29,9 +29,9 @@ struct service_config {
     size_t max_message_bytes; /* of events above this are cut where the client wants fragments */
     uint64_t watch_notify_ms; /* between progress notifications of a watch */
     unsigned election_ticks;
-    unsigned bcrypt_cost;  /* 4 to 31 */
-    uint64_t token_ttl_ms; /* of simple tokens, since their last use */
-    struct jwt *jwt;       /* borrowed; NULL: simple tokens */
+    unsigned bcrypt_cost;         /* 4 to 31 */
+    uint64_t token_ttl_ms;        /* of simple tokens, since their last use */
+    struct jwt *jwt;              /* borrowed; NULL: simple tokens */
     bool certificates_name_users; /* --client-cert-auth: a CN is a user; else it says nothing */
 };
 

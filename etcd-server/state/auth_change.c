@@ -10,6 +10,7 @@
 #include "common/base/limits.h"
 #include "common/base/plants.h"
 #include "etcd-server/state/auth_internal.h"
+#include "etcd-server/state/auth_order.h"
 
 typedef Etcdserverpb__InternalRaftRequest raft_request;
 
@@ -67,20 +68,36 @@ static ProtobufCBinaryData copy_bytes(const void *data, size_t bytes)
     return copy;
 }
 
-/*
- * The bcrypt text as the proposer sent it. Entries of etcd 3.4 hold the password itself; hashing it
- * here would need a salt of our own, so such a user cannot log in until he gets a new password.
- */
-static ProtobufCBinaryData take_hash(const char *base64)
+/* Base64 as etcd takes it: of one alphabet, padded, with line ends anywhere. */
+static bool decode_hash(const char *base64, uint8_t *hash, size_t *bytes)
 {
-    size_t bytes = 0, room = BASE64_DECODED_MAX(strlen(base64));
-    uint8_t *hash = xalloc(room);
-    ProtobufCBinaryData copy = {0, NULL};
+    char *text = xstrdup(base64);
+    size_t size = 0;
+    bool good;
 
-    if (base64_decode(slice_text(base64), hash, &bytes))
-        copy = copy_bytes(hash, bytes);
+    for (const char *at = base64; *at != '\0'; at++)
+        if (*at != '\r' && *at != '\n')
+            text[size++] = *at;
+    good = size % 4 == 0 && memchr(text, '-', size) == NULL && memchr(text, '_', size) == NULL &&
+           base64_decode(slice_of(text, size), hash, bytes);
+    free(text);
+    return good;
+}
+
+/*
+ * The bcrypt text as the proposer sent it; false: it is no base64. Entries of etcd 3.4 hold the
+ * password itself; hashing it here would need a salt of our own, so such a user cannot log in until
+ * he gets a new password.
+ */
+static bool take_hash(const char *base64, ProtobufCBinaryData *taken)
+{
+    size_t bytes = 0;
+    uint8_t *hash = xalloc(BASE64_DECODED_MAX(strlen(base64)));
+    bool good = decode_hash(base64, hash, &bytes);
+
+    *taken = good ? copy_bytes(hash, bytes) : (ProtobufCBinaryData){0, NULL};
     free(hash);
-    return copy;
+    return good;
 }
 
 static size_t role_place(const Authpb__User *user, const char *role)
@@ -152,6 +169,7 @@ static enum err_code user_add(struct auth_store *auth,
                               const Etcdserverpb__AuthUserAddRequest *request, struct batch *batch)
 {
     bool no_password = request->options != NULL && request->options->no_password;
+    ProtobufCBinaryData hash = {0, NULL};
     Authpb__User *message;
     size_t position;
 
@@ -161,11 +179,12 @@ static enum err_code user_add(struct auth_store *auth,
         return ERR_NAME_TOO_LONG;
     if (auth_place_user(auth, request->name, &position))
         return ERR_USER_ALREADY_EXIST;
+    if (!no_password && !take_hash(request->hashedpassword, &hash))
+        return ERR_NO_PASSWORD_USER;
     message = xalloc(sizeof(*message));
     authpb__user__init(message);
     message->name = copy_bytes(request->name, strlen(request->name));
-    if (!no_password)
-        message->password = take_hash(request->hashedpassword);
+    message->password = hash;
     message->options = xalloc(sizeof(*message->options)); /* always written (formats.md 2.5) */
     authpb__user_add_options__init(message->options);
     message->options->no_password = no_password;
@@ -197,6 +216,7 @@ static enum err_code change_password(struct auth_store *auth,
                                      const Etcdserverpb__AuthUserChangePasswordRequest *request,
                                      struct batch *batch, struct auth_effect *effect)
 {
+    ProtobufCBinaryData hash;
     Authpb__User *message;
     size_t position;
 
@@ -204,8 +224,10 @@ static enum err_code change_password(struct auth_store *auth,
         return ERR_USER_NOT_FOUND;
     message = auth->users[position].message;
     if (message->options == NULL || !message->options->no_password) {
+        if (!take_hash(request->hashedpassword, &hash))
+            return ERR_NO_PASSWORD_USER;
         free(message->password.data);
-        message->password = take_hash(request->hashedpassword);
+        message->password = hash;
         put_user(&auth->users[position], batch);
     }
     move_revision(auth, batch); /* as etcd, also for a user without password */
@@ -303,52 +325,35 @@ static bool is_on(const Authpb__Permission *permission, struct slice key, struct
            slice_equal(auth_slice(permission->range_end), end);
 }
 
-/* The first permission on exactly this range; NULL: there is none. */
-static Authpb__Permission *find_permission(const Authpb__Role *role, struct slice key,
-                                           struct slice end)
+/* Take all on exactly this range out, of which there may be several; false: there is none. */
+static bool remove_permissions(Authpb__Role *role, struct slice key, struct slice end)
 {
-    for (size_t i = 0; i < role->n_keypermission; i++)
-        if (is_on(role->keypermission[i], key, end))
-            return role->keypermission[i];
-    return NULL;
-}
+    size_t count = 0, before = role->n_keypermission;
 
-/* Take all on exactly this range out but `kept`: of etcd's there may be several. */
-static void remove_permissions(Authpb__Role *role, struct slice key, struct slice end,
-                               const Authpb__Permission *kept)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < role->n_keypermission; i++) {
+    for (size_t i = 0; i < before; i++) {
         Authpb__Permission *permission = role->keypermission[i];
 
-        if (permission != kept && is_on(permission, key, end))
+        if (is_on(permission, key, end))
             authpb__permission__free_unpacked(permission, NULL);
         else
             role->keypermission[count++] = permission;
     }
     role->n_keypermission = count;
+    return count != before;
 }
 
-/* Behind all with the same key or a smaller one: the order etcd stores. */
-static void insert_permission(Authpb__Role *role, const Authpb__Permission *given)
+static void add_permission(Authpb__Role *role, const Authpb__Permission *given)
 {
     Authpb__Permission *permission = xalloc(sizeof(*permission));
-    size_t at = role->n_keypermission;
 
     authpb__permission__init(permission);
     permission->permtype = given->permtype;
     permission->key = copy_bytes(given->key.data, given->key.len);
     permission->range_end = copy_bytes(given->range_end.data, given->range_end.len);
-    while (at != 0 &&
-           slice_compare(auth_slice(role->keypermission[at - 1]->key), auth_slice(given->key)) > 0)
-        at--;
     role->keypermission =
         xrealloc(role->keypermission, (role->n_keypermission + 1) * sizeof(*role->keypermission));
-    memmove(role->keypermission + at + 1, role->keypermission + at,
-            (role->n_keypermission - at) * sizeof(*role->keypermission));
-    role->keypermission[at] = permission;
-    role->n_keypermission++;
+    role->keypermission[role->n_keypermission++] = permission;
+    auth_order_sort(role->keypermission, role->n_keypermission);
 }
 
 static enum err_code grant_permission(struct auth_store *auth,
@@ -357,9 +362,8 @@ static enum err_code grant_permission(struct auth_store *auth,
 {
     const Authpb__Permission *given = request->perm;
     struct slice key, end;
-    Authpb__Permission *present;
     struct auth_role *role;
-    size_t position;
+    size_t position, at;
 
     if (given == NULL)
         return ERR_PERMISSION_NOT_GIVEN;
@@ -370,13 +374,11 @@ static enum err_code grant_permission(struct auth_store *auth,
     if (!auth_place_role(auth, request->name, &position))
         return ERR_ROLE_NOT_FOUND;
     role = &auth->roles[position];
-    present = find_permission(role->message, key, end);
-    if (present != NULL) {
-        present->permtype = given->permtype;
-        remove_permissions(role->message, key, end, present);
-    } else {
-        insert_permission(role->message, given);
-    }
+    at = auth_order_find(role->message->keypermission, role->message->n_keypermission, key);
+    if (at < role->message->n_keypermission && is_on(role->message->keypermission[at], key, end))
+        role->message->keypermission[at]->permtype = given->permtype;
+    else /* as etcd, also when one that is not the first of its key is on this range */
+        add_permission(role->message, given);
     put_role(role, batch);
     move_revision(auth, batch);
     return ERR_OK;
@@ -393,9 +395,8 @@ static enum err_code revoke_permission(struct auth_store *auth,
     if (!auth_place_role(auth, request->role, &position))
         return ERR_ROLE_NOT_FOUND;
     message = auth->roles[position].message;
-    if (find_permission(message, key, end) == NULL)
+    if (!remove_permissions(message, key, end))
         return ERR_PERMISSION_NOT_GRANTED;
-    remove_permissions(message, key, end, NULL);
     put_role(&auth->roles[position], batch);
     move_revision(auth, batch);
     return ERR_OK;

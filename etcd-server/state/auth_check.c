@@ -2,16 +2,25 @@
  * auth_check.c - who may do what (api.md 9.2).
  *
  * A user's permissions are those of all his roles together. The union is made when it is first
- * asked for and again whenever the auth revision has moved: every change moves it.
+ * asked for and again whenever the auth revision has moved: every change moves it. A range that
+ * ends before it begins is asked for by mistake only, so its tree is made anew each time.
  */
 #include "common/base/base.h"
 #include "common/base/limits.h"
 #include "common/base/plants.h"
 #include "etcd-server/state/auth_internal.h"
+#include "etcd-server/state/keytree.h"
 
 static bool is_nobody(struct auth_identity caller)
 {
     return caller.username == NULL || caller.username[0] == '\0';
+}
+
+static bool is_for(const Authpb__Permission *permission, enum auth_access access)
+{
+    return permission->permtype == AUTHPB__PERMISSION__TYPE__READWRITE ||
+           permission->permtype == (access == AUTH_READ ? AUTHPB__PERMISSION__TYPE__READ
+                                                        : AUTHPB__PERMISSION__TYPE__WRITE);
 }
 
 static void add_role(struct auth_user *user, const Authpb__Role *role)
@@ -19,13 +28,33 @@ static void add_role(struct auth_user *user, const Authpb__Role *role)
     for (size_t i = 0; i < role->n_keypermission; i++) {
         const Authpb__Permission *permission = role->keypermission[i];
         struct slice key = auth_slice(permission->key), end = auth_slice(permission->range_end);
-        bool both = permission->permtype == AUTHPB__PERMISSION__TYPE__READWRITE;
 
-        if (both || permission->permtype == AUTHPB__PERMISSION__TYPE__READ)
+        if (is_for(permission, AUTH_READ))
             keyranges_add(&user->read, key, end);
-        if (both || permission->permtype == AUTHPB__PERMISSION__TYPE__WRITE)
+        if (is_for(permission, AUTH_WRITE))
             keyranges_add(&user->write, key, end);
     }
+}
+
+/* Of a range the wrong way round. */
+static bool covers_as_etcd(const struct auth_store *auth, const struct auth_user *user,
+                           enum auth_access access, struct slice key, struct slice range_end)
+{
+    struct keytree tree;
+    bool covers;
+
+    keytree_init(&tree);
+    for (size_t i = 0; i < user->message->n_roles; i++) {
+        const Authpb__Role *role = auth_find_role(auth, user->message->roles[i]);
+
+        for (size_t j = 0; role != NULL && j < role->n_keypermission; j++)
+            if (is_for(role->keypermission[j], access))
+                keytree_add(&tree, auth_slice(role->keypermission[j]->key),
+                            auth_slice(role->keypermission[j]->range_end));
+    }
+    covers = keytree_covers(&tree, key, range_end);
+    keytree_free(&tree);
+    return covers;
 }
 
 static void make_ranges(const struct auth_store *auth, struct auth_user *user)
@@ -80,6 +109,7 @@ enum err_code auth_check_keys(struct auth_store *auth, struct auth_identity call
 {
     struct auth_user *user;
     size_t position;
+    bool covers;
 
     if (!auth->enabled)
         return ERR_OK;
@@ -95,9 +125,11 @@ enum err_code auth_check_keys(struct auth_store *auth, struct auth_identity call
     if (user->ranges_revision != auth->revision &&
         (user->ranges_revision == 0 || !PLANTED(AUTH_RANGES_KEPT)))
         make_ranges(auth, user);
-    return keyranges_covers(access == AUTH_READ ? &user->read : &user->write, key, range_end)
-               ? ERR_OK
-               : ERR_PERMISSION_DENIED;
+    covers =
+        keytree_is_asked(key, range_end)
+            ? covers_as_etcd(auth, user, access, key, range_end)
+            : keyranges_covers(access == AUTH_READ ? &user->read : &user->write, key, range_end);
+    return covers ? ERR_OK : ERR_PERMISSION_DENIED;
 }
 
 enum err_code auth_check_lease(struct auth_store *auth, const struct lease_store *leases,
@@ -109,8 +141,10 @@ enum err_code auth_check_lease(struct auth_store *auth, const struct lease_store
     enum err_code code = ERR_OK;
 
     if (count == 0 ||
-        auth_check_keys(auth, caller, access, SLICE_LITERAL("\0"), SLICE_LITERAL("\0")) == ERR_OK)
-        return ERR_OK; /* root, mostly: nothing to look through */
+        auth_check_root(auth, caller) == ERR_OK) /* root at any revision, as in etcd */
+        return ERR_OK;
+    if (auth_check_keys(auth, caller, access, SLICE_LITERAL("\0"), SLICE_LITERAL("\0")) == ERR_OK)
+        return ERR_OK; /* nothing to look through */
     keys = xalloc(count * sizeof(*keys));
     key_set_list(&found->keys, keys);
     for (size_t i = 0; i < count && code == ERR_OK; i++)

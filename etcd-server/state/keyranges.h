@@ -23,13 +23,12 @@ struct keyranges {
 
 void keyranges_free(struct keyranges *set); /* back to the empty set */
 
-/* Copy a range into the set; one that holds no key (end <= key) is left out. */
+/* Copy a range into the set; one that holds no key (end <= key) is left out, and one that begins
+ * with the empty key. */
 void keyranges_add(struct keyranges *set, struct slice key, struct slice range_end);
 /* After the last add and before the first question. */
 void keyranges_unite(struct keyranges *set);
-/*
- * Is every key of the range in the set? A range that holds no key asks for its first one, as etcd
- * does: its answer tells nothing, but all members must agree.
+/* Is every key of the range in the set? One that holds no key asks for its first (etcd: keytree.h).
  */
 bool keyranges_covers(const struct keyranges *set, struct slice key, struct slice range_end);
 

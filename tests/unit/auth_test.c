@@ -315,6 +315,64 @@ static void roles_and_permissions_are_in_order(void **state)
     assert_int_equal(auth_find_user(f->auth, "u")->n_roles, 1);
 }
 
+/* Granted one after the other to a real etcd 3.5.30: the keys, and the order it has them in. */
+static void permissions_are_in_the_order_of_etcd(void **state)
+{
+    static const struct {
+        const char *keys, *order; /* '0' stands for the one granted first */
+    } roles[] = {
+        {"ddbhdhddhbhbbhddbhhbdbdbbbbddhdbddhddbhh", "29;<@CEGHIJOU1S>K0QF47NLP6DT?M5=ABR3:8VW"},
+        {"dfhaddehdfhbedcbhfdhfdggdbghedbfeggdgbgg", "3NI?;U>05=EHBM4S8<P6LA19DORWJGTQVF2:@CK7"},
+        {"hhhhdddbdhbddhbhhddbbhbbhhbbdbbbbdbbddbb", "7:>CDFGJKMNOPRSVW654A<QB;T8LU?39E1HI@02="},
+        {"bhhbbbhhbbhhhbhhbbbhbbbhhbhhbbbbhhhbhbhb", "B=4O89FM0SU3W5EDL@IAN;1GH6JK?2>7PQRCT:V<"},
+        {"hhdbdhdbdbbdbhdddddddbdddhbhdbhbhdhdhdbd", "379:<EJMOV>?C8FA;462D@LBHQSUGWN5PIR=TK01"},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        const char name[] = {(char)('a' + i), '\0'};
+
+        assert_int_equal(role_add(f, name), ERR_OK);
+        for (size_t j = 0; roles[i].keys[j] != '\0'; j++) {
+            const char key[] = {roles[i].keys[j], '\0'}, end[] = {'z', (char)('0' + j), '\0'};
+
+            assert_int_equal(permit(f, name, 0, key, end), ERR_OK);
+        }
+        for (size_t j = 0; roles[i].keys[j] != '\0'; j++)
+            assert_int_equal(auth_find_role(f->auth, name)->keypermission[j]->range_end.data[1],
+                             roles[i].order[j]);
+    }
+}
+
+/* What a hash is must be judged alike too: etcd refuses what is no base64. */
+static void hashes_that_are_none(void **state)
+{
+    struct fixture *f = *state;
+    raft_request request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AuthUserChangePasswordRequest change =
+        ETCDSERVERPB__AUTH_USER_CHANGE_PASSWORD_REQUEST__INIT;
+    static const struct {
+        const char *hash;
+        enum err_code code;
+    } hashes[] = {{"!", ERR_NO_PASSWORD_USER},
+                  {"bmV", ERR_NO_PASSWORD_USER},
+                  {"bm_3", ERR_NO_PASSWORD_USER},
+                  {"bm\r\nV3\n", ERR_OK},
+                  {"", ERR_OK}};
+
+    assert_int_equal(user_add(f, "u", false), ERR_OK);
+    change.name = plain("u");
+    request.auth_user_change_password = &change;
+    for (size_t i = 0; i < ARRAY_LEN(hashes); i++) {
+        uint64_t revision = auth_revision(f->auth);
+
+        change.hashedpassword = plain(hashes[i].hash);
+        assert_int_equal(apply(f, &request), hashes[i].code);
+        assert_int_equal(auth_revision(f->auth), revision + (hashes[i].code == ERR_OK));
+    }
+    assert_int_equal(auth_find_user(f->auth, "u")->password.len, 0);
+}
+
 /* ---- the buckets ---- */
 
 static void is_stored_as_etcd_stores_it(void **state)
@@ -397,9 +455,13 @@ static void permissions_that_are_there_twice(void **state)
     assert_int_equal(auth_store_restore(f->auth, read, &err), 0);
     role = auth_find_role(f->auth, "r");
     assert_int_equal(role->n_keypermission, 3);
-    assert_int_equal(permit(f, "r", 0, "b", "f"), ERR_OK);
-    assert_int_equal(role->n_keypermission, 2);
-    assert_int_equal(role->keypermission[1]->permtype, AUTHPB__PERMISSION__TYPE__READ);
+    assert_int_equal(permit(f, "r", 0, "b", "f"), ERR_OK); /* it looks at the first of the key */
+    assert_int_equal(role->n_keypermission, 4);
+    assert_int_equal(role->keypermission[1]->permtype, AUTHPB__PERMISSION__TYPE__READWRITE);
+    assert_int_equal(role->keypermission[3]->permtype, AUTHPB__PERMISSION__TYPE__READ);
+    assert_int_equal(permit(f, "r", 1, "b", "c"), ERR_OK);
+    assert_int_equal(role->n_keypermission, 4);
+    assert_int_equal(role->keypermission[0]->permtype, AUTHPB__PERMISSION__TYPE__WRITE);
     role = auth_find_role(f->auth, "s");
     assert_int_equal(forbid(f, "s", "b", "f"), ERR_OK);
     assert_int_equal(role->n_keypermission, 1);
@@ -556,6 +618,35 @@ static void a_lease_protects_its_keys(void **state)
     assert_int_equal(auth_check_request(f->auth, f->leases, &request), ERR_PERMISSION_DENIED);
     auth_header_as_root(f->auth, &header);
     assert_int_equal(auth_check_request(f->auth, f->leases, &request), ERR_OK);
+    assert_int_equal(user_add(f, "v", false), ERR_OK); /* meanwhile; etcd lets it pass */
+    assert_int_equal(auth_check_request(f->auth, f->leases, &request), ERR_OK);
+}
+
+/* A range that ends before it begins, asked of a real etcd 3.5.30: its tree grows by roles. */
+static void ranges_the_wrong_way_round(void **state)
+{
+    struct fixture *f = *state;
+
+    with_root(f);
+    assert_int_equal(role_add(f, "o"), ERR_OK);
+    assert_int_equal(role_add(f, "t1"), ERR_OK);
+    assert_int_equal(role_add(f, "t2"), ERR_OK);
+    assert_int_equal(permit(f, "o", 0, "c", "d"), ERR_OK);
+    assert_int_equal(permit(f, "o", 0, "e", "z"), ERR_OK);
+    assert_int_equal(permit(f, "t1", 0, "e", "z"), ERR_OK);
+    assert_int_equal(permit(f, "t2", 0, "c", "d"), ERR_OK);
+    assert_int_equal(user_add(f, "one", false), ERR_OK);
+    assert_int_equal(user_add(f, "two", false), ERR_OK);
+    assert_int_equal(grant(f, "one", "o"), ERR_OK);
+    assert_int_equal(grant(f, "two", "t1"), ERR_OK);
+    assert_int_equal(grant(f, "two", "t2"), ERR_OK);
+    assert_int_equal(may(f, "one", AUTH_READ, "m", "a"), ERR_PERMISSION_DENIED);
+    assert_int_equal(may(f, "one", AUTH_READ, "m", "c"), ERR_PERMISSION_DENIED);
+    assert_int_equal(may(f, "one", AUTH_READ, "m", "d"), ERR_OK);
+    assert_int_equal(may(f, "one", AUTH_READ, "m", "m"), ERR_OK);
+    assert_int_equal(may(f, "two", AUTH_READ, "m", "a"), ERR_OK);
+    assert_int_equal(may(f, "two", AUTH_READ, "d", "a"), ERR_PERMISSION_DENIED);
+    assert_int_equal(may(f, "two", AUTH_WRITE, "m", "a"), ERR_PERMISSION_DENIED);
 }
 
 int main(void)
@@ -567,6 +658,8 @@ int main(void)
         TEST(root_stays_while_auth_is_on),
         TEST(a_password_drops_tokens),
         TEST(roles_and_permissions_are_in_order),
+        TEST(permissions_are_in_the_order_of_etcd),
+        TEST(hashes_that_are_none),
         TEST(is_stored_as_etcd_stores_it),
         TEST(permissions_that_are_there_twice),
         TEST(a_damaged_bucket_is_named),
@@ -575,6 +668,7 @@ int main(void)
         TEST(deep_txns_are_checked),
         TEST(who_is_nobody_old_or_gone_is_refused),
         TEST(a_lease_protects_its_keys),
+        TEST(ranges_the_wrong_way_round),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,6 +29,8 @@ static void single_keys_ranges_and_open_ends(void **state)
     keyranges_add(&set, text("k"), SLICE_EMPTY);
     keyranges_add(&set, text("x"), endless);
     keyranges_add(&set, text("q"), text("p")); /* holds nothing */
+    keyranges_add(&set, text(""), endless);    /* of an old etcd: no rights to today's */
+    keyranges_add(&set, text(""), text("j"));
     keyranges_unite(&set);
     assert_true(keyranges_covers(&set, text("k"), SLICE_EMPTY));
     assert_true(keyranges_covers(&set, text("k"), slice_of("k\0", 2)));
