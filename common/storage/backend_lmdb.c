@@ -59,6 +59,7 @@ struct lmdb {
     bool no_fsync;
     pthread_mutex_t lock;
     struct lmdb_file *file; /* what is read and committed to now */
+    struct err name_err;    /* set: its name may be lost with the power, so nothing is committed */
     atomic_uint_fast64_t size, size_in_use;
 };
 
@@ -411,13 +412,24 @@ static int change(const struct lmdb_file *file, MDB_txn *txn, const struct batch
     return EINVAL;
 }
 
+static int check_name(const struct lmdb *lmdb, struct err *err)
+{
+    if (lmdb->name_err.code == ERR_OK)
+        return 0;
+    *err = lmdb->name_err;
+    return -1;
+}
+
 static int lmdb_commit(struct backend *backend, const struct batch *batch, struct err *err)
 {
     struct lmdb *lmdb = CONTAINER_OF(backend, struct lmdb, backend);
     uint64_t in_use = 0;
     MDB_txn *txn;
-    int rc = mdb_txn_begin(lmdb->file->env, NULL, 0, &txn);
+    int rc;
 
+    if (check_name(lmdb, err) < 0)
+        return -1;
+    rc = mdb_txn_begin(lmdb->file->env, NULL, 0, &txn);
     if (rc != 0)
         return fail(err, lmdb->path, "begin a commit", rc);
     errno = 0;
@@ -649,7 +661,8 @@ static int lmdb_defrag(struct backend *backend, struct err *err)
     int rc = -1, status;
 
     (void)unlink(temporary); /* what a crash left; LMDB would go on with it */
-    if (file_open(lmdb, temporary, MDB_NOSYNC, MDB_CREATE, &file, err) < 0)
+    if (check_name(lmdb, err) < 0 ||
+        file_open(lmdb, temporary, MDB_NOSYNC, MDB_CREATE, &file, err) < 0)
         goto out;
     status = copy_all(lmdb, file);
     if (status != 0) {
@@ -664,9 +677,12 @@ static int lmdb_defrag(struct backend *backend, struct err *err)
     must(pthread_mutex_unlock(&lmdb->lock) == 0);
     file_drop(lmdb, old); /* its reads hold it */
     file = NULL;
-    /* Unless this succeeds nobody knows which file is found after a power cut. */
-    if (file_sync_parent(lmdb->path, err) == 0 && measure(lmdb, err) == 0)
-        rc = 0;
+    /* Unless this succeeds nobody knows which file is found after a power cut: as final as a sync
+     * that fails in a commit. */
+    if (file_sync_parent(lmdb->path, err) < 0)
+        lmdb->name_err = *err;
+    else
+        rc = measure(lmdb, err);
 out:
     if (file != NULL) {
         file_free(file);

@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -50,8 +51,16 @@ int fdatasync(int fd)
     return fails_now() ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
+static bool directories_fail;
+
 int fsync(int fd)
 {
+    struct stat status;
+
+    if (directories_fail && fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+        errno = EIO;
+        return -1;
+    }
     return fails_now() ? -1 : (int)syscall(SYS_fsync, fd);
 }
 
@@ -153,10 +162,38 @@ static void every_failure_leaves_what_was_acknowledged(void **state)
     print_message("%ld calls failed in turn\n", failures);
 }
 
+/* The new file has its name, but nobody knows for how long: what is promised on it may be gone. */
+static void nothing_is_promised_under_a_lost_name(void **state)
+{
+    const struct backend_options options = {.map_bytes = 1UL << 26};
+    const char *base = getenv("TMPDIR");
+    char *directory = xasprintf("%s/backend_eio.XXXXXX", base != NULL ? base : "/tmp"), *path;
+    struct backend *backend = NULL;
+
+    (void)state;
+    assert_non_null(mkdtemp(directory));
+    path = xasprintf("%s/db", directory);
+    assert_int_equal(backend_open_lmdb(path, &options, &backend, &err), 0);
+    assert_int_equal(commit_number(backend, 1), 0);
+    directories_fail = true;
+    assert_int_equal(backend_defrag(backend, &err), -1);
+    directories_fail = false;
+    err = (struct err)ERR_INIT;
+    assert_int_equal(commit_number(backend, 2), -1);
+    assert_int_equal(err.sys, EIO);
+    assert_int_equal(backend_defrag(backend, &err), -1);
+    backend_close(backend);
+    assert_int_equal(number_found(path), 1);
+    assert_int_equal(file_remove_tree(directory, &err), 0);
+    free(path);
+    free(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_failure_leaves_what_was_acknowledged),
+        cmocka_unit_test(nothing_is_promised_under_a_lost_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
