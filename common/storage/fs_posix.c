@@ -27,9 +27,12 @@ static struct posix_file *posix_of(struct fs_file *file)
     return CONTAINER_OF(file, struct posix_file, file);
 }
 
+/* What a quota or a limit does not allow is what a full disk has no room for. */
 static int failed(int sys, const char *what, const char *path, struct err *err)
 {
     err_sys(err, sys, "%s %s", what, path);
+    if (sys == EDQUOT || sys == EFBIG)
+        err->sys = ENOSPC;
     return -1;
 }
 
@@ -167,7 +170,7 @@ static int posix_open(struct fs *fs, const char *path, int flags, unsigned mode,
     if (fd < 0) {
         int sys = errno;
 
-        err_sys(err, sys, "open %s", path);
+        (void)failed(sys, "open", path, err); /* sets the error */
         if (sys == EEXIST && (flags & FS_EXCLUSIVE) != 0)
             err->code = ERR_EXISTS;
         return -1;

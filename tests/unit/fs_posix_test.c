@@ -7,7 +7,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <signal.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -64,6 +66,27 @@ static void bytes_come_back(void **state)
     assert_int_equal(file->ops->size(file, &size, &err), 0);
     assert_int_equal(size, 100);
     assert_int_equal(file->ops->sync(file, &err), 0);
+    fs_close(file);
+}
+
+/* To the log a limit is a full disk: it waits for room, and does not end. */
+static void a_limit_is_a_full_disk(void **state)
+{
+    struct fs_file *file = open_file("a", FS_WRITE | FS_CREATE);
+    struct rlimit before, limit;
+    struct err err = ERR_INIT;
+    int rc;
+
+    (void)state;
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){.rlim_cur = 4096, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    rc = file->ops->write_at(file, 4096, SLICE_LITERAL("hello"), &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(rc, -1);
+    assert_int_equal(err.sys, ENOSPC);
+    assert_non_null(strstr(err.text, "File too large"));
     fs_close(file);
 }
 
@@ -167,6 +190,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(bytes_come_back, make_directory, drop_directory),
+        cmocka_unit_test_setup_teardown(a_limit_is_a_full_disk, make_directory, drop_directory),
         cmocka_unit_test_setup_teardown(an_existing_file_is_not_taken, make_directory,
                                         drop_directory),
         cmocka_unit_test_setup_teardown(locks_conflict_with_both_families, make_directory,
