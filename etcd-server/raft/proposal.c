@@ -48,7 +48,9 @@ enum err_code raft_propose(struct raft *raft, const struct raft_entry *entries, 
         return forward(raft, entries, count, from);
     code = may_propose(raft);
     for (size_t i = 0; i < count && code == ERR_OK; i++)
-        if (entries[i].type != RAFT_ENTRY_NORMAL)
+        if (entries[i].data.size > WAL_ENTRY_MAX_BYTES) /* the log would stop */
+            code = ERR_REQUEST_TOO_LARGE;
+        else if (entries[i].type != RAFT_ENTRY_NORMAL)
             code = raft_conf_may_change(raft, &entries[i], &may);
     if (code != ERR_OK)
         return code;

@@ -79,7 +79,8 @@ struct raft_event {
  * applied yet) goes into the log as an empty entry: the caller's wait ends by its own time.
  *
  * returns  ERR_OK, or a refusal that changed nothing: ERR_NO_LEADER, ERR_LEADER_CHANGED (leadership
- *          is being handed over), ERR_REQUEST_TOO_MANY_REQUESTS, ERR_BAD_LEADER_TRANSFEREE. Of a
+ *          is being handed over), ERR_REQUEST_TOO_MANY_REQUESTS, ERR_BAD_LEADER_TRANSFEREE,
+ *          ERR_REQUEST_TOO_LARGE (no log takes it, whatever its proposer allows). Of a
  *          MESSAGE only when it forwards a proposal: the caller may propose it again;
  *          ERR_FORMAT: a message or a configuration change that makes no sense, not taken;
  *          ERR_DAMAGED: the member must not go on. MESSAGE: the leader's log contradicts what is

@@ -356,6 +356,26 @@ static void test_log_is_kept_behind_a_snapshot(void **state)
     assert_in_range(raft_first_index(engine_raft(lone.engine)), 1, snapshot + 1);
 }
 
+/* ---- what they may propose ---- */
+
+/* Another member may allow more than the log takes: its leader would have to stop, and the next. */
+static void test_too_large_for_the_log(void **state)
+{
+    uint64_t last = raft_last_index(engine_raft(lone.engine));
+    void *zeros = xalloc(WAL_ENTRY_MAX_BYTES + 1);
+    struct raft_entry entry = {.data = slice_of(zeros, WAL_ENTRY_MAX_BYTES + 1)};
+    struct raft_message message = {.type = RAFT_MSG_PROP,
+                                   .from = 9,
+                                   .to = engine_member_id(lone.engine),
+                                   .entries = &entry,
+                                   .entry_count = 1};
+
+    (void)state;
+    engine_message(lone.engine, &message);
+    assert_int_equal(raft_last_index(engine_raft(lone.engine)), last);
+    free(zeros);
+}
+
 /* ---- who may go ---- */
 
 /* Two members take each other out at once: each was asked while the other was still there. Who
@@ -383,12 +403,19 @@ static void test_last_voter_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_late_heartbeats_are_counted),   TEST(test_heartbeats_of_newer_members_are_timed),
-        TEST(test_unreachable_while_sending),     TEST(test_snapshot_of_the_leader_is_told),
-        TEST(test_pre_vote_can_be_switched_off),  TEST(test_first_ticks_are_skipped),
-        TEST(test_first_ticks_are_not_skipped),   TEST(test_later_ticks_are_not_skipped),
-        TEST(test_log_is_kept_for_who_was_heard), TEST(test_log_is_kept_in_so_much_memory),
-        TEST(test_log_is_kept_behind_a_snapshot), TEST(test_last_voter_stays),
+        TEST(test_late_heartbeats_are_counted),
+        TEST(test_heartbeats_of_newer_members_are_timed),
+        TEST(test_unreachable_while_sending),
+        TEST(test_snapshot_of_the_leader_is_told),
+        TEST(test_pre_vote_can_be_switched_off),
+        TEST(test_first_ticks_are_skipped),
+        TEST(test_first_ticks_are_not_skipped),
+        TEST(test_later_ticks_are_not_skipped),
+        TEST(test_log_is_kept_for_who_was_heard),
+        TEST(test_log_is_kept_in_so_much_memory),
+        TEST(test_log_is_kept_behind_a_snapshot),
+        TEST(test_too_large_for_the_log),
+        TEST(test_last_voter_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
