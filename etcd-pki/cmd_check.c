@@ -5,6 +5,9 @@
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "etcd-pki/pki.h"
+#include "etcd-pki/report.h"
+#include "etcd-pki/scan.h"
+#include "etcd-pki/store.h"
 
 #include <jansson.h>
 #include <stdarg.h>

@@ -2,6 +2,8 @@
  * cmd_make.c - init, issue, kubeadm, cluster: each turns the command line into a plan.
  */
 #include "etcd-pki/pki.h"
+#include "etcd-pki/plan.h"
+#include "etcd-pki/report.h"
 #include "common/base/file.h"
 
 #include <arpa/inet.h>

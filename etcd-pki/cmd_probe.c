@@ -4,6 +4,7 @@
  */
 #include "common/base/file.h"
 #include "etcd-pki/life.h"
+#include "etcd-pki/report.h"
 
 #include <errno.h>
 #include <jansson.h>

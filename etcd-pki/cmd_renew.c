@@ -6,6 +6,10 @@
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "etcd-pki/life.h"
+#include "etcd-pki/plan.h"
+#include "etcd-pki/report.h"
+#include "etcd-pki/scan.h"
+#include "etcd-pki/store.h"
 
 #include <stdio.h>
 #include <unistd.h>

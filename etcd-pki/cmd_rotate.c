@@ -11,6 +11,9 @@
  */
 #include "common/base/file.h"
 #include "etcd-pki/life.h"
+#include "etcd-pki/report.h"
+#include "etcd-pki/scan.h"
+#include "etcd-pki/store.h"
 
 #include <jansson.h>
 #include <signal.h>

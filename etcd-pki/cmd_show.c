@@ -5,6 +5,8 @@
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "etcd-pki/pki.h"
+#include "etcd-pki/report.h"
+#include "etcd-pki/scan.h"
 
 #include <jansson.h>
 #include <stdio.h>

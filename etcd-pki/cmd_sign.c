@@ -5,6 +5,9 @@
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "etcd-pki/life.h"
+#include "etcd-pki/plan.h"
+#include "etcd-pki/report.h"
+#include "etcd-pki/store.h"
 
 #include <stdio.h>
 #include <unistd.h>

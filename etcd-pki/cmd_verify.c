@@ -4,6 +4,8 @@
  */
 #include "common/base/file.h"
 #include "etcd-pki/verify.h"
+#include "etcd-pki/report.h"
+#include "etcd-pki/scan.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,13 +1,14 @@
 /*
  * life.h - what the verbs after the first day share: certificates made again in memory, all of
- * them, before any file is touched.
+ * them, before any file is touched. Thread: main.
  */
 #ifndef ETCD_PKI_LIFE_H
 #define ETCD_PKI_LIFE_H
 
-#include "etcd-pki/pki.h"
+#include "etcd-pki/scan.h"
+#include "etcd-pki/store.h"
 
-struct fresh { /* a certificate made again */
+struct fresh { /* a certificate made again; all owned */
     char *base, *name;
     bool made; /* with a key of its own */
     struct x509_key *key;

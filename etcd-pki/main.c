@@ -5,6 +5,7 @@
 #include "common/base/limits.h"
 #include "common/client/print.h"
 #include "etcd-pki/pki.h"
+#include "etcd-pki/report.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -8,6 +8,7 @@
  */
 #include "common/client/unicode.h"
 #include "etcd-pki/pki.h"
+#include "etcd-pki/report.h"
 
 #include <jansson.h>
 #include <stdio.h>

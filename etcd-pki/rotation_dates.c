@@ -5,6 +5,8 @@
  */
 #include "common/base/file.h"
 #include "etcd-pki/life.h"
+#include "etcd-pki/report.h"
+#include "etcd-pki/store.h"
 
 #include <jansson.h>
 #include <stdio.h>

@@ -6,6 +6,7 @@
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "etcd-pki/pki.h"
+#include "etcd-pki/scan.h"
 
 #include <dirent.h>
 #include <errno.h>

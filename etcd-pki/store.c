@@ -12,6 +12,7 @@
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "etcd-pki/pki.h"
+#include "etcd-pki/store.h"
 
 #include <dirent.h>
 #include <errno.h>

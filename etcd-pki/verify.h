@@ -1,6 +1,6 @@
 /*
  * verify.h - the rules of verify (pki.md 4.5): what of these files would not work with these flags.
- * Answers as Go would, not as openssl would. Reads files; knows no network.
+ * Answers as Go would, not as openssl would. Reads files; knows no network. Thread: main.
  */
 #ifndef ETCD_PKI_VERIFY_H
 #define ETCD_PKI_VERIFY_H

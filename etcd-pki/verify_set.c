@@ -4,6 +4,7 @@
  * together.
  */
 #include "etcd-pki/verify.h"
+#include "etcd-pki/scan.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
