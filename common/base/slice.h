@@ -38,6 +38,16 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+/* Without the blanks and tabs at its ends. */
+static inline struct slice slice_trim(struct slice text)
+{
+    while (text.size != 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
+        text = slice_of(text.data + 1, text.size - 1);
+    while (text.size != 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t'))
+        text.size--;
+    return text;
+}
+
 /* They will be read soon: ask for the first of them; what follows the processor asks for itself. */
 static inline void slice_prefetch(struct slice bytes)
 {

@@ -6,15 +6,6 @@
 
 #include <strings.h>
 
-static struct slice trimmed(struct slice text)
-{
-    while (text.size > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
-        text = slice_of(text.data + 1, text.size - 1);
-    while (text.size > 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t'))
-        text.size--;
-    return text;
-}
-
 /* A scheme has no case (RFC 3986 3.1). */
 static bool skip(struct slice *text, const char *prefix)
 {
@@ -104,7 +95,7 @@ static struct slice host_and_port(struct slice text)
 
 int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint, struct err *err)
 {
-    struct slice whole = trimmed(text), rest = whole, host, port;
+    struct slice whole = slice_trim(text), rest = whole, host, port;
     const char *name = (const char *)whole.data;
     int shown = (int)MIN(whole.size, 200);
     bool scheme = true;

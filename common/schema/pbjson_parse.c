@@ -11,6 +11,7 @@
 
 #include "common/base/base64.h"
 #include "common/base/json_reader.h"
+#include "common/schema/pbslot.h"
 
 #define FIELDS_MAX 64     /* fields of one message: bits of the sets */
 #define NAME_RAW_MAX 512U /* bytes of an escaped name that could still be one of ours */
@@ -331,39 +332,10 @@ static int parse_value(struct parser *parser, const ProtobufCFieldDescriptor *fi
     return -1;
 }
 
-static size_t element_size(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_INT32:
-    case PROTOBUF_C_TYPE_SINT32:
-    case PROTOBUF_C_TYPE_SFIXED32:
-    case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_FIXED32:
-    case PROTOBUF_C_TYPE_ENUM:
-    case PROTOBUF_C_TYPE_FLOAT:
-        return 4;
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    }
-    return 0;
-}
-
 static int parse_list(struct parser *parser, const ProtobufCFieldDescriptor *field, void **list,
                       size_t *count, struct err *err)
 {
-    size_t size = element_size(field->type), room = 0;
+    size_t size = pb_slot_bytes(field->type), room = 0;
     uint8_t *elements = NULL, *larger;
     bool first = true, more, known;
 

@@ -11,6 +11,7 @@
 
 #include "common/base/base64.h"
 #include "common/base/limits.h"
+#include "common/schema/pbslot.h"
 
 #define FIELDS_MAX 64 /* fields of one message */
 
@@ -269,17 +270,6 @@ static struct value value_at(const ProtobufCFieldDescriptor *field, const void *
     return value;
 }
 
-static size_t element_size(ProtobufCType type)
-{
-    if (type == PROTOBUF_C_TYPE_BYTES)
-        return sizeof(ProtobufCBinaryData);
-    if (type == PROTOBUF_C_TYPE_STRING || type == PROTOBUF_C_TYPE_MESSAGE)
-        return sizeof(void *);
-    if (type == PROTOBUF_C_TYPE_BOOL)
-        return sizeof(protobuf_c_boolean);
-    return is_64_bits(type) ? 8 : 4;
-}
-
 static bool write_list(struct writer *writer, const ProtobufCFieldDescriptor *field,
                        const uint8_t *list, size_t count, bool *first)
 {
@@ -288,7 +278,7 @@ static bool write_list(struct writer *writer, const ProtobufCFieldDescriptor *fi
     if (!write_name(writer, field, first))
         return false;
     for (size_t i = 0; i < count; i++) {
-        struct value value = value_at(field, list + i * element_size(field->type));
+        struct value value = value_at(field, list + i * pb_slot_bytes(field->type));
 
         if (!buf_append_byte(writer->out, i == 0 ? '[' : ',') ||
             !write_value(writer, field, &value))

@@ -237,6 +237,14 @@ int datadir_relock(struct datadir *dir, struct err *err)
     return 0;
 }
 
+int datadir_replace_db(struct datadir *dir, const char *path, struct err *err)
+{
+    if (dir->fs->ops->rename(dir->fs, path, dir->db, err) < 0 ||
+        dir->fs->ops->sync_dir(dir->fs, dir->snap, err) < 0)
+        return -1;
+    return datadir_relock(dir, err);
+}
+
 char *datadir_received_db(const struct datadir *dir, uint64_t index)
 {
     return xasprintf("%s/%016" PRIx64 ".snap.db", dir->snap, index);

@@ -53,6 +53,8 @@ void datadir_close(struct datadir *dir); /* drops the lock; zeroed is fine */
 
 /* Another file is at `db` now: lock that, then drop the old lock. */
 int datadir_relock(struct datadir *dir, struct err *err) MUST_CHECK;
+/* Put `path`, complete and synced, in the place of `db`, durably, and lock it. */
+int datadir_replace_db(struct datadir *dir, const char *path, struct err *err) MUST_CHECK;
 
 /* DATA/member/snap/hex16(index).snap.db; owned by the caller. */
 char *datadir_received_db(const struct datadir *dir, uint64_t index) MUST_CHECK;

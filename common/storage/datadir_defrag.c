@@ -24,8 +24,8 @@ static int defrag_lmdb(struct datadir *dir, struct err *err)
 /* The new file is complete and durable before it takes the name of the old one. */
 static int defrag_bolt(struct datadir *dir, struct err *err)
 {
-    char *temporary =
-        xasprintf("%s.tmp.defrag", dir->db); /* a crash's is removed at the next start */
+    /* a crash's is removed at the next start */
+    char *temporary = xasprintf("%s.tmp.defrag", dir->db);
     struct bolt_overlay overlay;
     struct bolt *bolt = NULL;
     int rc = bolt_open_held(dir->db, &bolt, err);
@@ -34,12 +34,8 @@ static int defrag_bolt(struct datadir *dir, struct err *err)
         bolt_overlay_init(&overlay, bolt, NULL, 0, NULL, 0);
         rc = bolt_file_write(&overlay.source, bolt_info(bolt).page_bytes, temporary, err);
         if (rc == 0)
-            rc = dir->fs->ops->rename(dir->fs, temporary, dir->db, err);
-        if (rc == 0)
-            rc = dir->fs->ops->sync_dir(dir->fs, dir->snap, err);
-        if (rc == 0)
-            rc = datadir_relock(dir, err);
-        else
+            rc = datadir_replace_db(dir, temporary, err);
+        if (rc < 0)
             (void)dir->fs->ops->unlink(dir->fs, temporary, &(struct err){.code = ERR_OK});
     }
     bolt_close(bolt);

@@ -15,15 +15,6 @@ struct wish {
     unsigned weight; /* in thousandths */
 };
 
-static struct slice trimmed(struct slice text)
-{
-    while (text.size != 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
-        text = slice_of(text.data + 1, text.size - 1);
-    while (text.size != 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t'))
-        text.size--;
-    return text;
-}
-
 /* What stands before the next `separator` that is not quoted; *list moves behind it. */
 static struct slice next_part(struct slice *list, uint8_t separator)
 {
@@ -38,11 +29,11 @@ static struct slice next_part(struct slice *list, uint8_t separator)
         } else if (list->data[i] == separator && !quoted) {
             part.size = i;
             *list = slice_of(list->data + i + 1, list->size - i - 1);
-            return trimmed(part);
+            return slice_trim(part);
         }
     }
     *list = SLICE_EMPTY;
-    return trimmed(part);
+    return slice_trim(part);
 }
 
 /* "0.25": 250; anything malformed is 0. */

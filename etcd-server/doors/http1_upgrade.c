@@ -192,15 +192,6 @@ size_t http1_upgraded_input(struct http1 *http1, struct slice bytes)
 
 /* ---- the handshake ---- */
 
-static struct slice trimmed(struct slice text)
-{
-    while (text.size != 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
-        text = slice_of(text.data + 1, text.size - 1);
-    while (text.size != 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t'))
-        text.size--;
-    return text;
-}
-
 bool http1_wants_upgrade(const struct http1 *http1)
 {
     const struct exchange_handler *handler = &http1->door->handler;
@@ -225,12 +216,12 @@ static bool take_token(struct http1 *http1)
         size_t size = comma != NULL ? (size_t)(comma - field->value.data) : field->value.size;
 
         if (!exchange_name_is(field->name, protocol_field) ||
-            !slice_equal(trimmed(slice_of(field->value.data, size)), bearer))
+            !slice_equal(slice_trim(slice_of(field->value.data, size)), bearer))
             continue;
         if (comma != NULL)
             *field = (struct exchange_field){
                 .name = SLICE_LITERAL("authorization"),
-                .value = trimmed(slice_of(comma + 1, field->value.size - size - 1))};
+                .value = slice_trim(slice_of(comma + 1, field->value.size - size - 1))};
         return true;
     }
     return false;

@@ -269,11 +269,7 @@ static int take_received(struct datadir *dir, uint64_t snapshot_index,
     rc = db_index(dir, *kind, options, &index, err);
     if (rc < 0 || index >= snapshot_index)
         goto out;
-    rc = dir->fs->ops->rename(dir->fs, received, dir->db, err);
-    if (rc == 0)
-        rc = dir->fs->ops->sync_dir(dir->fs, dir->snap, err);
-    if (rc == 0)
-        rc = datadir_relock(dir, err);
+    rc = datadir_replace_db(dir, received, err);
     if (rc == 0)
         rc = datadir_db_kind(dir->fs, dir->db, kind, err);
     *taken = true;
@@ -318,11 +314,7 @@ static int import(struct datadir *dir, const struct backend_options *options, bo
     if (rc == 0 && keep)
         rc = keep_original(dir->db, &kept, err);
     if (rc == 0)
-        rc = dir->fs->ops->rename(dir->fs, temporary, dir->db, err);
-    if (rc == 0)
-        rc = dir->fs->ops->sync_dir(dir->fs, dir->snap, err);
-    if (rc == 0)
-        rc = datadir_relock(dir, err);
+        rc = datadir_replace_db(dir, temporary, err);
     if (rc == 0)
         log_info("imported the database", log_str("original-kept-as", kept));
 out:

@@ -3,6 +3,7 @@
 #include "etcd-server/service/request_text.h"
 
 #include "common/base/limits.h"
+#include "common/schema/pbslot.h"
 
 static const char *const shown_bytes[] = {"key", "range_end", "name"};
 static const char *const shown_texts[] = {"name", "user", "role", "username", "ver", "client_urls"};
@@ -154,35 +155,6 @@ static void write_value(struct writer *writer, const ProtobufCFieldDescriptor *f
         write_number(writer, field, number);
 }
 
-static size_t element_bytes(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_ENUM:
-    case PROTOBUF_C_TYPE_INT32:
-    case PROTOBUF_C_TYPE_SINT32:
-    case PROTOBUF_C_TYPE_SFIXED32:
-    case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_FIXED32:
-    case PROTOBUF_C_TYPE_FLOAT:
-        return 4;
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    }
-    return 8;
-}
-
 static void write_field(struct writer *writer, const ProtobufCFieldDescriptor *field,
                         const ProtobufCMessage *message)
 {
@@ -195,7 +167,7 @@ static void write_field(struct writer *writer, const ProtobufCFieldDescriptor *f
         size_t count = *(const size_t *)quantifier;
 
         for (size_t i = 0; i < count && !is_full(writer); i++)
-            write_value(writer, field, list + i * element_bytes(field->type), true);
+            write_value(writer, field, list + i * pb_slot_bytes(field->type), true);
     } else if (!of_oneof || *(const uint32_t *)quantifier == field->id) {
         write_value(writer, field, slot, of_oneof);
     }

@@ -4,26 +4,15 @@
  */
 #include "common/base/file.h"
 #include "etcd-server/doors/peer_stream.h"
+#include "tests/lib/vectors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
 
-#define VECTORS "tests/wire/vectors/"
 #define B_ID 0x56d88a5167dded05UL
 #define C_ID 0x15c1facb103a7c72UL
-
-static void load(const char *name, struct buf *out)
-{
-    struct err err = ERR_INIT;
-    char *path = xasprintf(VECTORS "%s", name);
-
-    buf_init(out, BUF_UNLIMITED);
-    if (file_read_all(path, out, &err) < 0)
-        fail_msg("%s", err.text);
-    free(path);
-}
 
 static size_t count_lines(const char *name)
 {

@@ -4,6 +4,7 @@
  */
 #include "common/base/file.h"
 #include "common/schema/raftmsg.h"
+#include "tests/lib/vectors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,19 +12,6 @@
 
 #include <cmocka.h>
 #include <jansson.h>
-
-#define VECTORS "tests/wire/vectors/"
-
-static void load(const char *name, struct buf *out)
-{
-    struct err err = ERR_INIT;
-    char *path = xasprintf(VECTORS "%s", name);
-
-    buf_init(out, BUF_UNLIMITED);
-    if (file_read_all(path, out, &err) < 0)
-        fail_msg("%s", err.text);
-    free(path);
-}
 
 static uint64_t be64(const uint8_t *at)
 {

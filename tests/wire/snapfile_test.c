@@ -4,6 +4,7 @@
 #include "common/storage/snapfile.h"
 #include "common/storage/v2store.h"
 #include "tests/lib/memfs.h"
+#include "tests/lib/vectors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,19 +12,7 @@
 
 #include <cmocka.h>
 
-#define VECTORS "tests/wire/vectors/"
 #define REAL "0000000000000002-0000000000000097.snap"
-
-static void load(const char *name, struct buf *out)
-{
-    struct err err = ERR_INIT;
-    char *path = xasprintf(VECTORS "%s", name);
-
-    buf_init(out, BUF_UNLIMITED);
-    if (file_read_all(path, out, &err) < 0)
-        fail_msg("%s", err.text);
-    free(path);
-}
 
 static void ok(int rc, const struct err *err)
 {

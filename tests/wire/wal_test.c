@@ -6,6 +6,7 @@
 #include "common/storage/wal.h"
 #include "common/storage/walreplay.h"
 #include "tests/lib/memfs.h"
+#include "tests/lib/vectors.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -15,21 +16,9 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#define VECTORS "tests/wire/vectors/"
 #define DIR "m/wal"
 #define FIRST DIR "/0000000000000000-0000000000000000.wal"
 #define START ((struct wal_position){0, 0})
-
-static void load(const char *name, struct buf *out)
-{
-    struct err err = ERR_INIT;
-    char *path = xasprintf(VECTORS "%s", name);
-
-    buf_init(out, BUF_UNLIMITED);
-    if (file_read_all(path, out, &err) < 0)
-        fail_msg("%s", err.text);
-    free(path);
-}
 
 static void ok(int rc, const struct err *err)
 {
