@@ -56,6 +56,7 @@ static int on_begin(http_parser *parser)
     http1->target_size = 0;
     http1->in_value = true;
     http1->complete = false;
+    http1->chunks.state = CHUNKS_NONE;
     http1->refused = 0;
     http1->fresh_bytes = 0;
     http1->state = HTTP1_HEAD;
@@ -213,6 +214,23 @@ static bool take_head(struct http1 *http1, bool *expects)
     return hosts <= 1 && (hosts == 1 || http1->parser.http_minor == 0);
 }
 
+/* The body is as it is, or chunked and nothing else. */
+static bool knows_coding(const struct http1 *http1)
+{
+    const struct exchange *exchange = &http1->exchange;
+    size_t codings = 0;
+    bool known = true;
+
+    for (size_t i = 0; i < exchange->field_count; i++) {
+        if (exchange->fields[i].name.size != 17 ||
+            !exchange_name_is(exchange->fields[i].name, "transfer-encoding"))
+            continue;
+        known = known && exchange_name_is(exchange->fields[i].value, "chunked");
+        codings++;
+    }
+    return known && codings <= 1;
+}
+
 static int on_head(http_parser *parser)
 {
     struct http1 *http1 = of_parser(parser);
@@ -222,6 +240,11 @@ static int on_head(http_parser *parser)
     if (parser->http_major != 1 || !take_head(http1, &expects)) {
         http1->refused = 400;
         http1->cause = "exactly one Host header and HTTP/1.x are required";
+        return -1;
+    }
+    if (!knows_coding(http1)) {
+        http1->refused = 501;
+        http1->cause = "no transfer coding is known but chunked, once";
         return -1;
     }
     http1->exchange.body_bytes = has_length ? parser->content_length : 0;
@@ -239,6 +262,10 @@ static int on_head(http_parser *parser)
     if (expects && parser->http_minor != 0 &&
         (http1->exchange.body_bytes != 0 || (parser->flags & F_CHUNKED) != 0))
         buf_append_text(&http1->link->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    if ((parser->flags & F_CHUNKED) != 0) {
+        http1->chunks.state = CHUNKS_HEAD_END;
+        http_parser_pause(parser, 1); /* so that it is known where the body begins */
+    }
     if (http1->streams) {
         http_parser_pause(parser, 1); /* the handler may end it all: not from in here */
         return 0;
@@ -383,8 +410,8 @@ static void parse_failed(struct http1 *http1, enum http_errno error)
         start(http1, true);
     else if (http1->refused == 431 || error == HPE_HEADER_OVERFLOW)
         http1_refuse(http1, 431, "more header bytes or lines than this server takes");
-    else if (http1->refused == 400)
-        http1_refuse(http1, 400, http1->cause);
+    else if (http1->refused == 400 || http1->refused == 501)
+        http1_refuse(http1, http1->refused, http1->cause);
     else
         http1_refuse(http1, 400, http_errno_description(error));
 }
@@ -405,9 +432,18 @@ static size_t http1_input(struct link *link, struct slice bytes)
         return http1_upgraded_input(http1, bytes);
     for (unsigned requests = 0;
          taken < bytes.size && reads(http1) && requests < HTTP_PIPELINE_MAX;) {
-        taken += http_parser_execute(&http1->parser, &settings, (const char *)bytes.data + taken,
-                                     bytes.size - taken);
+        const uint8_t *at = bytes.data + taken;
+        struct http1_chunks *chunks = http1->chunks.state != CHUNKS_NONE ? &http1->chunks : NULL;
+        size_t used =
+            http_parser_execute(&http1->parser, &settings, (const char *)at, bytes.size - taken);
+
+        taken += used;
         error = HTTP_PARSER_ERRNO(&http1->parser);
+        if (chunks != NULL && !http1_chunks_good(chunks, slice_of(at, used))) {
+            http1->refused = 400;
+            http1->cause = "a chunk of the body is not framed as HTTP/1.1 has it";
+            error = HPE_CB_chunk_header;
+        }
         if (error == HPE_PAUSED) {
             requests += http1->complete;
             paused(http1);

@@ -25,6 +25,24 @@ enum http1_state {
     HTTP1_OVER
 };
 
+/* The framing of a chunked body (RFC 9112 7.1), up to the last chunk. */
+enum chunks_state {
+    CHUNKS_NONE,     /* the body has another framing, or its last chunk was seen */
+    CHUNKS_HEAD_END, /* the line end of the head is still to come */
+    CHUNKS_SIZE,
+    CHUNKS_EXTENSION,
+    CHUNKS_SIZE_END,
+    CHUNKS_DATA,
+    CHUNKS_DATA_END,  /* CR */
+    CHUNKS_DATA_LAST, /* LF */
+};
+
+struct http1_chunks {
+    enum chunks_state state;
+    unsigned digits; /* of `left`, so far */
+    uint64_t left;   /* of the chunk */
+};
+
 struct span {
     uint32_t name_at, name_size, value_at, value_size; /* in `head` */
 };
@@ -35,11 +53,12 @@ struct http1 {
     enum http1_state state;
     http_parser parser;
     struct exchange exchange;
-    uint32_t target_size; /* the request target is at the front of `head` */
-    bool in_value;        /* the last header callback was a value */
-    bool complete;        /* message_complete was seen */
-    bool keep_alive;      /* of the request in work */
-    bool draining;        /* no further request */
+    uint32_t target_size;       /* the request target is at the front of `head` */
+    bool in_value;              /* the last header callback was a value */
+    bool complete;              /* message_complete was seen */
+    struct http1_chunks chunks; /* of the body */
+    bool keep_alive;            /* of the request in work */
+    bool draining;              /* no further request */
     bool client_ended;
     bool chunked;        /* the answer begun */
     bool measured;       /* ... its length was told */
@@ -94,6 +113,13 @@ void http1_refuse(struct http1 *http1, unsigned status, const char *cause);
 bool http1_full(struct exchange *exchange);
 void http1_again_later(struct exchange *exchange);
 void http1_wake_at(struct exchange *exchange, uint64_t at_ms);
+
+/*
+ * What the parser has used up of a body: is it framed as it must be? It takes any bytes for the
+ * line end behind a chunk, and line ends in an extension; whoever stands before us may see other
+ * requests in those bytes than we do.
+ */
+bool http1_chunks_good(struct http1_chunks *chunks, struct slice bytes);
 
 /* Does this request, whose head is there, ask for WebSocket where it can be had? */
 bool http1_wants_upgrade(const struct http1 *http1);

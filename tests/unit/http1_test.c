@@ -215,6 +215,41 @@ static void malformed(void **state)
         refused(bad[i], "HTTP/1.1 400 Bad Request\r\n");
 }
 
+#define CHUNKED "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+/* Whoever stands before us might see other requests in these bytes. */
+static void chunks_that_are_none(void **state)
+{
+    static const char *const bad[] = {
+        CHUNKED "2\r\n{}xx0\r\n\r\n",       CHUNKED "2\r\n{}\r0\r\n\r\n",
+        CHUNKED "2\r\n{}\n\n0\r\n\r\n",     CHUNKED "2;a\nb\r\n{}\r\n0\r\n\r\n",
+        CHUNKED "2;a\n\r\n{}\r\n0\r\n\r\n", CHUNKED "2\r\n{}\r\n0;\n\r\n\r\n",
+        CHUNKED "2\n{}\r\n0\r\n\r\n",       CHUNKED "00000000000000002\r\n{}\r\n0\r\n\r\n",
+        CHUNKED ";\r\n{}\r\n0\r\n\r\n",     CHUNKED "-2\r\n{}\r\n0\r\n\r\n",
+    };
+    static const char *const codings[] = {
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n0\r\n\r\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct echo echo = {.later = false};
+        struct toy_link toy;
+
+        refused(bad[i], "HTTP/1.1 400 Bad Request\r\n");
+        open_echo(&toy, &echo);
+        for (const char *at = bad[i]; *at != '\0'; at++)
+            toy_link_feed(&toy, slice_of(at, 1));
+        assert_non_null(strstr(toy_link_answer(&toy), "HTTP/1.1 400 Bad Request\r\n"));
+        assert_int_equal(echo.started, 0);
+        toy_link_close(&toy);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(codings); i++)
+        refused(codings[i], "HTTP/1.1 501 Not Implemented\r\n");
+}
+
 static void header_limits(void **state)
 {
     struct buf text = BUF_INIT(BUF_UNLIMITED);
@@ -593,6 +628,7 @@ int main(void)
         cmocka_unit_test(pipelined),
         cmocka_unit_test(pipeline_is_bounded),
         cmocka_unit_test(malformed),
+        cmocka_unit_test(chunks_that_are_none),
         cmocka_unit_test(header_limits),
         cmocka_unit_test(body_limits),
         cmocka_unit_test(expect_continue),
