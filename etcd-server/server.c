@@ -213,20 +213,13 @@ static void open_port(struct server *server, struct http1_door *http1, struct cl
 static void start_doors(struct server *server)
 {
     const struct config *config = server->config;
-    struct gateway_config gateway = {.service = server->service,
-                                     .start = service_start,
-                                     .cancel = service_cancel,
-                                     .ended = service_ended,
-                                     .metrics = &server->metrics,
-                                     .max_message_bytes =
-                                         config->max_request_bytes + REQUEST_OVERHEAD_BYTES};
-    struct grpc_config grpc = {.service = server->service,
-                               .start = service_start,
-                               .cancel = service_cancel,
-                               .ended = service_ended,
-                               .metrics = &server->metrics,
-                               .max_message_bytes =
-                                   config->max_request_bytes + REQUEST_OVERHEAD_BYTES};
+    struct door_config calls = {.service = server->service,
+                                .start = service_start,
+                                .cancel = service_cancel,
+                                .ended = service_ended,
+                                .metrics = &server->metrics,
+                                .max_message_bytes =
+                                    config->max_request_bytes + REQUEST_OVERHEAD_BYTES};
     struct ops_env ops = server_ops_env(server);
     struct peer_env peer;
     struct client_config client = {.cors = (const char *const *)config->cors.items,
@@ -236,8 +229,8 @@ static void start_doors(struct server *server)
     bool split = config->listen_client_http_urls.count != 0;
 
     if (config->enable_grpc_gateway)
-        server->gateway = gateway_new(&gateway);
-    server->grpc = grpc_new(&grpc);
+        server->gateway = gateway_new(&calls);
+    server->grpc = grpc_new(&calls);
     server->ops = ops_new(&ops);
     server->raft_handler = peers_handler(machine_cluster_peers(server->cluster));
     server->peer_answers = peer_answers_new(server->engine, server->service);

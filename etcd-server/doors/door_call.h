@@ -1,13 +1,25 @@
 /*
  * door_call.h - what the two doors of calls (gateway.h, grpc.h) do alike, whatever their messages
- * look like: a call and its memory, kept for the next one, and the time a client gives it. Pure;
- * thread: core.
+ * look like: where their calls go, a call and its memory, kept for the next one, and the time a
+ * client gives it. Pure; thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_DOOR_CALL_H
 #define ETCD_SERVER_DOORS_DOOR_CALL_H
 
 #include "common/base/buf.h"
 #include "etcd-server/service/call.h"
+#include "etcd-server/service/metrics.h"
+
+/* Where a door's calls go. */
+struct door_config {
+    struct service *service; /* handed to the functions below; borrowed */
+    void (*start)(struct service *service, struct call *call);  /* service_start */
+    void (*cancel)(struct service *service, struct call *call); /* service_cancel */
+    /* NULL, or service_ended: hears what became of each call that was started. */
+    void (*ended)(struct service *service, const struct call *call, const struct call_end *end);
+    struct metrics *metrics;  /* borrowed; NULL: not counted */
+    size_t max_message_bytes; /* --max-request-bytes + REQUEST_OVERHEAD_BYTES; above: code 8 */
+};
 
 #define SPARE_CALLS_MAX 256          /* ended calls that a door keeps with their memory */
 #define DEADLINE_FAR_MS (1ULL << 50) /* beyond any clock */

@@ -19,7 +19,7 @@
 
 #include <stdio.h>
 
-struct gateway *gateway_new(const struct gateway_config *config)
+struct gateway *gateway_new(const struct door_config *config)
 {
     struct gateway *gateway = xalloc(sizeof(*gateway));
 
@@ -73,7 +73,7 @@ static struct gateway_call *call_new(struct gateway *gateway, const struct rpc_r
 
 void gateway_tell_end(struct gateway_call *call, enum grpc_code code)
 {
-    const struct gateway_config *config = &call->gateway->config;
+    const struct door_config *config = &call->gateway->config;
 
     if (config->ended == NULL || call->told)
         return;

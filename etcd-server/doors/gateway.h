@@ -11,22 +11,11 @@
 #ifndef ETCD_SERVER_DOORS_GATEWAY_H
 #define ETCD_SERVER_DOORS_GATEWAY_H
 
+#include "etcd-server/doors/door_call.h"
 #include "etcd-server/doors/exchange.h"
-#include "etcd-server/service/call.h"
-#include "etcd-server/service/metrics.h"
-
-struct gateway_config {
-    struct service *service; /* handed to the functions below; borrowed */
-    void (*start)(struct service *service, struct call *call);  /* service_start */
-    void (*cancel)(struct service *service, struct call *call); /* service_cancel */
-    /* NULL, or service_ended: hears what became of each call that was started. */
-    void (*ended)(struct service *service, const struct call *call, const struct call_end *end);
-    struct metrics *metrics;  /* borrowed; NULL: not counted */
-    size_t max_message_bytes; /* --max-request-bytes + REQUEST_OVERHEAD_BYTES; above: code 8 */
-};
 
 struct gateway;
-struct gateway *gateway_new(const struct gateway_config *config) MUST_CHECK; /* owned */
+struct gateway *gateway_new(const struct door_config *config) MUST_CHECK; /* owned */
 void gateway_free(struct gateway *gateway); /* after its last exchange; NULL is fine */
 
 /* Does the gateway answer this path: "/v3/..." or "/v3beta/..."? */

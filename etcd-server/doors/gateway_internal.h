@@ -46,7 +46,7 @@ struct gateway_call {
 };
 
 struct gateway {
-    struct gateway_config config;
+    struct door_config config;
     struct buf scratch;     /* one answer or piece of it */
     struct call_pool calls; /* that have ended */
 };

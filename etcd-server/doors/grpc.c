@@ -21,7 +21,7 @@
 
 #define MESSAGES_PER_TURN 32 /* of one BIDI call: then the others have theirs */
 
-struct grpc *grpc_new(const struct grpc_config *config)
+struct grpc *grpc_new(const struct door_config *config)
 {
     struct grpc *grpc = xalloc(sizeof(*grpc));
 
@@ -80,7 +80,7 @@ static struct grpc_call *call_new(struct grpc *grpc, const struct rpc_row *row,
 
 void grpc_tell_end(struct grpc_call *call, enum grpc_code code)
 {
-    const struct grpc_config *config = &call->grpc->config;
+    const struct door_config *config = &call->grpc->config;
 
     if (config->ended == NULL || call->told)
         return;

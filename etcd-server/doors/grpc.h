@@ -9,22 +9,11 @@
 #ifndef ETCD_SERVER_DOORS_GRPC_H
 #define ETCD_SERVER_DOORS_GRPC_H
 
+#include "etcd-server/doors/door_call.h"
 #include "etcd-server/doors/exchange.h"
-#include "etcd-server/service/call.h"
-#include "etcd-server/service/metrics.h"
-
-struct grpc_config {
-    struct service *service; /* handed to the functions below; borrowed */
-    void (*start)(struct service *service, struct call *call);  /* service_start */
-    void (*cancel)(struct service *service, struct call *call); /* service_cancel */
-    /* NULL, or service_ended: hears what became of each call that was started. */
-    void (*ended)(struct service *service, const struct call *call, const struct call_end *end);
-    struct metrics *metrics;  /* borrowed; NULL: not counted */
-    size_t max_message_bytes; /* --max-request-bytes + REQUEST_OVERHEAD_BYTES; above: code 8 */
-};
 
 struct grpc;
-struct grpc *grpc_new(const struct grpc_config *config) MUST_CHECK; /* owned */
+struct grpc *grpc_new(const struct door_config *config) MUST_CHECK; /* owned */
 void grpc_free(struct grpc *grpc); /* after its last exchange; NULL is fine */
 
 /* For http2_config.grpc. */

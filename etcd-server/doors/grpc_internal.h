@@ -45,7 +45,7 @@ struct grpc_call {
 };
 
 struct grpc {
-    struct grpc_config config;
+    struct door_config config;
     struct buf scratch;     /* one answer or a piece of it */
     struct buf packed;      /* the same, before it is compressed */
     struct buf inflated;    /* a request */

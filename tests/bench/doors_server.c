@@ -55,7 +55,7 @@ int main(int argc, char **argv)
     static struct toy toy;
     static struct metrics metrics;
     const char *any[] = {"*"};
-    struct gateway_config gateway_config = toy_gateway_config(&toy, &metrics);
+    struct door_config gateway_config = toy_door_config(&toy, &metrics);
     struct ops_env env = toy_ops_env(&toy, &metrics);
     struct gateway *gateway = gateway_new(&gateway_config);
     struct ops *ops = ops_new(&env);

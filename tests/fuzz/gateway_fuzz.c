@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     struct slice body = slice_of(data, bytes), path = line_of(&body), field = line_of(&body);
     struct toy toy = {.revision = 0};
     struct metrics *metrics = xalloc(sizeof(*metrics));
-    struct gateway_config gateway_config = toy_gateway_config(&toy, metrics);
+    struct door_config gateway_config = toy_door_config(&toy, metrics);
     struct ops_env env = toy_ops_env(&toy, metrics);
     struct client_config config = {.gateway = gateway_new(&gateway_config), .ops = ops_new(&env)};
     struct client *client = client_new(&config);

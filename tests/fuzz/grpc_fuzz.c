@@ -31,19 +31,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     char *path = line_of(&body), *field = line_of(&body), *colon = strchr(field, ':');
     struct toy toy = {.revision = 0};
     struct metrics *metrics = xalloc(sizeof(*metrics));
-    struct gateway_config gateway = toy_gateway_config(&toy, metrics);
-    struct grpc_config grpc = {.service = gateway.service,
-                               .start = gateway.start,
-                               .cancel = gateway.cancel,
-                               .metrics = metrics,
-                               .max_message_bytes = 64 * KIB};
-    struct grpc *door = grpc_new(&grpc);
+    struct door_config calls = toy_door_config(&toy, metrics);
+    struct grpc *door;
     struct exchange_handler none = {.start = NULL};
     struct h2_client *h2 = xalloc(sizeof(*h2));
     struct toy_link link;
 
     if (colon != NULL && colon != field)
         *colon = '\0';
+    calls.max_message_bytes = 64 * KIB;
+    door = grpc_new(&calls);
     toy_port_open(&link, none, grpc_handler(door));
     h2_open(h2, &link, 65535);
     (void)h2_ask(h2, "POST", path[0] != '\0' ? path : "/", "application/grpc",

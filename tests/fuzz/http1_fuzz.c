@@ -19,7 +19,7 @@ struct door {
 
 static void open_door(struct door *port)
 {
-    struct gateway_config gateway_config = toy_gateway_config(&port->toy, &port->metrics);
+    struct door_config gateway_config = toy_door_config(&port->toy, &port->metrics);
     struct ops_env env = toy_ops_env(&port->toy, &port->metrics);
     static const char *const any[] = {"*"};
     struct client_config config = {.cors = any, .cors_count = 1};

@@ -15,16 +15,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         SLICE_LITERAL("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0");
     struct toy toy = {.revision = 0};
     struct metrics *metrics = xalloc(sizeof(*metrics));
-    struct gateway_config gateway = toy_gateway_config(&toy, metrics);
-    struct grpc_config grpc = {.service = gateway.service,
-                               .start = gateway.start,
-                               .cancel = gateway.cancel,
-                               .metrics = metrics,
-                               .max_message_bytes = gateway.max_message_bytes};
+    struct door_config calls = toy_door_config(&toy, metrics);
     struct ops_env env = toy_ops_env(&toy, metrics);
-    struct client_config config = {.gateway = gateway_new(&gateway), .ops = ops_new(&env)};
+    struct client_config config = {.gateway = gateway_new(&calls), .ops = ops_new(&env)};
     struct client *client = client_new(&config);
-    struct grpc *door = grpc_new(&grpc);
+    struct grpc *door = grpc_new(&calls);
     size_t piece = bytes != 0 ? (size_t)data[0] % 61 + 1 : 1;
     struct toy_link link;
 

@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         "GET /v3/kv/range" TOY_UPGRADE "\r\n", "GET /v3/maintenance/snapshot" TOY_UPGRADE "\r\n"};
     struct toy toy = {.revision = 0};
     struct metrics *metrics = xalloc(sizeof(*metrics));
-    struct gateway_config gateway = toy_gateway_config(&toy, metrics);
+    struct door_config gateway = toy_door_config(&toy, metrics);
     struct ops_env env = toy_ops_env(&toy, metrics);
     struct client_config config = {.gateway = gateway_new(&gateway), .ops = ops_new(&env)};
     struct client *client = client_new(&config);

@@ -36,22 +36,16 @@ static struct {
 
 static inline int set_up_with(int32_t window_bytes)
 {
-    struct gateway_config config;
-    struct grpc_config grpc;
+    struct door_config config;
     struct ops_env env;
     struct client_config client = {.cors_count = 0};
 
     memset(&fix, 0, sizeof(fix));
-    config = toy_gateway_config(&fix.toy, &fix.metrics);
-    grpc = (struct grpc_config){.service = config.service,
-                                .start = config.start,
-                                .cancel = config.cancel,
-                                .metrics = &fix.metrics,
-                                .max_message_bytes = config.max_message_bytes};
+    config = toy_door_config(&fix.toy, &fix.metrics);
     env = toy_ops_env(&fix.toy, &fix.metrics);
     client.gateway = fix.gateway = gateway_new(&config);
     client.ops = fix.ops = ops_new(&env);
-    fix.grpc = grpc_new(&grpc);
+    fix.grpc = grpc_new(&config);
     fix.client = client_new(&client);
     toy_port_open(&fix.link, client_handler(fix.client), grpc_handler(fix.grpc));
     h2_open(&fix.h2, &fix.link, window_bytes);

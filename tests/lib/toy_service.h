@@ -295,14 +295,14 @@ static inline struct ops_env toy_ops_env(struct toy *toy, struct metrics *metric
                             .metrics = metrics};
 }
 
-static inline struct gateway_config toy_gateway_config(struct toy *toy, struct metrics *metrics)
+static inline struct door_config toy_door_config(struct toy *toy, struct metrics *metrics)
 {
-    return (struct gateway_config){.service = (struct service *)(void *)toy,
-                                   .start = toy_start,
-                                   .cancel = toy_cancel,
-                                   .metrics = metrics,
-                                   .max_message_bytes =
-                                       MAX_REQUEST_BYTES_DEFAULT + REQUEST_OVERHEAD_BYTES};
+    return (struct door_config){.service = (struct service *)(void *)toy,
+                                .start = toy_start,
+                                .cancel = toy_cancel,
+                                .metrics = metrics,
+                                .max_message_bytes =
+                                    MAX_REQUEST_BYTES_DEFAULT + REQUEST_OVERHEAD_BYTES};
 }
 
 #endif

@@ -29,7 +29,7 @@ static void open_link(void)
 
 static void open_with(const char *cors, const char *host)
 {
-    struct gateway_config gateway_config = toy_gateway_config(&fix.toy, &fix.metrics);
+    struct door_config gateway_config = toy_door_config(&fix.toy, &fix.metrics);
     struct ops_env env = toy_ops_env(&fix.toy, &fix.metrics);
     struct client_config config = {.cors = &cors, .cors_count = 1, .hosts = &host, .host_count = 1};
 

@@ -99,7 +99,7 @@ static void make_tls(void)
 
 static int set_up(void **state)
 {
-    struct gateway_config gateway_config = toy_gateway_config(&fix.toy, &fix.metrics);
+    struct door_config gateway_config = toy_door_config(&fix.toy, &fix.metrics);
     struct client_config config = {.cors_count = 0};
     struct ops_env env;
     struct err err = ERR_INIT;
