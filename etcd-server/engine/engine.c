@@ -231,16 +231,15 @@ static enum err_code may_start(const struct engine *engine)
 }
 
 /* A revoke takes keys away: held back with the rest, an overload feeds itself. */
-static unsigned share_of(const struct engine *engine,
-                         const Etcdserverpb__InternalRaftRequest *request)
+static unsigned share_of(const struct engine *engine, bool revoke)
 {
-    return engine->config.priority_revokes && request->lease_revoke != NULL ? 2 : 1;
+    return engine->config.priority_revokes && revoke ? 2 : 1;
 }
 
 static enum err_code may_propose(const struct engine *engine,
                                  const Etcdserverpb__InternalRaftRequest *request)
 {
-    unsigned share = share_of(engine, request);
+    unsigned share = share_of(engine, request->lease_revoke != NULL);
 
     if (engine->failed)
         return ERR_STOPPED;
@@ -258,10 +257,9 @@ bool engine_writes_wait(const struct engine *engine)
 }
 
 /* Until the backend has caught up, and behind those that wait already. */
-static bool has_to_wait(const struct engine *engine,
-                        const Etcdserverpb__InternalRaftRequest *request)
+bool engine_keeps_write(const struct engine *engine, bool revoke)
 {
-    unsigned share = share_of(engine, request);
+    unsigned share = share_of(engine, revoke);
 
     return engine_backlog(engine) > share * engine->config.write_buffer_bytes ||
            (engine->unsent != 0 && share == 1);
@@ -282,7 +280,7 @@ uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest
     struct waiter *waiter;
     size_t bytes;
     uint64_t id;
-    bool unsent = has_to_wait(engine, request);
+    bool unsent = engine_keeps_write(engine, request->lease_revoke != NULL);
 
     *refusal = may_propose(engine, request);
     if (*refusal != ERR_OK)

@@ -137,6 +137,9 @@ typedef void engine_done_fn(void *arg, const struct engine_result *result);
 uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest *request,
                         struct arena *arena, engine_done_fn *done, void *arg,
                         enum err_code *refusal) MUST_CHECK;
+/* Would a write proposed now wait here for the backend, and go to another leader perhaps when that
+ * takes long? `revoke`: of a lease. */
+bool engine_keeps_write(const struct engine *engine, bool revoke);
 /*
  * Put a configuration change into the log; its id is set here, `context` is copied. `done` gets
  * ERR_OK or the refusal of the membership, without a response. Returns as engine_propose().

@@ -145,7 +145,9 @@ static void propose_checkpoints(struct lease_run *run)
     enum err_code refusal;
 
     run->request.lease_checkpoint = &run->checkpoints;
-    run->proposal = engine_propose(duty->engine, &run->request, NULL, checkpointed, run, &refusal);
+    if (!engine_keeps_write(duty->engine, false)) /* as may_propose() */
+        run->proposal =
+            engine_propose(duty->engine, &run->request, NULL, checkpointed, run, &refusal);
     if (run->proposal == 0) {
         run_free(run); /* the next ones come in an interval */
         return;
@@ -169,7 +171,8 @@ static bool may_propose(const struct lease_duty *duty)
 
     for (size_t i = 0; i < conf->voter_count; i++)
         voter = voter || conf->voters[i] == engine_member_id(duty->engine);
-    return voter && raft_role(raft) == RAFT_LEADER && raft_transferee(raft) == 0;
+    return voter && raft_role(raft) == RAFT_LEADER && raft_transferee(raft) == 0 &&
+           !engine_keeps_write(duty->engine, true);
 }
 
 void lease_expiry_tick(struct lease_duty *duty, uint64_t now_ms, uint64_t elapsed_ms)
