@@ -17,6 +17,7 @@ lint-banned:
 	@tests/lint/banned
 lint-man:
 	@mandoc -T lint -W warning man/*.[1-9]
+	@sed -n 's|.*Xr \(etcd-[a-z]*\) \([1-9]\).*|man/\1.\2|p' man/*.[1-9] | sort -u | xargs ls >/dev/null
 lint-shell:
 	@if command -v shellcheck >/dev/null; then shellcheck -S warning $(SCRIPTS); else echo "LEFT OUT: no shellcheck"; fi
 # cppcheck does not know C23's __VA_OPT__: it reads a copy in which the log's macros drop their fields.
