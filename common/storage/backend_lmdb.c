@@ -1,15 +1,10 @@
 /*
- * backend_lmdb.c (edge) - see backend.h: the buckets as named trees of one LMDB file.
+ * backend_lmdb.c (edge) - see backend.h: the buckets as named trees of one LMDB file. How a file is
+ * opened is lmdb_file.h.
  *
  * Durable: each commit is one LMDB transaction: pages written, fdatasync, then the meta page
  * written through O_DSYNC. A failed commit leaves the old meta, so a full disk changes nothing;
  * pages that were written are not in use and are written again. A crash leaves the last commit.
- *
- * The lock file: LMDB keeps its table of readers and its mutex in a file beside the data. Only one
- * process has the data directory (its lock says so), so that file has no business there: a stale
- * one is removed before opening and ours right after, while it stays mapped. A file that defrag put
- * in the place of another so never shares a table with the one before. Other LMDB programs must not
- * open a file in use: they would not see our readers.
  *
  * New files come whole: made as PATH.tmp.new or PATH.tmp.defrag, synced, renamed, directory synced.
  * A crash leaves the old file and a temporary one, removed at the next open.
@@ -23,40 +18,27 @@
 #include "common/storage/backend_impl.h"
 #include "common/storage/batch.h"
 #include "common/storage/lmdb_check.h"
+#include "common/storage/lmdb_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_MODE 0600
 #define NEW_SUFFIX ".tmp.new"
 #define DEFRAG_SUFFIX ".tmp.defrag"
-#define LOCK_BYTES ((BACKEND_READERS_MAX + 64L) * 64) /* a cache line a reader, and its head */
 #define COPY_BYTES MIB /* a transaction of defrag: LMDB keeps the memory of the largest */
 #ifdef __SANITIZE_THREAD__
 #define MAP_BYTES_DEFAULT (BACKEND_MAP_BYTES / 16) /* its shadow leaves no more address space */
 #else
 #define MAP_BYTES_DEFAULT BACKEND_MAP_BYTES
 #endif
-#define COMMON_FLAGS (MDB_NOSUBDIR | MDB_NOTLS)
-
-struct lmdb_file {
-    MDB_env *env;
-    MDB_dbi trees[BUCKET_COUNT];
-    unsigned references; /* the backend's and one a read */
-};
 
 struct lmdb {
     struct backend backend;
     char *path; /* owned */
-    uint64_t map_bytes;
-    uint64_t lock_bytes;
-    bool no_fsync;
+    struct lmdb_file_options how;
     pthread_mutex_t lock;
     struct lmdb_file *file; /* what is read and committed to now */
     struct err name_err;    /* set: its name may be lost with the power, so nothing is committed */
@@ -75,47 +57,6 @@ struct lmdb_cursor {
     bool placed; /* on an entry */
 };
 
-/* ---- words ---- */
-
-static int fail(struct err *err, const char *path, const char *doing, int rc)
-{
-    switch (rc) {
-    case MDB_MAP_FULL:
-        err_sys(err, ENOSPC, "%s: cannot %s: the address space given to the database is used up",
-                path, doing);
-        break;
-    case MDB_READERS_FULL:
-        err_set(err, ERR_NO_MEMORY, "%s: cannot %s: more than %u reads are open", path, doing,
-                BACKEND_READERS_MAX);
-        break;
-    case MDB_TXN_FULL:
-        err_set(err, ERR_NO_MEMORY, "%s: cannot %s: too many changes at once", path, doing);
-        break;
-    case EFBIG: /* limits and quotas are a full disk to the caller */
-    case EDQUOT:
-        err_sys(err, rc, "%s: cannot %s", path, doing);
-        err->sys = ENOSPC;
-        break;
-    case MDB_PANIC:
-        err_sys(err, EIO, "%s: cannot %s: an earlier write failed; restart the server", path,
-                doing);
-        break;
-    case MDB_INVALID:
-    case MDB_VERSION_MISMATCH:
-    case MDB_INCOMPATIBLE:
-        err_set(err, ERR_FORMAT, "%s: cannot %s: %s; is it a database of etcd-server?", path, doing,
-                mdb_strerror(rc));
-        break;
-    default:
-        if (rc > 0)
-            err_sys(err, rc, "%s: cannot %s", path, doing);
-        else
-            err_set(err, ERR_DAMAGED, "%s: cannot %s: %s; restore a snapshot", path, doing,
-                    mdb_strerror(rc));
-    }
-    return -1;
-}
-
 static MDB_val val_of(struct slice slice)
 {
     /* LMDB does not write through it; its type only lacks the const. */
@@ -128,162 +69,6 @@ static struct slice slice_of_val(const MDB_val *val)
 }
 
 /* ---- files ---- */
-
-static void remove_lock_file(const char *path)
-{
-    char *lock = xasprintf("%s-lock", path);
-
-    (void)unlink(lock); /* absent, or LMDB will say what is wrong with it */
-    free(lock);
-}
-
-/*
- * Reads write into the mapped table: a page of it that finds no room on the disk would be SIGBUS.
- * So it is made here, with all its room, for LMDB to find.
- */
-static int make_lock_file(const char *path, struct err *err)
-{
-    char *lock = xasprintf("%s-lock", path);
-    int fd, sys;
-
-    (void)unlink(lock); /* a stale one; open() says when it is something else */
-    fd = open(lock, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
-    sys = fd < 0 ? errno : posix_fallocate(fd, 0, LOCK_BYTES);
-    if (sys != 0)
-        err_sys(err, sys, "%s: cannot make it", lock);
-    file_close(&fd);
-    free(lock);
-    return sys == 0 ? 0 : -1;
-}
-
-static void file_free(struct lmdb_file *file)
-{
-    if (file == NULL)
-        return;
-    mdb_env_close(file->env);
-    free(file);
-}
-
-/* Where the file is mapped: LMDB does not tell, the kernel does. NULL: not found. */
-static void *map_address(MDB_env *env)
-{
-    FILE *maps = fopen("/proc/self/maps", "re");
-    void *address = NULL;
-    char line[4096 + 128];
-    struct stat stat;
-    int fd;
-
-    if (maps == NULL || mdb_env_get_fd(env, &fd) != 0 || fstat(fd, &stat) < 0)
-        goto out;
-    while (address == NULL && fgets(line, sizeof(line), maps) != NULL) {
-        unsigned long from, to, offset, inode;
-
-        if (sscanf(line, "%lx-%lx %*s %lx %*s %lu", &from, &to, &offset, &inode) == 4 &&
-            inode == stat.st_ino && offset == 0 && to > from)
-            address = (void *)(uintptr_t)from; /* NOLINT(performance-no-int-to-ptr): text it was */
-    }
-out:
-    if (maps != NULL)
-        (void)fclose(maps); /* was only read */
-    return address;
-}
-
-/* Pages stay once they are read, and those of today's file are read now. */
-static int lock_pages(const struct lmdb *lmdb, const char *path, MDB_env *env, struct err *err)
-{
-    void *address = map_address(env);
-    MDB_envinfo info;
-    int rc = mdb_env_info(env, &info);
-
-    if (rc != 0)
-        return fail(err, path, "measure the database", rc);
-    if (address == NULL) {
-        err_set(err, ERR_IO,
-                "%s: cannot lock the database in memory: /proc/self/maps does not "
-                "show it; is /proc mounted?",
-                path);
-        return -1;
-    }
-    if (mlock2(address, lmdb->lock_bytes, MLOCK_ONFAULT) < 0) {
-        err_sys(err, errno,
-                "%s: cannot lock %" PRIu64
-                " bytes of the database in memory; raise the limit (ulimit -l, LimitMEMLOCK=)",
-                path, lmdb->lock_bytes);
-        return -1;
-    }
-    /* a kernel without this reads them when they are asked for */
-    (void)madvise(address,
-                  MIN((info.me_last_pgno + 1) * (size_t)sysconf(_SC_PAGESIZE), lmdb->lock_bytes),
-                  MADV_POPULATE_READ);
-    return 0;
-}
-
-static int open_env(const struct lmdb *lmdb, const char *path, unsigned flags, MDB_env **out,
-                    struct err *err)
-{
-    MDB_env *env = NULL;
-    int rc = mdb_env_create(&env);
-
-    if (rc != 0)
-        return fail(err, path, "open the database", rc);
-    if (make_lock_file(path, err) < 0) {
-        mdb_env_close(env);
-        remove_lock_file(path);
-        return -1;
-    }
-    if ((rc = mdb_env_set_mapsize(env, lmdb->map_bytes)) != 0 ||
-        (rc = mdb_env_set_maxreaders(env, BACKEND_READERS_MAX)) != 0 ||
-        (rc = mdb_env_set_maxdbs(env, BUCKET_COUNT)) != 0 ||
-        (rc = mdb_env_open(env, path, COMMON_FLAGS | flags, FILE_MODE)) != 0) {
-        mdb_env_close(env);
-        remove_lock_file(path);
-        return fail(err, path, "open the database", rc);
-    }
-    remove_lock_file(path);
-    if (lmdb->lock_bytes != 0 && lock_pages(lmdb, path, env, err) < 0) {
-        mdb_env_close(env);
-        return -1;
-    }
-    *out = env;
-    return 0;
-}
-
-/* Open the trees; with MDB_CREATE as `flags` they are made. */
-static int open_trees(struct lmdb_file *file, unsigned flags)
-{
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(file->env, NULL, flags == MDB_CREATE ? 0 : MDB_RDONLY, &txn);
-
-    if (rc != 0)
-        return rc;
-    for (int i = 0; i < BUCKET_COUNT && rc == 0; i++)
-        rc = mdb_dbi_open(txn, bucket_name((enum bucket)i), flags, &file->trees[i]);
-    if (rc != 0) {
-        mdb_txn_abort(txn);
-        return rc;
-    }
-    return mdb_txn_commit(txn);
-}
-
-static int file_open(const struct lmdb *lmdb, const char *path, unsigned env_flags,
-                     unsigned tree_flags, struct lmdb_file **out, struct err *err)
-{
-    struct lmdb_file *file = xalloc(sizeof(*file));
-    int rc;
-
-    file->references = 1;
-    if (open_env(lmdb, path, env_flags | (lmdb->no_fsync ? MDB_NOSYNC : 0), &file->env, err) < 0) {
-        free(file);
-        return -1;
-    }
-    rc = open_trees(file, tree_flags);
-    if (rc != 0) {
-        file_free(file);
-        return fail(err, path, "open its buckets", rc);
-    }
-    *out = file;
-    return 0;
-}
 
 static struct lmdb_file *file_hold(struct lmdb *lmdb)
 {
@@ -304,7 +89,7 @@ static void file_drop(struct lmdb *lmdb, struct lmdb_file *file)
     left = --file->references;
     must(pthread_mutex_unlock(&lmdb->lock) == 0);
     if (left == 0)
-        file_free(file);
+        lmdb_file_free(file);
 }
 
 /* Put what was written to `temporary` in the place of the file. */
@@ -323,34 +108,17 @@ static int create(struct lmdb *lmdb, struct err *err)
     struct lmdb_file *file = NULL;
     int rc = -1;
 
-    if (file_open(lmdb, temporary, 0, MDB_CREATE, &file, err) == 0 &&
+    if (lmdb_file_open(&lmdb->how, temporary, 0, MDB_CREATE, &file, err) == 0 &&
         move_into_place(lmdb, temporary, err) == 0 && file_sync_parent(lmdb->path, err) == 0) {
         rc = 0;
         lmdb->file = file;
         file = NULL;
     }
-    file_free(file);
+    lmdb_file_free(file);
     if (rc < 0)
         (void)unlink(temporary); /* `err` has the cause already */
     free(temporary);
     return rc;
-}
-
-/* Bytes of what the trees hold, the ones of buckets and of free pages included. */
-static int count_pages(const struct lmdb_file *file, MDB_txn *txn, uint64_t *bytes)
-{
-    uint64_t pages = 2; /* metas */
-    MDB_stat stat = {.ms_psize = 0};
-
-    for (MDB_dbi tree = 0; tree < BUCKET_COUNT + 2; tree++) {
-        int rc = mdb_stat(txn, tree < 2 ? tree : file->trees[tree - 2], &stat);
-
-        if (rc != 0)
-            return rc;
-        pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
-    }
-    *bytes = pages * stat.ms_psize;
-    return 0;
 }
 
 static void note_sizes(struct lmdb *lmdb, uint64_t in_use)
@@ -371,11 +139,11 @@ static int measure(struct lmdb *lmdb, struct err *err)
     int rc = mdb_txn_begin(lmdb->file->env, NULL, 0, &txn);
 
     if (rc == 0) {
-        rc = count_pages(lmdb->file, txn, &in_use);
+        rc = lmdb_file_count(lmdb->file, txn, &in_use);
         mdb_txn_abort(txn);
     }
     if (rc != 0)
-        return fail(err, lmdb->path, "read its size", rc);
+        return lmdb_fail(err, lmdb->path, "read its size", rc);
     note_sizes(lmdb, in_use);
     return 0;
 }
@@ -431,20 +199,20 @@ static int lmdb_commit(struct backend *backend, const struct batch *batch, struc
         return -1;
     rc = mdb_txn_begin(lmdb->file->env, NULL, 0, &txn);
     if (rc != 0)
-        return fail(err, lmdb->path, "begin a commit", rc);
+        return lmdb_fail(err, lmdb->path, "begin a commit", rc);
     errno = 0;
     for (size_t i = 0; i < batch_op_count(batch) && rc == 0; i++)
         rc = change(lmdb->file, txn, batch_op_at(batch, i));
     if (rc == 0)
-        rc = count_pages(lmdb->file, txn, &in_use);
+        rc = lmdb_file_count(lmdb->file, txn, &in_use);
     if (rc != 0) {
         rc = real_cause(rc);
         mdb_txn_abort(txn);
-        return fail(err, lmdb->path, "write", rc);
+        return lmdb_fail(err, lmdb->path, "write", rc);
     }
     rc = real_cause(mdb_txn_commit(txn));
     if (rc != 0)
-        return fail(err, lmdb->path, "commit", rc);
+        return lmdb_fail(err, lmdb->path, "commit", rc);
     note_sizes(lmdb, in_use);
     return 0;
 }
@@ -460,12 +228,12 @@ static int lmdb_read_begin(struct backend *backend, struct backend_read **read, 
     int rc;
 
     if (atomic_load(&backend->reads) >= BACKEND_READERS_MAX)
-        return fail(err, lmdb->path, "begin a read", MDB_READERS_FULL);
+        return lmdb_fail(err, lmdb->path, "begin a read", MDB_READERS_FULL);
     file = file_hold(lmdb);
     rc = mdb_txn_begin(file->env, NULL, MDB_RDONLY, &txn);
     if (rc != 0) {
         file_drop(lmdb, file);
-        return fail(err, lmdb->path, "begin a read", rc);
+        return lmdb_fail(err, lmdb->path, "begin a read", rc);
     }
     mine = xalloc(sizeof(*mine));
     mine->file = file;
@@ -495,12 +263,12 @@ static int lmdb_read_renew(struct backend_read *read, struct err *err)
         mdb_txn_reset(txn);
         rc = mdb_txn_renew(txn);
         file_drop(lmdb, file);
-        return rc == 0 ? 0 : fail(err, lmdb->path, "renew a read", rc);
+        return rc == 0 ? 0 : lmdb_fail(err, lmdb->path, "renew a read", rc);
     }
     rc = mdb_txn_begin(file->env, NULL, MDB_RDONLY, &txn);
     if (rc != 0) {
         file_drop(lmdb, file);
-        return fail(err, lmdb->path, "renew a read", rc);
+        return lmdb_fail(err, lmdb->path, "renew a read", rc);
     }
     mdb_txn_abort(mine->txn);
     file_drop(lmdb, mine->file);
@@ -648,7 +416,7 @@ static int copy_all(struct lmdb *lmdb, struct lmdb_file *file)
     mdb_txn_abort(source);
     if (rc == 0)
         rc = mdb_env_sync(file->env, 1);
-    if (rc == 0 && !lmdb->no_fsync)
+    if (rc == 0 && !lmdb->how.no_fsync)
         rc = mdb_env_set_flags(file->env, MDB_NOSYNC, 0);
     return rc;
 }
@@ -662,11 +430,11 @@ static int lmdb_defrag(struct backend *backend, struct err *err)
 
     (void)unlink(temporary); /* what a crash left; LMDB would go on with it */
     if (check_name(lmdb, err) < 0 ||
-        file_open(lmdb, temporary, MDB_NOSYNC, MDB_CREATE, &file, err) < 0)
+        lmdb_file_open(&lmdb->how, temporary, MDB_NOSYNC, MDB_CREATE, &file, err) < 0)
         goto out;
     status = copy_all(lmdb, file);
     if (status != 0) {
-        (void)fail(err, temporary, "write the defragmented file", status); /* sets the error */
+        (void)lmdb_fail(err, temporary, "write the defragmented file", status); /* sets the error */
         goto out;
     }
     if (move_into_place(lmdb, temporary, err) < 0)
@@ -685,7 +453,7 @@ static int lmdb_defrag(struct backend *backend, struct err *err)
         rc = measure(lmdb, err);
 out:
     if (file != NULL) {
-        file_free(file);
+        lmdb_file_free(file);
         (void)unlink(temporary); /* `err` has the cause already */
     }
     free(temporary);
@@ -698,7 +466,7 @@ static void lmdb_close(struct backend *backend)
 {
     struct lmdb *lmdb = CONTAINER_OF(backend, struct lmdb, backend);
 
-    file_free(lmdb->file);
+    lmdb_file_free(lmdb->file);
     must(pthread_mutex_destroy(&lmdb->lock) == 0);
     free(lmdb->path);
     free(lmdb);
@@ -743,15 +511,15 @@ int backend_open_lmdb(const char *path, const struct backend_options *options,
     lmdb->backend.ops = &lmdb_ops;
     atomic_init(&lmdb->backend.reads, 0);
     lmdb->path = xstrdup(path);
-    lmdb->map_bytes = options->map_bytes != 0 ? options->map_bytes : MAP_BYTES_DEFAULT;
-    lmdb->lock_bytes = MIN(options->lock_bytes, lmdb->map_bytes);
-    lmdb->no_fsync = options->no_fsync;
+    lmdb->how.map_bytes = options->map_bytes != 0 ? options->map_bytes : MAP_BYTES_DEFAULT;
+    lmdb->how.lock_bytes = MIN(options->lock_bytes, lmdb->how.map_bytes);
+    lmdb->how.no_fsync = options->no_fsync;
     must(pthread_mutex_init(&lmdb->lock, NULL) == 0);
     remove_leftovers(path);
     if (file_exists(path)) {
         rc = lmdb_check(path, err);
         if (rc == 0)
-            rc = file_open(lmdb, path, 0, 0, &lmdb->file, err);
+            rc = lmdb_file_open(&lmdb->how, path, 0, 0, &lmdb->file, err);
     } else {
         rc = create(lmdb, err);
     }
