@@ -267,6 +267,34 @@ static void stop_applying(struct engine *engine, uint64_t index, const char *why
     engine->host->ops->stop(engine->host, &engine->apply_err);
 }
 
+/* The request of an entry, in the arena for it; NULL: it is none. */
+static Etcdserverpb__InternalRaftRequest *unpack(struct engine *engine, struct slice data)
+{
+    engine->entry_arena.max = raft_request_unpack_max(data.size);
+    return raft_request_unpack(data, &engine->entry_arena);
+}
+
+static void forget_request(struct engine *engine)
+{
+    arena_reset(&engine->entry_arena);
+    if (engine->entry_arena.used > ENTRY_ARENA_KEPT_BYTES)
+        arena_free(&engine->entry_arena); /* of a large entry */
+}
+
+bool apply_knows(struct engine *engine, const struct raft_entry *entry)
+{
+    struct v2_request v2;
+    bool known;
+
+    if (entry->type != RAFT_ENTRY_NORMAL) /* raft looks at what is in a change */
+        return entry->type == RAFT_ENTRY_CONF_CHANGE;
+    if (entry->data.size == 0 || v2_request_decode(entry->data, &v2))
+        return true;
+    known = unpack(engine, entry->data) != NULL;
+    forget_request(engine);
+    return known;
+}
+
 static void apply_normal(struct engine *engine, const struct raft_entry *entry, bool full)
 {
     struct v2_request v2;
@@ -281,8 +309,7 @@ static void apply_normal(struct engine *engine, const struct raft_entry *entry, 
         member_apply_v2(engine->members, v2.method, v2.path, v2.value, full ? engine->open : NULL);
         return;
     }
-    engine->entry_arena.max = raft_request_unpack_max(entry->data.size);
-    request = raft_request_unpack(entry->data, &engine->entry_arena);
+    request = unpack(engine, entry->data);
     if (request == NULL) {
         stop_applying(engine, entry->index,
                       "is no request of etcd 3; the log is damaged, restore a snapshot");
@@ -294,9 +321,7 @@ static void apply_normal(struct engine *engine, const struct raft_entry *entry, 
         code = apply_timed(engine, request, waiter != NULL ? waiter->arena : NULL, &response);
     if (waiter != NULL)
         answer(engine, waiter, request, code, response);
-    arena_reset(&engine->entry_arena);
-    if (engine->entry_arena.used > ENTRY_ARENA_KEPT_BYTES)
-        arena_free(&engine->entry_arena); /* of a large entry */
+    forget_request(engine);
 }
 
 static void apply_conf_change(struct engine *engine, const struct raft_entry *entry, bool full)

@@ -189,6 +189,8 @@ void log_keep_sent_snapshot(struct engine *engine, uint64_t member);
 
 /* apply.c */
 void apply_entry(struct engine *engine, const struct raft_entry *entry);
+/* Does apply_entry() know what it is? It stops the member otherwise. Not from within it. */
+bool apply_knows(struct engine *engine, const struct raft_entry *entry);
 /* All but the revision. */
 void apply_fill_header(const struct engine *engine, Etcdserverpb__ResponseHeader *header);
 

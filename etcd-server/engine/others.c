@@ -115,6 +115,15 @@ static void send_held(struct engine *engine, uint64_t now_ms)
 
 /* ---- what comes in ---- */
 
+/* One entry that nobody can apply, and all members stop, at each start: it is kept out. */
+static bool may_be_proposed(struct engine *engine, const struct raft_message *message)
+{
+    for (size_t i = 0; i < message->entry_count; i++)
+        if (!apply_knows(engine, &message->entries[i]))
+            return false;
+    return true;
+}
+
 void engine_message(struct engine *engine, const struct raft_message *message)
 {
     struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .message = message};
@@ -129,6 +138,8 @@ void engine_message(struct engine *engine, const struct raft_message *message)
         others_step(engine, &event);
         return;
     }
+    if (!may_be_proposed(engine, message))
+        return;
     code = overtakes_backend(engine) ? ERR_NO_LEADER : raft_step(engine->raft, &event);
     if (code == ERR_NO_LEADER || code == ERR_LEADER_CHANGED) /* what others want is not lost */
         hold(engine, message);

@@ -376,6 +376,35 @@ static void test_too_large_for_the_log(void **state)
     free(zeros);
 }
 
+static void propose_entry(enum raft_entry_type type, struct slice data)
+{
+    struct raft_entry entry = {.type = type, .data = data};
+    struct raft_message message = {.type = RAFT_MSG_PROP,
+                                   .from = 9,
+                                   .to = engine_member_id(lone.engine),
+                                   .entries = &entry,
+                                   .entry_count = 1};
+
+    engine_message(lone.engine, &message);
+    lone_turn(&lone);
+}
+
+/* What cannot be applied would stop every member, at every start: it never gets into the log. */
+static void test_nonsense_is_not_proposed(void **state)
+{
+    uint64_t last = raft_last_index(engine_raft(lone.engine));
+
+    (void)state;
+    propose_entry(RAFT_ENTRY_NORMAL, SLICE_LITERAL("no request"));
+    propose_entry(RAFT_ENTRY_NORMAL, SLICE_LITERAL("\x22\x05\x0a"));
+    propose_entry(RAFT_ENTRY_CONF_CHANGE, SLICE_LITERAL("no change"));
+    propose_entry(RAFT_ENTRY_CONF_CHANGE_V2, SLICE_EMPTY);
+    assert_int_equal(raft_last_index(engine_raft(lone.engine)), last);
+    propose_entry(RAFT_ENTRY_NORMAL, SLICE_LITERAL("\x22\x06\x0a\x01k\x12\x01v"));
+    assert_int_equal(raft_last_index(engine_raft(lone.engine)), last + 1);
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+}
+
 /* ---- who may go ---- */
 
 /* Two members take each other out at once: each was asked while the other was still there. Who
@@ -403,19 +432,13 @@ static void test_last_voter_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_late_heartbeats_are_counted),
-        TEST(test_heartbeats_of_newer_members_are_timed),
-        TEST(test_unreachable_while_sending),
-        TEST(test_snapshot_of_the_leader_is_told),
-        TEST(test_pre_vote_can_be_switched_off),
-        TEST(test_first_ticks_are_skipped),
-        TEST(test_first_ticks_are_not_skipped),
-        TEST(test_later_ticks_are_not_skipped),
-        TEST(test_log_is_kept_for_who_was_heard),
-        TEST(test_log_is_kept_in_so_much_memory),
-        TEST(test_log_is_kept_behind_a_snapshot),
-        TEST(test_too_large_for_the_log),
-        TEST(test_last_voter_stays),
+        TEST(test_late_heartbeats_are_counted),   TEST(test_heartbeats_of_newer_members_are_timed),
+        TEST(test_unreachable_while_sending),     TEST(test_snapshot_of_the_leader_is_told),
+        TEST(test_pre_vote_can_be_switched_off),  TEST(test_first_ticks_are_skipped),
+        TEST(test_first_ticks_are_not_skipped),   TEST(test_later_ticks_are_not_skipped),
+        TEST(test_log_is_kept_for_who_was_heard), TEST(test_log_is_kept_in_so_much_memory),
+        TEST(test_log_is_kept_behind_a_snapshot), TEST(test_too_large_for_the_log),
+        TEST(test_nonsense_is_not_proposed),      TEST(test_last_voter_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
