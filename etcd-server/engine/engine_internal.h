@@ -149,6 +149,13 @@ void compact_waiters_answer(struct engine *engine); /* a batch is in the backend
 void waiters_expire(struct engine *engine, uint64_t now_ms);
 void waiters_fail_all(struct engine *engine, enum err_code code);
 
+/* propose.c: reads */
+/* One question to raft for all that came since the last one. */
+void reads_ask(struct engine *engine, uint64_t now_ms);
+/* An index for all asked so far; index 0: the leader went away before it confirmed them. */
+void reads_confirm(struct engine *engine, const struct raft_read *read);
+void reads_answer(struct engine *engine); /* those whose index is applied */
+
 /* compact.c: a slice of the compaction under way, when it is time */
 void compact_turn(struct engine *engine, uint64_t now_ms);
 
@@ -175,7 +182,8 @@ void others_kept_away(struct engine *engine, struct waiter *waiter); /* not kept
 /* Carry out a step of raft that must not fail; what contradicts the disk stops the member. */
 void others_step(struct engine *engine, const struct raft_event *event);
 
-/* engine.c: bytes applied that are not yet in the backend; and is that too much for more writes? */
+/* propose.c: bytes applied that are not yet in the backend; and is that too much for more writes?
+ */
 size_t engine_backlog(const struct engine *engine);
 bool engine_writes_wait(const struct engine *engine);
 
