@@ -182,8 +182,7 @@ void others_kept_away(struct engine *engine, struct waiter *waiter); /* not kept
 /* Carry out a step of raft that must not fail; what contradicts the disk stops the member. */
 void others_step(struct engine *engine, const struct raft_event *event);
 
-/* propose.c: bytes applied that are not yet in the backend; and is that too much for more writes?
- */
+/* propose.c: bytes applied and not yet in the backend; and is that too much for more writes? */
 size_t engine_backlog(const struct engine *engine);
 bool engine_writes_wait(const struct engine *engine);
 

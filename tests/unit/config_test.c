@@ -1,8 +1,8 @@
 /* config_test.c - every way a setting comes in and every sentence that keeps a server from
  * starting. */
-#include "common/base/limits.h"
 #include "common/base/duration.h"
 #include "common/base/file.h"
+#include "common/base/limits.h"
 #include "etcd-server/config.h"
 
 #include <setjmp.h>
@@ -717,58 +717,6 @@ static void the_manual_has_every_flag(void **state)
     buf_free(&page);
 }
 
-static void durations(void **state)
-{
-    static const struct {
-        const char *text;
-        int64_t ns;
-        const char *again;
-    } good[] = {
-        {"0", 0, "0s"},
-        {"5s", 5 * NS_PER_S, "5s"},
-        {"300ms", 300 * NS_PER_MS, "300ms"},
-        {"1m30s", 90 * NS_PER_S, "1m30s"},
-        {"1.5h", 5400 * NS_PER_S, "1h30m0s"},
-        {"-1.5s", -1500 * NS_PER_MS, "-1.5s"},
-        {"+.5s", 500 * NS_PER_MS, "500ms"},
-        {"1h0.001s", 3600 * NS_PER_S + NS_PER_MS, "1h0m0.001s"},
-        {"1us", 1000, "1\xc2\xb5s"},
-        {"1.5\xc2\xb5s", 1500, "1.5\xc2\xb5s"},
-        {"17ns", 17, "17ns"},
-        {"9223372036854775807ns", INT64_MAX, "2562047h47m16.854775807s"},
-        {"1.05s", 1050 * NS_PER_MS, "1.05s"},
-    };
-    static const char *const bad[] = {"",
-                                      "5",
-                                      "s",
-                                      ".s",
-                                      "1.s.",
-                                      "1x",
-                                      "1 s",
-                                      "-",
-                                      "1h5",
-                                      "3000000h",
-                                      "9223372036854775808ns",
-                                      "--1s",
-                                      "1hs"};
-    struct buf out = BUF_INIT(BUF_UNLIMITED);
-    int64_t ns;
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-        assert_true(duration_parse(good[i].text, &ns));
-        assert_int_equal(ns, good[i].ns);
-        buf_reset(&out);
-        assert_true(duration_write(ns, &out));
-        assert_string_equal(buf_text(&out), good[i].again);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        if (duration_parse(bad[i], &ns))
-            fail_msg("taken: %s", bad[i]);
-    }
-    buf_free(&out);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -787,7 +735,6 @@ int main(void)
         cmocka_unit_test(odd_but_good),
         cmocka_unit_test(help_and_version),
         cmocka_unit_test(the_manual_has_every_flag),
-        cmocka_unit_test(durations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
