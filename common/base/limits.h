@@ -54,9 +54,8 @@
 #define HTTP_OUT_MAX_BYTES (2UL * GIB)       /* one answer that cannot be made in pieces */
 #define HTTP_BODY_OPEN_MAX_BYTES (1UL * MIB) /* of a body in pieces, not used up: stop reading */
 #define CONNECTIONS_MAX 20000UL              /* open connections per listener */
-#define FDS_KEPT                                                                                   \
-    150UL /* descriptors that no connection gets: files, the log, what we dial; as many as etcd's  \
-           */
+/* descriptors that no connection gets: files, the log, what we dial; as many as etcd's */
+#define FDS_KEPT 150UL
 #define FDS_FOR_PEERS_SHARE 4UL        /* one of so many connections is kept for members ... */
 #define FDS_FOR_PEERS_MAX 1024UL       /* ... but no more than this */
 #define HANDSHAKE_TIMEOUT_MS 10000UL   /* TLS handshake done within */

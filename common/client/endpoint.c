@@ -79,8 +79,8 @@ static int parse_socket(struct slice whole, struct slice path, bool tls, struct 
     return 0;
 }
 
-/* Of a URL only host and port count: user, path, query and fragment are nothing to a gRPC client.
- */
+/* Of a URL only host and port count: user, path, query and fragment are nothing to a gRPC
+ * client. */
 static struct slice host_and_port(struct slice text)
 {
     size_t end = 0;

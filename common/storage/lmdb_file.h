@@ -33,8 +33,7 @@ int lmdb_file_open(const struct lmdb_file_options *options, const char *path, un
                    unsigned tree_flags, struct lmdb_file **file, struct err *err) MUST_CHECK;
 void lmdb_file_free(struct lmdb_file *file); /* after its last transaction; NULL is fine */
 
-/* Bytes of what the trees hold, the ones of buckets and of free pages included; an error of LMDB.
- */
+/* Bytes of what the trees hold, buckets and free pages included; returns an error of LMDB. */
 int lmdb_file_count(const struct lmdb_file *file, MDB_txn *txn, uint64_t *bytes) MUST_CHECK;
 
 /* What LMDB's `rc` means for who wanted to do that ("begin a read") with `path`; returns -1. */

@@ -239,8 +239,8 @@ static int switch_to_next(struct wal *wal, uint64_t header_bytes, struct err *er
     return 0;
 }
 
-/* No room on the disk for another file, or no descriptor: nothing is wrong with what was written.
- */
+/* No room on the disk for another file, or no descriptor: nothing is wrong with what was
+ * written. */
 static bool may_go_on(const struct err *cause)
 {
     return cause->sys == ENOSPC || cause->sys == EMFILE || cause->sys == ENFILE;

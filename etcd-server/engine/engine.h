@@ -111,8 +111,7 @@ bool engine_ready(const struct engine *engine);
 void engine_fail(struct engine *engine);
 /* Push everything applied to the backend and the commit index to the log, for an orderly stop. */
 void engine_flush(struct engine *engine);
-/* Nothing is on its way to disk that could arrive; on a full one what was promised is in the log.
- */
+/* Nothing on its way to disk could arrive: on a full one, what was promised is in the log. */
 bool engine_idle(const struct engine *engine);
 /* A proposal or a read is not answered yet, or the log is being written for another member. */
 bool engine_waited_for(const struct engine *engine);

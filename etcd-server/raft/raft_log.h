@@ -24,8 +24,8 @@ struct raft_log {
     uint64_t stable;    /* durable here up to this index */
     uint64_t committed; /* Raft's commitIndex */
     uint64_t handed;    /* given out to be applied */
-    /* configuration changes that are committed, but the log does not yet say so for good; 0 = none
-     */
+    /* configuration changes that are committed, but the log does not yet say so for good;
+     * 0 = none */
     uint64_t change_first, change_last;
     /* the request that says so, 0 = not yet made; of those up to here */
     uint64_t change_write_id, change_written;

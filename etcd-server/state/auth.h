@@ -69,8 +69,8 @@ enum err_code auth_check_keys(struct auth_store *auth, struct auth_identity call
                               enum auth_access access, struct slice key, struct slice range_end);
 /* A header for what the server proposes by itself and apply checks: revokes of leases. */
 void auth_header_as_root(const struct auth_store *auth, Etcdserverpb__RequestHeader *header);
-/* Every key attached to the lease; an unknown lease has none. Root may at any revision, as in etcd.
- */
+/* Every key attached to the lease; an unknown lease has none. Root may at any revision, as
+ * in etcd. */
 enum err_code auth_check_lease(struct auth_store *auth, const struct lease_store *leases,
                                struct auth_identity caller, enum auth_access access, int64_t lease);
 enum err_code auth_check_range(struct auth_store *auth, struct auth_identity caller,

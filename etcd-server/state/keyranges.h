@@ -28,8 +28,8 @@ void keyranges_free(struct keyranges *set); /* back to the empty set */
 void keyranges_add(struct keyranges *set, struct slice key, struct slice range_end);
 /* After the last add and before the first question. */
 void keyranges_unite(struct keyranges *set);
-/* Is every key of the range in the set? One that holds no key asks for its first (etcd: keytree.h).
- */
+/* Is every key of the range in the set? One that holds no key asks for its first (etcd:
+ * keytree.h). */
 bool keyranges_covers(const struct keyranges *set, struct slice key, struct slice range_end);
 
 #endif
