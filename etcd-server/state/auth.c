@@ -21,6 +21,8 @@ void auth_user_fini(struct auth_user *user)
     authpb__user__free_unpacked(user->message, NULL);
     keyranges_free(&user->read);
     keyranges_free(&user->write);
+    keytree_free(&user->trees[AUTH_READ]);
+    keytree_free(&user->trees[AUTH_WRITE]);
 }
 
 void auth_role_fini(struct auth_role *role)

@@ -4,12 +4,15 @@
 
 #include "etcd-server/state/auth.h"
 #include "etcd-server/state/keyranges.h"
+#include "etcd-server/state/keytree.h"
 
 struct auth_user {
     char *name;               /* first; owned; the message has it without a NUL */
     Authpb__User *message;    /* owned, from malloc */
     uint64_t ranges_revision; /* auth revision `read` and `write` were made at; 0 = never */
     struct keyranges read, write;
+    struct keytree trees[2];    /* by enum auth_access; of the permissions of his roles ... */
+    uint64_t trees_revision[2]; /* ... at this auth revision; 0: none was made */
 };
 
 struct auth_role {

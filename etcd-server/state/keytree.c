@@ -230,13 +230,16 @@ static bool visit_from(struct visit *visit, size_t at)
            visit_from(visit, node->right);
 }
 
-bool keytree_covers(struct keytree *tree, struct slice key, struct slice range_end)
+void keytree_grown(struct keytree *tree)
+{
+    if (tree->root != 0)
+        find_latest(tree, tree->root);
+}
+
+bool keytree_covers(const struct keytree *tree, struct slice key, struct slice range_end)
 {
     struct visit visit = {.tree = tree, .begin = {key, false}, .end = {range_end, false}};
 
-    if (tree->root == 0)
-        return false;
-    find_latest(tree, tree->root);
     return visit_from(&visit, tree->root) && visit.met && compare(visit.reached, visit.end) >= 0 &&
            compare(visit.first, visit.begin) <= 0;
 }

@@ -25,7 +25,8 @@ void keytree_init(struct keytree *tree);
 void keytree_free(struct keytree *tree);
 /* A permission; in etcd's order, for the tree follows from it. Both are borrowed until the end. */
 void keytree_add(struct keytree *tree, struct slice key, struct slice range_end);
-/* After the last add: is [key, range_end) covered, as etcd sees it? For keytree_is_asked(). */
-bool keytree_covers(struct keytree *tree, struct slice key, struct slice range_end);
+void keytree_grown(struct keytree *tree); /* after the last add and before the first question */
+/* Is [key, range_end) covered, as etcd sees it? For keytree_is_asked(). */
+bool keytree_covers(const struct keytree *tree, struct slice key, struct slice range_end);
 
 #endif

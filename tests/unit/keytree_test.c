@@ -52,6 +52,7 @@ static void agrees_with_the_union(void **state)
             keytree_add(&tree, from, to);
         }
         keyranges_unite(&set);
+        keytree_grown(&tree);
         for (unsigned i = 0; i < 60; i++) {
             struct slice from = random_key(&seed, key), to = random_key(&seed, end);
 
@@ -71,11 +72,14 @@ static void permissions_without_a_key(void **state)
 
     (void)state;
     keytree_init(&tree);
+    keytree_grown(&tree);
     assert_false(keytree_covers(&tree, slice_text("b"), slice_text("a")));
     keytree_add(&tree, SLICE_EMPTY, SLICE_EMPTY);
     keytree_add(&tree, SLICE_EMPTY, endless);
+    keytree_grown(&tree);
     assert_false(keytree_covers(&tree, slice_text("b"), slice_text("a")));
     keytree_add(&tree, slice_text("b"), SLICE_EMPTY);
+    keytree_grown(&tree);
     assert_true(keytree_covers(&tree, slice_text("b"), slice_text("a")));
     assert_false(keytree_covers(&tree, slice_text("c"), slice_text("a")));
     keytree_free(&tree);
