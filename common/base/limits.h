@@ -140,12 +140,10 @@
 
 /* applied but not yet in the backend; above it proposals wait ... */
 #define WRITE_BUFFER_MAX_BYTES (64UL * MIB)
-#define PROPOSALS_WAITING_MAX_BYTES                                                                \
-    (64UL * MIB) /* ... and above this they are refused; with those that wait for a leader, for it \
-                    is one memory */
-#define BACKLOG_MAX_BYTES                                                                          \
-    (1UL *                                                                                         \
-     GIB) /* applied but not yet in the backend of a follower; above it no entries are taken */
+/* ... and above this they are refused; with those that wait for a leader, for it is one memory */
+#define PROPOSALS_WAITING_MAX_BYTES (64UL * MIB)
+/* applied but not yet in the backend of a follower; above it no entries are taken */
+#define BACKLOG_MAX_BYTES (1UL * GIB)
 #define RANGE_CHUNK_BYTES (56UL * KIB) /* pieces of a large range: half of OUT_HIGH */
 #define RANGE_SLICE_KEYS 1000UL        /* index entries one slice of a large range walks */
 #define RANGE_STREAM_KEYS 10UL         /* key-values of the first message of a RangeStream ... */
@@ -161,6 +159,7 @@
 #define REVISION_MAX (INT64_MAX / 2)    /* in a file; leaves room to count on */
 #define COMPACTION_BATCH_DEFAULT 1000UL /* revisions per step */
 #define COMPACTION_SLEEP_MS_DEFAULT 10UL
+#define ALARMS_MAX 1024  /* members are named as clients like: they could invent some for ever */
 #define HASHES_KEPT 10UL /* hashes remembered at compactions (formats.md 11.4) */
 /* revisions that clients, and as many that members, wait to have hashed: each is a walk over the
  * store */
@@ -194,8 +193,8 @@
 #define SNAPSHOT_COUNT_DEFAULT 100000UL   /* applied entries between snapshots of the raft state */
 #define SNAPSHOT_CATCHUP_ENTRIES 5000UL   /* entries kept behind a snapshot for slow followers */
 #define LOG_KEPT_MS 30000UL /* and all that a member needs, for so long after it was heard ... */
-#define LOG_KEPT_SNAPSHOT_MS                                                                       \
-    300000UL /* ... or after it got a snapshot, with which it has to begin anew ... */
+/* ... or after it got a snapshot, with which it has to begin anew ... */
+#define LOG_KEPT_SNAPSHOT_MS 300000UL
 #define LOG_KEPT_MAX_BYTES (512UL * MIB) /* ... in no more memory than that */
 #define MAX_SNAPSHOTS_DEFAULT 5UL        /* files kept */
 #define MAX_WALS_DEFAULT 5UL
@@ -229,8 +228,8 @@
 #define PEER_PIPELINE_MAX 4UL             /* POSTs under way, per peer */
 #define PEER_REMOTES_MAX 64UL             /* members known from a header only */
 #define PEER_ANSWER_MAX_BYTES (4UL * MIB) /* body of an ordinary answer */
-#define PEER_CALLS_MAX                                                                             \
-    64UL /* requests of peers_request() under way: a descriptor each, of FDS_KEPT */
+/* requests of peers_request() under way: a descriptor each, of FDS_KEPT */
+#define PEER_CALLS_MAX 64UL
 #define PEER_ADDRESSES_MAX 8UL          /* of one host name that are tried */
 #define PEER_DIAL_TIMEOUT_MS 1000UL     /* connect and TLS; the election timeout comes on top */
 #define PEER_REDIAL_MS 100UL            /* between two tries of a stream */

@@ -11,8 +11,8 @@
 #include "etcd-server/raft/quorum.h"
 
 #define CHANGES_MAX (2 * RAFT_MEMBERS_MAX + 1)
-#define LOCAL_PEER_URL                                                                             \
-    "http://localhost:2380" /* what etcd gives a member that does not know its own */
+/* what etcd gives a member that does not know its own */
+#define LOCAL_PEER_URL "http://localhost:2380"
 
 /* The configuration at `commit`: the snapshot's, changed by the entries up to there. */
 static int conf_at(const struct boot *boot, uint64_t commit, struct raft_conf_state *conf,

@@ -2,9 +2,6 @@
 #include "common/base/base.h"
 #include "etcd-server/state/alarm.h"
 
-#define ALARMS_MAX                                                                                 \
-    1024 /* member ids are taken as given, so a client could invent them without end */
-
 struct alarm {
     uint64_t member;
     Etcdserverpb__AlarmType type;

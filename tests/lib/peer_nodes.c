@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #define WAIT_MS 60000 /* also on a busy machine, under a sanitizer */
-#define STREAM_TIMEOUT_MS                                                                          \
-    120000 /* both ends work in one thread: what one does, the other waits for */
+/* both ends work in one thread: what one does, the other waits for */
+#define STREAM_TIMEOUT_MS 120000
 
 /* ---- waiting ---- */
 
