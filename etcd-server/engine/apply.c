@@ -82,9 +82,9 @@ static enum err_code refused_by_alarm(const struct engine *engine,
 
 static int64_t least_ttl_s(const struct engine *engine)
 {
-    uint64_t election_ms = (uint64_t)engine->config.election_ticks * engine->config.tick_ms;
+    uint64_t ticks = (uint64_t)engine->config.election_ticks * 3 / 2; /* whole ones, as in etcd */
 
-    return (int64_t)((3 * election_ms + 1999) / 2000); /* ceil(1.5 E) (raft.md 1) */
+    return (int64_t)((ticks * engine->config.tick_ms + 999) / 1000); /* ceil(1.5 E) (raft.md 1) */
 }
 
 static enum err_code apply_lease_grant(struct engine *engine,

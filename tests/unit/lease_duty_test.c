@@ -362,6 +362,22 @@ static void who_does_not_lead(void **state)
     assert_int_equal(gone.answers, 0);
 }
 
+static void seven_ticks(struct engine_config *config)
+{
+    config->election_ticks = 7;
+}
+
+/* One and a half times an election of seven ticks: ten whole ones, as an etcd counts them. */
+static void the_shortest_is_that_of_etcd(void **state)
+{
+    (void)state;
+    start(true, seven_ticks);
+    lone_lead(&lone);
+    turn();
+    assert_int_equal(lone_grant(&lone, 5, 0), ERR_OK);
+    assert_int_equal(lease_find(engine_leases(lone.engine), 5)->ttl_s, 1);
+}
+
 /* ---- checkpoints ---- */
 
 static void persist(struct engine_config *config)
@@ -408,12 +424,19 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define TEST_ALONE(name) cmocka_unit_test_teardown(name, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(runs_out_through_the_log), TEST(renewed_in_time),
-        TEST(a_storm_is_spread),        TEST(a_storm_is_spread_over_turns),
-        TEST(in_flight_is_bounded),     TEST(tried_again),
-        TEST(no_end_is_kept),           TEST(expired_waits_for_its_revoke),
-        TEST(a_silence_is_doubted),     TEST(a_query_sees_the_silence_first),
-        TEST_ALONE(who_does_not_lead),  TEST_ALONE(checkpoints),
+        TEST(runs_out_through_the_log),
+        TEST(renewed_in_time),
+        TEST(a_storm_is_spread),
+        TEST(a_storm_is_spread_over_turns),
+        TEST(in_flight_is_bounded),
+        TEST(tried_again),
+        TEST(no_end_is_kept),
+        TEST(expired_waits_for_its_revoke),
+        TEST(a_silence_is_doubted),
+        TEST(a_query_sees_the_silence_first),
+        TEST_ALONE(who_does_not_lead),
+        TEST_ALONE(checkpoints),
+        TEST_ALONE(the_shortest_is_that_of_etcd),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
