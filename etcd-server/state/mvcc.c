@@ -76,6 +76,13 @@ static int restore_mark(struct backend_read *read, const char *name, int64_t *ma
     return 0;
 }
 
+/* What the next put adds to must not be at its end. */
+static bool counts_on(const struct stored *stored)
+{
+    return stored->create >= 0 && stored->create <= REVISION_MAX && stored->version >= 0 &&
+           stored->version <= REVISION_MAX;
+}
+
 /* `last` is the revision of the record before, and moves on. */
 static int restore_record(struct mvcc *mvcc, struct slice key, struct slice value,
                           struct revision *last, struct err *err)
@@ -94,7 +101,8 @@ static int restore_record(struct mvcc *mvcc, struct slice key, struct slice valu
         return -1;
     }
     *last = revision;
-    if (!stored_decode(value, &stored) || stored.key.size > KEYINDEX_KEY_MAX) {
+    if (!stored_decode(value, &stored) || stored.key.size > KEYINDEX_KEY_MAX ||
+        !counts_on(&stored)) {
         err_set(err, ERR_DAMAGED,
                 "bucket key: revision %" PRId64 ".%" PRId64
                 " holds %zu bytes that are no key-value; restore this member from a snapshot",

@@ -382,6 +382,21 @@ static void expect_damaged(struct slice key, struct slice value, const char *wor
     store_fini(&store);
 }
 
+static void numbers_at_their_end_are_damage(void **state)
+{
+    static const struct stored bad[] = {{.key = {(const uint8_t *)"k", 1}, .version = INT64_MAX},
+                                        {.key = {(const uint8_t *)"k", 1}, .version = -1},
+                                        {.key = {(const uint8_t *)"k", 1}, .create = INT64_MAX}};
+    uint8_t key[REVISION_BYTES_MAX], value[64];
+    size_t size = revision_encode((struct revision){.main = 9}, false, key);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        stored_encode(&bad[i], value);
+        expect_damaged(slice_of(key, size), slice_of(value, stored_bytes(&bad[i])), "no key-value");
+    }
+}
+
 static void damaged_records_are_named(void **state)
 {
     uint8_t key[REVISION_BYTES_MAX];
@@ -475,6 +490,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_bumped_file_is_compacted_at_its_new_revision, setup,
                                         teardown),
         cmocka_unit_test(damaged_records_are_named),
+        cmocka_unit_test(numbers_at_their_end_are_damage),
         cmocka_unit_test_setup_teardown(a_key_deleted_and_put_by_one_txn_survives_compaction, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_hash_does_not_wait_for_the_compaction, setup, teardown),
