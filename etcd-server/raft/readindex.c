@@ -83,8 +83,15 @@ static void ask(struct raft *raft, struct read_request *request)
 
 static bool has_room(const struct raft *raft)
 {
-    return raft->reads.waiting.count + raft->reads.asked.count < RAFT_READS_MAX &&
-           !read_queue_is_full(&raft->reads.forwarded);
+    return raft->reads.waiting.count + raft->reads.asked.count < RAFT_READS_MAX;
+}
+
+/* The answer to a later one is as good for those before it: the oldest may have been lost. */
+static void forward(struct raft *raft, const struct read_request *request)
+{
+    if (read_queue_is_full(&raft->reads.forwarded))
+        read_queue_drop(&raft->reads.forwarded, RAFT_READS_MAX / 4);
+    read_queue_push(&raft->reads.forwarded, request);
 }
 
 enum err_code raft_read_asked(struct raft *raft, uint64_t read_id)
@@ -101,7 +108,7 @@ enum err_code raft_read_asked(struct raft *raft, uint64_t read_id)
         ask(raft, &request);
         return ERR_OK;
     }
-    read_queue_push(&raft->reads.forwarded, &request);
+    forward(raft, &request);
     entry = (struct raft_entry){.data = read_request_context(&request)};
     raft_send(raft, (struct raft_message){.type = RAFT_MSG_READ_INDEX,
                                           .to = raft->leader,

@@ -461,6 +461,42 @@ static void reads_have_a_limit(void **state)
     raft_free(raft);
 }
 
+/* The way to the leader is gone for a while, and every turn has its reads: they must not be in the
+ * way of those that come when it is there again. An answer counts for all before it. */
+static void lost_reads_make_room(void **state)
+{
+    struct raft *raft = follower();
+    struct raft_effects effects;
+    struct raft_entry entry = {.index = 0};
+    uint8_t context[RAFT_READ_CONTEXT_MAX];
+
+    (void)state;
+    assert_int_equal(
+        give(raft, (struct raft_message){.type = RAFT_MSG_HEARTBEAT, .from = 2, .term = 1}),
+        ERR_OK);
+    for (uint64_t id = 1; id <= 3 * RAFT_READS_MAX; id++) {
+        assert_int_equal(step(raft, (struct raft_event){.type = RAFT_EVENT_READ, .read_id = id}),
+                         ERR_OK);
+        assert_true(raft_ready(raft, &effects));
+        assert_true(effects.message_count != 0);
+        entry.data = effects.messages[effects.message_count - 1].entries[0].data;
+        memcpy(context, entry.data.data, entry.data.size);
+        entry.data.data = context;
+    }
+    assert_int_equal(give(raft, (struct raft_message){.type = RAFT_MSG_READ_INDEX_RESP,
+                                                      .from = 2,
+                                                      .term = 1,
+                                                      .index = 1,
+                                                      .entries = &entry,
+                                                      .entry_count = 1}),
+                     ERR_OK);
+    assert_true(raft_ready(raft, &effects));
+    assert_true(effects.read_count != 0);
+    assert_int_equal(effects.reads[effects.read_count - 1].read_id, 3 * RAFT_READS_MAX);
+    assert_int_equal(effects.reads[effects.read_count - 1].index, 1);
+    raft_free(raft);
+}
+
 static void a_cut_takes_back_what_is_under_way(void **state)
 {
     struct raft_log *log = xalloc(sizeof(*log));
@@ -574,6 +610,7 @@ int main(void)
         cmocka_unit_test(appends_are_cut_at_their_limits),
         cmocka_unit_test(reads_fail_with_the_leadership),
         cmocka_unit_test(reads_have_a_limit),
+        cmocka_unit_test(lost_reads_make_room),
         cmocka_unit_test(a_cut_takes_back_what_is_under_way),
         cmocka_unit_test(majorities_of_both_halves),
         cmocka_unit_test(flight_lands_in_order),
