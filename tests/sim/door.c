@@ -7,39 +7,13 @@
  * acknowledgement. A call without an answer is unknown: its entry may turn up or not, whole.
  */
 #include "tests/sim/answer.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/door.h"
 
 #include <openssl/sha.h>
 #include <stdio.h>
 
 #define RESUME_MS 50 /* a full client reads on within */
 #define ARENA_BYTES (4 * MIB)
-#define TROUBLE_MS 30000 /* calls may time out so long after something was wrong */
-
-struct sim_call {
-    struct call call; /* first */
-    struct sim_call *next;
-    struct sim *sim;
-    struct node *node; /* whom it asks */
-    bool ended;
-    bool for_voters;       /* and the member that it asks has no vote: it must be refused */
-    unsigned serial;       /* of a put; 0 = none */
-    uint64_t acknowledged; /* when it began */
-    uint64_t began_ms;
-    bool rights_on;           /* when it began */
-    uint64_t rights_revision; /* then */
-    bool token_over;          /* its token must not be taken any more */
-    struct kv_source *slow;   /* a range that is still being read */
-    struct buf expected, got;
-    struct buf blob; /* of a snapshot */
-    uint64_t remaining_bytes;
-    int64_t slow_count, slow_revision;
-};
-
-static struct sim_call *own_of(struct call *call)
-{
-    return CONTAINER_OF(call, struct sim_call, call);
-}
 
 struct call *door_inner(struct sim_call *call)
 {
@@ -112,8 +86,7 @@ static void compare(struct sim_call *own, const char *what)
 
 /* ---- writes ---- */
 
-/* Does the entry applied last carry this call? */
-static bool is_mine(struct sim_call *own)
+bool door_is_mine(struct sim_call *own)
 {
     struct sim *sim = own->sim;
     uint64_t index = engine_applied_index(own->node->engine);
@@ -129,7 +102,7 @@ static void check_written(struct sim_call *own)
     struct sim *sim = own->sim;
     uint64_t index = engine_applied_index(own->node->engine);
 
-    sim_check(sim, is_mine(own), "%s is acknowledged, but entry %" PRIu64 " is another's",
+    sim_check(sim, door_is_mine(own), "%s is acknowledged, but entry %" PRIu64 " is another's",
               own->call.row->method, index);
     sim_check(sim, own->node->model.code == ERR_OK, "%s is acknowledged, but must be refused: %s",
               own->call.row->method, err_text(own->node->model.code));
@@ -140,40 +113,9 @@ static void check_written(struct sim_call *own)
     sim->acknowledged = MAX(sim->acknowledged, index);
 }
 
-/* ---- refusals ---- */
+/* ---- reads ---- */
 
-enum refusal {
-    REFUSAL_BEFORE_LOG, /* it must never turn up in the log */
-    REFUSAL_UNKNOWN,    /* it may */
-    REFUSAL_APPLIED,    /* what apply, or a read, says to it */
-};
-
-static enum refusal kind_of(enum err_code code)
-{
-    switch ((int)code) {
-    case ERR_DISK_FULL:
-    case ERR_REQUEST_TOO_MANY_REQUESTS:
-    case ERR_REQUEST_TOO_LARGE:
-    case ERR_DUPLICATE_KEY:
-    case ERR_TOO_MANY_OPS:
-    case ERR_NO_LEADER:
-    case ERR_MEMBER_BAD_URLS:
-    case ERR_MEMBER_NOT_ENOUGH_STARTED:
-    case ERR_NOT_SUPPORTED_FOR_LEARNER:
-        return REFUSAL_BEFORE_LOG;
-    case ERR_TIMEOUT:
-    case ERR_TIMEOUT_DUE_TO_LEADER_FAIL:
-    case ERR_TIMEOUT_DUE_TO_CONNECTION_LOST:
-    case ERR_CALL_DEADLINE:
-    case ERR_STOPPED:
-    case ERR_LEADER_CHANGED:
-        return REFUSAL_UNKNOWN;
-    default:
-        return REFUSAL_APPLIED;
-    }
-}
-
-static enum err_code expected_read(struct sim_call *own)
+enum err_code door_expected_read(struct sim_call *own)
 {
     struct model *model = &own->node->model;
     const void *request = own->call.request;
@@ -190,95 +132,11 @@ static enum err_code expected_read(struct sim_call *own)
     return code;
 }
 
-static bool is_read(const struct sim_call *own)
-{
-    return own->call.row->id == RPC_KV_Range ||
-           (own->call.row->id == RPC_KV_Txn &&
-            mvcc_txn_is_read_only((const void *)own->call.request));
-}
-
-/* Refused for who called, and not by an entry: so it may be with writes only for a bad token. True:
- * nothing else is to check. */
-static bool is_refused_for_rights(struct sim_call *own, enum err_code code)
-{
-    struct node *node = own->node;
-    struct sim *sim = own->sim;
-    const char *method = own->call.row->method;
-
-    node_advance(node);
-    if (!login_matters(code) || !node->model.rights.enabled ||
-        (is_mine(own) && node->model.code == code)) /* else it may be another one's, the same */
-        return false;
-    login_check_refusal(node, own->call.token, method, code);
-    if (is_read(own))
-        sim_check(sim, code == ERR_INVALID_AUTH_TOKEN || expected_read(own) == code,
-                  "%s is refused: %s", method, err_text(code));
-    else if (own->call.row->service[0] == 'K' && own->call.row->id != RPC_KV_Compact)
-        sim_check(sim, code == ERR_INVALID_AUTH_TOKEN, "%s is refused before it is applied: %s",
-                  method, err_text(code));
-    if (own->serial != 0)
-        sim->refused[own->serial] = 1;
-    if (own->call.row->id == RPC_Lease_LeaseRevoke)
-        leasing_refused(
-            sim, ((const Etcdserverpb__LeaseRevokeRequest *)(const void *)own->call.request)->id);
-    return true;
-}
-
-static void check_refusal(struct sim_call *own, enum err_code code)
-{
-    struct sim *sim = own->sim;
-    enum rpc_id id = own->call.row->id;
-
-    if (is_refused_for_rights(own, code))
-        return;
-    switch (kind_of(code)) {
-    case REFUSAL_BEFORE_LOG:
-        if (id == RPC_Lease_LeaseRevoke)
-            leasing_refused(
-                sim,
-                ((const Etcdserverpb__LeaseRevokeRequest *)(const void *)own->call.request)->id);
-        if (own->serial != 0)
-            sim->refused[own->serial] = 1;
-        return;
-    case REFUSAL_UNKNOWN:
-        sim->unknown++;
-        sim_check(sim,
-                  (code == ERR_STOPPED && own->node->dying) ||
-                      (sim->options.members > 1 && !sim->quiet) ||
-                      sim->now_ms < sim->trouble_ms + TROUBLE_MS ||
-                      own->call.row->service[0] == 'C',
-                  "%s: %s, though nothing was wrong", own->call.row->method, err_text(code));
-        return;
-    case REFUSAL_APPLIED:
-        break;
-    }
-    if (id == RPC_Auth_Authenticate) {
-        node_advance(own->node);
-        if (code == ERR_AUTH_FAILED && own->node->model.rights.revision == own->rights_revision)
-            login_check_failed(own->node, (const void *)own->call.request);
-        return;
-    }
-    if (id == RPC_Maintenance_HashKV || id == RPC_Maintenance_MoveLeader ||
-        own->call.row->service[0] == 'C')
-        return; /* decided by the state of the moment; the answers are checked */
-    node_advance(own->node);
-    if (is_mine(own)) {
-        sim_check(sim, own->node->model.code == code, "%s is refused: %s, expected: %s",
-                  own->call.row->method, err_text(code), err_text(own->node->model.code));
-        return;
-    }
-    if (code == ERR_NO_SPACE && sim->options.quota_bytes > 0) {
-        if (own->serial != 0)
-            sim->refused[own->serial] = 1;
-        return;
-    }
-    sim_check(sim, expected_read(own) == code, "%s is refused: %s", own->call.row->method,
-              err_text(code));
-}
+/* ---- refusals, and the end of streams ---- */
 
 static void finish(struct call *call, enum err_code code, const char *text)
 {
-    struct sim_call *own = own_of(call);
+    struct sim_call *own = door_own(call);
     struct sim *sim = own->sim;
 
     (void)text;
@@ -298,7 +156,7 @@ static void finish(struct call *call, enum err_code code, const char *text)
         sim_check(sim, memcmp(sum, own->blob.data + bytes - sizeof(sum), sizeof(sum)) == 0,
                   "a snapshot of %zu bytes has another checksum", bytes);
     } else {
-        check_refusal(own, code);
+        refusal_check(own, code);
     }
     sim->answered++;
     end(own);
@@ -319,7 +177,7 @@ static void reply_kv(struct sim_call *own, const ProtobufCMessage *response)
     else
         answer_delete(&own->got, (const void *)response);
     if (read) {
-        enum err_code code = expected_read(own);
+        enum err_code code = door_expected_read(own);
 
         sim_check(sim, code == ERR_OK, "a read is answered that must be refused: %s",
                   err_text(code));
@@ -426,11 +284,88 @@ struct headed {
     Etcdserverpb__ResponseHeader *header;
 };
 
+/* What every answer of its kind is looked at for. */
+enum { WRITTEN = 1, HEADER = 2, CURRENT = 4 };
+
+static unsigned looks(const struct rpc_row *row)
+{
+    switch ((int)row->id) {
+    case RPC_KV_Put:
+    case RPC_KV_DeleteRange:
+    case RPC_KV_Txn: /* reply_kv() knows which are writes */
+    case RPC_Auth_Authenticate:
+    case RPC_Maintenance_Status:
+        return HEADER | CURRENT;
+    case RPC_Lease_LeaseGrant:
+    case RPC_Lease_LeaseRevoke:
+    case RPC_Maintenance_Alarm:
+        return WRITTEN | HEADER | CURRENT;
+    case RPC_Cluster_MemberAdd:
+    case RPC_Cluster_MemberRemove:
+    case RPC_Cluster_MemberUpdate:
+        return WRITTEN | HEADER;
+    case RPC_Cluster_MemberPromote:
+    case RPC_Maintenance_HashKV:
+        return HEADER;
+    default: /* questions of Auth are in the log, too */
+        return row->service[0] == 'A' ? WRITTEN | HEADER | CURRENT : 0;
+    }
+}
+
+/* What only this kind has. */
+static void look_into(struct sim_call *own, const ProtobufCMessage *response)
+{
+    const void *answer = response;
+
+    switch ((int)own->call.row->id) {
+    case RPC_KV_Put:
+    case RPC_KV_DeleteRange:
+    case RPC_KV_Txn:
+        reply_kv(own, response);
+        break;
+    case RPC_KV_Compact:
+        reply_compact(own, answer);
+        break;
+    case RPC_Lease_LeaseGrant:
+        leasing_promised(own->sim, ((const Etcdserverpb__LeaseGrantResponse *)answer)->id,
+                         ((const Etcdserverpb__LeaseGrantResponse *)answer)->ttl, own->began_ms);
+        break;
+    case RPC_Auth_Authenticate:
+        login_check(own->node, (const void *)own->call.request, answer);
+        break;
+    case RPC_Auth_AuthStatus:
+        login_check_status(own->node, answer);
+        break;
+    case RPC_Auth_UserGet:
+    case RPC_Auth_UserList:
+    case RPC_Auth_RoleGet:
+    case RPC_Auth_RoleList:
+        login_check_look(own->node, &own->call, response);
+        break;
+    case RPC_Cluster_MemberPromote:
+        reply_promoted(own);
+        break;
+    case RPC_Cluster_MemberList:
+        reply_members(own, ((const Etcdserverpb__MemberListResponse *)answer)->n_members);
+        break;
+    case RPC_Maintenance_HashKV:
+        reply_hash_kv(own, answer);
+        break;
+    case RPC_Maintenance_Status:
+        sim_check(own->sim,
+                  ((const Etcdserverpb__StatusResponse *)answer)->islearner ==
+                      model_is_learner(&own->node->model, own->node->id),
+                  "Status of member %u is wrong about its vote", own->node->number);
+        break;
+    }
+}
+
 static void reply(struct call *call, const ProtobufCMessage *response)
 {
-    struct sim_call *own = own_of(call);
-    struct sim *sim = own->sim;
+    struct sim_call *own = door_own(call);
     const struct headed *headed = (const void *)response;
+    struct sim *sim = own->sim;
+    unsigned wanted = looks(call->row);
 
     node_advance(own->node);
     sim_trace(sim, call->row->method, own->node->model.index, sim->now_ms);
@@ -438,77 +373,11 @@ static void reply(struct call *call, const ProtobufCMessage *response)
               call->row->method, response->descriptor->name);
     check_sees_all(own);
     check_token(own);
-    switch ((int)call->row->id) {
-    case RPC_KV_Put:
-    case RPC_KV_DeleteRange:
-    case RPC_KV_Txn:
-        reply_kv(own, response);
-        check_header(own, headed->header, true);
-        break;
-    case RPC_KV_Compact:
-        reply_compact(own, (const void *)response);
-        break;
-    case RPC_Lease_LeaseGrant:
-        leasing_promised(
-            sim, ((const Etcdserverpb__LeaseGrantResponse *)(const void *)response)->id,
-            ((const Etcdserverpb__LeaseGrantResponse *)(const void *)response)->ttl, own->began_ms);
+    look_into(own, response);
+    if ((wanted & WRITTEN) != 0)
         check_written(own);
-        check_header(own, headed->header, true);
-        break;
-    case RPC_Lease_LeaseRevoke:
-    case RPC_Maintenance_Alarm:
-        check_written(own);
-        check_header(own, headed->header, true);
-        break;
-    case RPC_Auth_Authenticate:
-        login_check(own->node, (const void *)call->request, (const void *)response);
-        check_header(own, headed->header, true);
-        break;
-    case RPC_Auth_AuthStatus:
-        login_check_status(own->node, (const void *)response);
-        check_written(own);
-        check_header(own, headed->header, true);
-        break;
-    case RPC_Auth_UserGet:
-    case RPC_Auth_UserList:
-    case RPC_Auth_RoleGet:
-    case RPC_Auth_RoleList:
-        login_check_look(own->node, call, response);
-        check_written(own);
-        check_header(own, headed->header, true);
-        break;
-    case RPC_Cluster_MemberAdd:
-    case RPC_Cluster_MemberRemove:
-    case RPC_Cluster_MemberUpdate:
-        check_written(own);
-        check_header(own, headed->header, false);
-        break;
-    case RPC_Cluster_MemberPromote:
-        reply_promoted(own);
-        check_header(own, headed->header, false);
-        break;
-    case RPC_Cluster_MemberList:
-        reply_members(
-            own, ((const Etcdserverpb__MemberListResponse *)(const void *)response)->n_members);
-        break;
-    case RPC_Maintenance_HashKV:
-        reply_hash_kv(own, (const void *)response);
-        check_header(own, headed->header, false);
-        break;
-    case RPC_Maintenance_Status:
-        check_header(own, headed->header, true);
-        sim_check(sim,
-                  ((const Etcdserverpb__StatusResponse *)(const void *)response)->islearner ==
-                      model_is_learner(&own->node->model, own->node->id),
-                  "Status of member %u is wrong about its vote", own->node->number);
-        break;
-    default:
-        if (call->row->service[0] == 'A') { /* Auth: a change */
-            check_written(own);
-            check_header(own, headed->header, true);
-        }
-        break;
-    }
+    if ((wanted & HEADER) != 0)
+        check_header(own, headed->header, (wanted & CURRENT) != 0);
     sim->answered++;
     end(own);
 }
@@ -558,7 +427,7 @@ static void read_on(struct sim *sim, void *arg)
 
 static void reply_range(struct call *call, const ProtobufCMessage *head, struct kv_source *source)
 {
-    struct sim_call *own = own_of(call);
+    struct sim_call *own = door_own(call);
     struct sim *sim = own->sim;
     const Etcdserverpb__RangeResponse *response = (const void *)head;
     bool slow = !sim->quiet && sim_chance(sim, 300);
@@ -570,7 +439,7 @@ static void reply_range(struct call *call, const ProtobufCMessage *head, struct 
     check_sees_all(own);
     check_token(own);
     check_header(own, response->header, true);
-    code = expected_read(own);
+    code = door_expected_read(own);
     sim_check(sim, code == ERR_OK, "a Range is answered that must be refused: %s", err_text(code));
     own->slow = source;
     own->slow_count = response->count;
@@ -597,7 +466,7 @@ static void resume(struct sim *sim, void *arg)
 
 static bool send_message(struct call *call, const ProtobufCMessage *message)
 {
-    struct sim_call *own = own_of(call);
+    struct sim_call *own = door_own(call);
     const Etcdserverpb__SnapshotResponse *response = (const void *)message;
 
     buf_append(&own->blob, response->blob.data, response->blob.len);

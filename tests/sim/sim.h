@@ -4,6 +4,7 @@
  *
  *   traffic.c    random calls --> service --> engine --> host: host.c, disk: memfs
  *   door.c       what a member answers is held against the model; entry.c: by which entry
+ *   refusal.c    what it may refuse, and when
  *   watching.c   clients that watch, and what they get
  *   leasing.c    clients that renew leases, and when these end
  *   network.c    messages, snapshots and questions between members; what may go wrong with them
