@@ -10,7 +10,6 @@
 #include "common/base/limits.h"
 #include "common/base/plants.h"
 #include "etcd-server/state/auth_internal.h"
-#include "etcd-server/state/auth_order.h"
 
 typedef Etcdserverpb__InternalRaftRequest raft_request;
 
@@ -342,9 +341,30 @@ static bool remove_permissions(Authpb__Role *role, struct slice key, struct slic
     return count != before;
 }
 
+/* The first whose key is not below `key`; their number: there is none. */
+static size_t find_place(const Authpb__Role *role, struct slice key)
+{
+    size_t low = 0, high = role->n_keypermission;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (slice_compare(auth_slice(role->keypermission[middle]->key), key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/*
+ * By key, behind those of the same one: so does Go's sort.Sort, which etcd calls after each grant,
+ * with up to 12; with more it may change the order of equals, otherwise in each release of Go.
+ */
 static void add_permission(Authpb__Role *role, const Authpb__Permission *given)
 {
     Authpb__Permission *permission = xalloc(sizeof(*permission));
+    size_t at = role->n_keypermission;
 
     authpb__permission__init(permission);
     permission->permtype = given->permtype;
@@ -352,8 +372,13 @@ static void add_permission(Authpb__Role *role, const Authpb__Permission *given)
     permission->range_end = copy_bytes(given->range_end.data, given->range_end.len);
     role->keypermission =
         xrealloc(role->keypermission, (role->n_keypermission + 1) * sizeof(*role->keypermission));
-    role->keypermission[role->n_keypermission++] = permission;
-    auth_order_sort(role->keypermission, role->n_keypermission);
+    while (at != 0 &&
+           slice_compare(auth_slice(role->keypermission[at - 1]->key), auth_slice(given->key)) > 0)
+        at--;
+    memmove(role->keypermission + at + 1, role->keypermission + at,
+            (role->n_keypermission - at) * sizeof(*role->keypermission));
+    role->keypermission[at] = permission;
+    role->n_keypermission++;
 }
 
 static enum err_code grant_permission(struct auth_store *auth,
@@ -374,7 +399,7 @@ static enum err_code grant_permission(struct auth_store *auth,
     if (!auth_place_role(auth, request->name, &position))
         return ERR_ROLE_NOT_FOUND;
     role = &auth->roles[position];
-    at = auth_order_find(role->message->keypermission, role->message->n_keypermission, key);
+    at = find_place(role->message, key);
     if (at < role->message->n_keypermission && is_on(role->message->keypermission[at], key, end))
         role->message->keypermission[at]->permtype = given->permtype;
     else /* as etcd, also when one that is not the first of its key is on this range */
