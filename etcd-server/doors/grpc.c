@@ -15,6 +15,7 @@
 
 #include "common/base/duration.h"
 #include "common/base/limits.h"
+#include "common/schema/pbgroup.h"
 #include "common/schema/pbwire.h"
 
 #include <stdio.h>
@@ -312,6 +313,24 @@ static bool open_frame(struct grpc_call *call, struct slice frame, struct slice 
     return false;
 }
 
+/* Groups among unknown fields are skipped, as etcd skips them. */
+static ProtobufCMessage *unpack_bytes(const ProtobufCMessageDescriptor *type, struct slice bytes,
+                                      struct arena *arena)
+{
+    ProtobufCMessage *message =
+        protobuf_c_message_unpack(type, &arena->allocator, bytes.size, bytes.data);
+    uint8_t *copy;
+
+    if (message != NULL || bytes.size == 0 || arena->used > CALL_ARENA_MAX_BYTES / 2)
+        return message;
+    copy = xalloc(bytes.size);
+    memcpy(copy, bytes.data, bytes.size);
+    if (pb_cover_groups(type, copy, bytes.size) != 0)
+        message = protobuf_c_message_unpack(type, &arena->allocator, bytes.size, copy);
+    free(copy);
+    return message;
+}
+
 /* The frame's message in `arena`; NULL: the call was refused. */
 static ProtobufCMessage *unpack(struct grpc_call *call, struct slice frame, struct arena *arena)
 {
@@ -330,7 +349,7 @@ static ProtobufCMessage *unpack(struct grpc_call *call, struct slice frame, stru
         grpc_refuse(call, GRPC_INTERNAL, text);
         return NULL;
     }
-    message = protobuf_c_message_unpack(type, &arena->allocator, content.size, content.data);
+    message = unpack_bytes(type, content, arena);
     if (message == NULL && arena->used > CALL_ARENA_MAX_BYTES / 2) {
         grpc_refuse(call, GRPC_RESOURCE_EXHAUSTED,
                     "grpc: the received message needs too much memory");

@@ -69,6 +69,9 @@ static void statuses(void **state)
     refused(
         KV "Range", SLICE_LITERAL("\0\0\0\0\3\x0a\1x"), NULL, NULL,
         "grpc-status: 11\ngrpc-message: etcdserver: mvcc: required revision has been compacted\n");
+    refused(KV "Range", SLICE_LITERAL("\0\0\0\0\5\x0a\1x\x7b\x7c"), NULL, NULL,
+            "grpc-status: 11\n"); /* a group that nobody knows */
+    refused(KV "Range", SLICE_LITERAL("\0\0\0\0\4\x0a\1x\x7b"), NULL, NULL, "grpc-status: 13\n");
     refused(KV "Range", SLICE_LITERAL("\0\0\0\0\0"), NULL, NULL, "grpc-status: 3\n");
     refused(KV "Nope", put, NULL, NULL,
             "grpc-status: 12\ngrpc-message: unknown method Nope for service etcdserverpb.KV\n");
