@@ -130,9 +130,13 @@ enum err_code authorise_txn(struct service *service, struct call *call,
     struct auth_identity caller;
     enum err_code code = authorise_identify(service, call, &caller);
 
-    return code == ERR_OK
-               ? auth_check_txn(store(service), engine_leases(service->engine), caller, txn)
-               : code;
+    if (code == ERR_OK)
+        code = auth_check_txn(store(service), engine_leases(service->engine), caller, txn);
+    /* one that names no key is refused for an old token, too; to have none is fine */
+    if (code == ERR_OK && caller.username != NULL &&
+        caller.revision != auth_revision(store(service)))
+        code = ERR_AUTH_OLD_REVISION;
+    return code;
 }
 
 enum err_code authorise_lease(struct service *service, struct call *call, enum auth_access access,
