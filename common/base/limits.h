@@ -239,7 +239,10 @@
 #define PEER_PROBE_MS 4000UL            /* GET /raft/probing */
 #define PEER_REQUEST_TIMEOUT_MS 10000UL /* an ordinary request */
 #define LEARNERS_ASK_TIMEOUT_MS 2000UL  /* each member, before it gets a second learner */
-#define PEER_SNAPSHOT_STALL_MS 5000UL   /* no byte taken, or no answer after the last one */
+#define PEER_SNAPSHOT_STALL_MS 30000UL  /* no byte of a snapshot taken ... */
+#define PEER_SNAPSHOT_ANSWER_MS                                                                    \
+    300000UL /* ... or no answer after the last: it is synced first ... */
+#define PEER_SNAPSHOT_SYNC_BYTES (16UL * MIB) /* ... and by us as it comes, so much at a time */
 
 /* ---- snapshots and bbolt files ---- */
 

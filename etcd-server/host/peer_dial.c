@@ -666,6 +666,12 @@ void peer_dial_ask(struct peer_dial *dial, const struct peer_ask *ask)
     set_timer(dial);
 }
 
+void peer_dial_stall(struct peer_dial *dial, uint64_t stall_ms)
+{
+    dial->ask.stall_ms = stall_ms;
+    set_timer(dial);
+}
+
 bool peer_dial_send(struct peer_dial *dial, struct slice bytes)
 {
     must(peer_dial_busy(dial) && bytes.size <= dial->more_bytes);

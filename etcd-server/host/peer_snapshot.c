@@ -140,6 +140,8 @@ static void sending_done(struct host_producer *producer, const struct err *err)
         sending_fails(sending, err->text);
     else if (!sending->failed && sending->sent_bytes != sending->image->bytes)
         sending_fails(sending, "the image is shorter than it was said to be");
+    else if (!sending->answered) /* large ones take their time to be durable there */
+        peer_dial_stall(sending->dial, PEER_SNAPSHOT_ANSWER_MS);
     check_sent(sending);
 }
 
@@ -273,7 +275,7 @@ struct peer_receiving {
     bool last; /* this job ends the file */
     int fd;
     char *path, *tmp_path; /* owned */
-    uint64_t file_bytes;
+    uint64_t file_bytes, unsynced_bytes;
     uint64_t sync_ns, saved_ns; /* how long the sync took; when it was stored */
     bool stored;                /* it is at `path`, synced */
     struct err err;
@@ -304,6 +306,17 @@ static void receiving_free(struct peer_receiving *receiving)
     free(receiving);
 }
 
+/* Not all at the end, when whoever sends it waits for the answer. */
+static int sync_file(struct peer_receiving *receiving)
+{
+    if (fsync(receiving->fd) < 0) {
+        err_sys(&receiving->err, errno, "sync %s", receiving->tmp_path);
+        return -1;
+    }
+    receiving->unsynced_bytes = 0;
+    return 0;
+}
+
 static int write_all(struct peer_receiving *receiving)
 {
     struct slice bytes = buf_slice(&receiving->writing);
@@ -324,9 +337,10 @@ static int write_all(struct peer_receiving *receiving)
             return -1;
         }
         receiving->file_bytes += (uint64_t)written;
+        receiving->unsynced_bytes += (uint64_t)written;
         bytes = slice_of(bytes.data + written, bytes.size - (size_t)written);
     }
-    return 0;
+    return receiving->unsynced_bytes < PEER_SNAPSHOT_SYNC_BYTES ? 0 : sync_file(receiving);
 }
 
 /* Durable under its name; one that is there already stays (formats.md 7). */
@@ -335,10 +349,8 @@ static int finish_file(struct peer_receiving *receiving)
     struct err *err = &receiving->err;
     uint64_t began_ns = peers_now_ns();
 
-    if (fsync(receiving->fd) < 0) {
-        err_sys(err, errno, "sync %s", receiving->tmp_path);
+    if (sync_file(receiving) < 0)
         return -1;
-    }
     receiving->sync_ns = peers_now_ns() - began_ns;
     (void)close(receiving->fd);
     receiving->fd = -1;

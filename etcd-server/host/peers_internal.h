@@ -61,6 +61,7 @@ void peer_dial_stop(struct peer_dial *dial); /* give up, close; no callback */
 bool peer_dial_busy(const struct peer_dial *dial);
 void peer_dial_ask(struct peer_dial *dial, const struct peer_ask *ask); /* must not be busy */
 bool peer_dial_send(struct peer_dial *dial, struct slice bytes);        /* false: wait for room() */
+void peer_dial_stall(struct peer_dial *dial, uint64_t stall_ms); /* another limit from now on */
 
 /* ---- peer_link.c ---- */
 
