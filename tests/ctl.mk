@@ -6,8 +6,8 @@ $(B)/tests/unit/ctl_progress_test: $(call obj,etcd-ctl/progress.c)
 # The server is ours unless ETCD_SERVER names another (a real etcd answers alike).
 ETCD_SERVER ?= $(abspath $(BIN)/etcd-server)
 .PHONY: check-ctl
-check-ctl: $(BIN)/etcd-ctl $(if $(filter $(abspath $(BIN)/etcd-server),$(ETCD_SERVER)),$(BIN)/etcd-server)
-	ETCD_CTL=$(abspath $(BIN)/etcd-ctl) ETCD_SERVER=$(ETCD_SERVER) bats tests/cli/ctl.bats tests/cli/ctl_hold.bats
+check-ctl: $(BIN)/etcd-ctl $(BIN)/etcd-snap $(if $(filter $(abspath $(BIN)/etcd-server),$(ETCD_SERVER)),$(BIN)/etcd-server)
+	ETCD_CTL=$(abspath $(BIN)/etcd-ctl) ETCD_SNAP=$(abspath $(BIN)/etcd-snap) ETCD_SERVER=$(ETCD_SERVER) bats tests/cli/ctl.bats tests/cli/ctl_hold.bats
 
 # Servers that answer what no etcd answers, and a terminal that is left in the middle of a question.
 .PHONY: check-ctl-odd

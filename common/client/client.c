@@ -8,9 +8,11 @@
  */
 #include "common/client/client.h"
 
+#include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/client/answer.h"
 #include "common/client/client_internal.h"
+#include "common/client/reread.h"
 #include "common/schema/pbjson.h"
 #include "common/schema/rpc.pb-c.h"
 
@@ -131,18 +133,31 @@ static int check_files(const struct client_options *options, struct client_failu
     return 0;
 }
 
+/* The rest of the options comes along as it is. */
+static int keep_files(const struct client_options *options, struct client *client, struct err *err)
+{
+    const char *const paths[] = {options->cacert, options->cert, options->key};
+    char *again[ARRAY_LEN(paths)] = {NULL};
+    int rc = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(paths) && rc == 0; i++)
+        rc = reread_path(paths[i], &again[i], &client->copies[i], err);
+    client->options = *options;
+    client->options.cacert = again[0];
+    client->options.cert = again[1];
+    client->options.key = again[2];
+    client->options.server_name = client->options.user = client->options.password = NULL;
+    return rc;
+}
+
 static int make(const struct client_options *options, struct client *client,
                 struct client_failure *failure, struct err *err)
 {
     struct transport_options transport;
 
-    if (check_files(options, failure, err) < 0)
+    if (check_files(options, failure, err) < 0 || keep_files(options, client, err) < 0)
         return -1;
-    client->options = *options;
     client->options.endpoints = NULL;
-    client->options.cacert = copy(options->cacert);
-    client->options.cert = copy(options->cert);
-    client->options.key = copy(options->key);
     client->options.server_name = copy(options->server_name);
     client->options.user = copy(options->user);
     client->options.password = copy(options->password);
@@ -173,6 +188,8 @@ int client_new(const struct client_options *options, struct client **client,
     if (failure == NULL)
         failure = &ignored;
     *failure = (struct client_failure){0};
+    for (size_t i = 0; i < ARRAY_LEN(made->copies); i++)
+        made->copies[i] = -1;
     if (make(options, made, failure, err) < 0) {
         client_free(made);
         return -1;
@@ -195,6 +212,8 @@ void client_free(struct client *client)
         return;
     transport_free(client->transport);
     free_endpoints(client);
+    for (size_t i = 0; i < ARRAY_LEN(client->copies); i++)
+        file_close(&client->copies[i]);
     free((char *)(uintptr_t)client->options.cacert);
     free((char *)(uintptr_t)client->options.cert);
     free((char *)(uintptr_t)client->options.key);

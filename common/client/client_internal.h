@@ -13,6 +13,7 @@
 
 struct client {
     struct client_options options; /* texts owned */
+    int copies[3];                 /* of cacert, cert and key that were pipes; -1 = none */
     struct endpoint *endpoints;    /* owned */
     size_t count;
     size_t current; /* endpoint that worked last */

@@ -82,6 +82,17 @@ bats_require_minimum_version 1.5.0
         get up)" = $'up\n1' ]
 }
 
+@test "certificate files may be pipes" {
+    local program
+    for program in "$ETCD_CTL" ${ETCD_SNAP:+"$ETCD_SNAP"}; do
+        run -0 "$program" snapshot save piped.db --endpoints="https://127.0.0.1:$((PORT + 2))" --cacert=<(cat "$DIR/ca.crt") \
+            --cert=<(cat "$DIR/client.crt") --key=<(cat "$DIR/client.key")
+    done
+    run -0 --separate-stderr "$ETCD_CTL" --endpoints="127.0.0.1:1,127.0.0.1:$((PORT + 2))" --cacert=<(cat "$DIR/ca.crt") \
+        --cert=<(cat "$DIR/client.crt") --key=<(cat "$DIR/client.key") get up
+    [ "$output" = $'up\n1' ]
+}
+
 @test "snapshot save and status" {
     tls snapshot save "$PWD/backup.db"
     [ "$(stat -c %a backup.db)" = 600 ]
