@@ -1,5 +1,6 @@
 /* cmd_status.c - `status FILE` and `hashkv FILE`: look into a file, change nothing. */
 #include "common/client/snapshot_print.h"
+#include "common/storage/snapshot_open.h"
 #include "etcd-snap/commands.h"
 
 #include <stdio.h>
@@ -69,7 +70,7 @@ int cmd_hashkv(const struct args *args, const char *const *arguments)
 
     if (!wanted_format(args, &format))
         return EXIT_BAD_FORMAT;
-    if (bolt_open(arguments[0], &bolt, &err) < 0)
+    if (snapshot_open(arguments[0], &bolt, &err) < 0)
         return complain(&err, EXIT_ERROR);
     rc = snapshot_hashkv(bolt, (int64_t)MIN(revision, (uint64_t)INT64_MAX), &hash, &err);
     bolt_close(bolt);

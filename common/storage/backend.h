@@ -41,6 +41,7 @@ struct backend_options {
     uint64_t map_bytes;  /* LMDB: address space, 0 = BACKEND_MAP_BYTES */
     bool no_fsync;       /* --unsafe-no-fsync */
     uint64_t lock_bytes; /* LMDB: of the file, from its start, kept in memory; 0 = none */
+    bool read_only;      /* LMDB: nothing is made, removed or changed; sizes are 0, no commits */
 };
 
 /*

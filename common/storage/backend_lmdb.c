@@ -514,16 +514,18 @@ int backend_open_lmdb(const char *path, const struct backend_options *options,
     lmdb->how.map_bytes = options->map_bytes != 0 ? options->map_bytes : MAP_BYTES_DEFAULT;
     lmdb->how.lock_bytes = MIN(options->lock_bytes, lmdb->how.map_bytes);
     lmdb->how.no_fsync = options->no_fsync;
+    lmdb->how.read_only = options->read_only;
     must(pthread_mutex_init(&lmdb->lock, NULL) == 0);
-    remove_leftovers(path);
-    if (file_exists(path)) {
+    if (!options->read_only)
+        remove_leftovers(path);
+    if (options->read_only || file_exists(path)) {
         rc = lmdb_check(path, err);
         if (rc == 0)
             rc = lmdb_file_open(&lmdb->how, path, 0, 0, &lmdb->file, err);
     } else {
         rc = create(lmdb, err);
     }
-    if (rc == 0)
+    if (rc == 0 && !options->read_only)
         rc = measure(lmdb, err);
     if (rc < 0) {
         lmdb_close(&lmdb->backend);

@@ -10,5 +10,8 @@
  */
 int bolt_file_write(struct bolt_source *source, uint32_t page_bytes, const char *path,
                     struct err *err) MUST_CHECK;
+/* The same to an open file that need not last: nothing is synced. `name` is for texts. */
+int bolt_file_write_to(struct bolt_source *source, int fd, const char *name,
+                       struct err *err) MUST_CHECK;
 
 #endif

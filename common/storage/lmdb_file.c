@@ -157,7 +157,9 @@ static int open_env(const struct lmdb_file_options *options, const char *path, u
 
     if (rc != 0)
         return lmdb_fail(err, path, "open the database", rc);
-    if (make_lock_file(path, err) < 0) {
+    if (options->read_only)
+        flags |= MDB_RDONLY | MDB_NOLOCK;
+    else if (make_lock_file(path, err) < 0) {
         mdb_env_close(env);
         remove_lock_file(path);
         return -1;
@@ -167,10 +169,12 @@ static int open_env(const struct lmdb_file_options *options, const char *path, u
         (rc = mdb_env_set_maxdbs(env, BUCKET_COUNT)) != 0 ||
         (rc = mdb_env_open(env, path, COMMON_FLAGS | flags, FILE_MODE)) != 0) {
         mdb_env_close(env);
-        remove_lock_file(path);
+        if (!options->read_only)
+            remove_lock_file(path);
         return lmdb_fail(err, path, "open the database", rc);
     }
-    remove_lock_file(path);
+    if (!options->read_only)
+        remove_lock_file(path);
     if (options->lock_bytes != 0 && lock_pages(options, path, env, err) < 0) {
         mdb_env_close(env);
         return -1;

@@ -13,6 +13,7 @@ struct lmdb_file_options {
     uint64_t map_bytes;  /* address space */
     uint64_t lock_bytes; /* of the file, from its start, kept in memory; 0 = none */
     bool no_fsync;
+    bool read_only; /* nothing is made or removed beside it; nobody else writes it meanwhile */
 };
 
 struct lmdb_file {

@@ -2,6 +2,7 @@
 #include "common/storage/snapshot.h"
 #include "common/base/crc32c.h"
 #include "common/storage/bolt_page.h"
+#include "common/storage/snapshot_open.h"
 
 enum snapshot_hash snapshot_hash_check(struct slice file, uint8_t found[SHA256_BYTES],
                                        uint8_t computed[SHA256_BYTES])
@@ -128,7 +129,7 @@ int snapshot_status(const char *path, struct snapshot_status *status, bolt_findi
     struct bolt *bolt = NULL;
     int rc = -1;
 
-    if (bolt_open(path, &bolt, err) == 0)
+    if (snapshot_open(path, &bolt, err) == 0)
         rc = snapshot_status_of(bolt, status, finding, arg, err);
     bolt_close(bolt);
     return rc;

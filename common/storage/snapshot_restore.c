@@ -16,6 +16,7 @@
 #include "common/storage/bolt_overlay.h"
 #include "common/storage/restore_log.h"
 #include "common/storage/snapshot.h"
+#include "common/storage/snapshot_open.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -466,7 +467,7 @@ int snapshot_restore(const struct snapshot_restore *options, struct err *err)
     if (check_flags(&restore, err) == 0 &&
         bootstrap_parse(restore.name, restore.initial_cluster, restore.initial_cluster_token,
                         restore.peer_urls, &bootstrap, err) == 0 &&
-        find_places(&restore, &places, err) == 0 && bolt_open(restore.path, &bolt, err) == 0 &&
+        find_places(&restore, &places, err) == 0 && snapshot_open(restore.path, &bolt, err) == 0 &&
         check_file(&restore, bolt, err) == 0 &&
         build(&restore, bolt, &bootstrap, &places, err) == 0)
         rc = 0;

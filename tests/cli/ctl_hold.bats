@@ -195,7 +195,7 @@ keys_are() {
     fails 128 "revision filters" "--help" -- ctl get st/ --prefix --stream --min-mod-rev=2
 }
 
-@test "defrag --data-dir: of a server that was stopped, not of one that runs" {
+@test "defrag --data-dir, and snapshots of a database: of a server that was stopped, not of one that runs" {
     fails 1 "locked by another process" "Stop the server" -- ctl defrag --data-dir "$DIR/plain"
     fails 1 "there is no database" "member/" -- ctl defrag --data-dir "$DIR"
     start fourth http $((PORT + 6))
@@ -203,6 +203,14 @@ keys_are() {
     wait_for "${fourth[@]}" put kept 1
     kill "$(cat "$DIR/fourth.pid")"
     wait_for "$ETCD_CTL" defrag --data-dir "$DIR/fourth"
+    # nor does anything else write to the database: it may be the only copy
+    fails 1 "in use by a running" "" -- "$ETCD_CTL" snapshot status "$DIR/plain/member/snap/db"
+    before=$(find "$DIR/fourth" | sort; cksum "$DIR/fourth/member/snap/db")
+    [[ $("$ETCD_CTL" snapshot status "$DIR/fourth/member/snap/db") =~ ^[0-9a-f]+,\ [0-9]+,\ [0-9]+,\ .*B$ ]]
+    fails 1 "snapshot missing hash" "" -- "$ETCD_CTL" snapshot restore "$DIR/fourth/member/snap/db" --data-dir "$DIR/fifth"
+    "$ETCD_CTL" snapshot restore "$DIR/fourth/member/snap/db" --data-dir "$DIR/fifth" --skip-hash-check
+    [ "$(find "$DIR/fourth" | sort; cksum "$DIR/fourth/member/snap/db")" = "$before" ]
+    [ "$("$ETCD_CTL" snapshot status "$DIR/fifth/member/snap/db" | cut -d, -f2)" -ge 2 ]
     start fourth http $((PORT + 6))
     wait_for "${fourth[@]}" get kept
     [ "$("${fourth[@]}" get kept --print-value-only)" = 1 ]
