@@ -286,7 +286,8 @@ static void turn_off(struct sim *sim, void *arg)
 
     (void)arg;
     sim->admin.ending = false;
-    if (!node_acts(node) || !node->model.rights.enabled || model_is_learner(&node->model, node->id))
+    if (!node_acts(node) || !node->model.rights.enabled ||
+        roster_is_learner(&node->model.roster, node->id))
         return;
     if (admin_ready(node))
         door_start(door_call(node, RPC_Auth_AuthDisable));

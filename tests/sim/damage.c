@@ -295,7 +295,7 @@ static struct node *choose(struct sim *sim, const struct model_version **version
 
     if (sim->options.damage == SIM_DAMAGE_NONE || sim->stranded || node->engine == NULL ||
         !node->serving || node->removed != 0 || alarm_is_up(&node->model) ||
-        node->model.member_count < 3)
+        node->model.roster.count < 3)
         return NULL;
     *version = some_version(sim, &node->model);
     return *version != NULL ? node : NULL;

@@ -143,7 +143,7 @@ static void finish(struct call *call, enum err_code code, const char *text)
     sim_trace(sim, call->row->method, (uint64_t)code, sim->now_ms);
     sim_check(sim, own->for_voters == (code == ERR_NOT_SUPPORTED_FOR_LEARNER),
               "%s at member %u, %s vote: %s", call->row->method, own->node->number,
-              model_is_learner(&own->node->model, own->node->id) ? "without" : "with a",
+              roster_is_learner(&own->node->model.roster, own->node->id) ? "without" : "with a",
               err_text(code));
     if (code == ERR_OK) { /* a snapshot is whole */
         uint8_t sum[SHA256_DIGEST_LENGTH];
@@ -218,9 +218,9 @@ static void reply_hash_kv(struct sim_call *own, const Etcdserverpb__HashKVRespon
 
 static void reply_members(struct sim_call *own, size_t count)
 {
-    sim_check(own->sim, count == own->node->model.member_count,
+    sim_check(own->sim, count == own->node->model.roster.count,
               "%s lists %zu members, expected %zu", own->call.row->method, count,
-              own->node->model.member_count);
+              own->node->model.roster.count);
 }
 
 /* Whoever was asked knows of it; it may have been removed since. */
@@ -228,7 +228,7 @@ static void reply_promoted(struct sim_call *own)
 {
     const Etcdserverpb__MemberPromoteRequest *request = (const void *)own->call.request;
 
-    sim_check(own->sim, !model_is_learner(&own->node->model, request->id),
+    sim_check(own->sim, !roster_is_learner(&own->node->model.roster, request->id),
               "the promotion of %" PRIx64 " is acknowledged, and member %u has it without a vote",
               request->id, own->node->number);
     own->sim->promoted += raft_role(engine_raft(own->node->engine)) != RAFT_LEADER;
@@ -354,7 +354,7 @@ static void look_into(struct sim_call *own, const ProtobufCMessage *response)
     case RPC_Maintenance_Status:
         sim_check(own->sim,
                   ((const Etcdserverpb__StatusResponse *)answer)->islearner ==
-                      model_is_learner(&own->node->model, own->node->id),
+                      roster_is_learner(&own->node->model.roster, own->node->id),
                   "Status of member %u is wrong about its vote", own->node->number);
         break;
     }
@@ -542,7 +542,8 @@ void door_start(struct sim_call *call)
         leasing_asked(sim, ((Etcdserverpb__LeaseRevokeRequest *)(void *)call->call.request)->id);
     sim->started++;
     sim_trace(sim, call->call.row->method, sim->started, call->node->number);
-    call->for_voters = is_for_voters(call) && model_is_learner(&call->node->model, call->node->id);
+    call->for_voters =
+        is_for_voters(call) && roster_is_learner(&call->node->model.roster, call->node->id);
     service_start(call->node->service, &call->call);
     sim_check(sim, !call->for_voters || call->ended, "%s goes on at member %u, which has no vote",
               call->call.row->method, call->node->number);

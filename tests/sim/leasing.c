@@ -176,7 +176,7 @@ void leasing_renew(struct node *node)
     login_shown(node, token);
     keeper->asking = true;
     service_start(node->service, &keeper->call);
-    sim_check(sim, keeper->refused == model_is_learner(&node->model, node->id),
+    sim_check(sim, keeper->refused == roster_is_learner(&node->model.roster, node->id),
               "renewals at member %u are %s", node->number,
               keeper->refused ? "refused" : "taken, and it has no vote");
     if (keeper->ended)

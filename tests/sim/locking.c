@@ -407,7 +407,7 @@ void locking_act(struct node *node)
     struct sim_locks *locks = sim->locks;
     uint64_t kind = sim_draw(sim, 100);
 
-    if (model_is_learner(&node->model, node->id))
+    if (roster_is_learner(&node->model.roster, node->id))
         return;
     if (kind < 50 || locks->count == 0)
         stand_in_line(node, locking_name(sim));
@@ -439,7 +439,7 @@ void locking_stir(struct node *node, const char *name)
 {
     struct owned owned;
 
-    if (model_is_learner(&node->model, node->id))
+    if (roster_is_learner(&node->model.roster, node->id))
         return;
     if (!first_of(node, name, &owned))
         stand_in_line(node, name);
@@ -525,7 +525,7 @@ static void drain(struct sim *sim, void *arg)
     struct node *node = sim->nodes[sim_draw(sim, sim->node_count)];
 
     (void)arg;
-    if (model_is_learner(&node->model, node->id))
+    if (roster_is_learner(&node->model.roster, node->id))
         node = world_furthest(sim);
     sim->locks->draining = false;
     leave_line(sim);

@@ -5,10 +5,7 @@
  *   "now" inside an entry that has written something is revision + 1, else revision
  */
 #include "tests/sim/model.h"
-#include "common/schema/member.h"
 #include "tests/sim/answer.h"
-
-#include <stdio.h>
 
 void model_init(struct model *model)
 {
@@ -459,7 +456,7 @@ enum err_code model_read_txn(struct model *model, const Etcdserverpb__TxnRequest
     return whole_txn(model, request, answer);
 }
 
-/* ---- leases, alarms, members ---- */
+/* ---- leases, alarms ---- */
 
 static enum err_code grant(struct model *model, int64_t id)
 {
@@ -538,108 +535,6 @@ static enum err_code refused_by_alarm(const struct model *model,
     return grows && alarmed(model, ETCDSERVERPB__ALARM_TYPE__NOSPACE) ? ERR_NO_SPACE : ERR_OK;
 }
 
-bool model_is_learner(const struct model *model, uint64_t member)
-{
-    for (size_t i = 0; i < model->member_count; i++)
-        if (model->members[i] == member)
-            return model->learner[i];
-    return false;
-}
-
-static bool is_last_voter(const struct model *model, size_t at)
-{
-    size_t voters = 0;
-
-    for (size_t i = 0; i < model->member_count; i++)
-        voters += !model->learner[i];
-    return !model->learner[at] && voters == 1;
-}
-
-static void remove_member(struct model *model, size_t at)
-{
-    model->member_count--;
-    model->members[at] = model->members[model->member_count];
-    model->learner[at] = model->learner[model->member_count];
-    memcpy(model->url[at], model->url[model->member_count], MODEL_URL_BYTES);
-}
-
-/* Is it the URL of another member? */
-static bool url_is_taken(const struct model *model, const char *url, size_t by)
-{
-    for (size_t i = 0; i < model->member_count; i++)
-        if (i != by && strcmp(model->url[i], url) == 0)
-            return true;
-    return false;
-}
-
-/* Added, promoted, or with another URL: what its context says. */
-static void set_member(struct model *model, const struct raft_conf_change *change, size_t at)
-{
-    bool learner = change->type == RAFT_CONF_ADD_LEARNER, found = at < model->member_count;
-    struct member member;
-    bool promote = false;
-    size_t learners = 0;
-    struct err err = ERR_INIT;
-    char url[MODEL_URL_BYTES] = "";
-
-    must(member_read_json(change->context, &member, &promote, &err) == 0);
-    if (member.peer_url_count != 0)
-        (void)snprintf(url, sizeof(url), "%s", member.peer_urls[0]);
-    member_fini(&member);
-    for (size_t i = 0; i < model->member_count; i++)
-        learners += model->learner[i];
-    if (change->type == RAFT_CONF_UPDATE_NODE)
-        model->code = !found                         ? ERR_MEMBER_NOT_FOUND
-                      : url_is_taken(model, url, at) ? ERR_PEER_URL_EXIST
-                                                     : ERR_OK;
-    else if (promote)
-        model->code = !found                ? ERR_MEMBER_NOT_FOUND
-                      : !model->learner[at] ? ERR_MEMBER_NOT_LEARNER
-                                            : ERR_OK;
-    else
-        model->code = found                          ? ERR_MEMBER_EXIST
-                      : url_is_taken(model, url, at) ? ERR_PEER_URL_EXIST
-                      : learner && learners != 0     ? ERR_TOO_MANY_LEARNERS
-                                                     : ERR_OK;
-    if (model->code != ERR_OK)
-        return;
-    if (promote) {
-        model->learner[at] = false;
-        return;
-    }
-    if (!found) {
-        must(at < MODEL_MEMBERS_MAX);
-        model->members[at] = change->node_id;
-        model->learner[at] = learner;
-        model->member_count++;
-    }
-    memcpy(model->url[at], url, sizeof(url));
-}
-
-static void change_members(struct model *model, const struct raft_entry *entry, uint64_t *added,
-                           uint64_t *removed)
-{
-    struct raft_conf_change change;
-    struct err err = ERR_INIT;
-    size_t at = 0;
-    int rc = raft_conf_change_decode(entry->data, &change, &err);
-
-    must(rc == 0);
-    while (at < model->member_count && model->members[at] != change.node_id)
-        at++;
-    if (change.type == RAFT_CONF_REMOVE_NODE) {
-        model->code = at == model->member_count  ? ERR_MEMBER_NOT_FOUND
-                      : is_last_voter(model, at) ? ERR_MEMBER_NOT_ENOUGH_STARTED
-                                                 : ERR_OK;
-        if (model->code == ERR_OK)
-            remove_member(model, at);
-        *removed = model->code == ERR_OK ? change.node_id : 0;
-    } else {
-        set_member(model, &change, at);
-        *added = model->code == ERR_OK && change.type != RAFT_CONF_UPDATE_NODE ? change.node_id : 0;
-    }
-}
-
 /* ---- the log ---- */
 
 static void apply_request(struct model *model, const Etcdserverpb__InternalRaftRequest *request)
@@ -701,7 +596,7 @@ void model_apply(struct model *model, const struct raft_entry *entry,
     model->writes = 0;
     buf_reset(&model->answer);
     if (entry->type == RAFT_ENTRY_CONF_CHANGE)
-        change_members(model, entry, added, removed);
+        model->code = roster_apply(&model->roster, entry, added, removed);
     else if (request != NULL)
         apply_request(model, request);
     if (model->writes != 0)

@@ -11,12 +11,11 @@
 #include "common/schema/raft_internal.pb-c.h"
 #include "common/schema/raftmsg.h"
 #include "tests/sim/rights.h"
+#include "tests/sim/roster.h"
 
 #define MODEL_KEYS_MAX 128
 #define MODEL_LEASES_MAX 512
 #define MODEL_ALARMS_MAX 16
-#define MODEL_MEMBERS_MAX 64
-#define MODEL_URL_BYTES 40
 
 struct model_version {
     int64_t main, sub, create, version, lease;
@@ -39,10 +38,7 @@ struct model {
     size_t lease_count;
     Etcdserverpb__AlarmMember alarms[MODEL_ALARMS_MAX];
     size_t alarm_count;
-    uint64_t members[MODEL_MEMBERS_MAX];
-    bool learner[MODEL_MEMBERS_MAX];
-    char url[MODEL_MEMBERS_MAX][MODEL_URL_BYTES]; /* each has one */
-    size_t member_count;
+    struct roster roster;
     struct rights rights;
     uint64_t index;     /* applied */
     int64_t *revisions; /* owned: after entry i + 1 */
@@ -86,7 +82,6 @@ bool model_key_at(const struct model *model, struct slice name, int64_t revision
 /* The key under `prefix` that was made first of those that live at `revision`; false: none does. */
 bool model_oldest_at(const struct model *model, struct slice prefix, int64_t revision,
                      Mvccpb__KeyValue *kv);
-bool model_is_learner(const struct model *model, uint64_t member);
 bool model_has_lease(const struct model *model, int64_t id);
 size_t model_lease_keys(const struct model *model, int64_t id); /* attached to it now */
 

@@ -79,7 +79,6 @@ static void note_removed(struct sim *sim, const struct record *record, uint64_t 
                          const struct model *model)
 {
     struct node *node = truth_node(sim, removed);
-    size_t voters = 0;
 
     if (node == NULL) { /* one of the first, which has not come up yet */
         if (sim->absent_count < SIM_NODES_MAX)
@@ -87,9 +86,7 @@ static void note_removed(struct sim *sim, const struct record *record, uint64_t 
         return;
     }
     node->removed = model->index;
-    for (size_t i = 0; i < model->member_count; i++)
-        voters += !model->learner[i];
-    if (voters == 1 && led_since(sim, record->entry.term, removed))
+    if (roster_voters(&model->roster) == 1 && led_since(sim, record->entry.term, removed))
         sim->stranded = true;
 }
 
@@ -286,9 +283,9 @@ void node_check_state(struct node *node)
     sim_check(sim, alarm_count(engine_alarms(node->engine)) == model->alarm_count,
               "member %u: %zu alarms, expected %zu", node->number,
               alarm_count(engine_alarms(node->engine)), model->alarm_count);
-    sim_check(sim, member_count(engine_members(node->engine)) == model->member_count,
+    sim_check(sim, member_count(engine_members(node->engine)) == model->roster.count,
               "member %u: %zu members, expected %zu", node->number,
-              member_count(engine_members(node->engine)), model->member_count);
+              member_count(engine_members(node->engine)), model->roster.count);
 }
 
 /* ---- down ---- */

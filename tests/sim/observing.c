@@ -242,7 +242,7 @@ static void finish(struct call *call, enum err_code code, const char *text)
     else
         sim_check(sim,
                   node->dying || (code == ERR_NOT_SUPPORTED_FOR_LEARNER &&
-                                  model_is_learner(&node->model, node->id)),
+                                  roster_is_learner(&node->model.roster, node->id)),
                   "an observer ends: %s", cause);
     end(own);
 }

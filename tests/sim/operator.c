@@ -41,7 +41,7 @@ static void add(struct sim *sim, struct node *node)
     Etcdserverpb__MemberAddRequest *request;
     char url[32];
 
-    if (sim->node_count == SIM_NODES_MAX || node->model.member_count > sim->options.members + 1)
+    if (sim->node_count == SIM_NODES_MAX || node->model.roster.count > sim->options.members + 1)
         return;
     (void)snprintf(url, sizeof(url), "http://10.0.0.%zu:2380", sim->node_count + 1);
     made = door_call(node, RPC_Cluster_MemberAdd);
@@ -58,13 +58,13 @@ static void add(struct sim *sim, struct node *node)
 static void remove_one(struct sim *sim, struct node *node)
 {
     const struct model *model = &node->model;
-    uint64_t id = model->members[sim_draw(sim, model->member_count)];
+    uint64_t id = model->roster.members[sim_draw(sim, model->roster.count)].id;
     struct sim_call *made;
 
-    if (model->member_count < 2 || model->member_count < (sim->options.members + 1) / 2 ||
+    if (model->roster.count < 2 || model->roster.count < (sim->options.members + 1) / 2 ||
         sim_chance(sim, 300))
         return;
-    if (model->member_count == 2 && id == raft_leader(engine_raft(node->engine)))
+    if (model->roster.count == 2 && id == raft_leader(engine_raft(node->engine)))
         return; /* it should hand over first */
     made = door_call(node, RPC_Cluster_MemberRemove);
     ((Etcdserverpb__MemberRemoveRequest *)(void *)door_inner(made)->request)->id = id;
@@ -75,11 +75,11 @@ static void promote(struct sim *sim, struct node *node)
 {
     const struct model *model = &node->model;
     struct sim_call *made;
-    uint64_t id = model->members[sim_draw(sim, model->member_count)];
+    uint64_t id = model->roster.members[sim_draw(sim, model->roster.count)].id;
 
-    for (size_t i = 0; i < model->member_count; i++)
-        if (model->learner[i])
-            id = model->members[i];
+    for (size_t i = 0; i < model->roster.count; i++)
+        if (model->roster.members[i].learner)
+            id = model->roster.members[i].id;
     made = door_call(node, RPC_Cluster_MemberPromote);
     ((Etcdserverpb__MemberPromoteRequest *)(void *)door_inner(made)->request)->id = id;
     door_start(made);
@@ -91,7 +91,7 @@ static void move_lead(struct sim *sim, struct node *node)
     struct sim_call *made = door_call(node, RPC_Maintenance_MoveLeader);
 
     ((Etcdserverpb__MoveLeaderRequest *)(void *)door_inner(made)->request)->targetid =
-        model->members[sim_draw(sim, model->member_count)];
+        model->roster.members[sim_draw(sim, model->roster.count)].id;
     door_start(made);
 }
 
@@ -99,7 +99,7 @@ void operator_act(struct sim *sim)
 {
     struct node *node = sim_chance(sim, 600) ? leader(sim) : some_node(sim);
 
-    if (node == NULL || node->model.member_count == 0)
+    if (node == NULL || node->model.roster.count == 0)
         return;
     switch (sim_draw(sim, 6)) {
     case 0:

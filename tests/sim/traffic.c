@@ -236,7 +236,8 @@ static void member_call(struct node *node)
 {
     struct sim *sim = node->sim;
     struct sim_call *made;
-    uint64_t id = sim->asked->model.members[sim_draw(sim, sim->asked->model.member_count)];
+    uint64_t id =
+        sim->asked->model.roster.members[sim_draw(sim, sim->asked->model.roster.count)].id;
     struct call *call;
     char url[TEXT_BYTES];
     char **urls;

@@ -344,7 +344,7 @@ static struct sim_stream *open_stream(struct node *node)
     if (token != NULL)
         stream->call.token = arena_strndup(&stream->call.arena, token, strlen(token));
     service_start(node->service, &stream->call);
-    sim_check(sim, stream->refused == model_is_learner(&node->model, node->id),
+    sim_check(sim, stream->refused == roster_is_learner(&node->model.roster, node->id),
               "a watch stream at member %u is %s", node->number,
               stream->refused ? "refused" : "taken, and it has no vote");
     return stream;
@@ -455,7 +455,7 @@ void watching_act(struct node *node)
     struct sim_stream *stream = NULL;
     size_t count = 0;
 
-    if (model_is_learner(&node->model, node->id)) { /* whoever asks it goes to another */
+    if (roster_is_learner(&node->model.roster, node->id)) { /* whoever asks it goes to another */
         close_stream(sim, open_stream(node));
         return;
     }
