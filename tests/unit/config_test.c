@@ -1,72 +1,13 @@
-/* config_test.c - every way a setting comes in and every sentence that keeps a server from
- * starting. */
+/*
+ * config_test.c - flags and variables, every sentence that keeps a server from starting, and that
+ * the manual has all of them.
+ */
 #include "common/base/duration.h"
 #include "common/base/file.h"
 #include "common/base/limits.h"
-#include "etcd-server/config.h"
+#include "tests/lib/config_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <unistd.h>
-#include <cmocka.h>
-
-#define ARGS_MAX 16
-
-struct loaded {
-    struct config config;
-    enum config_action action;
-    struct buf notes;
-    struct err err;
-    int rc, status;
-};
-
-/* Load from words between blanks (a config file called FILE is put in for the word @) and
- * variables. */
-static void load(struct loaded *loaded, const char *words, const char *const *env)
-{
-    static const char *const no_env[] = {NULL};
-    const char *argv[ARGS_MAX] = {"etcd-server"};
-    char *copy = xstrdup(words), *rest = copy, *word;
-    int argc = 1;
-
-    *loaded = (struct loaded){.notes = BUF_INIT(BUF_UNLIMITED)};
-    while ((word = strsep(&rest, " ")) != NULL && argc < ARGS_MAX) {
-        if (*word != '\0')
-            argv[argc++] = word;
-    }
-    loaded->rc = config_load(argc, argv, env != NULL ? env : no_env, &loaded->config,
-                             &loaded->action, &loaded->notes, &loaded->status, &loaded->err);
-    free(copy);
-}
-
-static void unload(struct loaded *loaded)
-{
-    if (loaded->rc == 0 && loaded->action == CONFIG_RUN)
-        config_free(&loaded->config);
-    buf_free(&loaded->notes);
-}
-
-struct refusal {
-    const char *words;
-    int status;
-    const char *text;
-};
-
-static void expect_refusals(const struct refusal *cases, size_t count)
-{
-    struct loaded loaded;
-
-    for (size_t i = 0; i < count; i++) {
-        load(&loaded, cases[i].words, NULL);
-        if (loaded.rc == 0)
-            fail_msg("taken: %s", cases[i].words);
-        if (strstr(loaded.err.text, cases[i].text) == NULL || loaded.status != cases[i].status)
-            fail_msg("%s\nsays:   %s (exit %d)\nwanted: %s (exit %d)", cases[i].words,
-                     loaded.err.text, loaded.status, cases[i].text, cases[i].status);
-        unload(&loaded);
-    }
-}
 
 static void defaults(void **state)
 {
@@ -426,183 +367,6 @@ static void environment(void **state)
     unload(&loaded);
 }
 
-/* Load `yaml` as the config file. */
-static void load_yaml(struct loaded *loaded, const char *yaml)
-{
-    char path[] = "/tmp/config_test.XXXXXX", words[64];
-    int fd = mkstemp(path);
-
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, yaml, strlen(yaml)), strlen(yaml));
-    close(fd);
-    (void)snprintf(words, sizeof(words), "--name=ignored --config-file=%s", path);
-    load(loaded, words, (const char *const[]){"ETCD_DATA_DIR=ignored", NULL});
-    unlink(path);
-}
-
-static void config_file(void **state)
-{
-    static const struct {
-        const char *yaml, *text;
-    } bad[] = {
-        {"a: [", "error converting YAML to JSON: yaml: line"},
-        {"grpc-keepalive-min-time: 5s", "cannot unmarshal string into Go struct field"},
-        {"snapshot-count: \"5\"", "cannot unmarshal string into Go struct field .snapshot-count"},
-        {"name: 5", "cannot unmarshal number"},
-        {"pre-vote: yes please", "of type bool"},
-        {"cipher-suites: A,B", "of type []string"},
-        {"name: [a]", "cannot unmarshal array"},
-        {"name: {a: b}", "cannot unmarshal object"},
-        {"log-outputs: [[a]]", "nested"},
-        {"listen-client-urls: foo", "unexpected error setting up listen-client-urls: URL scheme"},
-        {"initial-cluster-state: foo", "\"foo\" for initial-cluster-state"},
-        {"- a", "list of \"key: value\" lines"},
-        {"word", "list of \"key: value\" lines"},
-        {"a: &x 1\nb: *x", "no anchors"},
-        {"{[a]: b}", "no anchors"},
-        {"a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}}}}}}}}}}",
-         "nested too deeply"},
-        {"heartbeat-interval: 0", "--heartbeat-interval must be >0"},
-        {"enable-pprof: true", "not supported"},
-    };
-    struct loaded loaded;
-
-    (void)state;
-    load_yaml(&loaded, "# a comment\n"
-                       "name: 'infra0'\n"
-                       "snapshot-count: 10\n"
-                       "pre-vote: false\n"
-                       "quota-backend-bytes: -1\n"
-                       "experimental-corrupt-check-time: 5000000000\n"
-                       "experimental-snapshot-catch-up-entries: 77\n" /* not as its flag */
-                       "listen-client-urls: http://127.0.0.1:1,http://127.0.0.1:2\n"
-                       "log-outputs: [stdout, stderr]\n"
-                       "wal-dir:\n"
-                       "no-such-key: {deep: [1, {a: b}]}\n"
-                       "client-transport-security:\n"
-                       "  cert-file: c.pem\n"
-                       "  key-file: k.pem\n"
-                       "  client-cert-auth: true\n"
-                       "  allowed-hostname: [a, b]\n"
-                       "peer-transport-security: {trusted-ca-file: p.pem}\n"
-                       "auto-compaction-retention: \"1h\"\n");
-    if (loaded.rc != 0)
-        fail_msg("%s", loaded.err.text);
-    assert_string_equal(loaded.config.name, "infra0");
-    assert_string_equal(loaded.config.data_dir, "infra0.etcd");
-    assert_int_equal(loaded.config.snapshot_count, 10);
-    assert_false(loaded.config.pre_vote);
-    assert_int_equal(loaded.config.corrupt_check_time_ns, 5 * NS_PER_S);
-    assert_int_equal(loaded.config.snapshot_catchup_entries, 77);
-    assert_int_equal(loaded.config.listen_client_urls.count, 2);
-    assert_int_equal(loaded.config.log_outputs.count, 2);
-    assert_string_equal(loaded.config.cert_file, "c.pem");
-    assert_true(loaded.config.client_cert_auth);
-    assert_int_equal(loaded.config.client_cert_allowed_hostname.count, 2);
-    assert_string_equal(loaded.config.peer_trusted_ca_file, "p.pem");
-    assert_int_equal(loaded.config.compaction_retention, 3600 * NS_PER_S);
-    assert_string_equal(loaded.config.advertise_client_urls.items[0], "http://localhost:2379");
-    assert_non_null(strstr(buf_text(&loaded.notes), "unknown key no-such-key"));
-    unload(&loaded);
-    load_yaml(&loaded, "{\"name\": \"json\", \"max-txn-ops\": 5}");
-    assert_int_equal(loaded.rc, 0);
-    assert_int_equal(loaded.config.max_txn_ops, 5);
-    unload(&loaded);
-    load_yaml(&loaded, "");
-    assert_int_equal(loaded.rc, 0);
-    assert_string_equal(loaded.config.name, "default");
-    unload(&loaded);
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        load_yaml(&loaded, bad[i].yaml);
-        if (loaded.rc == 0)
-            fail_msg("taken: %s", bad[i].yaml);
-        if (strstr(loaded.err.text, bad[i].text) == NULL)
-            fail_msg("%s\nsays:   %s\nwanted: %s", bad[i].yaml, loaded.err.text, bad[i].text);
-        assert_int_equal(loaded.status, 1);
-        unload(&loaded);
-    }
-    load(&loaded, "--config-file=/nonexistent.yml", NULL);
-    assert_int_equal(loaded.rc, -1);
-    assert_non_null(strstr(loaded.err.text, "/nonexistent.yml"));
-    assert_non_null(strstr(loaded.err.text, "No such file"));
-    unload(&loaded);
-}
-
-/* Every key of the file that etcd ships as a sample, as it is there but for two that we refuse. */
-static void file_of_samples(void **state)
-{
-    static const char yaml[] = "name: 'default'\n"
-                               "data-dir:\n"
-                               "wal-dir:\n"
-                               "snapshot-count: 10000\n"
-                               "heartbeat-interval: 100\n"
-                               "election-timeout: 1000\n"
-                               "quota-backend-bytes: 0\n"
-                               "listen-peer-urls: http://localhost:2380\n"
-                               "listen-client-urls: http://localhost:2379\n"
-                               "max-snapshots: 5\n"
-                               "max-wals: 5\n"
-                               "cors:\n"
-                               "initial-advertise-peer-urls: http://localhost:2380\n"
-                               "advertise-client-urls: http://localhost:2379\n"
-                               "discovery:\n"
-                               "discovery-fallback: 'proxy'\n"
-                               "discovery-proxy:\n"
-                               "discovery-srv:\n"
-                               "initial-cluster:\n"
-                               "initial-cluster-token: 'etcd-cluster'\n"
-                               "initial-cluster-state: 'new'\n"
-                               "strict-reconfig-check: false\n"
-                               "enable-v2: false\n"
-                               "enable-pprof: off\n"
-                               "proxy: 'off'\n"
-                               "proxy-failure-wait: 5000\n"
-                               "proxy-refresh-interval: 30000\n"
-                               "proxy-dial-timeout: 1000\n"
-                               "proxy-write-timeout: 5000\n"
-                               "proxy-read-timeout: 0\n"
-                               "client-transport-security:\n"
-                               "  cert-file:\n"
-                               "  key-file:\n"
-                               "  client-cert-auth: false\n"
-                               "  trusted-ca-file:\n"
-                               "  auto-tls: no\n"
-                               "peer-transport-security:\n"
-                               "  cert-file:\n"
-                               "  key-file:\n"
-                               "  client-cert-auth: false\n"
-                               "  trusted-ca-file:\n"
-                               "  auto-tls: false\n"
-                               "  allowed-cn:\n"
-                               "  allowed-hostname:\n"
-                               "self-signed-cert-validity: 1\n"
-                               "log-level: debug\n"
-                               "logger: zap\n"
-                               "log-outputs: [stderr]\n"
-                               "force-new-cluster: false\n"
-                               "auto-compaction-mode: periodic\n"
-                               "auto-compaction-retention: \"1\"\n";
-    struct loaded loaded;
-
-    (void)state;
-    load_yaml(&loaded, yaml);
-    if (loaded.rc != 0)
-        fail_msg("%s", loaded.err.text);
-    assert_null(strstr(buf_text(&loaded.notes), "unknown key"));
-    assert_non_null(strstr(buf_text(&loaded.notes),
-                           "config file: proxy-read-timeout is ignored: there is no v2 proxy"));
-    assert_int_equal(loaded.config.level, LOG_DEBUG);
-    assert_int_equal(loaded.config.compaction_retention, 3600 * NS_PER_S);
-    assert_string_equal(loaded.config.initial_cluster, "default=http://localhost:2380");
-    unload(&loaded);
-    load_yaml(&loaded, "pre-vote: no\nstrict-reconfig-check: Off\nunsafe-no-fsync: YES\n"
-                       "enable-grpc-gateway: on\nlog-level:\n");
-    assert_int_equal(loaded.rc, 0);
-    assert_true(!loaded.config.pre_vote && !loaded.config.strict_reconfig_check);
-    assert_true(loaded.config.unsafe_no_fsync && loaded.config.enable_grpc_gateway);
-    unload(&loaded);
-}
-
 /* What etcd takes, and a few that it takes and does nothing with. */
 static void odd_but_good(void **state)
 {
@@ -730,8 +494,6 @@ int main(void)
         cmocka_unit_test(without_effect),
         cmocka_unit_test(worked_out),
         cmocka_unit_test(environment),
-        cmocka_unit_test(config_file),
-        cmocka_unit_test(file_of_samples),
         cmocka_unit_test(odd_but_good),
         cmocka_unit_test(help_and_version),
         cmocka_unit_test(the_manual_has_every_flag),
