@@ -104,6 +104,20 @@ static void set_quoted(const char *name, struct slice value)
     buf_free(&text);
 }
 
+/* Its standard input is empty, as etcdctl has it: that of watch -i has the lines of other watches.
+ */
+static void close_input(void)
+{
+    int nothing = open("/dev/null", O_RDONLY);
+
+    if (nothing > STDIN_FILENO) {
+        (void)dup2(nothing, STDIN_FILENO);
+        (void)close(nothing);
+    } else if (nothing < 0) {
+        (void)close(STDIN_FILENO);
+    }
+}
+
 static void become_command(const char *const *command, const Mvccpb__Event *event, int report)
 {
     char revision[32];
@@ -114,6 +128,7 @@ static void become_command(const char *const *command, const Mvccpb__Event *even
     set_quoted("ETCD_WATCH_EVENT_TYPE", slice_text(type_name(event)));
     set_quoted("ETCD_WATCH_KEY", slice_of(event->kv->key.data, event->kv->key.len));
     set_quoted("ETCD_WATCH_VALUE", slice_of(event->kv->value.data, event->kv->value.len));
+    close_input();
     (void)execvp(command[0], (char *const *)(uintptr_t)command);
     cause = errno;
     if (write(report, &cause, sizeof(cause)) != sizeof(cause))

@@ -251,6 +251,10 @@ bats_require_minimum_version 1.5.0
     run -3 --separate-stderr ctl watch -i < <(printf 'watch a b --prefix\nwatch -- echo\n')
     [[ $stderr == *"Invalid command watch a b --prefix"*"Invalid command watch -- echo"*EOF* ]]
     run -128 ctl watch -i < <(printf 'watch a --\nwatch b\n')
+    ctl put fed 1 && revision=$(ctl get fed -w fields | grep '"ModRevision"' | cut -d: -f2)
+    { printf 'watch fed --rev=%d -- cat\n' $revision; wait_for grep -qsx 1 fed.out; echo this is for watch; } |
+        { ctl watch -i >fed.out 2>fed.err || [ $? -eq 3 ]; }
+    [ "$(cat fed.out)" = $'PUT\nfed\n1' ] && grep "Invalid command this is for watch" fed.err
     run -0 ctl txn < <(printf '\np short 1\ng short\n\n\n')
     [ "$output" = $'SUCCESS\n\nOK\n\nshort\n1' ]
     fails 3 "malformed comparison" "" -- ctl txn < <(printf 'val("short")= "1"\n\n\n\n')
