@@ -33,7 +33,9 @@ static const struct loaded_ca *ca_for(struct renewal *renewal, const struct entr
                                       struct err *err)
 {
     if (entry->ca == NULL) {
-        err_set(err, ERR_MISSING, "%s: its CA \"%s\" is not in %s, so it cannot be renewed here",
+        err_set(err, ERR_MISSING,
+                "%s: its CA \"%s\" is not in %s, or not readable (etcd-pki check), so it cannot be "
+                "renewed here",
                 entry->path, entry->info.issuer, renewal->dir);
         return NULL;
     }
@@ -487,12 +489,11 @@ const struct entry *scan_ca(const struct scan *scan, const char *name, struct er
         found = scan_named(scan, name);
     } else {
         for (size_t i = 0; i < scan->count && found == NULL; i++) {
-            const char *base = scan->items[i].base;
+            const struct entry *entry = &scan->items[i];
 
-            if (strcmp(base, "etcd/ca") == 0 || strcmp(base, "ca/etcd/ca") == 0)
-                found = scan->items[i].key_there || strcmp(base, "ca/etcd/ca") == 0
-                            ? &scan->items[i]
-                            : NULL;
+            if (strcmp(entry->base, "ca/etcd/ca") == 0 ||
+                (strcmp(entry->base, "etcd/ca") == 0 && (entry->key_there || entry->error != NULL)))
+                found = entry;
         }
     }
     if (found == NULL)

@@ -25,10 +25,23 @@ bool file_exists(const char *path)
     return lstat(path, &info) == 0;
 }
 
+/* One in a directory waits for a writer who may never come; those of a shell's <(...) are links. */
+static bool is_named_pipe(const char *path)
+{
+    struct stat info;
+
+    return lstat(path, &info) == 0 && S_ISFIFO(info.st_mode);
+}
+
 int file_read_all(const char *path, struct buf *out, struct err *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
+    int fd, rc = -1;
 
+    if (is_named_pipe(path)) {
+        err_set(err, ERR_IO, "%s is a named pipe; put a regular file there", path);
+        return -1;
+    }
+    fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         err_sys(err, errno, "open %s", path);
         return -1;

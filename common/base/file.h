@@ -7,7 +7,8 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-/* Read all of `path` into `out` (appended); ERR_IO, or ERR_NO_MEMORY when it exceeds out->max. */
+/* Read all of `path` into `out` (appended); ERR_IO (also for a named pipe, which might keep us
+ * waiting for ever), or ERR_NO_MEMORY when it exceeds out->max. */
 int file_read_all(const char *path, struct buf *out, struct err *err) MUST_CHECK;
 
 /*

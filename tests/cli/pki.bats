@@ -199,6 +199,26 @@ END
     [[ $output == *"ETCD_PEER_TRUSTED_CA_FILE=pki/m1/etcd/ca.crt"* ]]
 }
 
+@test "a named pipe in the directory keeps nobody waiting" {
+    "$pki" init --key p256 -q
+    mkdir -p odd/etcd && mkfifo odd/etcd/{ca,server,peer}.crt && cp pki/etcd/ca.key odd/etcd; cp pki/etcd/ca.key odd/etcd/server.key
+    for command in "init" "issue server x" "renew all" "crl" "rotate-ca prepare" "show odd/etcd/ca.crt"; do
+        run timeout 20 "$pki" $command --dir odd
+        [[ $status -eq 1 && $output == *"named pipe"* ]] || { echo "$command: $status $output"; false; }
+    done
+    run -3 timeout 20 "$pki" check --dir odd
+    [[ $output == *"named pipe"* ]]
+    "$pki" show <(cat pki/etcd/ca.crt)
+}
+
+@test "a CA that cannot be read is said to be that, not to be missing" {
+    "$pki" init --key p256 -q
+    echo junk >pki/etcd/ca.crt
+    for command in crl "rotate-ca prepare" "rotate-ca status" renew-ca "issue client x"; do
+        refused 1 'holds no PEM block' $command
+    done
+}
+
 @test "refused inputs" {
     "$pki" init --key p256 -q
     refused 2 '--ip 10.0.0.256: not an address' issue server cp-1 --ip 10.0.0.256
