@@ -3,6 +3,7 @@
 #include "etcd-ctl/ctl.h"
 
 #include "common/base/base64.h"
+#include "common/schema/pbbytes.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -152,7 +153,7 @@ static void show_ttl_json(struct ctl *ctl, const Etcdserverpb__LeaseTimeToLiveRe
     buf_append_text(out, lease->n_keys == 0 ? "null" : "[");
     for (size_t i = 0; i < lease->n_keys; i++) {
         buf_append_text(out, i > 0 ? ",\"" : "\"");
-        (void)base64_encode(slice_of(lease->keys[i].data, lease->keys[i].len), out);
+        (void)base64_encode(pb_slice(lease->keys[i]), out);
         buf_append_byte(out, '"');
     }
     buf_append_text(out, lease->n_keys == 0 ? "}\n" : "]}\n");
@@ -165,7 +166,7 @@ static void show_ttl_fields(struct ctl *ctl, const Etcdserverpb__LeaseTimeToLive
     print_field_i64(&ctl->out, "TTL", lease->ttl);
     print_field_i64(&ctl->out, "GrantedTTL", lease->grantedttl);
     for (size_t i = 0; i < lease->n_keys; i++)
-        print_field_text(&ctl->out, "Key", slice_of(lease->keys[i].data, lease->keys[i].len));
+        print_field_text(&ctl->out, "Key", pb_slice(lease->keys[i]));
 }
 
 int cmd_lease_timetolive(struct ctl *ctl, const struct args *args)

@@ -8,6 +8,7 @@
  * one that goes away is waited for, and what it may have missed is sent again.
  */
 #include "common/base/limits.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-ctl/connect.h"
 #include "etcd-ctl/pages.h"
 #include "etcd-ctl/watch_stream.h"
@@ -104,8 +105,7 @@ static int add(struct mirror *mirror, const Mvccpb__KeyValue *kv, bool deleted, 
     size_t bytes = kv->key.len + kv->value.len, at = mirror->op_count;
     Etcdserverpb__RequestOp *op = &mirror->ops[at];
 
-    if (kv->key.len == 0 ||
-        !slice_starts_with(slice_of(kv->key.data, kv->key.len), slice_text(mirror->prefix))) {
+    if (kv->key.len == 0 || !slice_starts_with(pb_slice(kv->key), slice_text(mirror->prefix))) {
         err_set(err, ERR_FORMAT, "the source sent a key without the prefix \"%s\"", mirror->prefix);
         return -1;
     }

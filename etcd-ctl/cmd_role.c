@@ -1,16 +1,12 @@
 /* cmd_role.c - roles and their permissions; role_text() serves user get --detail too. */
 #include "etcd-ctl/cmd_role.h"
+#include "common/schema/pbbytes.h"
 
 #include <strings.h>
 
 static char *text_of(const struct args *args, size_t at)
 {
     return (char *)(uintptr_t)args->words[at]; /* messages are only read */
-}
-
-static struct slice slice_bin(ProtobufCBinaryData bytes)
-{
-    return slice_of(bytes.data, bytes.len);
 }
 
 static bool open_ended(ProtobufCBinaryData end)
@@ -34,7 +30,7 @@ static void permission_text(struct ctl *ctl, const Authpb__Permission *permissio
         buf_append(out, end.data, end.len);
         buf_append_byte(out, ')');
     }
-    if (key.len > 0 && slice_equal(slice_bin(kv_prefix_end(ctl, key)), slice_bin(end))) {
+    if (key.len > 0 && slice_equal(pb_slice(kv_prefix_end(ctl, key)), pb_slice(end))) {
         buf_append_text(out, " (prefix "); /* 0xff bytes alone: an open end is their prefix's */
         buf_append(out, key.data, key.len);
         buf_append_byte(out, ')');
@@ -108,8 +104,8 @@ static void show_role_fields(struct ctl *ctl, const ProtobufCMessage *response)
 
         buf_printf(&ctl->out, "\"PermType\" :  %s\n",
                    kind < ARRAY_LEN(kinds) ? kinds[kind] : "UNKNOWN");
-        print_field_text(&ctl->out, "Key", slice_bin(permission->key));
-        print_field_text(&ctl->out, "RangeEnd", slice_bin(permission->range_end));
+        print_field_text(&ctl->out, "Key", pb_slice(permission->key));
+        print_field_text(&ctl->out, "RangeEnd", pb_slice(permission->range_end));
     }
 }
 

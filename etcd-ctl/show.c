@@ -1,13 +1,9 @@
 /* show.c - pieces of output that several commands share; see ctl.h and cli.md 2.5. */
 #include "etcd-ctl/ctl.h"
+#include "common/schema/pbbytes.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-
-static struct slice slice_bin(ProtobufCBinaryData bytes)
-{
-    return slice_of(bytes.data, bytes.len);
-}
 
 void show_header(struct buf *out, const Etcdserverpb__ResponseHeader *header)
 {
@@ -20,9 +16,9 @@ void show_header(struct buf *out, const Etcdserverpb__ResponseHeader *header)
 static void show_bytes(struct ctl *ctl, ProtobufCBinaryData bytes)
 {
     if (ctl->hex)
-        print_hex(&ctl->out, slice_bin(bytes));
+        print_hex(&ctl->out, pb_slice(bytes));
     else
-        buf_append_slice(&ctl->out, slice_bin(bytes));
+        buf_append_slice(&ctl->out, pb_slice(bytes));
     buf_append_byte(&ctl->out, '\n');
 }
 
@@ -38,11 +34,11 @@ void show_kv_fields(struct buf *out, const char *prefix, const Mvccpb__KeyValue 
     char name[32];
 
 #define NAMED(text) ((void)snprintf(name, sizeof(name), "%s%s", prefix, (text)), name)
-    print_field_text(out, NAMED("Key"), slice_bin(kv->key));
+    print_field_text(out, NAMED("Key"), pb_slice(kv->key));
     print_field_i64(out, NAMED("CreateRevision"), kv->create_revision);
     print_field_i64(out, NAMED("ModRevision"), kv->mod_revision);
     print_field_i64(out, NAMED("Version"), kv->version);
-    print_field_text(out, NAMED("Value"), slice_bin(kv->value));
+    print_field_text(out, NAMED("Value"), pb_slice(kv->value));
     print_field_i64(out, NAMED("Lease"), kv->lease);
 #undef NAMED
 }

@@ -2,6 +2,7 @@
 #include "etcd-ctl/watch_follow.h"
 
 #include "common/base/limits.h"
+#include "common/schema/pbbytes.h"
 #include "common/schema/pbjson.h"
 
 #include <errno.h>
@@ -126,8 +127,8 @@ static void become_command(const char *const *command, const Mvccpb__Event *even
     (void)snprintf(revision, sizeof(revision), "%" PRId64, event->kv->mod_revision); /* fits */
     (void)setenv("ETCD_WATCH_REVISION", revision, 1);
     set_quoted("ETCD_WATCH_EVENT_TYPE", slice_text(type_name(event)));
-    set_quoted("ETCD_WATCH_KEY", slice_of(event->kv->key.data, event->kv->key.len));
-    set_quoted("ETCD_WATCH_VALUE", slice_of(event->kv->value.data, event->kv->value.len));
+    set_quoted("ETCD_WATCH_KEY", pb_slice(event->kv->key));
+    set_quoted("ETCD_WATCH_VALUE", pb_slice(event->kv->value));
     close_input();
     (void)execvp(command[0], (char *const *)(uintptr_t)command);
     cause = errno;

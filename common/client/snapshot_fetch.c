@@ -1,6 +1,7 @@
 /* snapshot_fetch.c (edge) - see snapshot_fetch.h. */
 #include "common/client/snapshot_fetch.h"
 #include "common/base/sha256.h"
+#include "common/schema/pbbytes.h"
 #include "common/schema/rpc.pb-c.h"
 #include "common/storage/snapshot_save.h"
 
@@ -17,7 +18,7 @@ static int take_piece(void *arg, const ProtobufCMessage *message, struct err *er
         (const Etcdserverpb__SnapshotResponse *)(const void *)message; /* the row's type */
     struct fetch *fetch = arg;
 
-    if (snapshot_save_add(fetch->save, slice_of(piece->blob.data, piece->blob.len), err) < 0)
+    if (snapshot_save_add(fetch->save, pb_slice(piece->blob), err) < 0)
         return -1;
     if (piece->version != NULL && strlen(piece->version) < SNAPSHOT_VERSION_MAX)
         memcpy(fetch->version, piece->version, strlen(piece->version) + 1);

@@ -5,6 +5,7 @@
  *   reply_range  {...,"kvs":[ pieces ... ]}  one body if it fits into RANGE_CHUNK_BYTES
  *   send         {"result":{...}}\n          a chunk each
  */
+#include "common/schema/pbbytes.h"
 #include "etcd-server/doors/gateway_internal.h"
 
 #include "common/base/base64.h"
@@ -407,7 +408,7 @@ static bool send_blob(struct gateway_call *call, const ProtobufCMessage *message
         begin_raw(call, piece->remaining_bytes + piece->blob.len + SHA256_BYTES);
     if (call->digest)
         call->crc = crc32c(call->crc, piece->blob.data, piece->blob.len);
-    exchange_send(exchange, slice_of(piece->blob.data, piece->blob.len));
+    exchange_send(exchange, pb_slice(piece->blob));
     call->paused = exchange_full(exchange);
     return !call->paused;
 }

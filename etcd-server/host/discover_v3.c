@@ -6,6 +6,7 @@
  *
  * Endpoints are tried in turn; one that answers is stayed with.
  */
+#include "common/schema/pbbytes.h"
 #include "etcd-server/host/discover_internal.h"
 
 #include "common/base/json_reader.h"
@@ -140,11 +141,6 @@ static char *key_of(const struct v3_registry *registry, const char *rest)
     return xasprintf("/_etcd/registry/%s/%s", registry->base.config->token, rest);
 }
 
-static ProtobufCBinaryData bytes_of(char *text)
-{
-    return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)text};
-}
-
 static int range(struct v3_registry *registry, const char *rest, bool prefix, struct arena *arena,
                  const Etcdserverpb__RangeResponse **found, struct err *err)
 {
@@ -154,9 +150,9 @@ static int range(struct v3_registry *registry, const char *rest, bool prefix, st
     int rc;
 
     end[strlen(end) - 1]++; /* '/' becomes '0' */
-    request.key = bytes_of(key);
+    request.key = pb_text(key);
     if (prefix)
-        request.range_end = bytes_of(end);
+        request.range_end = pb_text(end);
     rc = call(registry, "/v3/kv/range", (const ProtobufCMessage *)&request,
               &etcdserverpb__range_response__descriptor, arena, &response, err);
     *found = (const Etcdserverpb__RangeResponse *)(const void *)response;
@@ -177,7 +173,7 @@ static int size(struct registry *base, uint64_t *size, struct err *err)
     arena_init(&arena, 4 * REGISTRY_ANSWER_MAX_BYTES);
     rc = range(registry, "_config/size", false, &arena, &found, err);
     if (rc == 0 && found->n_kvs != 0)
-        value = slice_of(found->kvs[0]->value.data, found->kvs[0]->value.len);
+        value = pb_slice(found->kvs[0]->value);
     *size = 0;
     if (rc == 0 && found->n_kvs == 0) {
         err_set(err, ERR_USAGE,
@@ -211,8 +207,7 @@ static int list(struct registry *base, struct registry_list *list, struct err *e
         size_t bytes = MIN(strlen(prefix), kv->key.len);
 
         if (!registry_list_add(list, slice_of(kv->key.data + bytes, kv->key.len - bytes),
-                               slice_of(kv->value.data, kv->value.len),
-                               (uint64_t)kv->create_revision)) {
+                               pb_slice(kv->value), (uint64_t)kv->create_revision)) {
             err_set(err, ERR_USAGE, "discovery: more than %lu members below %s", RAFT_MEMBERS_MAX,
                     prefix);
             rc = -1;
@@ -234,8 +229,8 @@ static int enter(struct registry *base, const char *id, const char *value, struc
     int rc;
 
     arena_init(&arena, REGISTRY_ANSWER_MAX_BYTES);
-    request.key = bytes_of(key);
-    request.value = bytes_of(copy);
+    request.key = pb_text(key);
+    request.value = pb_text(copy);
     rc = call(registry, "/v3/kv/put", (const ProtobufCMessage *)&request,
               &etcdserverpb__put_response__descriptor, &arena, &response, err);
     arena_free(&arena);

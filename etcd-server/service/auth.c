@@ -12,6 +12,7 @@
 #include "common/base/base64.h"
 #include "common/base/limits.h"
 #include "common/base/plants.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-server/service/authorise.h"
 #include "etcd-server/service/password_job.h"
 
@@ -248,9 +249,7 @@ static void check_password(struct login *login)
     } else {
         login->checked_revision = auth_revision(auth);
         password_job_check(login->service, login->call, &login->job, request->password,
-                           user != NULL ? slice_of(user->password.data, user->password.len)
-                                        : SLICE_EMPTY,
-                           checked);
+                           user != NULL ? pb_slice(user->password) : SLICE_EMPTY, checked);
     }
 }
 

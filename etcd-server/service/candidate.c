@@ -17,6 +17,7 @@
  */
 #include "common/base/base.h"
 #include "common/base/plants.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-server/service/candidate.h"
 #include "etcd-server/service/authorise.h"
 
@@ -173,11 +174,6 @@ static void end(struct candidate *candidate)
 
 /* ---- departures ---- */
 
-static ProtobufCBinaryData bytes_of(struct slice slice)
-{
-    return (ProtobufCBinaryData){slice.size, (uint8_t *)(uintptr_t)slice.data}; /* only read */
-}
-
 static void departure_free(struct departure *departure)
 {
     if (departure->previous != NULL)
@@ -229,7 +225,7 @@ static void depart(struct candidate *candidate)
     departure->service = service;
     memcpy(departure->key, candidate->key.data, candidate->key.size);
     etcdserverpb__delete_range_request__init(&departure->delete_range);
-    departure->delete_range.key = bytes_of(slice_of(departure->key, candidate->key.size));
+    departure->delete_range.key = pb_bytes(slice_of(departure->key, candidate->key.size));
     fill_departure(departure, candidate->create_revision);
     etcdserverpb__internal_raft_request__init(&departure->request);
     auth_header_as_root(engine_auth(service->engine), &departure->header);
@@ -314,8 +310,8 @@ static struct txn_memory *txn_new(struct candidate *candidate)
 
 static void put_op(struct txn_memory *memory, struct candidate *candidate)
 {
-    memory->put.key = bytes_of(candidate->key);
-    memory->put.value = bytes_of(candidate->value);
+    memory->put.key = pb_bytes(candidate->key);
+    memory->put.value = pb_bytes(candidate->value);
     memory->put.lease = candidate->lease;
     memory->ops[0].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
     memory->ops[0].request_put = &memory->put;
@@ -325,7 +321,7 @@ static void put_op(struct txn_memory *memory, struct candidate *candidate)
 
 static void compare_create(struct txn_memory *memory, struct slice key, int64_t revision)
 {
-    memory->compare.key = bytes_of(key);
+    memory->compare.key = pb_bytes(key);
     memory->compare.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE;
     memory->compare.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_CREATE_REVISION;
     memory->compare.create_revision = revision;
@@ -397,7 +393,7 @@ static void verify(struct candidate *candidate)
 {
     struct txn_memory *memory = txn_new(candidate);
 
-    memory->range.key = bytes_of(candidate->key);
+    memory->range.key = pb_bytes(candidate->key);
     memory->ops[0].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
     memory->ops[0].request_range = &memory->range;
     memory->txn.success = memory->success;
@@ -415,8 +411,7 @@ static void looked(void *arg, enum err_code code, const char *text, const Protob
     if (code != ERR_OK) {
         refuse(candidate, text);
     } else if (range != NULL && range->n_kvs != 0) {
-        park(candidate, slice_of(range->kvs[0]->key.data, range->kvs[0]->key.len),
-             response->header->revision);
+        park(candidate, pb_slice(range->kvs[0]->key), response->header->revision);
     } else {
         keep_header(&candidate->newest, response->header);
         if (PLANTED(LOCK_UNCHECKED))
@@ -431,8 +426,8 @@ static void look(struct candidate *candidate)
 {
     struct txn_memory *memory = txn_new(candidate);
 
-    memory->range.key = bytes_of(candidate->prefix);
-    memory->range.range_end = bytes_of(candidate->past);
+    memory->range.key = pb_bytes(candidate->prefix);
+    memory->range.range_end = pb_bytes(candidate->past);
     memory->range.max_create_revision = candidate->create_revision - 1 - PLANTED(LOCK_PREDECESSOR);
     memory->range.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
     memory->range.sort_target = ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__CREATE;
@@ -502,8 +497,7 @@ static void lined_up(void *arg, enum err_code code, const char *text,
     }
     candidate->place = PLACE_FOUND;
     candidate->create_revision = own->kvs[0]->create_revision;
-    if (candidate->overwrite &&
-        !slice_equal(slice_of(own->kvs[0]->value.data, own->kvs[0]->value.len), candidate->value))
+    if (candidate->overwrite && !slice_equal(pb_slice(own->kvs[0]->value), candidate->value))
         overwrite(candidate);
     else
         look(candidate);
@@ -534,7 +528,7 @@ static void line_up(struct candidate *candidate)
     make_keys(candidate);
     compare_create(memory, candidate->key, 0);
     put_op(memory, candidate);
-    memory->range.key = bytes_of(candidate->key);
+    memory->range.key = pb_bytes(candidate->key);
     memory->ops[1].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
     memory->ops[1].request_range = &memory->range;
     memory->txn.failure = memory->failure;

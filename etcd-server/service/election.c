@@ -1,18 +1,9 @@
 /* election.c - Campaign, Proclaim, Leader, Resign (api.md 14). The queue is candidate.c's. */
 #include "common/base/base.h"
 #include "common/schema/election.pb-c.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-server/service/candidate.h"
 #include "etcd-server/service/service_internal.h"
-
-static struct slice slice_from(ProtobufCBinaryData bytes)
-{
-    return slice_of(bytes.data, bytes.len);
-}
-
-static ProtobufCBinaryData bytes_of(struct slice slice)
-{
-    return (ProtobufCBinaryData){slice.size, (uint8_t *)(uintptr_t)slice.data}; /* only read */
-}
 
 /* ---- Campaign ---- */
 
@@ -25,7 +16,7 @@ static void elected(struct call *call, const struct candidate_won *won)
     Etcdserverpb__ResponseHeader header = *won->first;
 
     leader.name = request->name;
-    leader.key = bytes_of(won->key);
+    leader.key = pb_bytes(won->key);
     leader.rev = won->create_revision;
     leader.lease = won->lease;
     response.header = &header;
@@ -38,8 +29,8 @@ void election_campaign(struct service *service, struct call *call)
     const V3electionpb__CampaignRequest *request =
         (const V3electionpb__CampaignRequest *)(const void *)call->request;
 
-    candidate_start(service, call, slice_from(request->name), request->lease,
-                    slice_from(request->value), true, elected);
+    candidate_start(service, call, pb_slice(request->name), request->lease,
+                    pb_slice(request->value), true, elected);
 }
 
 /* ---- the others: one txn each ---- */

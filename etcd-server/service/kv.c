@@ -1,6 +1,7 @@
 /* kv.c - Range, Put, DeleteRange, Txn, Compact (api.md 6). Quota first, then the shape, then the
  * log or a read. */
 #include "common/base/base.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-server/service/authorise.h"
 
 #define PUT_OVERHEAD_BYTES 256 /* of the quota's estimate (api.md 10.3) */
@@ -46,8 +47,8 @@ static void range_now(struct service *service, struct call *call)
 
     if (source == NULL)
         return;
-    code = authorise_keys(service, call, AUTH_READ, slice_of(request->key.data, request->key.len),
-                          slice_of(request->range_end.data, request->range_end.len));
+    code = authorise_keys(service, call, AUTH_READ, pb_slice(request->key),
+                          pb_slice(request->range_end));
     if (code == ERR_OK)
         code = mvcc_range_start(engine_mvcc(service->engine), request, &source->range);
     if (code != ERR_OK) {

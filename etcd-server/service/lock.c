@@ -1,5 +1,6 @@
 /* lock.c - Lock and Unlock (api.md 14). The queue is candidate.c's. */
 #include "common/schema/lock.pb-c.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-server/service/candidate.h"
 #include "etcd-server/service/service_internal.h"
 
@@ -9,8 +10,7 @@ static void locked(struct call *call, const struct candidate_won *won)
     Etcdserverpb__ResponseHeader header = *won->newest;
 
     response.header = &header;
-    response.key =
-        (ProtobufCBinaryData){won->key.size, (uint8_t *)(uintptr_t)won->key.data}; /* only read */
+    response.key = pb_bytes(won->key);
     call->ops->reply(call, &response.base);
 }
 
@@ -19,8 +19,8 @@ void lock_lock(struct service *service, struct call *call)
     const V3lockpb__LockRequest *request =
         (const V3lockpb__LockRequest *)(const void *)call->request;
 
-    candidate_start(service, call, slice_of(request->name.data, request->name.len), request->lease,
-                    SLICE_EMPTY, false, locked);
+    candidate_start(service, call, pb_slice(request->name), request->lease, SLICE_EMPTY, false,
+                    locked);
 }
 
 struct unlock {

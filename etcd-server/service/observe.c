@@ -13,6 +13,7 @@
 #include "common/base/base.h"
 #include "common/base/plants.h"
 #include "common/schema/election.pb-c.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-server/service/candidate.h"
 #include "etcd-server/service/service_internal.h"
 
@@ -101,7 +102,7 @@ static bool tell(struct observe *observe, Mvccpb__KeyValue *kv)
     V3electionpb__LeaderResponse response = V3ELECTIONPB__LEADER_RESPONSE__INIT;
     Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
     bool same = observe->state == OBSERVE_LED &&
-                slice_equal(buf_slice(&observe->leader), slice_of(kv->key.data, kv->key.len));
+                slice_equal(buf_slice(&observe->leader), pb_slice(kv->key));
 
     if (same && kv->mod_revision <= observe->seen_revision && !PLANTED(OBSERVE_AGAIN))
         return true;
@@ -158,8 +159,7 @@ static void read_leader(struct observe *observe)
 static bool take_event(struct observe *observe, Mvccpb__Event *event)
 {
     bool deleted = event->type == MVCCPB__EVENT__EVENT_TYPE__DELETE;
-    bool of_leader =
-        slice_equal(buf_slice(&observe->leader), slice_of(event->kv->key.data, event->kv->key.len));
+    bool of_leader = slice_equal(buf_slice(&observe->leader), pb_slice(event->kv->key));
 
     switch (observe->state) {
     case OBSERVE_READING:

@@ -8,6 +8,7 @@
  */
 #include "common/base/base.h"
 #include "common/base/limits.h"
+#include "common/schema/pbbytes.h"
 #include "common/schema/pbwire.h"
 #include "etcd-server/service/authorise.h"
 
@@ -126,8 +127,8 @@ static void stream_now(struct service *service, struct call *call)
     struct mvcc_range *range;
     enum err_code code;
 
-    code = authorise_keys(service, call, AUTH_READ, slice_of(request->key.data, request->key.len),
-                          slice_of(request->range_end.data, request->range_end.len));
+    code = authorise_keys(service, call, AUTH_READ, pb_slice(request->key),
+                          pb_slice(request->range_end));
     if (code == ERR_OK)
         code = mvcc_range_start(engine_mvcc(service->engine), request, &range);
     if (code != ERR_OK) {

@@ -10,6 +10,7 @@
  */
 #include "common/base/base.h"
 #include "common/base/sha256.h"
+#include "common/schema/pbbytes.h"
 #include "common/storage/backend_image.h"
 #include "etcd-server/service/service_internal.h"
 
@@ -74,8 +75,7 @@ static bool take(struct host_producer *producer, struct slice piece)
         return true; /* stopped: the rest is thrown away */
     stream->remaining_bytes -= MIN(stream->remaining_bytes, piece.size);
     response.remaining_bytes = stream->remaining_bytes;
-    response.blob =
-        (ProtobufCBinaryData){piece.size, (uint8_t *)(uintptr_t)piece.data}; /* only read */
+    response.blob = pb_bytes(piece);
     return stream->call->ops->send(stream->call, &response.base);
 }
 

@@ -8,6 +8,7 @@
  */
 #include "common/base/base.h"
 #include "common/base/plants.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-server/service/authorise.h"
 
 #include <stdio.h>
@@ -155,13 +156,12 @@ static const struct watch_stream_ops stream_ops = {
 static enum err_code may_watch(struct watch_call *watch,
                                const Etcdserverpb__WatchCreateRequest *create)
 {
-    struct slice key = slice_of(create->key.data, create->key.len);
+    struct slice key = pb_slice(create->key);
 
     if (PLANTED(WATCH_RIGHTS))
         return ERR_OK;
     return authorise_keys(watch->service, watch->call, AUTH_READ,
-                          key.size != 0 ? key : SLICE_LITERAL("\0"),
-                          slice_of(create->range_end.data, create->range_end.len));
+                          key.size != 0 ? key : SLICE_LITERAL("\0"), pb_slice(create->range_end));
 }
 
 static void refuse(struct watch_call *watch, const char *reason)
@@ -186,9 +186,8 @@ static void refuse_rights(struct watch_call *watch, enum err_code code)
 
 static void create(struct watch_call *watch, const Etcdserverpb__WatchCreateRequest *create)
 {
-    struct watch_request request = {.key = slice_of(create->key.data, create->key.len),
-                                    .range_end =
-                                        slice_of(create->range_end.data, create->range_end.len),
+    struct watch_request request = {.key = pb_slice(create->key),
+                                    .range_end = pb_slice(create->range_end),
                                     .id = create->watch_id,
                                     .start_revision = create->start_revision,
                                     .prev_kv = create->prev_kv,

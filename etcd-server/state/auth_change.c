@@ -9,6 +9,7 @@
 #include "common/base/base64.h"
 #include "common/base/limits.h"
 #include "common/base/plants.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-server/state/auth_internal.h"
 
 typedef Etcdserverpb__InternalRaftRequest raft_request;
@@ -320,8 +321,8 @@ static bool is_range(struct slice key, struct slice end)
 
 static bool is_on(const Authpb__Permission *permission, struct slice key, struct slice end)
 {
-    return slice_equal(auth_slice(permission->key), key) &&
-           slice_equal(auth_slice(permission->range_end), end);
+    return slice_equal(pb_slice(permission->key), key) &&
+           slice_equal(pb_slice(permission->range_end), end);
 }
 
 /* Take all on exactly this range out, of which there may be several; false: there is none. */
@@ -349,7 +350,7 @@ static size_t find_place(const Authpb__Role *role, struct slice key)
     while (low < high) {
         size_t middle = low + (high - low) / 2;
 
-        if (slice_compare(auth_slice(role->keypermission[middle]->key), key) < 0)
+        if (slice_compare(pb_slice(role->keypermission[middle]->key), key) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -373,7 +374,7 @@ static void add_permission(Authpb__Role *role, const Authpb__Permission *given)
     role->keypermission =
         xrealloc(role->keypermission, (role->n_keypermission + 1) * sizeof(*role->keypermission));
     while (at != 0 &&
-           slice_compare(auth_slice(role->keypermission[at - 1]->key), auth_slice(given->key)) > 0)
+           slice_compare(pb_slice(role->keypermission[at - 1]->key), pb_slice(given->key)) > 0)
         at--;
     memmove(role->keypermission + at + 1, role->keypermission + at,
             (role->n_keypermission - at) * sizeof(*role->keypermission));
@@ -392,8 +393,8 @@ static enum err_code grant_permission(struct auth_store *auth,
 
     if (given == NULL)
         return ERR_PERMISSION_NOT_GIVEN;
-    key = auth_slice(given->key);
-    end = auth_slice(given->range_end);
+    key = pb_slice(given->key);
+    end = pb_slice(given->range_end);
     if (!is_range(key, end))
         return ERR_INVALID_AUTH_MGMT;
     if (!auth_place_role(auth, request->name, &position))
@@ -413,7 +414,7 @@ static enum err_code revoke_permission(struct auth_store *auth,
                                        const Etcdserverpb__AuthRoleRevokePermissionRequest *request,
                                        struct batch *batch)
 {
-    struct slice key = auth_slice(request->key), end = auth_slice(request->range_end);
+    struct slice key = pb_slice(request->key), end = pb_slice(request->range_end);
     Authpb__Role *message;
     size_t position;
 

@@ -8,6 +8,7 @@
 #include "common/base/base.h"
 #include "common/base/limits.h"
 #include "common/base/plants.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-server/state/auth_internal.h"
 
 static bool is_nobody(struct auth_identity caller)
@@ -26,7 +27,7 @@ static void add_role(struct auth_user *user, const Authpb__Role *role)
 {
     for (size_t i = 0; i < role->n_keypermission; i++) {
         const Authpb__Permission *permission = role->keypermission[i];
-        struct slice key = auth_slice(permission->key), end = auth_slice(permission->range_end);
+        struct slice key = pb_slice(permission->key), end = pb_slice(permission->range_end);
 
         if (is_for(permission, AUTH_READ))
             keyranges_add(&user->read, key, end);
@@ -49,8 +50,8 @@ static const struct keytree *tree_of(const struct auth_store *auth, struct auth_
 
         for (size_t j = 0; role != NULL && j < role->n_keypermission; j++)
             if (is_for(role->keypermission[j], access))
-                keytree_add(tree, auth_slice(role->keypermission[j]->key),
-                            auth_slice(role->keypermission[j]->range_end));
+                keytree_add(tree, pb_slice(role->keypermission[j]->key),
+                            pb_slice(role->keypermission[j]->range_end));
     }
     keytree_grown(tree);
     user->trees_revision[access] = auth->revision;
@@ -156,15 +157,15 @@ enum err_code auth_check_lease(struct auth_store *auth, const struct lease_store
 enum err_code auth_check_range(struct auth_store *auth, struct auth_identity caller,
                                const Etcdserverpb__RangeRequest *range)
 {
-    return auth_check_keys(auth, caller, AUTH_READ, auth_slice(range->key),
-                           auth_slice(range->range_end));
+    return auth_check_keys(auth, caller, AUTH_READ, pb_slice(range->key),
+                           pb_slice(range->range_end));
 }
 
 /* Who puts a key on a lease decides its end, and that of the other keys on it. */
 static enum err_code check_put(struct auth_store *auth, const struct lease_store *leases,
                                struct auth_identity caller, const Etcdserverpb__PutRequest *put)
 {
-    struct slice key = auth_slice(put->key);
+    struct slice key = pb_slice(put->key);
     enum err_code code = auth_check_keys(auth, caller, AUTH_WRITE, key, SLICE_EMPTY);
 
     if (code == ERR_OK && put->prev_kv)
@@ -177,7 +178,7 @@ static enum err_code check_put(struct auth_store *auth, const struct lease_store
 static enum err_code check_delete(struct auth_store *auth, struct auth_identity caller,
                                   const Etcdserverpb__DeleteRangeRequest *deleted)
 {
-    struct slice key = auth_slice(deleted->key), end = auth_slice(deleted->range_end);
+    struct slice key = pb_slice(deleted->key), end = pb_slice(deleted->range_end);
     enum err_code code = auth_check_keys(auth, caller, AUTH_WRITE, key, end);
 
     if (code == ERR_OK && deleted->prev_kv)
@@ -253,8 +254,8 @@ static enum err_code check_compares(const struct txn_check *check,
 
     for (size_t i = 0; i < txn->n_compare && code == ERR_OK; i++)
         code =
-            auth_check_keys(check->auth, check->caller, AUTH_READ, auth_slice(txn->compare[i]->key),
-                            auth_slice(txn->compare[i]->range_end));
+            auth_check_keys(check->auth, check->caller, AUTH_READ, pb_slice(txn->compare[i]->key),
+                            pb_slice(txn->compare[i]->range_end));
     return code;
 }
 

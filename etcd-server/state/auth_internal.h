@@ -29,11 +29,6 @@ struct auth_store {
     bool enabled;
 };
 
-static inline struct slice auth_slice(ProtobufCBinaryData bytes)
-{
-    return slice_of(bytes.data, bytes.len);
-}
-
 /* Position of `name`, or where it belongs; true when it is there. */
 bool auth_place_user(const struct auth_store *auth, const char *name, size_t *position);
 bool auth_place_role(const struct auth_store *auth, const char *name, size_t *position);

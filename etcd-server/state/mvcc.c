@@ -6,6 +6,7 @@
  * A put writes its record from the index alone; only who hangs on a lease, or is asked for what
  * was before, reads the old record.
  */
+#include "common/schema/pbbytes.h"
 #include "etcd-server/state/mvcc_internal.h"
 
 #include "common/base/limits.h"
@@ -176,7 +177,7 @@ int mvcc_restore(struct mvcc *mvcc, struct backend_read *read, struct err *err)
 
 struct key_range key_range_of(ProtobufCBinaryData key, ProtobufCBinaryData range_end)
 {
-    struct key_range range = {.from = slice_of_bytes(key), .to = slice_of_bytes(range_end)};
+    struct key_range range = {.from = pb_slice(key), .to = pb_slice(range_end)};
 
     range.one = range.to.size == 0;
     if (range.to.size == 1 && range.to.data[0] == 0)
@@ -275,11 +276,6 @@ Etcdserverpb__ResponseHeader *mvcc_answer_header(struct mvcc *mvcc, struct arena
 }
 
 /* Generated code has no const; nobody writes to an answer's bytes. */
-static ProtobufCBinaryData bytes_of_slice(struct slice slice)
-{
-    return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)slice.data, .len = slice.size};
-}
-
 Mvccpb__KeyValue *mvcc_answer_kv(struct mvcc *mvcc, struct arena *arena, struct slice key_value)
 {
     Mvccpb__KeyValue *kv = mvcc_answer_alloc(mvcc, arena, sizeof(*kv));
@@ -291,11 +287,11 @@ Mvccpb__KeyValue *mvcc_answer_kv(struct mvcc *mvcc, struct arena *arena, struct 
     sound = stored_decode(key_value, &stored);
     must(sound);
     *kv = (Mvccpb__KeyValue)MVCCPB__KEY_VALUE__INIT;
-    kv->key = bytes_of_slice(stored.key);
+    kv->key = pb_bytes(stored.key);
     kv->create_revision = stored.create;
     kv->mod_revision = stored.mod;
     kv->version = stored.version;
-    kv->value = bytes_of_slice(stored.value);
+    kv->value = pb_bytes(stored.value);
     kv->lease = stored.lease;
     return kv;
 }
@@ -400,7 +396,7 @@ enum err_code mvcc_check_lease(const struct mvcc *mvcc, const Etcdserverpb__PutR
 enum err_code mvcc_check_present(const struct mvcc *mvcc, const Etcdserverpb__PutRequest *request)
 {
     if ((request->ignore_value || request->ignore_lease) &&
-        find_living(mvcc, slice_of_bytes(request->key)) == NULL)
+        find_living(mvcc, pb_slice(request->key)) == NULL)
         return ERR_KEY_NOT_FOUND;
     return ERR_OK;
 }
@@ -409,7 +405,7 @@ Etcdserverpb__PutResponse *mvcc_put(struct mvcc *mvcc, const Etcdserverpb__PutRe
                                     struct arena *arena)
 {
     Etcdserverpb__PutResponse *response = NULL;
-    struct slice key = slice_of_bytes(request->key), value = slice_of_bytes(request->value);
+    struct slice key = pb_slice(request->key), value = pb_slice(request->value);
     int64_t lease = request->lease;
 
     if (arena != NULL && (response = mvcc_answer_alloc(mvcc, arena, sizeof(*response))) != NULL) {

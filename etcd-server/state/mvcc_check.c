@@ -6,6 +6,7 @@
  * puts and the sorted, disjoint ranges it deletes; the rules of what may meet what, odd as some
  * are, are etcd's.
  */
+#include "common/schema/pbbytes.h"
 #include "etcd-server/state/mvcc_internal.h"
 
 enum err_code mvcc_check_range(const Etcdserverpb__RangeRequest *request)
@@ -221,8 +222,8 @@ static void collect_deletions(Etcdserverpb__RequestOp *const *ops, size_t count,
 
         if (ops[i]->request_case != ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE)
             continue;
-        deletion->from = slice_of_bytes(ops[i]->request_delete_range->key);
-        deletion->to = slice_of_bytes(ops[i]->request_delete_range->range_end);
+        deletion->from = pb_slice(ops[i]->request_delete_range->key);
+        deletion->to = pb_slice(ops[i]->request_delete_range->range_end);
         deletion->one = deletion->to.size == 0;
         if (deletion->one || slice_compare(deletion->from, deletion->to) < 0)
             found_count++;
@@ -280,7 +281,7 @@ static bool collect_writes(Etcdserverpb__RequestOp *const *ops, size_t count, st
     own.puts = xrealloc(NULL, (count + 1) * sizeof(*own.puts));
     for (size_t i = 0; i < count; i++) {
         if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT)
-            own.puts[own.put_count++] = slice_of_bytes(ops[i]->request_put->key);
+            own.puts[own.put_count++] = pb_slice(ops[i]->request_put->key);
     }
     qsort(own.puts, own.put_count, sizeof(*own.puts), order_puts);
     for (size_t i = 1; i < own.put_count && good; i++)

@@ -79,11 +79,6 @@ static inline bool key_range_reaches(const struct key_range *range, struct slice
                       : range->to.size == 0 || slice_compare(key, range->to) < 0;
 }
 
-static inline struct slice slice_of_bytes(ProtobufCBinaryData bytes)
-{
-    return slice_of(bytes.data, bytes.len);
-}
-
 /* ---- reading ---- */
 
 /* The revision a read sees now: that of the request being applied once it has changed something. */

@@ -9,6 +9,7 @@
  * list of booleans. None of the walks is a recursion: TXN_DEPTH_MAX bounds what we let in, but
  * another member may have let in any depth.
  */
+#include "common/schema/pbbytes.h"
 #include "etcd-server/state/mvcc_internal.h"
 
 struct choices {
@@ -135,7 +136,7 @@ static int order_of_stored(const Etcdserverpb__Compare *compare, const struct st
         return order_of(stored->lease, operand);
     case ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE:
         if (compare->target_union_case == ETCDSERVERPB__COMPARE__TARGET_UNION_VALUE)
-            value = slice_of_bytes(compare->value);
+            value = pb_slice(compare->value);
         return slice_compare(stored->value, value);
     case _ETCDSERVERPB__COMPARE__COMPARE_TARGET_IS_INT_SIZE:
         break;

@@ -6,6 +6,7 @@
  *   until the end: auth is turned off, by root, so that the last looks see everything
  */
 #include "tests/sim/sim.h"
+#include "common/schema/pbbytes.h"
 
 #include <stdio.h>
 
@@ -92,7 +93,7 @@ static ProtobufCBinaryData some_key(struct sim *sim, struct sim_call *made, bool
 static bool is_range(ProtobufCBinaryData key, ProtobufCBinaryData end)
 {
     return end.len == 0 || (end.len == 1 && end.data[0] == 0) ||
-           slice_compare(slice_of(end.data, end.len), slice_of(key.data, key.len)) > 0;
+           slice_compare(pb_slice(end), pb_slice(key)) > 0;
 }
 
 static void change_permission(struct node *node, size_t role)

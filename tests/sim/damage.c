@@ -10,6 +10,7 @@
  * was changed away. Its own snapshots are lost on the way, for they would spread what they should
  * show.
  */
+#include "common/schema/pbbytes.h"
 #include "etcd-server/service/service_internal.h"
 #include "etcd-server/state/revision.h"
 #include "tests/sim/sim.h"
@@ -27,11 +28,11 @@
 static bool same_record(const struct model_key *key, const struct model_version *version,
                         const Mvccpb__KeyValue *kv)
 {
-    return slice_equal(key->name, slice_of(kv->key.data, kv->key.len)) &&
+    return slice_equal(key->name, pb_slice(kv->key)) &&
            (version->tombstone ||
             (version->create == kv->create_revision && version->main == kv->mod_revision &&
              version->version == kv->version && version->lease == kv->lease &&
-             slice_equal(version->value, slice_of(kv->value.data, kv->value.len))));
+             slice_equal(version->value, pb_slice(kv->value))));
 }
 
 /* Did the log make this record? */

@@ -9,6 +9,7 @@
  */
 #include "common/schema/election.pb-c.h"
 #include "common/schema/lock.pb-c.h"
+#include "common/schema/pbbytes.h"
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -96,16 +97,6 @@ static int64_t created_at(const struct model *model, struct slice key)
     return model_key_at(model, key, model->revision, &kv) ? kv.create_revision : 0;
 }
 
-static ProtobufCBinaryData binary(const char *text)
-{
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text}; /* only read */
-}
-
-static struct slice slice_from(ProtobufCBinaryData bytes)
-{
-    return slice_of(bytes.data, bytes.len);
-}
-
 /* ---- answers ---- */
 
 static void remember(struct sim_locks *locks, const struct owned *owned)
@@ -147,7 +138,7 @@ static void check_leader(struct sim_locker *own, const V3electionpb__LeaderRespo
     const struct model_key *first = oldest(&own->node->model, own->name);
 
     sim_check(own->sim,
-              first != NULL && slice_equal(first->name, slice_from(response->kv->key)) &&
+              first != NULL && slice_equal(first->name, pb_slice(response->kv->key)) &&
                   living(first)->create == response->kv->create_revision &&
                   living(first)->main == response->kv->mod_revision,
               "%.*s of revision %" PRId64 " is said to lead %s, it is %.*s",
@@ -169,7 +160,7 @@ static void check_proclaimed(struct sim_locker *own)
     sim_check(own->sim,
               still_owns(own) &&
                   model_key_at(model, slice_text(own->owned.key), model->revision, &kv) &&
-                  slice_equal(slice_from(kv.value), slice_text(own->value)),
+                  slice_equal(pb_slice(kv.value), slice_text(own->value)),
               "%s is proclaimed at %s, whose owner is another", own->value, own->owned.key);
 }
 
@@ -208,11 +199,10 @@ static void reply(struct call *call, const ProtobufCMessage *response)
     sim->acknowledged = MAX(sim->acknowledged, applied);
     switch ((int)call->row->id) {
     case RPC_Lock_Lock:
-        check_owner(own, slice_from(((const V3lockpb__LockResponse *)message)->key));
+        check_owner(own, pb_slice(((const V3lockpb__LockResponse *)message)->key));
         break;
     case RPC_Election_Campaign:
-        check_owner(own,
-                    slice_from(((const V3electionpb__CampaignResponse *)message)->leader->key));
+        check_owner(own, pb_slice(((const V3electionpb__CampaignResponse *)message)->leader->key));
         break;
     case RPC_Election_Leader:
         check_leader(own, message);
@@ -330,12 +320,12 @@ static void stand_in_line(struct node *node, const char *name)
     own->lease = lease;
     (void)snprintf(own->value, sizeof(own->value), "v%u", ++sim->locks->values);
     if (lock) {
-        ((V3lockpb__LockRequest *)(void *)own->call.request)->name = binary(own->name);
+        ((V3lockpb__LockRequest *)(void *)own->call.request)->name = pb_text(own->name);
         ((V3lockpb__LockRequest *)(void *)own->call.request)->lease = lease;
     } else {
-        ((V3electionpb__CampaignRequest *)(void *)own->call.request)->name = binary(own->name);
+        ((V3electionpb__CampaignRequest *)(void *)own->call.request)->name = pb_text(own->name);
         ((V3electionpb__CampaignRequest *)(void *)own->call.request)->lease = lease;
-        ((V3electionpb__CampaignRequest *)(void *)own->call.request)->value = binary(own->value);
+        ((V3electionpb__CampaignRequest *)(void *)own->call.request)->value = pb_text(own->value);
     }
     start(own);
 }
@@ -346,8 +336,8 @@ static V3electionpb__LeaderKey *leader_key(struct sim_locker *own)
 
     must(key != NULL);
     v3electionpb__leader_key__init(key);
-    key->name = binary(own->name);
-    key->key = binary(own->owned.key);
+    key->name = pb_text(own->name);
+    key->key = pb_text(own->owned.key);
     key->rev = own->owned.revision;
     key->lease = own->owned.lease;
     return key;
@@ -361,7 +351,7 @@ static void let_go(struct node *node, const struct owned *owned)
 
     own->owned = *owned;
     if (lock)
-        ((V3lockpb__UnlockRequest *)(void *)own->call.request)->key = binary(own->owned.key);
+        ((V3lockpb__UnlockRequest *)(void *)own->call.request)->key = pb_text(own->owned.key);
     else
         ((V3electionpb__ResignRequest *)(void *)own->call.request)->leader = leader_key(own);
     start(own);
@@ -377,7 +367,7 @@ static void proclaim(struct node *node, const struct owned *owned)
     own->owned = *owned;
     (void)snprintf(own->value, sizeof(own->value), "v%u", ++node->sim->locks->values);
     ((V3electionpb__ProclaimRequest *)(void *)own->call.request)->leader = leader_key(own);
-    ((V3electionpb__ProclaimRequest *)(void *)own->call.request)->value = binary(own->value);
+    ((V3electionpb__ProclaimRequest *)(void *)own->call.request)->value = pb_text(own->value);
     start(own);
 }
 
@@ -386,7 +376,7 @@ static void ask_leader(struct node *node)
     struct sim_locker *own =
         locker_new(node, RPC_Election_Leader, names[sim_draw(node->sim, ARRAY_LEN(names))]);
 
-    ((V3electionpb__LeaderRequest *)(void *)own->call.request)->name = binary(own->name);
+    ((V3electionpb__LeaderRequest *)(void *)own->call.request)->name = pb_text(own->name);
     start(own);
 }
 

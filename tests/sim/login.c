@@ -9,6 +9,7 @@
  * A call that is answered must have been allowed in the state it was answered from; one whose token
  * has not been used for its life, or was dropped there, must not be answered; a good token must.
  */
+#include "common/schema/pbbytes.h"
 #include "etcd-server/service/password.h"
 #include "tests/sim/sim.h"
 
@@ -298,10 +299,8 @@ static bool permissions_match(const struct rights_role *expected, Authpb__Permis
             const struct rights_permission *other = &expected->permissions[j];
 
             same += (unsigned)one->permtype == other->type &&
-                    slice_equal(slice_of(one->key.data, one->key.len),
-                                slice_of(other->key, other->key_bytes)) &&
-                    slice_equal(slice_of(one->range_end.data, one->range_end.len),
-                                slice_of(other->end, other->end_bytes));
+                    slice_equal(pb_slice(one->key), slice_of(other->key, other->key_bytes)) &&
+                    slice_equal(pb_slice(one->range_end), slice_of(other->end, other->end_bytes));
         }
     return same == expected->count && same == count;
 }
@@ -315,8 +314,7 @@ static void check_user(struct node *node, size_t at)
               (user != NULL) == expected->exists &&
                   (user == NULL ||
                    (names_match(rights_roles, user->roles, user->n_roles, expected->roles) &&
-                    slice_equal(slice_of(user->password.data, user->password.len),
-                                slice_text(expected->hash)))),
+                    slice_equal(pb_slice(user->password), slice_text(expected->hash)))),
               "member %u: user %s is not what the log made of him", node->number, rights_users[at]);
 }
 

@@ -5,6 +5,7 @@
  *   "now" inside an entry that has written something is revision + 1, else revision
  */
 #include "tests/sim/model.h"
+#include "common/schema/pbbytes.h"
 #include "tests/sim/answer.h"
 
 void model_init(struct model *model)
@@ -25,11 +26,6 @@ void model_fini(struct model *model)
     free(model->revisions);
 }
 
-static struct slice slice_of_binary(ProtobufCBinaryData bytes)
-{
-    return slice_of(bytes.data, bytes.len);
-}
-
 static struct slice copy_of(struct slice bytes)
 {
     uint8_t *copy = xalloc(bytes.size + 1);
@@ -42,11 +38,11 @@ static struct slice copy_of(struct slice bytes)
 static bool in_range(struct slice name, ProtobufCBinaryData key, ProtobufCBinaryData range_end)
 {
     if (range_end.len == 0)
-        return slice_equal(name, slice_of_binary(key));
-    if (slice_compare(name, slice_of_binary(key)) < 0)
+        return slice_equal(name, pb_slice(key));
+    if (slice_compare(name, pb_slice(key)) < 0)
         return false;
     return (range_end.len == 1 && range_end.data[0] == 0) ||
-           slice_compare(name, slice_of_binary(range_end)) < 0;
+           slice_compare(name, pb_slice(range_end)) < 0;
 }
 
 static struct model_key *key_of(struct model *model, struct slice name)
@@ -280,20 +276,20 @@ static enum err_code check_put(struct model *model, const Etcdserverpb__PutReque
     if (put->lease != 0 && !model_has_lease(model, put->lease))
         return ERR_LEASE_NOT_FOUND;
     if ((put->ignore_value || put->ignore_lease) &&
-        seen_at(key_of(model, slice_of_binary(put->key)), model->revision) == NULL)
+        seen_at(key_of(model, pb_slice(put->key)), model->revision) == NULL)
         return ERR_KEY_NOT_FOUND;
     return ERR_OK;
 }
 
 static void run_put(struct model *model, const Etcdserverpb__PutRequest *put, struct buf *answer)
 {
-    struct model_key *key = key_of(model, slice_of_binary(put->key));
+    struct model_key *key = key_of(model, pb_slice(put->key));
     const struct model_version *old = seen_at(key, now_of(model));
     struct model_version made = {.create = old != NULL ? old->create : model->revision + 1,
                                  .version = old != NULL ? old->version + 1 : 1,
                                  .lease = put->ignore_lease ? old->lease : put->lease};
 
-    made.value = copy_of(put->ignore_value ? old->value : slice_of_binary(put->value));
+    made.value = copy_of(put->ignore_value ? old->value : pb_slice(put->value));
     answer_put_head(answer, model->revision + 1);
     if (put->prev_kv && old != NULL) {
         Mvccpb__KeyValue kv = key_value_of(key, old);
@@ -344,8 +340,7 @@ static bool holds_for(const Etcdserverpb__Compare *compare, const struct model_v
 
     if (compare->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE)
         return version != NULL &&
-               relation(compare->result,
-                        slice_compare(version->value, slice_of_binary(compare->value)));
+               relation(compare->result, slice_compare(version->value, pb_slice(compare->value)));
     if (version == NULL)
         version = &missing;
     if (compare->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__VERSION) {

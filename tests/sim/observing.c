@@ -10,6 +10,7 @@
  * Locks are kept in the same way, so their names are observed too.
  */
 #include "common/schema/election.pb-c.h"
+#include "common/schema/pbbytes.h"
 #include "tests/sim/answer.h"
 #include "tests/sim/sim.h"
 
@@ -40,11 +41,6 @@ struct sim_observer {
     bool token_over; /* when it was shown */
     bool paused, ended;
 };
-
-static ProtobufCBinaryData binary(const char *text)
-{
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text}; /* only read */
-}
 
 /* ---- what it is told ---- */
 
@@ -83,7 +79,8 @@ static void check_rights(const struct sim_observer *own)
 
     if (own->rights_revision != model->rights.revision || own->rights_on != model->rights.enabled)
         return;
-    code = rights_check_keys(model, own->call.token, false, binary(own->prefix), binary(own->past));
+    code =
+        rights_check_keys(model, own->call.token, false, pb_text(own->prefix), pb_text(own->past));
     sim_check(own->sim, code == ERR_OK && (!own->rights_on || !own->token_over),
               "an observer is told who leads %s at member %u, and must be refused: %s", own->prefix,
               own->node->number, err_text(code != ERR_OK ? code : ERR_INVALID_AUTH_TOKEN));
@@ -232,8 +229,8 @@ static void finish(struct call *call, enum err_code code, const char *text)
     sim_trace(sim, "observer ends", (uint64_t)code, sim->now_ms);
     if (is_one_of(cause, of_rights, ARRAY_LEN(of_rights), &code))
         login_check_code(node, call->token, "an observer", code,
-                         rights_check_keys(&node->model, call->token, false, binary(own->prefix),
-                                           binary(own->past)));
+                         rights_check_keys(&node->model, call->token, false, pb_text(own->prefix),
+                                           pb_text(own->past)));
     else if (is_one_of(cause, of_reads, ARRAY_LEN(of_reads), &code))
         sim_check(sim,
                   (sim->options.members > 1 && !sim->quiet) ||
@@ -271,7 +268,7 @@ static void observe(struct node *node)
     request = arena_zalloc(&own->call.arena, sizeof(*request));
     must(request != NULL);
     v3electionpb__leader_request__init(request);
-    request->name = binary(own->name);
+    request->name = pb_text(own->name);
     own->call.request = &request->base;
     own->next = sim->observers;
     sim->observers = own;

@@ -1,6 +1,7 @@
 /* rights.c - see rights.h. */
 #include "tests/sim/rights.h"
 #include "common/base/base64.h"
+#include "common/schema/pbbytes.h"
 #include "tests/sim/model.h"
 
 #include <stdio.h>
@@ -355,8 +356,7 @@ static enum err_code check_keys(const struct caller *caller, bool write, Protobu
     user = at >= 0 && rights->users[at].exists ? &rights->users[at] : NULL;
     if (user == NULL)
         return ERR_PERMISSION_DENIED;
-    if ((user->roles & 1) != 0 ||
-        covers(rights, user, write, slice_of(key.data, key.len), slice_of(end.data, end.len)))
+    if ((user->roles & 1) != 0 || covers(rights, user, write, pb_slice(key), pb_slice(end)))
         return ERR_OK;
     return ERR_PERMISSION_DENIED;
 }

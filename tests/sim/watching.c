@@ -10,6 +10,7 @@
  * Compaction at R drops from the history what R itself deleted or overwrote: only that may be
  * missing, and only for who reads the history.
  */
+#include "common/schema/pbbytes.h"
 #include "tests/sim/answer.h"
 #include "tests/sim/sim.h"
 
@@ -102,8 +103,8 @@ static void check_previous(struct node *node, const struct sim_watcher *watcher,
     bool made = event->type == MVCCPB__EVENT__EVENT_TYPE__PUT &&
                 event->kv->create_revision == event->kv->mod_revision;
     bool there = watcher->prev_kv && !made &&
-                 model_key_at(&node->model, slice_of(event->kv->key.data, event->kv->key.len),
-                              event->kv->mod_revision - 1, &expected);
+                 model_key_at(&node->model, pb_slice(event->kv->key), event->kv->mod_revision - 1,
+                              &expected);
 
     if (event->prev_kv == NULL && event->kv->mod_revision - 1 < node->model.compacted)
         return; /* it may be gone */
@@ -114,7 +115,7 @@ static bool is_event(const struct model_event *event, const Mvccpb__Event *found
 {
     return event->version->main == found->kv->mod_revision &&
            event->version->tombstone == (found->type == MVCCPB__EVENT__EVENT_TYPE__DELETE) &&
-           slice_equal(event->key, slice_of(found->kv->key.data, found->kv->key.len));
+           slice_equal(event->key, pb_slice(found->kv->key));
 }
 
 static void take_event(struct node *node, struct sim_watcher *watcher, const Mvccpb__Event *found)

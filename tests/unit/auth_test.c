@@ -1,5 +1,6 @@
 /* auth_test.c - users, roles, the auth revision, what is stored, and who may do what. */
 #include "etcd-server/state/auth.h"
+#include "common/schema/pbbytes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,11 +43,6 @@ static int tear_down(void **state)
 static char *plain(const char *text)
 {
     return (char *)(uintptr_t)text; /* requests are only read */
-}
-
-static ProtobufCBinaryData bytes(const char *text)
-{
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
 }
 
 static enum err_code apply(struct fixture *f, raft_request *request)
@@ -142,8 +138,8 @@ static enum err_code permit(struct fixture *f, const char *role, Authpb__Permiss
     Authpb__Permission permission = AUTHPB__PERMISSION__INIT;
 
     permission.permtype = type;
-    permission.key = bytes(key);
-    permission.range_end = bytes(end);
+    permission.key = pb_text(key);
+    permission.range_end = pb_text(end);
     grant.name = plain(role);
     grant.perm = &permission;
     request.auth_role_grant_permission = &grant;
@@ -157,8 +153,8 @@ static enum err_code forbid(struct fixture *f, const char *role, const char *key
         ETCDSERVERPB__AUTH_ROLE_REVOKE_PERMISSION_REQUEST__INIT;
 
     revoke.role = plain(role);
-    revoke.key = bytes(key);
-    revoke.range_end = bytes(end);
+    revoke.key = pb_text(key);
+    revoke.range_end = pb_text(end);
     request.auth_role_revoke_permission = &revoke;
     return apply(f, &request);
 }
@@ -393,7 +389,7 @@ static void is_stored_as_etcd_stores_it(void **state)
 
     with_root(f);
     assert_int_equal(role_add(f, "reader"), ERR_OK);
-    permission.key = bytes("a");
+    permission.key = pb_text("a");
     permission.range_end = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) "\0"};
     open_end.name = plain("reader");
     open_end.perm = &permission;
@@ -544,9 +540,9 @@ static void deep_txns_are_checked(void **state)
     }
     ops[DEEP - 1].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
     ops[DEEP - 1].request_put = &put;
-    put.key = bytes("a");
+    put.key = pb_text("a");
     assert_int_equal(auth_check_txn(f->auth, f->leases, as(f, "u"), txns), ERR_OK);
-    put.key = bytes("b");
+    put.key = pb_text("b");
     assert_int_equal(auth_check_txn(f->auth, f->leases, as(f, "u"), txns), ERR_PERMISSION_DENIED);
     free(txns);
     free(ops);
@@ -581,7 +577,7 @@ static enum err_code check_put(struct fixture *f, const char *key, bool prev_kv,
 
     header.username = plain("u");
     header.auth_revision = auth_revision(f->auth);
-    put.key = bytes(key);
+    put.key = pb_text(key);
     put.prev_kv = prev_kv;
     put.lease = lease;
     request.header = &header;

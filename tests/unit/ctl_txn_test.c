@@ -1,4 +1,5 @@
 /* ctl_txn_test.c - the grammar of txn: comparisons, words, Go string literals. */
+#include "common/schema/pbbytes.h"
 #include "etcd-ctl/txn_parse.h"
 
 #include "common/client/goquote.h"
@@ -37,13 +38,11 @@ static void comparisons_are_read(void **state)
 
         arena_init(&arena, 1UL << 20);
         assert_int_equal(txn_parse_compare(slice_text(cases[i].line), &arena, &compare, &err), 0);
-        assert_true(
-            slice_equal(slice_of(compare.key.data, compare.key.len), slice_text(cases[i].key)));
+        assert_true(slice_equal(pb_slice(compare.key), slice_text(cases[i].key)));
         assert_int_equal(compare.target, cases[i].target);
         assert_int_equal(compare.result, cases[i].result);
         if (cases[i].value != NULL)
-            assert_true(slice_equal(slice_of(compare.value.data, compare.value.len),
-                                    slice_text(cases[i].value)));
+            assert_true(slice_equal(pb_slice(compare.value), slice_text(cases[i].value)));
         else
             assert_int_equal(compare.version, cases[i].number);
         arena_free(&arena);

@@ -4,6 +4,7 @@
  * ranges and hashes at random revisions in between, some of them read slowly across the changes.
  */
 #include "common/base/crc32c.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-server/state/stored.h"
 #include "tests/lib/store.h"
 
@@ -277,7 +278,7 @@ static void do_hash(struct model *model)
         size_t size = revision_encode(change->revision, change->tombstone, key);
         char text[32];
         ProtobufCBinaryData name = key_of(change->key, text);
-        struct stored stored = {.key = slice_of(name.data, name.len)};
+        struct stored stored = {.key = pb_slice(name)};
 
         if (!change->tombstone)
             stored = (struct stored){.key = stored.key,

@@ -2,6 +2,7 @@
 #include "common/base/duration.h"
 #include "common/base/limits.h"
 #include "common/schema/lock.pb-c.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-server/service/request_text.h"
 #include "etcd-server/service/slow.h"
 
@@ -80,11 +81,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static ProtobufCBinaryData bytes(const char *text)
-{
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text}; /* only read */
-}
-
 static char *words(const char *text)
 {
     return (char *)(uintptr_t)text; /* only read */
@@ -114,25 +110,25 @@ static void texts_show_keys_and_sizes(void **state)
     Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
 
     (void)state;
-    put.key = bytes("a\"\\\n\x01\xff~");
-    put.value = bytes("hidden");
+    put.key = pb_text("a\"\\\n\x01\xff~");
+    put.value = pb_text("hidden");
     put.lease = -5;
     put.prev_kv = true;
     expect_text(&put.base, "key:\"a\\\"\\\\\\n\\001\\377~\" value_size:6 lease:-5 prev_kv:true");
-    range.key = bytes("a");
-    range.range_end = bytes("b");
+    range.key = pb_text("a");
+    range.range_end = pb_text("b");
     range.limit = 3;
     range.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
     expect_text(&range.base, "key:\"a\" range_end:\"b\" limit:3 sort_order:DESCEND");
-    compare.key = bytes("k");
+    compare.key = pb_text("k");
     compare.target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE;
     compare.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_VALUE;
-    compare.value = bytes("hidden");
-    version.key = bytes("k");
+    compare.value = pb_text("hidden");
+    version.key = pb_text("k");
     version.target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_VERSION;
     write.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
     write.request_put = &put;
-    put.key = bytes("k");
+    put.key = pb_text("k");
     put.lease = 0;
     put.prev_kv = false;
     read.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
@@ -195,8 +191,8 @@ static void slow_applies_are_told(void **state)
     (void)state;
     header.id = 7;
     header.username = words("alice");
-    put.key = bytes("k");
-    put.value = bytes("hidden");
+    put.key = pb_text("k");
+    put.value = pb_text("hidden");
     request.header = &header;
     request.put = &put;
     slow_applied(&slow, &request, ERR_OK, &response.base, 100 * NS_PER_MS);
@@ -229,8 +225,8 @@ static void refused_entries_are_told(void **state)
     (void)state;
     revoke.id = grant.id = 255;
     grant.ttl = 60;
-    put.key = bytes("k");
-    put.value = bytes("hidden");
+    put.key = pb_text("k");
+    put.value = pb_text("hidden");
     request.put = &put;
     slow_applied(&slow, &request, ERR_OK, NULL, NS_PER_MS);
     slow_applied(&slow, &request, ERR_COMPACTED, NULL, NS_PER_MS);
@@ -308,8 +304,8 @@ static void slow_calls_are_told(void **state)
     V3lockpb__LockRequest lock = V3LOCKPB__LOCK_REQUEST__INIT;
 
     (void)state;
-    put.key = bytes("k");
-    put.value = bytes("hidden");
+    put.key = pb_text("k");
+    put.value = pb_text("hidden");
     end_call(RPC_KV_Put, &put.base, 300, (struct call_end){.response = &answer.base});
     assert_int_equal(fake.lines, 0);
     end_call(RPC_KV_Put, &put.base, 301, (struct call_end){.response = &answer.base});
@@ -320,11 +316,11 @@ static void slow_calls_are_told(void **state)
         "request stats|start time=2023-11-14T22:13:19.822Z|time spent=301ms|remote=10.0.0.1:4711|"
         "response type=/etcdserverpb.KV/Put|request count=1|request size=11|response count=0|"
         "response size=0|request content=key:\"k\" value_size:6");
-    delete.key = bytes("k");
+    delete.key = pb_text("k");
     deleted.deleted = 12;
     end_call(RPC_KV_DeleteRange, &delete.base, 400, (struct call_end){.response = &deleted.base});
     assert_non_null(strstr(buf_text(&fake.line), "|response count=12|response size=2|"));
-    lock.name = bytes("l");
+    lock.name = pb_text("l");
     end_call(RPC_Lock_Lock, &lock.base, 400, (struct call_end){.code = GRPC_CANCELLED});
     assert_non_null(strstr(buf_text(&fake.line),
                            "|request count=-1|request size=-1|response count=-1|response size=-1|"
@@ -340,7 +336,7 @@ static void slow_reads_are_told(void **state)
     Etcdserverpb__RangeRequest range = ETCDSERVERPB__RANGE_REQUEST__INIT;
 
     (void)state;
-    range.key = bytes("a");
+    range.key = pb_text("a");
     end_call(RPC_KV_Range, &range.base, 200,
              (struct call_end){.bytes = 1000, .key_values = 9, .count = 10});
     assert_int_equal(fake.lines, 1);
@@ -375,7 +371,7 @@ static void slow_txns_are_told(void **state)
     Etcdserverpb__TxnResponse response = ETCDSERVERPB__TXN_RESPONSE__INIT;
 
     (void)state;
-    range.key = bytes("a");
+    range.key = pb_text("a");
     op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
     op.request_range = &range;
     answer.response_case = ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE;

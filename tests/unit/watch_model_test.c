@@ -9,6 +9,7 @@
  */
 #include "common/base/limits.h"
 #include "common/schema/kv.pb-c.h"
+#include "common/schema/pbbytes.h"
 #include "tests/lib/store.h"
 
 #include <setjmp.h>
@@ -247,8 +248,8 @@ static void make(struct client *client, struct watching *watch, int64_t start)
     struct model *model = client->model;
     char from_text[32], to_text[32];
     ProtobufCBinaryData from = key_of(watch->from, from_text), to = key_of(watch->to, to_text);
-    struct watch_request request = {.key = slice_of(from.data, from.len),
-                                    .range_end = slice_of(to.data, to.len),
+    struct watch_request request = {.key = pb_slice(from),
+                                    .range_end = pb_slice(to),
                                     .start_revision = start,
                                     .no_put = watch->no_put,
                                     .no_delete = watch->no_delete,

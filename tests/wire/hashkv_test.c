@@ -3,6 +3,7 @@
  * three restarts, 63 answers) and the 110 answers to a snapshot, once computed from the file and
  * once by replaying the operations that made it.
  */
+#include "common/schema/pbbytes.h"
 #include "tests/lib/store.h"
 
 #include <setjmp.h>
@@ -279,7 +280,7 @@ static void note_lease(struct revoked *revoked, struct arena *arena, const json_
         return;
     assert_true(revoked->count < REVOKED_KEYS_MAX);
     key = from_hex(arena, put, "key");
-    revoked->keys[revoked->count++] = slice_of(key.data, key.len);
+    revoked->keys[revoked->count++] = pb_slice(key);
 }
 
 static void hashes_of_a_replay(void **state)
