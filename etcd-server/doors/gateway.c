@@ -148,7 +148,8 @@ static bool set_text(struct gateway_call *call, const char **text, struct slice 
 
 /*
  * As a gateway of etcd reads it: with a sign if one likes; 0 and nothing at all mean no deadline,
- * less than that is over already. False: the call was refused.
+ * less than that is over already, which is said when the message is sound. False: the call was
+ * refused.
  */
 static bool take_timeout(struct gateway_call *call, struct slice value)
 {
@@ -171,8 +172,8 @@ static bool take_timeout(struct gateway_call *call, struct slice value)
         return true;
     timeout_ms = negative ? 0 : timeout_ns / (uint64_t)NS_PER_MS;
     if (timeout_ms == 0) {
-        gateway_refuse_plainly(call, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
-        return false;
+        call->expired = true;
+        return true;
     }
     call->call.deadline_ms = now_ms + MIN(timeout_ms, DEADLINE_FAR_MS);
     call->exchange->wake = on_deadline;
@@ -194,6 +195,11 @@ static bool wants_digest(const struct exchange *exchange)
     struct slice value;
 
     return exchange_field(exchange, "te", &value) && accept_lists(value, "trailers");
+}
+
+static void refuse_expired(struct gateway_call *call)
+{
+    gateway_refuse_plainly(call, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
 }
 
 /* Metadata named ...-bin is base64. False: it is not, and the call was refused. */
@@ -450,7 +456,9 @@ static void start_call(struct gateway *gateway, const struct rpc_row *row,
         metrics_call_started(gateway->config.metrics, row, version);
         call->counted = true;
     }
-    if (exchange->body_too_large) {
+    if (call->expired && (exchange->in_pieces || row->kind == RPC_BIDI)) {
+        refuse_expired(call);
+    } else if (exchange->body_too_large) {
         must(too_large(call, MAX(exchange->body_bytes, gateway->config.max_message_bytes + 1)));
     } else if (exchange->in_pieces) {
         exchange->data = on_data;
@@ -462,6 +470,10 @@ static void start_call(struct gateway *gateway, const struct rpc_row *row,
         call->call.request = take_message(call, exchange->body, &call->call.arena);
         if (call->call.request == NULL)
             return;
+        if (call->expired) {
+            refuse_expired(call);
+            return;
+        }
         call->state = GATEWAY_WAITING;
         gateway->config.start(gateway->config.service, &call->call);
     }

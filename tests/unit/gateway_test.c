@@ -140,6 +140,10 @@ static void deadlines(void **state)
         ask("POST", "/v3/kv/put", fields, slice_text(PUT));
         has(toy_link_answer(&fix.link), "HTTP/1.1 504 ");
     }
+    ask("POST", "/v3/kv/put", "Grpc-Timeout: -1S\r\n", SLICE_LITERAL("[]"));
+    has(toy_link_answer(&fix.link), "HTTP/1.1 400 "); /* the body is looked at first */
+    ask("POST", "/v3/watch", "Grpc-Timeout: -1S\r\n", SLICE_LITERAL("[]"));
+    has(toy_link_answer(&fix.link), "HTTP/1.1 504 ");
     ask("POST", "/v3/watch", "Grpc-Timeout: 1x\r\n", SLICE_LITERAL("{}"));
     has(toy_link_answer(&fix.link), "\r\n\r\n{\"error\":\"invalid grpc-timeout: 1x\",\"code\":3,");
     ask("POST", "/v3/lock/lock", "Grpc-Timeout: 300m\r\n", SLICE_LITERAL("{}"));
