@@ -2,6 +2,8 @@
  * double. */
 #include "common/schema/member.h"
 
+#include "common/schema/pbjson.h"
+
 #include <jansson.h>
 
 void member_init(struct member *member, uint64_t id)
@@ -66,33 +68,13 @@ void member_copy(struct member *to, const struct member *from)
     to->learners_max = from->learners_max;
 }
 
-/* As Go's encoding/json writes a string: <, >, & and the two line separators are escaped too. */
-static void write_string(const char *text, struct buf *out)
-{
-    buf_append_byte(out, '"');
-    for (const uint8_t *at = (const uint8_t *)text; *at != '\0'; at++) {
-        if (*at == '"' || *at == '\\')
-            buf_printf(out, "\\%c", *at);
-        else if (*at == '\n' || *at == '\r' || *at == '\t')
-            buf_printf(out, "\\%c", *at == '\n' ? 'n' : *at == '\r' ? 'r' : 't');
-        else if (*at < 0x20 || *at == '<' || *at == '>' || *at == '&')
-            buf_printf(out, "\\u%04x", *at);
-        else if (at[0] == 0xe2 && at[1] == 0x80 && (at[2] == 0xa8 || at[2] == 0xa9)) {
-            buf_printf(out, "\\u202%x", at[2] - 0xa0);
-            at += 2;
-        } else
-            buf_append_byte(out, *at);
-    }
-    buf_append_byte(out, '"');
-}
-
 static void write_list(char *const *urls, size_t count, struct buf *out)
 {
     buf_append_byte(out, '[');
     for (size_t i = 0; i < count; i++) {
         if (i != 0)
             buf_append_byte(out, ',');
-        write_string(urls[i], out);
+        (void)pbjson_write_string(slice_text(urls[i]), out);
     }
     buf_append_byte(out, ']');
 }
@@ -101,7 +83,7 @@ static void write_attributes(const struct member *member, bool behind, struct bu
 {
     if (member->name[0] != '\0') {
         buf_append_text(out, behind ? ",\"name\":" : "\"name\":");
-        write_string(member->name, out);
+        (void)pbjson_write_string(slice_text(member->name), out);
         behind = true;
     }
     if (member->client_url_count != 0) {

@@ -11,6 +11,7 @@
  */
 #include "common/storage/v2store.h"
 #include "common/base/limits.h"
+#include "common/schema/pbjson.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -29,28 +30,11 @@ void v2store_free(struct v2store *store)
 
 /* ---- writing ---- */
 
-/* Text as a JSON string. The values are JSON texts of ours: quotes and backslashes, no controls. */
-static bool put_string(struct buf *out, struct slice text)
-{
-    bool fits = buf_append_byte(out, '"');
-
-    for (size_t at = 0; fits && at < text.size; at++) {
-        uint8_t byte = text.data[at];
-
-        if (byte < ' ')
-            fits = buf_printf(out, "\\u%04x", byte);
-        else
-            fits = (byte != '"' && byte != '\\' ? true : buf_append_byte(out, '\\')) &&
-                   buf_append_byte(out, byte);
-    }
-    return fits && buf_append_byte(out, '"');
-}
-
 /* "<leaf>":{"Path":"<path>/<leaf>","Value":"..."} */
 static bool put_key(struct buf *out, const char *path, const char *leaf, struct slice value)
 {
     return buf_printf(out, "\"%s\":{\"Path\":\"%s/%s\",\"Value\":", leaf, path, leaf) &&
-           put_string(out, value) && buf_append_text(out, "}");
+           pbjson_write_string(value, out) && buf_append_text(out, "}");
 }
 
 static bool put_member(const struct member *member, struct buf *out)

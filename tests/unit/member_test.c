@@ -198,6 +198,25 @@ static void the_membership_survives_a_snapshot_text(void **state)
     member_store_free(back);
 }
 
+/* A terminal in Latin-1 is enough; every member must be able to start from this text. */
+static void a_name_that_is_no_utf8_survives_a_snapshot_text(void **state)
+{
+    struct member_store *members = member_store_new(), *back = member_store_new();
+    struct buf text = BUF_INIT(BUF_UNLIMITED);
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(
+        change(members, RAFT_CONF_ADD_NODE, 2, "{\"id\":2,\"peerURLs\":[\"http://b:1\"]}"), ERR_OK);
+    member_apply_attributes(members, 2, "caf\xe9", NULL, 0, NULL);
+    member_store_write_v2(members, 5, &text);
+    assert_int_equal(member_store_read_v2(back, buf_slice(&text), &err), 0);
+    assert_string_equal(member_find(back, 2)->name, "caf\xef\xbf\xbd"); /* as etcd */
+    buf_free(&text);
+    member_store_free(members);
+    member_store_free(back);
+}
+
 static void old_requests_are_told_apart(void **state)
 {
     /* ID 1, Method PUT, Path /0/version, Val 3.5.0, then the always written tail */
@@ -279,6 +298,7 @@ int main(void)
         cmocka_unit_test(the_log_changes_the_membership),
         cmocka_unit_test(members_are_limited),
         cmocka_unit_test(the_membership_survives_a_snapshot_text),
+        cmocka_unit_test(a_name_that_is_no_utf8_survives_a_snapshot_text),
         cmocka_unit_test(old_requests_are_told_apart),
         cmocka_unit_test(alarms_are_raised_and_disarmed),
     };
