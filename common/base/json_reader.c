@@ -6,6 +6,7 @@
  */
 #include "common/base/json_reader.h"
 
+#include "common/base/hex.h"
 #include "common/base/limits.h"
 
 void json_reader_init(struct json_reader *reader, struct slice text)
@@ -171,14 +172,11 @@ static bool hex4(const uint8_t *at, const uint8_t *end, uint32_t *unit)
     if (end - at < 4)
         return false;
     for (int i = 0; i < 4; i++) {
-        uint8_t c = at[i];
+        int digit = hex_digit(at[i]);
 
-        if (c >= '0' && c <= '9')
-            *unit = *unit << 4 | (uint32_t)(c - '0');
-        else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-            *unit = *unit << 4 | (uint32_t)((c | 0x20) - 'a' + 10);
-        else
+        if (digit < 0)
             return false;
+        *unit = *unit << 4 | (uint32_t)digit;
     }
     return true;
 }

@@ -1,18 +1,8 @@
 /* goquote.c - see goquote.h; the escapes are those of the Go specification, "String literals". */
 #include "common/client/goquote.h"
 
+#include "common/base/hex.h"
 #include "common/client/unicode.h"
-
-static int digit_of(uint8_t byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    if (byte >= 'a' && byte <= 'f')
-        return byte - 'a' + 10;
-    if (byte >= 'A' && byte <= 'F')
-        return byte - 'A' + 10;
-    return 99;
-}
 
 /* `count` digits of `base` at the beginning of `text`. */
 static bool number_of(struct slice text, size_t count, int base, uint32_t *number)
@@ -21,9 +11,9 @@ static bool number_of(struct slice text, size_t count, int base, uint32_t *numbe
     if (text.size < count)
         return false;
     for (size_t i = 0; i < count; i++) {
-        int digit = digit_of(text.data[i]);
+        int digit = hex_digit(text.data[i]);
 
-        if (digit >= base)
+        if (digit < 0 || digit >= base)
             return false;
         *number = *number * (uint32_t)base + (uint32_t)digit;
     }

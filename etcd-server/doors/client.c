@@ -4,6 +4,7 @@
  */
 #include "etcd-server/doors/client.h"
 
+#include "common/base/hex.h"
 #include "etcd-server/doors/gateway.h"
 #include "etcd-server/doors/ops.h"
 
@@ -121,14 +122,6 @@ static const char *cors_fields(const struct client *client, const struct exchang
 }
 
 /* ---- paths ---- */
-
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* False when a '%' is not followed by two digits. */
 static bool decode_path(struct slice path, struct buf *decoded)

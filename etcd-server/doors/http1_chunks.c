@@ -4,17 +4,10 @@
  *   SIZE -> EXTENSION -> SIZE_END -> DATA -> DATA_END -> DATA_LAST -> SIZE
  *     `-----------------^   `-> NONE, behind the last chunk
  */
+#include "common/base/hex.h"
 #include "etcd-server/doors/http1_internal.h"
 
 #define SIZE_DIGITS_MAX 16
-
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 static bool in_size(struct http1_chunks *chunks, uint8_t c)
 {

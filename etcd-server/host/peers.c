@@ -6,6 +6,7 @@
  */
 #include "etcd-server/host/peers_internal.h"
 
+#include "common/base/hex.h"
 #include "common/base/log.h"
 
 #include <stdio.h>
@@ -30,14 +31,11 @@ bool peers_parse_id(struct slice text, uint64_t *id)
     if (text.size == 0 || text.size > 16)
         return false;
     for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i];
-        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)c - '0'
-                         : c >= 'a' && c <= 'f' ? (unsigned)c - 'a' + 10
-                         : c >= 'A' && c <= 'F' ? (unsigned)c - 'A' + 10
-                                                : 16;
-        if (digit == 16)
+        int digit = hex_digit(text.data[i]);
+
+        if (digit < 0)
             return false;
-        number = number << 4 | digit;
+        number = number << 4 | (uint64_t)digit;
     }
     *id = number;
     return true;
