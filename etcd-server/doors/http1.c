@@ -225,7 +225,7 @@ static bool knows_coding(const struct http1 *http1)
         if (exchange->fields[i].name.size != 17 ||
             !exchange_name_is(exchange->fields[i].name, "transfer-encoding"))
             continue;
-        known = known && exchange_name_is(exchange->fields[i].value, "chunked");
+        known = known && exchange_name_is(slice_trim(exchange->fields[i].value), "chunked");
         codings++;
     }
     return known && codings <= 1;

@@ -227,6 +227,10 @@ static void chunks_that_are_none(void **state)
         CHUNKED "2\n{}\r\n0\r\n\r\n",       CHUNKED "00000000000000002\r\n{}\r\n0\r\n\r\n",
         CHUNKED ";\r\n{}\r\n0\r\n\r\n",     CHUNKED "-2\r\n{}\r\n0\r\n\r\n",
     };
+    static const char *const good[] = {
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked \t\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        CHUNKED "2 ; a=\"b\"\r\n{}\r\n000;c\r\nT: v\r\n\r\n",
+    };
     static const char *const codings[] = {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
@@ -244,6 +248,15 @@ static void chunks_that_are_none(void **state)
             toy_link_feed(&toy, slice_of(at, 1));
         assert_non_null(strstr(toy_link_answer(&toy), "HTTP/1.1 400 Bad Request\r\n"));
         assert_int_equal(echo.started, 0);
+        toy_link_close(&toy);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct echo echo = {.later = false};
+        struct toy_link toy;
+
+        open_echo(&toy, &echo);
+        toy_link_text(&toy, good[i]);
+        assert_int_equal(echo.started, 1);
         toy_link_close(&toy);
     }
     for (size_t i = 0; i < ARRAY_LEN(codings); i++)
