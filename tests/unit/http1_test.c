@@ -228,7 +228,7 @@ static void chunks_that_are_none(void **state)
         CHUNKED ";\r\n{}\r\n0\r\n\r\n",     CHUNKED "-2\r\n{}\r\n0\r\n\r\n",
     };
     static const char *const good[] = {
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked \t\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked  \r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         CHUNKED "2 ; a=\"b\"\r\n{}\r\n000;c\r\nT: v\r\n\r\n",
     };
     static const char *const codings[] = {
