@@ -6,7 +6,8 @@
  * The temporary directory is a sibling of DATA; when DATA is there already (empty, perhaps a mount
  * point) it lies inside, so that the move is a rename in every case. A log elsewhere has a
  * temporary sibling of its own and moves first: a log without its database does not start, a
- * database without its log would start as something else.
+ * database without its log would start as something else. One that is to lie in what is moved is
+ * built there.
  */
 #include "common/storage/snapshot_restore.h"
 #include "common/base/file.h"
@@ -31,7 +32,8 @@
 
 struct places {                /* all owned */
     char *data;                /* without slashes at the end */
-    char *wal;                 /* final; NULL = inside data */
+    char *wal;                 /* final; NULL = moved with data */
+    char *inside;              /* where in data, then; "member/wal" when nobody said */
     char *temporary;           /* holds member/; NULL = not made yet */
     char *wal_temporary;       /* NULL = inside `temporary`, or not made yet */
     struct leftover *leftover; /* borrowed; may be NULL */
@@ -66,13 +68,18 @@ static int check_data_dir(const char *path, bool *exists, struct err *err)
     int rc = -1;
 
     *exists = directory != NULL;
-    if (directory == NULL && errno == ENOENT)
+    if (directory == NULL && errno == ENOENT && !file_exists(path))
         return 0;
-    while (directory != NULL && (entry = readdir(directory)) != NULL && is_dots(entry->d_name))
+    if (directory == NULL) {
+        err_sys(err, errno, "data-dir \"%s\" not empty or could not be read%s", path,
+                errno == ENOENT ? " (a symbolic link to nothing)" : "");
+        return -1;
+    }
+    while ((entry = readdir(directory)) != NULL && is_dots(entry->d_name))
         ;
-    if (directory != NULL && entry == NULL)
+    if (entry == NULL)
         rc = 0;
-    else if (entry != NULL && strncmp(entry->d_name, LEFT_BEHIND, strlen(LEFT_BEHIND)) == 0)
+    else if (strncmp(entry->d_name, LEFT_BEHIND, strlen(LEFT_BEHIND)) == 0)
         err_set(err, ERR_EXISTS,
                 "data-dir \"%s\" not empty: %s/%s is what a restore that was killed left behind; "
                 "remove it, then restore again",
@@ -82,9 +89,41 @@ static int check_data_dir(const char *path, bool *exists, struct err *err)
                 "data-dir \"%s\" not empty or could not be read; restore into a new directory, or "
                 "move the old one away first",
                 path);
-    if (directory != NULL)
-        (void)closedir(directory);
+    (void)closedir(directory);
     return rc;
+}
+
+/* What of `path` comes behind "DIRECTORY/"; NULL: it is not in there, as the names say. */
+static const char *below(const char *path, const char *directory)
+{
+    size_t bytes = strlen(directory);
+
+    if (strncmp(path, directory, bytes) != 0 || path[bytes] != '/')
+        return NULL;
+    return path + bytes + strspn(path + bytes, "/");
+}
+
+/* A log in the data directory: with what is moved there, or after that as one that lies elsewhere.
+ */
+static int place_wal(struct places *places, struct err *err)
+{
+    const char *rest = below(places->wal, places->data);
+
+    if (strcmp(places->wal, places->data) == 0 || below(places->data, places->wal) != NULL ||
+        (rest != NULL && (strcmp(rest, "member") == 0 || strcmp(rest, "member/snap") == 0 ||
+                          below(rest, "member/snap") != NULL))) {
+        err_set(err, ERR_USAGE,
+                "wal-dir \"%s\" is where other things of data-dir \"%s\" go; name a directory of "
+                "its own for the log, or none: then it is member/wal",
+                places->wal, places->data);
+        return -1;
+    }
+    if (rest == NULL || (places->data_exists && below(rest, "member") == NULL))
+        return 0;
+    places->inside = xstrdup(rest);
+    free(places->wal);
+    places->wal = NULL;
+    return 0;
 }
 
 static int find_places(const struct snapshot_restore *restore, struct places *places,
@@ -102,7 +141,7 @@ static int find_places(const struct snapshot_restore *restore, struct places *pl
                 places->wal);
         return -1;
     }
-    return 0;
+    return place_wal(places, err);
 }
 
 static int make_parent(const char *path, struct err *err)
@@ -156,7 +195,13 @@ static int make_places(struct places *places, struct err *err)
 static int move(const char *from, const char *to, bool *moved, struct err *err)
 {
     if (rename(from, to) < 0) {
-        err_sys(err, errno, "move %s to %s", from, to);
+        if (errno == ENOTEMPTY || errno == EEXIST)
+            err_set(err, ERR_EXISTS,
+                    "%s was made by somebody else meanwhile, perhaps another restore: look at it, "
+                    "then restore into a new directory",
+                    to);
+        else
+            err_sys(err, errno, "move %s to %s", from, to);
         return -1;
     }
     *moved = true;
@@ -211,6 +256,7 @@ static void drop_places(struct places *places, bool failed)
         (void)!file_remove_tree(places->wal, &ignored);
     free(places->data);
     free(places->wal);
+    free(places->inside);
     free(places->temporary);
     free(places->wal_temporary);
 }
@@ -422,9 +468,13 @@ static int build(const struct snapshot_restore *restore, const struct bolt *bolt
         return -1;
     snap = xasprintf("%s/member/snap", places->temporary);
     db = xasprintf("%s/db", snap);
-    wal = places->wal_temporary != NULL ? xasprintf("%s/wal", places->wal_temporary)
-                                        : xasprintf("%s/member/wal", places->temporary);
-    if (file_make_dirs(snap, 0700, err) == 0 && write_db(restore, bolt, bootstrap, db, err) == 0 &&
+    if (places->wal_temporary != NULL)
+        wal = xasprintf("%s/wal", places->wal_temporary);
+    else
+        wal = xasprintf("%s/%s", places->temporary,
+                        places->inside != NULL ? places->inside : "member/wal");
+    if (file_make_dirs(snap, 0700, err) == 0 && make_parent(wal, err) == 0 &&
+        write_db(restore, bolt, bootstrap, db, err) == 0 &&
         restore_log_write(bootstrap, snap, wal, err) == 0 && file_sync_parent(db, err) == 0 &&
         file_sync_parent(snap, err) == 0 && file_sync_parent(wal, err) == 0) {
         char *member = xasprintf("%s/member", places->temporary);

@@ -96,6 +96,24 @@ expect() {
     [ "$(ls -d e* f* log* new* 2>/dev/null | tr "\n" " ")" = "e log new " ]
 }
 
+@test "restore: a log in the data directory, where it may be and where not" {
+    for place in member/wal wal deep/er/wal; do
+        "$snap" restore "$good" --data-dir "d" --wal-dir "d/$place" 2>/dev/null
+        [ "$(ls "d/$place")" = 0000000000000000-0000000000000000.wal ] && [ -e d/member/snap/db ]
+        rm -r d && mkdir d # the same in one that is there
+        "$snap" restore "$good" --data-dir ./d/ --wal-dir "./d//$place/" 2>/dev/null
+        [ "$(ls "d/$place")" = 0000000000000000-0000000000000000.wal ] && [ -e d/member/snap/db ]
+        rm -r d
+    done
+    for place in d d/member d/member/snap d/member/snap/wal .; do
+        expect 1 "wal-dir \"$place\"" "$snap" restore "$good" --data-dir d --wal-dir "$place"
+    done
+    expect 1 'wal-dir "w" is where' "$snap" restore "$good" --data-dir w/d --wal-dir w
+    ln -s nowhere link && touch file && [ ! -e d ] && [ ! -e w ]
+    expect 1 "a symbolic link to nothing" "$snap" restore "$good" --data-dir link
+    expect 1 "Not a directory" "$snap" restore "$good" --data-dir file
+}
+
 @test "a restore killed in a directory that was there is cleaned up after by name" {
     mkdir -p mount/.restore-Ab12cd/member
     expect 1 'mount/.restore-Ab12cd is what a restore that was killed left behind; remove it' "$snap" restore "$good" --data-dir mount
