@@ -6,7 +6,8 @@
  *   question  -> the peer door there -> answer; without one the asker hears status 0 after its time
  *
  * As the links do (peers.h): a proposal is never sent twice, what is known to be lost is reported
- * as unreachable, what a removed member says is refused and it is told so.
+ * as unreachable, maybe before send() returns, what a removed member says is refused and it is told
+ * so.
  */
 #include "tests/sim/sim.h"
 
@@ -151,6 +152,21 @@ static void arrived(struct sim *sim, void *arg)
     free(report);
 }
 
+/*
+ * The sender's links cannot take it. He may hear so from inside send(), while the messages behind
+ * this one still lie in raft's memory; or later; or never.
+ */
+static void letter_refused(struct sim *sim, struct letter *letter)
+{
+    if (sim_chance(sim, 500)) {
+        if (sim_chance(sim, 500))
+            engine_unreachable(letter->from->engine, letter->to_id);
+        else
+            tell_lost(letter);
+    }
+    letter_free(sim, letter);
+}
+
 /* The receiver dies before the message comes. */
 static void letter_lost(struct sim *sim, void *arg)
 {
@@ -244,7 +260,7 @@ static void post(struct letter *letter)
 
     if (gone || is_blocked(sim, letter->from, letter->to) ||
         (!sim->quiet && sim_chance(sim, sim->options.net_loss_1000))) {
-        letter_lost(sim, letter);
+        letter_refused(sim, letter);
         return;
     }
     sim_after(sim, letter->to, delay(sim, letter->from, letter->to), deliver, letter)->drop =
