@@ -804,7 +804,9 @@ static const struct option rows[] = {
      .file_key = "snapshot-catchup-entries",
      .old_file_key = "experimental-snapshot-catch-up-entries",
      .fallback = "5000",
-     .help = "Log entries kept for slow followers.",
+     .help =
+         "Log entries kept for slow followers. With the default the leader also keeps what members "
+         "need that were heard in the last half minute.",
      .offset = FIELD(snapshot_catchup_entries),
      .kind = OPTION_UINT,
      .status = OPTION_WORKS},

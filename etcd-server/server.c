@@ -46,6 +46,8 @@ static struct engine_config engine_settings(struct server *server)
         .priority_revokes = config->priority_request,
         .snapshot_count = config->snapshot_count,
         .catchup_entries = MAX(config->snapshot_catchup_entries, 1),
+        /* who gives another number than the default means that number */
+        .catchup_only = config->snapshot_catchup_entries != SNAPSHOT_CATCHUP_ENTRIES,
         .batch_interval_ms = whole_ms(config->backend_batch_interval_ns),
         .batch_limit = (uint64_t)config->backend_batch_limit,
         .compaction_batch = (uint64_t)config->compaction_batch_limit,

@@ -53,6 +53,7 @@ struct engine_config {
     uint64_t snapshot_count;                                 /* applied entries between snapshots */
     uint64_t catchup_entries; /* kept in memory for slow followers; 0: SNAPSHOT_CATCHUP_ENTRIES */
     size_t log_kept_bytes;    /* and more for who is behind; 0: LOG_KEPT_MAX_BYTES */
+    bool catchup_only;        /* no more, whoever is behind */
     uint64_t batch_interval_ms, batch_limit;
     uint64_t compaction_batch, compaction_sleep_ms;
     bool lease_checkpoint_persist; /* store what checkpoints say */

@@ -78,7 +78,8 @@ void log_keep_turn(struct engine *engine)
     if (raft_log_bytes(engine->raft) <= engine->config.log_kept_bytes) {
         if (raft_snapshot_pending(engine->raft))
             return;
-        event.index = MIN(event.index, last_unneeded(engine));
+        if (!engine->config.catchup_only)
+            event.index = MIN(event.index, last_unneeded(engine));
     }
     if (event.index >= first)
         must(raft_step(engine->raft, &event) == ERR_OK);
