@@ -31,7 +31,8 @@ static const struct option rows[] = {
     {.name = "snapshot-count",
      .file_key = "snapshot-count",
      .fallback = "100000",
-     .help = "Applied entries after which raft state is snapshotted and the log cut.",
+     .help = "Applied entries, or 512 MiB of them, after which raft state is snapshotted and the "
+             "log cut.",
      .offset = FIELD(snapshot_count),
      .kind = OPTION_UINT,
      .status = OPTION_WORKS},

@@ -191,12 +191,15 @@
 #define WAL_BATCH_MAX_BYTES (8UL * MIB)   /* one write and sync of the WAL writer */
 #define SNAPFILE_MAX_BYTES (64UL * MIB)   /* a .snap file; holds members and removed ids only */
 #define SNAPSHOT_COUNT_DEFAULT 100000UL   /* applied entries between snapshots of the raft state */
-#define SNAPSHOT_CATCHUP_ENTRIES 5000UL   /* entries kept behind a snapshot for slow followers */
+/* ... or so many bytes of them: they are read back at the next start, in memory */
+#define SNAPSHOT_LOG_BYTES (512UL * MIB)
+#define SNAPSHOT_CATCHUP_ENTRIES 5000UL /* entries kept behind a snapshot for slow followers */
 #define LOG_KEPT_MS 30000UL /* and all that a member needs, for so long after it was heard ... */
 /* ... or after it got a snapshot, with which it has to begin anew ... */
 #define LOG_KEPT_SNAPSHOT_MS 300000UL
-#define LOG_KEPT_MAX_BYTES (512UL * MIB) /* ... in no more memory than that */
-#define MAX_SNAPSHOTS_DEFAULT 5UL        /* files kept */
+/* ... in no more memory than that; what is kept for anybody may be twice that, if it is large */
+#define LOG_KEPT_MAX_BYTES (512UL * MIB)
+#define MAX_SNAPSHOTS_DEFAULT 5UL /* files kept */
 #define MAX_WALS_DEFAULT 5UL
 
 /* ---- raft (raft.md 1) ---- */

@@ -355,6 +355,7 @@ void apply_entry(struct engine *engine, const struct raft_entry *entry)
     must(own.index == engine->applied_index + 1);
     engine->applied_index = own.index; /* the batch that gets its changes gets this index too */
     engine->applied_term = own.term;
+    engine->unsaved_bytes += own.data.size + sizeof(own);
     switch (own.type) {
     case RAFT_ENTRY_NORMAL:
         apply_normal(engine, &own, full);

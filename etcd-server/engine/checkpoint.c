@@ -133,6 +133,7 @@ static void seal(struct engine *engine)
         engine->snapshot_request = snapshot_take(engine);
         engine->snapshot_serial = engine->batch_serial;
         engine->snapshot_state = SNAPSHOT_COMMITTING;
+        engine->unsaved_bytes = 0;
         if (PLANTED(SNAPSHOT_EARLY))
             save_snapshot(engine);
     }
@@ -220,7 +221,9 @@ uint64_t engine_defrag(struct engine *engine, engine_done_fn *done, void *arg)
 void snapshot_turn(struct engine *engine)
 {
     if (engine->snapshot_state == SNAPSHOT_NONE && engine->disk_full == 0 &&
-        engine->applied_index - engine->snapshot_index > engine->config.snapshot_count)
+        (engine->applied_index - engine->snapshot_index > engine->config.snapshot_count ||
+         (engine->unsaved_bytes > engine->config.snapshot_bytes &&
+          engine->applied_index > engine->snapshot_index)))
         engine->snapshot_state = SNAPSHOT_WANTED;
 }
 

@@ -117,6 +117,7 @@ static void start_raft(struct engine *engine)
     engine->applied_index = config->snapshot.index;
     engine->applied_term = config->snapshot.term;
     engine->snapshot_index = config->snapshot.index;
+    engine->unsaved_bytes = raft_log_bytes(engine->raft);
 }
 
 static void set_limits(struct engine_config *config)
@@ -127,6 +128,8 @@ static void set_limits(struct engine_config *config)
         config->waiting_bytes = PROPOSALS_WAITING_MAX_BYTES;
     if (config->backlog_bytes == 0)
         config->backlog_bytes = BACKLOG_MAX_BYTES;
+    if (config->snapshot_bytes == 0)
+        config->snapshot_bytes = SNAPSHOT_LOG_BYTES;
     if (config->log_kept_bytes == 0)
         config->log_kept_bytes = LOG_KEPT_MAX_BYTES;
     if (config->catchup_entries == 0)

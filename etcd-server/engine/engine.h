@@ -51,6 +51,7 @@ struct engine_config {
                                    PROPOSALS_WAITING_MAX_BYTES, BACKLOG_MAX_BYTES */
     int64_t quota_bytes;                                     /* negative = none */
     uint64_t snapshot_count;                                 /* applied entries between snapshots */
+    size_t snapshot_bytes;    /* ... or bytes of them; 0: SNAPSHOT_LOG_BYTES */
     uint64_t catchup_entries; /* kept in memory for slow followers; 0: SNAPSHOT_CATCHUP_ENTRIES */
     size_t log_kept_bytes;    /* and more for who is behind; 0: LOG_KEPT_MAX_BYTES */
     bool catchup_only;        /* no more, whoever is behind */

@@ -100,6 +100,7 @@ struct engine {
     struct err apply_err;  /* why replay cannot go on */
     enum snapshot_state snapshot_state;
     uint64_t snapshot_index; /* newest snapshot saved */
+    size_t unsaved_bytes;    /* of entries behind the newest one taken */
     struct log_write *snapshot_request;
     uint64_t snapshot_serial; /* batch that must be in the backend before it is saved */
 

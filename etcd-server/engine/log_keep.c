@@ -7,7 +7,8 @@
  * Who needs an entry that is gone gets a snapshot: the whole database, and a new start. So a leader
  * keeps what a member needs that was heard shortly ago; under load a moment's pause is many
  * entries. And while a snapshot is on its way, and being installed, or the next one would follow it
- * at once. LOG_KEPT_MAX_BYTES ends both: then only `catchup_entries` stay.
+ * at once. LOG_KEPT_MAX_BYTES ends both: then only `catchup_entries` stay, and when they are large
+ * not even those.
  */
 #include "common/base/base.h"
 #include "etcd-server/engine/engine_internal.h"
@@ -67,9 +68,19 @@ static uint64_t last_unneeded(const struct engine *engine)
     return index;
 }
 
+/* For anybody, who may be new. If they are large, about as many as LOG_KEPT_MAX_BYTES hold. */
+static uint64_t kept_for_all(const struct engine *engine)
+{
+    uint64_t count = raft_last_index(engine->raft) - raft_first_index(engine->raft) + 1;
+    size_t bytes = raft_log_bytes(engine->raft), max = engine->config.log_kept_bytes;
+
+    return bytes / 2 <= max ? engine->config.catchup_entries
+                            : MIN(engine->config.catchup_entries, count * max / bytes);
+}
+
 void log_keep_turn(struct engine *engine)
 {
-    uint64_t keep = engine->config.catchup_entries, first = raft_first_index(engine->raft);
+    uint64_t keep = kept_for_all(engine), first = raft_first_index(engine->raft);
     struct raft_event event = {.type = RAFT_EVENT_COMPACT};
 
     if (engine->applied_index < first || (engine->applied_index - first + 1) / 2 < keep)

@@ -434,6 +434,7 @@ static void start_engine(struct node *node, struct boot *boot)
                                    .snapshot_count = options->snapshot_count,
                                    .catchup_entries = options->catchup_entries,
                                    .log_kept_bytes = options->log_kept_bytes,
+                                   .snapshot_bytes = options->snapshot_bytes,
                                    .write_buffer_bytes = options->write_buffer_bytes,
                                    .waiting_bytes = options->waiting_bytes,
                                    .backlog_bytes = options->backlog_bytes,

@@ -141,7 +141,9 @@ static void draw_buffers(struct sim *sim)
     struct sim_options *options = &sim->options;
 
     if (sim_chance(&own, 800)) /* else snapshots are rare */
-        options->log_kept_bytes = 1 + sim_draw(&own, sim_chance(&own, 500) ? 2000 : 20000);
+        options->log_kept_bytes = 500 + sim_draw(&own, sim_chance(&own, 500) ? 2000 : 20000);
+    if (sim_chance(&own, 300))
+        options->snapshot_bytes = 1000 + sim_draw(&own, 10000);
     if (!sim_chance(&own, 300))
         return;
     options->write_buffer_bytes = 5000 + sim_draw(&own, 8000); /* a small batch has 5000 */

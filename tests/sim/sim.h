@@ -74,7 +74,7 @@ struct sim_options {
     uint64_t batch_interval_ms, batch_limit, compaction_batch, compaction_sleep_ms;
     int64_t quota_bytes;
     size_t write_buffer_bytes, waiting_bytes, backlog_bytes; /* 0: as large as they are */
-    size_t log_kept_bytes;                                   /* the same */
+    size_t log_kept_bytes, snapshot_bytes;                   /* the same */
     uint64_t log_delay_ms, commit_delay_ms, job_delay_ms;    /* at most */
     uint64_t call_gap_ms, value_bytes;
     unsigned calls, keys;

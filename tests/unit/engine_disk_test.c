@@ -517,6 +517,32 @@ static void test_snapshot_after_its_commit(void **state)
     assert_int_equal(member_count(engine_members(lone.engine)), 1);
 }
 
+static void few_bytes(struct engine_config *config)
+{
+    config->snapshot_bytes = 2000;
+    config->log_kept_bytes = 3000;
+}
+
+/* What is read back at a start, and what the log keeps, fits into memory, however large values
+ * are. */
+static void test_log_is_cut_by_bytes(void **state)
+{
+    uint64_t last;
+
+    (void)state;
+    restart_with(few_bytes);
+    put_versions(100);
+    pass(500);
+    assert_true(lone.snapshots > 0);
+    assert_non_null(lone.snapshot_saved);
+    last = raft_last_index(engine_raft(lone.engine));
+    assert_in_range(lone.snapshot_saved->snapshot->meta.index, last - 50, last);
+    assert_in_range(raft_first_index(engine_raft(lone.engine)), last - 90, last);
+    lone_crash(&lone);
+    lone_lead(&lone);
+    assert_int_equal(revision(), 101);
+}
+
 /* It was taken before the election, and goes to the log after it. */
 static void test_snapshot_takes_no_term_back(void **state)
 {
@@ -602,6 +628,7 @@ int main(void)
         TEST(test_restart_replays_what_is_missing),
         TEST(test_unwritten_log_is_lost_unanswered),
         TEST(test_snapshot_after_its_commit),
+        TEST(test_log_is_cut_by_bytes),
         TEST(test_snapshot_takes_no_term_back),
         TEST(test_commit_after_the_end),
         TEST(test_full_disk_does_not_hold_the_end),
