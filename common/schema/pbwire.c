@@ -159,3 +159,29 @@ bool pb_depth_within(const ProtobufCMessageDescriptor *type, struct slice bytes,
     }
     return true;
 }
+
+void pb_drop_unknown(ProtobufCMessage *message)
+{
+    const ProtobufCMessageDescriptor *type = message->descriptor;
+    uint8_t *base = (uint8_t *)message;
+
+    message->n_unknown_fields = 0;
+    for (unsigned i = 0; i < type->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &type->fields[i];
+        void *slot = base + field->offset, *quantifier = base + field->quantifier_offset;
+        ProtobufCMessage **list = slot;
+        size_t count = 1;
+
+        if (field->type != PROTOBUF_C_TYPE_MESSAGE)
+            continue;
+        if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0)
+            count = *(const uint32_t *)quantifier == field->id;
+        if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+            count = *(const size_t *)quantifier;
+            list = *(ProtobufCMessage ***)slot;
+        }
+        for (size_t j = 0; j < count; j++)
+            if (list[j] != NULL)
+                pb_drop_unknown(list[j]);
+    }
+}

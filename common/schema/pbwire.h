@@ -103,4 +103,7 @@ int pb_expect(const struct pb_reader *reader, const struct pb_field *field, enum
 bool pb_depth_within(const ProtobufCMessageDescriptor *type, struct slice bytes,
                      unsigned depth) MUST_CHECK;
 
+/* Forget the fields of no schema in `message` and all messages within: as deep as they nest. */
+void pb_drop_unknown(ProtobufCMessage *message);
+
 #endif

@@ -39,7 +39,7 @@ struct grpc_call {
     bool end_seen;              /* the client sends no more */
     bool end_told;              /* BIDI: message(NULL) was called */
     struct buf in;              /* bytes that are no whole message yet, or wait for their turn */
-    struct arena message_arena; /* BIDI: of the message being handled, the first one too */
+    struct arena message_arena; /* of the request; BIDI: of the message being handled */
     struct grpc_range *range;   /* owned while GRPC_RANGE */
     bool range_begun;           /* its message is on its way */
 };

@@ -95,7 +95,7 @@ static void round_trips(void **state)
 
 /* `count` calls, each with one message of 90 KB of the same two bytes and a header of `head` bytes,
  * whose clients send no more: what is kept for all of them, beside their messages. */
-static size_t kept_for(size_t count, const char *path, const char *two, size_t head)
+static size_t kept_for(size_t count, const char *path, const char *two, size_t head, bool ended)
 {
     struct buf message = BUF_INIT(BUF_UNLIMITED), value = BUF_INIT(BUF_UNLIMITED);
     size_t before, after;
@@ -109,7 +109,7 @@ static size_t kept_for(size_t count, const char *path, const char *two, size_t h
         buf_append_byte(&value, 'v');
     before = mallinfo2().uordblks + mallinfo2().hblkhd;
     for (size_t i = 0; i < count; i++) {
-        (void)h2_grpc(&fix.h2, path, "a-header", buf_text(&value), buf_slice(&message), false);
+        (void)h2_grpc(&fix.h2, path, "a-header", buf_text(&value), buf_slice(&message), ended);
         h2_run(&fix.h2);
         buf_free(&fix.h2.calls[i].request);
     }
@@ -127,15 +127,23 @@ static void calls_at_rest(void **state)
     size_t kept;
 
     (void)state;
-    kept = kept_for(100, KV "Txn", "\x12\0", 1); /* 45,000 operations, and no end of the call */
+    kept =
+        kept_for(100, KV "Txn", "\x12\0", 1, false); /* 45,000 operations, and no end of the call */
     if (kept > 20 * MIB)
         fail_msg("txns without an end: %zu KiB", kept / KIB);
-    kept = kept_for(100, "/etcdserverpb.Watch/Watch", "\x78\0", 1); /* as many unknown fields */
+    kept =
+        kept_for(100, "/etcdserverpb.Watch/Watch", "\x78\0", 1, false); /* as many unknown fields */
     if (kept > 3 * MIB)
         fail_msg("watches: %zu KiB", kept / KIB);
-    kept = kept_for(100, "/etcdserverpb.Watch/Watch", "\x78\0", 50000);
+    kept = kept_for(100, "/etcdserverpb.Watch/Watch", "\x78\0", 50000, false);
     if (kept > 3 * MIB)
         fail_msg("watches with large heads: %zu KiB", kept / KIB);
+    kept = kept_for(100, "/v3lockpb.Lock/Lock", "\x78\0", 1, true);
+    if (kept > 3 * MIB)
+        fail_msg("locks: %zu KiB", kept / KIB);
+    kept = kept_for(100, "/v3lockpb.Lock/Lock", "\x10\7", 1, true); /* the lease, again and again */
+    if (kept > 3 * MIB)
+        fail_msg("locks with a field given often: %zu KiB", kept / KIB);
 }
 
 /* 200 MB at once on one connection, a frame of each in turn: all are served, in bounded memory. */

@@ -508,11 +508,54 @@ static void test_memory_is_bounded_by_size(void **state)
     fits(SLICE_LITERAL("\x32\x00"), NULL, 0);
 }
 
+/* In a txn, its operations, the txn within and what that does: of these it is lists and oneofs. */
+static void test_unknown_fields_are_dropped(void **state)
+{
+    uint8_t one = 1, key = 'k', clean[256], dirty[256];
+    ProtobufCMessageUnknownField unknown = {100, PROTOBUF_C_WIRE_TYPE_VARINT, 1, &one};
+    Etcdserverpb__TxnRequest outer = ETCDSERVERPB__TXN_REQUEST__INIT, *taken;
+    Etcdserverpb__TxnRequest inner = ETCDSERVERPB__TXN_REQUEST__INIT;
+    Etcdserverpb__Compare compare = ETCDSERVERPB__COMPARE__INIT, *compares[] = {&compare};
+    Etcdserverpb__RequestOp nested = ETCDSERVERPB__REQUEST_OP__INIT, *outer_ops[] = {&nested};
+    Etcdserverpb__RequestOp puts = ETCDSERVERPB__REQUEST_OP__INIT, *inner_ops[] = {&puts, &puts};
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+    ProtobufCMessage *all[] = {&outer.base,  &inner.base, &compare.base,
+                               &nested.base, &puts.base,  &put.base};
+    size_t clean_bytes, dirty_bytes;
+
+    (void)state;
+    put.key = (ProtobufCBinaryData){1, &key};
+    puts.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    puts.request_put = &put;
+    inner.failure = inner_ops;
+    inner.n_failure = ARRAY_LEN(inner_ops);
+    nested.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
+    nested.request_txn = &inner;
+    compare.key = put.key;
+    outer.compare = compares;
+    outer.n_compare = 1;
+    outer.success = outer_ops;
+    outer.n_success = 1;
+    clean_bytes = etcdserverpb__txn_request__pack(&outer, clean);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        all[i]->n_unknown_fields = 1;
+        all[i]->unknown_fields = &unknown;
+    }
+    dirty_bytes = etcdserverpb__txn_request__pack(&outer, dirty);
+    assert_true(dirty_bytes > clean_bytes + 7 * 3);
+    taken = etcdserverpb__txn_request__unpack(&arena.allocator, dirty_bytes, dirty);
+    assert_non_null(taken);
+    pb_drop_unknown(&taken->base);
+    assert_int_equal(etcdserverpb__txn_request__pack(taken, dirty), clean_bytes);
+    assert_memory_equal(dirty, clean, clean_bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_deep_is_as_shallow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unknown_fields, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_unknown_fields_are_dropped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_odd_fields, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_depth_is_not_hidden, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_known_fields, set_up, tear_down),
