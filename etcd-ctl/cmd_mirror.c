@@ -242,10 +242,16 @@ static int read_flags(struct mirror *mirror, const struct args *args, struct wat
 /* Which of the two failed says where the hint is. */
 static int tell_failure(struct mirror *mirror, const struct err *err)
 {
-    struct ctl there = {.client = mirror->destination};
+    const struct client_failure *there = client_failure(mirror->destination);
 
-    if (client_failure(mirror->destination)->kind != CLIENT_FAILURE_NONE)
-        return ctl_fail_err(&there, CTL_FAILED, err);
+    if (there->kind != CLIENT_FAILURE_NONE) {
+        (void)ctl_fail(CTL_FAILED, "%s", err->text);
+        if (there->hint[0] != '\0')
+            connect_destination_hint(there->hint);
+        return there->kind == CLIENT_FAILURE_LOGIN || there->kind == CLIENT_FAILURE_ENDPOINT
+                   ? CTL_NO_CLIENT
+                   : CTL_FAILED;
+    }
     if (err->code == ERR_COMPACTED) {
         (void)ctl_fail(CTL_FAILED, "%s", err->text);
         (void)fprintf(stderr, "Leave --rev out, so that the keys there are now are copied.\n");

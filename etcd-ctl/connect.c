@@ -98,6 +98,37 @@ static struct client_options common_options(const struct args *args)
     };
 }
 
+/* The destination's flag for one of the source's; NULL: there is none. */
+static const char *destination_flag(const char *flag, size_t bytes)
+{
+    static const struct {
+        const char *flag, *instead;
+    } flags[] = {{"--endpoints", "DESTINATION"}, {"--cacert", "--dest-cacert"},
+                 {"--cert", "--dest-cert"},      {"--key", "--dest-key"},
+                 {"--user", "--dest-user"},      {"--password", "--dest-password"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++)
+        if (strlen(flags[i].flag) == bytes && memcmp(flag, flags[i].flag, bytes) == 0)
+            return flags[i].instead;
+    return NULL;
+}
+
+void connect_destination_hint(const char *hint)
+{
+    for (size_t bytes; *hint != '\0'; hint += bytes) {
+        const char *instead;
+
+        bytes =
+            strncmp(hint, "--", 2) == 0 ? 2 + strspn(hint + 2, "abcdefghijklmnopqrstuvwxyz-") : 1;
+        instead = destination_flag(hint, bytes);
+        if (instead != NULL)
+            (void)fputs(instead, stderr);
+        else
+            (void)fprintf(stderr, "%.*s", (int)bytes, hint);
+    }
+    (void)fputc('\n', stderr);
+}
+
 static int make(const struct client_options *options, struct client **client)
 {
     struct client_failure failure;
@@ -113,7 +144,9 @@ static int make(const struct client_options *options, struct client **client)
     (void)ctl_fail(code, "%s", err.text);
     if (suggest_sibling(options))
         return code;
-    if (failure.hint[0] != '\0')
+    if (failure.hint[0] != '\0' && options->flag_prefix != NULL)
+        connect_destination_hint(failure.hint);
+    else if (failure.hint[0] != '\0')
         (void)fprintf(stderr, "%s\n", failure.hint);
     else
         (void)fprintf(stderr, "Check --%1$scacert, --%1$scert and --%1$skey.\n",

@@ -350,7 +350,14 @@ static int take_member(const char *text, const char *flag, struct member **membe
         for (size_t i = 0; i < hosts.count; i++) {
             char *host = url_host(hosts.items[i]);
 
-            if (host != NULL) {
+            if (host != NULL && (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)) {
+                err_set(
+                    err, ERR_USAGE,
+                    "%s %.100s: %s is where a member listens; give the address or name by which "
+                    "others reach it",
+                    flag, text, host);
+                rc = -1;
+            } else if (host != NULL) {
                 texts_add(&member->hosts, host);
                 if (strcmp(flag, "--member") != 0)
                     texts_add(&member->urls, hosts.items[i]);

@@ -180,7 +180,8 @@ keys_are() {
     fails 128 "--max-txn-ops=0" "--help" -- ctl make-mirror --max-txn-ops=0 "127.0.0.1:$PORT"
     fails 128 "KeyFile and CertFile must both be present" "--dest-key" -- ctl make-mirror --dest-cert="$DIR/client.crt" x:1
     ctl put once 1
-    fails 1 "connection refused" "Start the server" -- ctl make-mirror 127.0.0.1:1
+    fails 1 "connection refused" "--listen-client-urls with DESTINATION" -- ctl make-mirror 127.0.0.1:1
+    fails 2 "no available endpoints" "DESTINATION" -- ctl make-mirror ''
     fails 2 "authentication failed" "--user" -- tls make-mirror --user=root:wrong "127.0.0.1:$PORT"
 }
 

@@ -223,6 +223,8 @@ END
     "$pki" init --key p256 -q
     refused 2 '--ip 10.0.0.256: not an address' issue server cp-1 --ip 10.0.0.256
     refused 2 'not a DNS name' issue server cp-1 --dns 10.0.0.1
+    refused 2 '0.0.0.0 is where a member listens' cluster --member m1=h1,0.0.0.0
+    refused 2 ':: is where a member listens' cluster --initial-cluster 'm1=https://[::]:2380'
     refused 2 'neither an address nor a lower-case DNS name' issue server cp-1 --san 010.0.0.5
     refused 2 'member "CP_1"' issue server CP_1
     refused 2 '"etcd-ca" is a CA' issue etcd-ca x
