@@ -4,6 +4,7 @@
  *
  *   prefix must be empty -> load with a progress line -> delete, compact, defragment -> verdict
  */
+#include "common/schema/pbbytes.h"
 #include "etcd-ctl/ctl.h"
 #include "etcd-ctl/load.h"
 #include "etcd-ctl/progress.h"
@@ -52,7 +53,7 @@ static int no_keys(struct ctl *ctl, const char *prefix)
     ProtobufCMessage *response = NULL;
     int code;
 
-    request.key = kv_bytes(prefix);
+    request.key = pb_text(prefix);
     request.range_end = kv_prefix_end(ctl, request.key);
     request.limit = 1;
     code = ctl_call(ctl, RPC_KV_Range, &request.base, &response, CTL_FAILED);
@@ -137,7 +138,7 @@ static int delete_keys(struct ctl *ctl, const char *prefix, int64_t *revision)
     ProtobufCMessage *response = NULL;
     int code;
 
-    request.key = kv_bytes(prefix);
+    request.key = pb_text(prefix);
     request.range_end = kv_prefix_end(ctl, request.key);
     code = ctl_call(ctl, RPC_KV_DeleteRange, &request.base, &response, CTL_FAILED);
     if (code != CTL_OK)

@@ -3,6 +3,7 @@
  * leader as it comes (cli.md 2.6).
  */
 #include "common/schema/election.pb-c.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-ctl/session.h"
 
 /* ---- candidate ---- */
@@ -59,8 +60,8 @@ static int campaign(struct ctl *ctl, const char *name, const char *proposal)
     int code = session_begin(&session, ctl, SESSION_TTL_DEFAULT);
 
     if (code == CTL_OK) {
-        request.name = kv_bytes(name);
-        request.value = kv_bytes(proposal);
+        request.name = pb_text(name);
+        request.value = pb_text(proposal);
         request.lease = session.lease;
         code = lead(&call);
     }
@@ -97,7 +98,7 @@ static int observe(struct ctl *ctl, const char *name)
                                 .each = on_leader};
     int code = session_begin(&session, ctl, 0);
 
-    request.name = kv_bytes(name);
+    request.name = pb_text(name);
     if (code == CTL_OK)
         code = session_call(&call);
     if (code == CTL_OK && session_wait(&session) == SESSION_ANSWERED)

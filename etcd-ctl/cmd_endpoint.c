@@ -2,21 +2,14 @@
  * cmd_endpoint.c - endpoint health, status, hashkv. Each endpoint is asked by itself; health asks
  * all at once (a thread and a client each) and prints them in the order of their answers.
  */
+#include "common/base/clock.h"
+#include "common/schema/pbbytes.h"
 #include "common/schema/pbjson.h"
 #include "common/storage/datadir_defrag.h"
 #include "etcd-ctl/ctl.h"
 
 #include <pthread.h>
 #include <stdio.h>
-#include <time.h>
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-
-    must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* With --cluster: from now on the client URLs of all members. */
 static int use_cluster(struct ctl *ctl, const struct args *args)
@@ -123,15 +116,15 @@ static void *check_health(void *arg)
     ProtobufCMessage *response = NULL;
     struct err err = ERR_INIT;
     struct arena arena;
-    int64_t started = now_ns();
+    int64_t started = clock_ns();
 
     arena_init(&arena, 16UL << 20);
     etcdserverpb__range_request__init(&request);
-    request.key = kv_bytes("health");
+    request.key = pb_text("health");
     health->healthy =
         client_call(health->client, RPC_KV_Range, &request.base, &arena, &response, &err) == 0 ||
         err.code == ERR_PERMISSION_DENIED;
-    health->took_ns = now_ns() - started;
+    health->took_ns = clock_ns() - started;
     health->timed = client_failure(health->client)->kind != CLIENT_FAILURE_LOGIN;
     health->nowhere = client_failure(health->client)->kind == CLIENT_FAILURE_CONNECT ||
                       client_failure(health->client)->kind == CLIENT_FAILURE_TIMEOUT;
@@ -143,7 +136,7 @@ static void *check_health(void *arg)
                        client_failure(health->client)->hint);
     }
     arena_free(&arena);
-    health->done_ns = now_ns();
+    health->done_ns = clock_ns();
     return NULL;
 }
 

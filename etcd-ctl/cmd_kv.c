@@ -1,5 +1,6 @@
 /* cmd_kv.c - put, get, del, compaction (cli.md 2.6); their requests serve txn too. */
 #include "common/base/limits.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-ctl/ctl.h"
 #include "etcd-ctl/pages.h"
 
@@ -7,11 +8,6 @@
 #include <errno.h>
 #include <strings.h>
 #include <unistd.h>
-
-ProtobufCBinaryData kv_bytes(const char *text)
-{
-    return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)(uintptr_t)text};
-}
 
 static ProtobufCBinaryData zero_byte(void)
 {
@@ -68,9 +64,9 @@ static int key_range(struct ctl *ctl, const struct args *args, ProtobufCBinaryDa
     if (args->word_count > 1 && (prefix || from))
         return ctl_bad_args("too many arguments, only accept one argument when `--prefix` or "
                             "`--from-key` is set");
-    *key = kv_bytes(args->words[0]);
+    *key = pb_text(args->words[0]);
     if (args->word_count > 1)
-        *end = kv_bytes(args->words[1]);
+        *end = pb_text(args->words[1]);
     if ((prefix || from) && key->len == 0) {
         *key = zero_byte();
         *end = zero_byte();
@@ -265,9 +261,9 @@ int kv_put_request(struct ctl *ctl, const struct args *args, bool from_stdin,
         return ctl_bad_args("put command needs only 1 argument when 'ignore-value' is set");
     if (!parse_lease_id(lease, &request->lease))
         return ctl_bad_args("bad lease ID (%s), expecting ID in Hex", lease);
-    request->key = kv_bytes(args->words[0]);
+    request->key = pb_text(args->words[0]);
     if (args->word_count > 1)
-        request->value = kv_bytes(args->words[1]);
+        request->value = pb_text(args->words[1]);
     else if (!request->ignore_value && (!from_stdin || !read_value(ctl, &request->value)))
         return ctl_bad_args("put command needs 1 argument and input from stdin or 2 arguments");
     return CTL_OK;

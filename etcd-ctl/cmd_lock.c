@@ -6,6 +6,7 @@
  * The lease is left to expire.
  */
 #include "common/schema/lock.pb-c.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-ctl/session.h"
 
 #include <errno.h>
@@ -152,7 +153,7 @@ int cmd_lock(struct ctl *ctl, const struct args *args)
     }
     code = session_begin(&session, ctl, ttl > 0 ? ttl : SESSION_TTL_DEFAULT);
     if (code == CTL_OK) {
-        request.name = kv_bytes(args->words[0]);
+        request.name = pb_text(args->words[0]);
         request.lease = session.lease;
         code = lock(&call, command);
     }

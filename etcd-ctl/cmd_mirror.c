@@ -230,7 +230,7 @@ static int read_flags(struct mirror *mirror, const struct args *args, struct wat
     mirror->prefix = args_text(args, "prefix");
     mirror->dest_prefix = dest_prefix[0] != '\0' || root ? dest_prefix : mirror->prefix;
     mirror->txn_ops_max = (size_t)ops;
-    *range = (struct watch_order){.key = kv_bytes(mirror->prefix), .revision = revision};
+    *range = (struct watch_order){.key = pb_text(mirror->prefix), .revision = revision};
     end = kv_prefix_end(mirror->ctl, range->key);
     range->range_end = (ProtobufCBinaryData){.len = end.len, .data = xalloc(end.len)};
     memcpy(range->range_end.data, end.data, end.len); /* the arena does not last as long */

@@ -174,9 +174,9 @@ static int permission_range(struct ctl *ctl, const struct args *args, size_t at,
     if (args->word_count > at + 1 && (prefix || from))
         return ctl_bad_args("unexpected endkey argument with --%s flag",
                             prefix ? "prefix" : "from-key");
-    *key = kv_bytes(args->words[at]);
+    *key = pb_text(args->words[at]);
     if (args->word_count > at + 1)
-        *end = kv_bytes(args->words[at + 1]);
+        *end = pb_text(args->words[at + 1]);
     if (key->len == 0) /* the first key there can be */
         *key = (ProtobufCBinaryData){.len = 1, .data = (uint8_t *)(uintptr_t)zero};
     if (from || (prefix && key->len == 1 && key->data[0] == 0))

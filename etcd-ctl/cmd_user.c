@@ -7,13 +7,6 @@ static char *text_of(const struct args *args, size_t at)
     return (char *)(uintptr_t)args->words[at]; /* messages are only read */
 }
 
-static void free_secret(char *text)
-{
-    if (text != NULL)
-        wipe(text, strlen(text));
-    free(text);
-}
-
 static void trim(char *text)
 {
     size_t begin = strspn(text, " \t\r"), bytes = strlen(text + begin);

@@ -5,6 +5,7 @@
  *   -i: a line each, `watch ...` or `progress`        a thread and a connection for each watch
  */
 #include "common/base/limits.h"
+#include "common/schema/pbbytes.h"
 #include "etcd-ctl/ctl.h"
 #include "etcd-ctl/txn_parse.h"
 #include "etcd-ctl/watch_follow.h"
@@ -65,8 +66,8 @@ static int read_order(struct ctl *ctl, const struct args *args, struct watch_ord
         return code;
     if (args_bool(args, "prefix") && end != NULL)
         return ctl_bad_args("`range_end` and `--prefix` are mutually exclusive");
-    *order = (struct watch_order){.key = kv_bytes(key),
-                                  .range_end = kv_bytes(end != NULL ? end : ""),
+    *order = (struct watch_order){.key = pb_text(key),
+                                  .range_end = pb_text(end != NULL ? end : ""),
                                   .revision = args_number(args, "rev"),
                                   .prev_kv = args_bool(args, "prev-kv"),
                                   .progress_notify = args_bool(args, "progress-notify")};

@@ -70,7 +70,6 @@ int kv_put_request(struct ctl *ctl, const struct args *args, bool from_stdin,
                    Etcdserverpb__PutRequest *request);
 int kv_delete_request(struct ctl *ctl, const struct args *args,
                       Etcdserverpb__DeleteRangeRequest *request);
-ProtobufCBinaryData kv_bytes(const char *text);
 /* The end of the keys that begin with `key`; one zero byte when there is none. In the arena. */
 ProtobufCBinaryData kv_prefix_end(struct ctl *ctl, ProtobufCBinaryData key);
 bool parse_hex_id(const char *text, uint64_t *id);

@@ -7,6 +7,7 @@
  */
 #include "etcd-ctl/load.h"
 
+#include "common/base/clock.h"
 #include "etcd-ctl/progress.h"
 
 #include <errno.h>
@@ -37,19 +38,11 @@ struct worker {
     double sum_s, squares_s, slowest_s;
 };
 
-static int64_t now_ns(void)
-{
-    struct timespec now;
-
-    must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
-}
-
 /* The next put and when it is due; false when there is none. */
 static bool take_ticket(struct run *run, uint64_t *number, int64_t *due_ns)
 {
     const struct load *load = run->load;
-    int64_t now = now_ns(), until = run->begin_ns + load->duration_ms * NS_PER_MS;
+    int64_t now = clock_ns(), until = run->begin_ns + load->duration_ms * NS_PER_MS;
     bool got;
 
     (void)pthread_mutex_lock(&run->lock);
@@ -103,9 +96,9 @@ static void put_one(struct worker *worker, uint64_t number, Etcdserverpb__PutReq
 
     (void)snprintf(name, sizeof(name), "%016" PRIx64, spread(number));
     memcpy(request->key.data + strlen(run->load->prefix), name, sizeof(name) - 1);
-    begin = now_ns();
+    begin = clock_ns();
     rc = client_call(worker->client, RPC_KV_Put, &request->base, arena, &response, &err);
-    took_s = (double)(now_ns() - begin) / NS_PER_S;
+    took_s = (double)(clock_ns() - begin) / NS_PER_S;
     arena_reset(arena);
     if (rc == 0) {
         worker->count++;
@@ -207,8 +200,8 @@ static void follow(struct run *run, load_progress_fn *progress, void *arg)
 
     (void)pthread_mutex_lock(&run->lock);
     while (run->working > 0) {
-        int64_t elapsed_ms = (now_ns() - run->begin_ns) / NS_PER_MS;
-        int64_t next = now_ns() + PROGRESS_EVERY_MS * NS_PER_MS;
+        int64_t elapsed_ms = (clock_ns() - run->begin_ns) / NS_PER_MS;
+        int64_t next = clock_ns() + PROGRESS_EVERY_MS * NS_PER_MS;
         struct timespec until = {.tv_sec = next / NS_PER_S, .tv_nsec = next % NS_PER_S};
         uint64_t done = load->puts > 0 ? run->done : (uint64_t)MIN(elapsed_ms, load->duration_ms);
 
@@ -262,12 +255,12 @@ int load_run(struct ctl *ctl, const struct load *load, load_progress_fn *progres
     raise_file_limit(load->clients);
     code = make_clients(ctl, &run, workers);
     if (code == CTL_OK) {
-        run.begin_ns = run.next_ns = now_ns();
+        run.begin_ns = run.next_ns = clock_ns();
         code = start(&run, workers);
     }
     if (code == CTL_OK) {
         follow(&run, progress, arg);
-        result->elapsed_s = (double)(now_ns() - run.begin_ns) / NS_PER_S;
+        result->elapsed_s = (double)(clock_ns() - run.begin_ns) / NS_PER_S;
         for (size_t i = 0; i < load->clients; i++)
             must(pthread_join(workers[i].thread, NULL) == 0);
         sum_up(workers, load->clients, result);

@@ -4,6 +4,7 @@
  */
 #include "etcd-ctl/session.h"
 
+#include "common/base/clock.h"
 #include "common/base/limits.h"
 
 #include <errno.h>
@@ -18,14 +19,6 @@
 #include <unistd.h>
 
 #define RENEWAL_RETRY_MS 500
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void pause_ms(int64_t ms)
 {
@@ -80,7 +73,7 @@ struct renewal {
 static void *keep_alive(void *arg)
 {
     struct renewal *renewal = arg;
-    int64_t ttl_ms = renewal->session->ttl * 1000, until = now_ms() + ttl_ms, left = ttl_ms;
+    int64_t ttl_ms = renewal->session->ttl * 1000, until = clock_ms() + ttl_ms, left = ttl_ms;
     Etcdserverpb__LeaseKeepAliveRequest request;
     struct arena arena;
 
@@ -88,10 +81,10 @@ static void *keep_alive(void *arg)
     request.id = renewal->session->lease;
     arena_init(&arena, CLIENT_RESPONSE_MAX);
     pause_ms(ttl_ms / 3);
-    for (; left > 0; left = until - now_ms()) {
+    for (; left > 0; left = until - clock_ms()) {
         ProtobufCMessage *response = NULL;
         struct err err = ERR_INIT;
-        int64_t asked = now_ms(), ttl;
+        int64_t asked = clock_ms(), ttl;
 
         client_set_timeout(renewal->client, MAX(MIN(until - asked, ttl_ms / 3), 1));
         if (client_call(renewal->client, RPC_Lease_LeaseKeepAlive, &request.base, &arena, &response,

@@ -67,3 +67,10 @@ void wipe(void *memory, size_t bytes)
     if (bytes != 0)
         explicit_bzero(memory, bytes);
 }
+
+void free_secret(char *text)
+{
+    if (text != NULL)
+        wipe(text, strlen(text));
+    free(text);
+}

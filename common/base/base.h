@@ -39,5 +39,6 @@ char *xasprintf(const char *format, ...) MUST_CHECK PRINTF_LIKE(1, 2);
 
 /* Overwrite `bytes` of memory that held a secret; the compiler may not leave it out. */
 void wipe(void *memory, size_t bytes);
+void free_secret(char *text); /* wiped; NULL is fine */
 
 #endif

@@ -8,6 +8,7 @@
  */
 #include "common/client/client.h"
 
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/limits.h"
 #include "common/client/answer.h"
@@ -27,13 +28,6 @@
 static char *copy(const char *text)
 {
     return text != NULL ? xstrdup(text) : NULL;
-}
-
-static void free_secret(char *text)
-{
-    if (text != NULL)
-        wipe(text, strlen(text));
-    free(text);
 }
 
 static void free_endpoints(struct client *client)
@@ -540,7 +534,7 @@ static void keep_cause(struct cause *cause, const struct client *client,
 static int call(struct client *client, size_t only, enum rpc_id id, struct slice body,
                 struct arena *arena, ProtobufCMessage **response, struct err *err)
 {
-    int64_t begin = transport_now_ms(), limit = client->options.command_timeout_ms;
+    int64_t begin = clock_ms(), limit = client->options.command_timeout_ms;
     size_t tries = only == SIZE_MAX ? client->count : 1;
     struct cause cause = {.kept = false};
     bool again = true, logged_in = false;
@@ -550,7 +544,7 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
         again = false;
         for (size_t i = 0; i < tries; i++) {
             size_t at = only == SIZE_MAX ? (client->current + i) % client->count : only;
-            int64_t left = limit > 0 ? MAX(begin + limit - transport_now_ms(), 1) : 0;
+            int64_t left = limit > 0 ? MAX(begin + limit - clock_ms(), 1) : 0;
             enum transport_result result =
                 attempt(client, at, rpc_row(id), body, left, arena, response, err);
             enum step step = next_step(client, result, id, err);
@@ -568,12 +562,11 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
                 return step == STEP_DONE ? 0 : -1;
             again |= result == TRANSPORT_PASSING;
             keep_cause(&cause, client, result, err);
-            if (limit > 0 && transport_now_ms() - begin >= limit)
+            if (limit > 0 && clock_ms() - begin >= limit)
                 break;
         }
-        again = again &&
-                transport_now_ms() - begin + CLIENT_RETRY_PAUSE_MS < client->options.patience_ms &&
-                (limit == 0 || transport_now_ms() - begin + CLIENT_RETRY_PAUSE_MS < limit);
+        again = again && clock_ms() - begin + CLIENT_RETRY_PAUSE_MS < client->options.patience_ms &&
+                (limit == 0 || clock_ms() - begin + CLIENT_RETRY_PAUSE_MS < limit);
         if (again)
             client_pause_ms(CLIENT_RETRY_PAUSE_MS);
     }

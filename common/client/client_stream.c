@@ -1,4 +1,5 @@
 /* client_stream.c - calls with one request and many answers: lines of JSON. See client.h. */
+#include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/client/answer.h"
 #include "common/client/client_internal.h"
@@ -125,7 +126,7 @@ int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMe
                         const struct client_sink *sink, struct client_octets *octets,
                         struct err *err)
 {
-    int64_t begin = transport_now_ms();
+    int64_t begin = clock_ms();
     struct buf body = BUF_INIT(CLIENT_LINE_MAX);
     enum transport_result result = TRANSPORT_STOPPED;
     bool logged_in = false;
@@ -156,7 +157,7 @@ int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMe
         if ((i + 1) % client->count != 0)
             continue;
         if (result != TRANSPORT_PASSING ||
-            transport_now_ms() - begin + CLIENT_RETRY_PAUSE_MS >= client->options.patience_ms)
+            clock_ms() - begin + CLIENT_RETRY_PAUSE_MS >= client->options.patience_ms)
             break;
         client_pause_ms(CLIENT_RETRY_PAUSE_MS);
     }

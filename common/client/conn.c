@@ -71,21 +71,12 @@ static BIO_METHOD *socket_method(void)
 
 /* ---- trust ---- */
 
-static int no_password(char *text, int size, int writing, void *arg)
-{
-    (void)text;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return -1; /* never ask on the terminal in the middle of a command */
-}
-
 static bool load(SSL_CTX *context, const struct conn_files *files)
 {
     if (files->cacert != NULL ? SSL_CTX_load_verify_file(context, files->cacert) != 1
                               : SSL_CTX_set_default_verify_paths(context) != 1)
         return false;
-    SSL_CTX_set_default_passwd_cb(context, no_password);
+    SSL_CTX_set_default_passwd_cb(context, handshake_no_password);
     return files->cert == NULL ||
            (SSL_CTX_use_certificate_chain_file(context, files->cert) == 1 &&
             SSL_CTX_use_PrivateKey_file(context, files->key, SSL_FILETYPE_PEM) == 1);

@@ -7,6 +7,7 @@
  * A resolver that is too slow is left alone: its thread frees what it holds when it is done.
  */
 #include "common/client/dial.h"
+#include "common/base/clock.h"
 #include "common/base/limits.h"
 
 #include <errno.h>
@@ -23,10 +24,7 @@
 
 uint64_t dial_now_ms(void)
 {
-    struct timespec now;
-
-    must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)clock_ms();
 }
 
 static int fail_system(struct dial_failure *failure, int error)

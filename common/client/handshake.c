@@ -159,7 +159,7 @@ bool handshake_watch(struct handshake *handshake, void *ssl_ctx)
            X509_VERIFY_PARAM_set1_host(param, handshake->host, 0) == 1;
 }
 
-static int no_password(char *text, int size, int writing, void *arg)
+int handshake_no_password(char *text, int size, int writing, void *arg)
 {
     (void)text;
     (void)size;
@@ -191,7 +191,7 @@ static X509 *read_cert(const char *path, struct err *err)
 {
     struct buf content = BUF_INIT(CLIENT_FILE_MAX);
     BIO *bio = open_pem(path, &content, err);
-    X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
+    X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, handshake_no_password, NULL) : NULL;
 
     if (bio != NULL && cert == NULL)
         err_set(err, ERR_FORMAT, "%s holds no certificate in PEM form", path);
@@ -204,7 +204,8 @@ static EVP_PKEY *read_key(const char *path, struct err *err)
 {
     struct buf content = BUF_INIT(CLIENT_FILE_MAX);
     BIO *bio = open_pem(path, &content, err);
-    EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+    EVP_PKEY *key =
+        bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, handshake_no_password, NULL) : NULL;
 
     if (bio != NULL && key == NULL)
         err_set(err, ERR_FORMAT, "%s holds no unencrypted private key in PEM form", path);

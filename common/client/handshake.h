@@ -49,6 +49,8 @@ void handshake_reset(struct handshake *handshake, const char *host, bool verify)
  * is there. False: the host cannot be checked, and nobody may be trusted.
  */
 bool handshake_watch(struct handshake *handshake, void *ssl_ctx) MUST_CHECK;
+/* For OpenSSL, in place of its question on the terminal: no key has a password. */
+int handshake_no_password(char *text, int size, int writing, void *arg);
 
 /*
  * Check that `ca` (NULL = none) holds certificates, and that `cert` and `key` (both or NULL) fit.

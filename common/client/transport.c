@@ -5,6 +5,7 @@
  *   what a second, short connection finds out when they leave the cause open -> cause_tell()
  */
 #include "common/base/base64.h"
+#include "common/base/clock.h"
 #include "common/client/transport_internal.h"
 
 #include <errno.h>
@@ -12,19 +13,10 @@
 #include <netinet/tcp.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define KEEPALIVE_PROBES 3
 #define KEEPALIVE_MAX_MS INT64_C(10000000) /* what the kernel takes: 32767 s, and some */
 #define IDLE_MS 900                        /* of silence, before exchange->idle is asked */
-
-int64_t transport_now_ms(void)
-{
-    struct timespec now;
-
-    must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 int transport_new(const struct transport_kind *kind, const struct transport_options *options,
                   struct transport **transport, struct client_failure *failure, struct err *err)
@@ -160,7 +152,7 @@ bool transport_take(struct transport *transport, struct slice piece)
     transport->odd |= !transport->arrived && !exchange->endpoint->tls && exchange->status == 400 &&
                       piece.data[0] != '{';
     transport->arrived = true;
-    transport->last_ms = transport_now_ms();
+    transport->last_ms = clock_ms();
     transport->stopped = !exchange->chunk(exchange->arg, exchange->status, piece);
     return !transport->stopped;
 }
@@ -168,7 +160,7 @@ bool transport_take(struct transport *transport, struct slice piece)
 bool transport_wait(struct transport *transport)
 {
     struct exchange *exchange = transport->exchange;
-    int64_t now = transport_now_ms();
+    int64_t now = clock_ms();
 
     if (exchange->stream && !transport->arrived && exchange->timeout_ms > 0 &&
         now - transport->started_ms > exchange->timeout_ms)
@@ -206,7 +198,7 @@ static enum transport_result failed(struct transport *transport, struct cause_fa
     facts->own = &transport->own;
     facts->own_expired = transport->own_expired;
     facts->handshake = &transport->handshake;
-    facts->waited_ms = transport_now_ms() - transport->started_ms;
+    facts->waited_ms = clock_ms() - transport->started_ms;
     if (transport->expired)
         facts->kind = CAUSE_TIMEOUT;
     look_closer(transport, facts);
@@ -226,7 +218,7 @@ static void trace(const struct transport *transport, const struct exchange *exch
     if (transport->options.trace == NULL)
         return;
     url = xasprintf("%s%s", exchange->endpoint->base, exchange->path);
-    transport->options.trace(url, exchange->status, transport_now_ms() - transport->started_ms);
+    transport->options.trace(url, exchange->status, clock_ms() - transport->started_ms);
     free(url);
 }
 
@@ -238,7 +230,7 @@ enum transport_result transport_exchange(struct transport *transport, struct exc
     bool answered;
 
     transport->exchange = exchange;
-    transport->started_ms = transport->last_ms = transport_now_ms();
+    transport->started_ms = transport->last_ms = clock_ms();
     transport->arrived = transport->odd = transport->stopped = transport->expired = false;
     exchange->status = 0;
     exchange->octets = (struct client_octets){.given = false};

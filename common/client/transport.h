@@ -69,6 +69,4 @@ enum transport_result transport_exchange(struct transport *transport, struct exc
                                          struct client_failure *failure,
                                          struct err *err) MUST_CHECK;
 
-int64_t transport_now_ms(void); /* a clock that never goes back */
-
 #endif

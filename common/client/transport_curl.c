@@ -2,6 +2,7 @@
  * transport_curl.c - an exchange carried by libcurl. One easy handle is kept, so its connection is
  * reused from call to call.
  */
+#include "common/base/clock.h"
 #include "common/client/transport_internal.h"
 
 #include <curl/curl.h>
@@ -240,7 +241,7 @@ static enum cause_phase phase_of(struct transport *transport, CURLcode code)
 static void listen_for_alert(struct transport *transport)
 {
     CURL *easy = curl_of(transport)->easy;
-    int64_t until = transport_now_ms() + TRANSPORT_PROBE_MS;
+    int64_t until = clock_ms() + TRANSPORT_PROBE_MS;
     CURLcode code;
     char byte;
     size_t got;
@@ -249,7 +250,7 @@ static void listen_for_alert(struct transport *transport)
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
     code = curl_easy_perform(easy);
-    while (code == CURLE_OK && transport->handshake.alert < 0 && transport_now_ms() < until) {
+    while (code == CURLE_OK && transport->handshake.alert < 0 && clock_ms() < until) {
         curl_socket_t fd = CURL_SOCKET_BAD;
         struct pollfd wait;
 

@@ -5,6 +5,8 @@
  */
 #include "etcd-server/host/loop.h"
 
+#include "common/base/clock.h"
+
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -137,10 +139,12 @@ void loop_stop(struct loop *loop)
 
 uint64_t loop_now_ms(void)
 {
-    struct timespec now;
+    return (uint64_t)clock_ms() + 1;
+}
 
-    must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + 1;
+uint64_t loop_now_ns(void)
+{
+    return (uint64_t)clock_ns();
 }
 
 int64_t loop_unix_s(void)

@@ -23,6 +23,7 @@ void loop_run(struct loop *loop);  /* until loop_stop(); may be called again aft
 void loop_stop(struct loop *loop); /* loop_run() returns at the end of its turn; thread: any */
 
 uint64_t loop_now_ms(void); /* monotonic; never 0. Thread: any */
+uint64_t loop_now_ns(void); /* to measure what takes how long. Thread: any */
 int64_t loop_unix_s(void);  /* the wall clock, whole seconds. Thread: any */
 
 /*

@@ -73,14 +73,6 @@ static void stop_host(struct host *host, const struct err *cause)
     loop_stop(machine->config.loop);
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 static void observe(struct machine *machine, enum metrics_histogram which, uint64_t ns)
 {
     metrics_observe(machine->config.metrics, which, (double)ns / 1e9);
@@ -211,12 +203,12 @@ static void run_log(void *arg, struct host_task *tasks)
 static void defrag(struct machine *machine)
 {
     struct message *message = message_new(machine, MESSAGE_DEFRAGGED);
-    uint64_t began_ns = now_ns();
+    uint64_t began_ns = loop_now_ns();
 
     if (backend_defrag(machine->config.backend, &message->err) < 0 ||
         datadir_relock(machine->config.dir, &message->err) < 0)
         log_error("defragmentation failed", log_str("error", message->err.text));
-    message->took_ns = now_ns() - began_ns;
+    message->took_ns = loop_now_ns() - began_ns;
     post(message);
 }
 
@@ -226,7 +218,7 @@ static void run_commit(void *arg, struct host_task *tasks)
     struct commit_task *commit = CONTAINER_OF(tasks, struct commit_task, task);
     struct message *committed;
     struct err err = ERR_INIT;
-    uint64_t began_ns = now_ns();
+    uint64_t began_ns = loop_now_ns();
     bool full = false;
 
     if (commit->batch == NULL) {
@@ -248,7 +240,7 @@ static void run_commit(void *arg, struct host_task *tasks)
     if (full)
         post_disk(machine, ENGINE_DISK_BACKEND, false);
     committed = message_new(machine, MESSAGE_COMMITTED);
-    committed->took_ns = now_ns() - began_ns;
+    committed->took_ns = loop_now_ns() - began_ns;
     post(committed);
 out:
     batch_unref(commit->batch);
@@ -284,7 +276,7 @@ static uint64_t now_ms(struct host *host)
 static uint64_t host_ns(struct host *host)
 {
     (void)host;
-    return now_ns();
+    return loop_now_ns();
 }
 
 static uint64_t unix_ms(struct host *host)
@@ -442,7 +434,7 @@ int machine_new(const struct machine_config *config, struct machine **out, struc
 
     machine->host.ops = &ops;
     machine->config = *config;
-    machine->config.log_writer.now_ns = now_ns;
+    machine->config.log_writer.now_ns = loop_now_ns;
     machine->producers = producers_new(config->loop);
     if (worker_new(1, true, run_log, machine, &machine->log_thread, err) < 0 ||
         worker_new(1, false, run_commit, machine, &machine->commit_thread, err) < 0 ||

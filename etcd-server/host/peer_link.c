@@ -521,8 +521,7 @@ static void compare_clocks(struct peer_link *link)
 
 static void probed(struct peer_link *link)
 {
-    metrics_observe_round_trip(link->counted,
-                               (double)(peers_now_ns() - link->probe_began_ns) / 1e9);
+    metrics_observe_round_trip(link->counted, (double)(loop_now_ns() - link->probe_began_ns) / 1e9);
     compare_clocks(link);
 }
 
@@ -550,7 +549,7 @@ static void probe(struct peer_link *link, uint64_t now_ms)
         return;
     link->probe_at_ms = now_ms + PEER_PROBE_MS;
     link->probe_size = 0;
-    link->probe_began_ns = peers_now_ns();
+    link->probe_began_ns = loop_now_ns();
     peer_dial_ask(link->probe, &ask);
 }
 

@@ -287,7 +287,7 @@ static void receiving_free(struct peer_receiving *receiving)
 
     if (receiving->counted != NULL)
         metrics_image_ended(&receiving->counted->received_images, receiving->taken,
-                            (double)(peers_now_ns() - receiving->began_ns) / 1e9);
+                            (double)(loop_now_ns() - receiving->began_ns) / 1e9);
     if (receiving->previous != NULL)
         receiving->previous->next = receiving->next;
     else
@@ -347,11 +347,11 @@ static int write_all(struct peer_receiving *receiving)
 static int finish_file(struct peer_receiving *receiving)
 {
     struct err *err = &receiving->err;
-    uint64_t began_ns = peers_now_ns();
+    uint64_t began_ns = loop_now_ns();
 
     if (sync_file(receiving) < 0)
         return -1;
-    receiving->sync_ns = peers_now_ns() - began_ns;
+    receiving->sync_ns = loop_now_ns() - began_ns;
     (void)close(receiving->fd);
     receiving->fd = -1;
     if (file_exists(receiving->path)) {
@@ -369,7 +369,7 @@ static void write_job(struct host_job *job)
     struct peer_receiving *receiving = CONTAINER_OF(job, struct peer_receiving, job);
 
     if (write_all(receiving) == 0 && receiving->last && finish_file(receiving) == 0) {
-        receiving->saved_ns = peers_now_ns();
+        receiving->saved_ns = loop_now_ns();
         receiving->stored = true;
     }
 }
@@ -475,7 +475,7 @@ static void take_message(struct peer_receiving *receiving)
     const char *dir = receiving->peers->config.snap_dir;
     const struct peer_link *link = peers_find(receiving->peers, receiving->message.from);
 
-    receiving->began_ns = peers_now_ns();
+    receiving->began_ns = loop_now_ns();
     if (link != NULL) {
         receiving->counted = link->counted;
         receiving->counted->received_images.inflight++;

@@ -10,7 +10,6 @@
 #include "common/base/log.h"
 
 #include <stdio.h>
-#include <time.h>
 
 struct peers_call {
     struct peers *peers;
@@ -39,14 +38,6 @@ bool peers_parse_id(struct slice text, uint64_t *id)
     }
     *id = number;
     return true;
-}
-
-uint64_t peers_now_ns(void)
-{
-    struct timespec now;
-
-    must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 struct worker *peers_worker(struct peers *peers, worker_fn *fn, unsigned threads)

@@ -182,7 +182,6 @@ struct peers {
 #define PEER_SCRATCH_BYTES (64UL * 1024)
 
 struct peer_link *peers_find(const struct peers *peers, uint64_t id); /* NULL: unknown */
-uint64_t peers_now_ns(void);                                          /* monotonic; any thread */
 /* Hand a message to raft, when it may be: NULL, or why not. */
 const char *peers_deliver(struct peers *peers, const struct raft_message *message);
 /* Threads, started when they are first needed; without them the process cannot go on. */
