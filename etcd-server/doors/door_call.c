@@ -2,9 +2,12 @@
 #include "etcd-server/doors/door_call.h"
 
 #include "common/base/limits.h"
+#include "common/schema/pbwire.h"
 
 #define SPARE_ARENA_BYTES (64UL * KIB) /* more than that is given back */
 #define KEEP_IN_BYTES (16UL * KIB)     /* the same */
+#define LEAN_BYTES (64UL * KIB)        /* of a message unpacked, and so many times its bytes, ... */
+#define LEAN_FACTOR 4                  /* ... are fine */
 
 void call_memory_init(struct call_memory memory)
 {
@@ -50,6 +53,41 @@ void call_memory_moved(struct call_memory memory)
 {
     memory.arena->allocator.allocator_data = memory.arena;
     memory.message->allocator.allocator_data = memory.message;
+}
+
+static ProtobufCMessage *copy_message(ProtobufCMessage *message, size_t size, struct arena *arena)
+{
+    uint8_t *packed = xalloc(MAX(size, 1));
+    ProtobufCMessage *copy;
+
+    must(protobuf_c_message_pack(message, packed) == size);
+    copy = protobuf_c_message_unpack(message->descriptor, &arena->allocator, size, packed);
+    free(packed);
+    return copy;
+}
+
+ProtobufCMessage *call_message_lean(ProtobufCMessage *message, struct arena *arena)
+{
+    ProtobufCMessage *copy;
+    struct arena fresh;
+    size_t size;
+
+    if (arena->used <= LEAN_BYTES)
+        return message;
+    pb_drop_unknown(message);
+    size = protobuf_c_message_get_packed_size(message);
+    if (arena->used <= LEAN_BYTES + LEAN_FACTOR * size)
+        return message;
+    arena_init(&fresh, arena->max);
+    copy = copy_message(message, size, &fresh);
+    if (copy == NULL || fresh.used >= arena->used) { /* many small messages are what it is */
+        arena_free(&fresh);
+        return message;
+    }
+    arena_free(arena);
+    *arena = fresh;
+    arena->allocator.allocator_data = arena;
+    return copy;
 }
 
 /* ---- calls that have ended ---- */

@@ -38,6 +38,12 @@ void call_memory_free(struct call_memory memory);
 void call_memory_rest(struct call_memory memory);
 /* Of bytes that wait, once none does. */
 void call_in_used_up(struct buf *in);
+/*
+ * Fields of no schema, those given again and again, and escapes take many times what they stand
+ * for, and a call may wait for days: the message once more, of what is left of it, when the arena,
+ * which holds nothing else, is much larger than that. The old one is gone.
+ */
+ProtobufCMessage *call_message_lean(ProtobufCMessage *message, struct arena *arena) MUST_CHECK;
 /* An arena knows where it is: after its struct was copied to another place. */
 void call_memory_moved(struct call_memory memory);
 

@@ -278,9 +278,9 @@ static bool too_large(struct gateway_call *call, uint64_t bytes)
 }
 
 /* The first message, of `text`; NULL and refused when it is malformed or too large. */
-static ProtobufCMessage *take_message(struct gateway_call *call, struct slice text,
-                                      struct arena *arena)
+static ProtobufCMessage *take_message(struct gateway_call *call, struct slice text)
 {
+    struct arena *arena = &call->message_arena;
     ProtobufCMessage *message = NULL;
     struct err err = ERR_INIT;
 
@@ -299,7 +299,7 @@ static ProtobufCMessage *take_message(struct gateway_call *call, struct slice te
     if (text.size > call->gateway->config.max_message_bytes &&
         too_large(call, protobuf_c_message_get_packed_size(message)))
         return NULL;
-    return message;
+    return call->call.row->kind == RPC_BIDI ? message : call_message_lean(message, arena);
 }
 
 #define PIECE_BYTES (8UL * KIB) /* a value that is longer and not whole may be any length */
@@ -400,8 +400,7 @@ static void start_with_first(struct gateway_call *call)
         return;
     }
     if (value.size != 0 || !bidi) {
-        call->call.request =
-            take_message(call, value, bidi ? &call->message_arena : &call->call.arena);
+        call->call.request = take_message(call, value);
         if (call->call.request == NULL)
             return;
     }
@@ -467,7 +466,7 @@ static void start_call(struct gateway *gateway, const struct rpc_row *row,
         call->end_seen = true;
         start_with_first(call);
     } else {
-        call->call.request = take_message(call, exchange->body, &call->call.arena);
+        call->call.request = take_message(call, exchange->body);
         if (call->call.request == NULL)
             return;
         if (call->expired) {

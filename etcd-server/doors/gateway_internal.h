@@ -40,7 +40,7 @@ struct gateway_call {
     struct buf in;              /* JSON values that are not whole yet, or wait for their turn */
     struct json_split split;    /* of `in` */
     size_t untaken_bytes;       /* of pieces: to be told to the framing */
-    struct arena message_arena; /* BIDI: of the message being handled */
+    struct arena message_arena; /* of the request; BIDI: of the message being handled */
     bool end_seen;              /* the client sends no more */
     bool end_told;              /* BIDI: message(NULL) was called */
     bool expired;               /* its deadline was over before it began */

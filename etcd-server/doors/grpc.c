@@ -20,9 +20,7 @@
 
 #include <stdio.h>
 
-#define LEAN_BYTES (64UL * KIB) /* of a message unpacked, and so many times its bytes, ... */
-#define LEAN_FACTOR 4           /* ... are fine */
-#define MESSAGES_PER_TURN 32    /* of one BIDI call: then the others have theirs */
+#define MESSAGES_PER_TURN 32 /* of one BIDI call: then the others have theirs */
 
 struct grpc *grpc_new(const struct door_config *config)
 {
@@ -333,28 +331,6 @@ static ProtobufCMessage *unpack_bytes(const ProtobufCMessageDescriptor *type, st
     return message;
 }
 
-/*
- * Fields of no schema, and those given again and again, take fifty times their bytes when they are
- * unpacked, and a call may wait for days: unpack once more what is left of them.
- */
-static ProtobufCMessage *lean(ProtobufCMessage *message, struct slice bytes, struct arena *arena)
-{
-    const ProtobufCMessageDescriptor *type = message->descriptor;
-    uint8_t *packed;
-    size_t size;
-
-    if (arena->used <= LEAN_BYTES + LEAN_FACTOR * bytes.size)
-        return message;
-    pb_drop_unknown(message);
-    size = protobuf_c_message_get_packed_size(message);
-    packed = xalloc(MAX(size, 1));
-    must(protobuf_c_message_pack(message, packed) == size);
-    arena_free(arena);
-    message = protobuf_c_message_unpack(type, &arena->allocator, size, packed);
-    free(packed);
-    return message;
-}
-
 /* The frame's message in `arena`; NULL: the call was refused. */
 static ProtobufCMessage *unpack(struct grpc_call *call, struct slice frame, struct arena *arena)
 {
@@ -375,7 +351,7 @@ static ProtobufCMessage *unpack(struct grpc_call *call, struct slice frame, stru
     }
     message = unpack_bytes(type, content, arena);
     if (message != NULL && call->call.row->kind != RPC_BIDI)
-        message = lean(message, content, arena);
+        message = call_message_lean(message, arena);
     if (message == NULL && arena->used > CALL_ARENA_MAX_BYTES / 2) {
         grpc_refuse(call, GRPC_RESOURCE_EXHAUSTED,
                     "grpc: the received message needs too much memory");

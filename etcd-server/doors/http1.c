@@ -359,6 +359,7 @@ static void start(struct http1 *http1, bool too_large)
     http1->door->handler.start(http1->door->handler.arg, exchange);
     exchange->body = SLICE_EMPTY;
     http1->borrowed = SLICE_EMPTY;
+    http1_forget_body(http1); /* the answer may take as long as it likes */
 }
 
 /* The head is there and the handler wants the body as it comes. */

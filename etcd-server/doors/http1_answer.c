@@ -119,11 +119,16 @@ static void keep_little(struct buf *buf, size_t bytes)
         buf_free(buf);
 }
 
+void http1_forget_body(struct http1 *http1)
+{
+    keep_little(&http1->body, KEEP_BODY_BYTES);
+}
+
 /* The exchange is over; wait for the next request. */
 static void finished(struct http1 *http1)
 {
     keep_little(&http1->head, KEEP_HEAD_BYTES);
-    keep_little(&http1->body, KEEP_BODY_BYTES);
+    http1_forget_body(http1);
     http1->wake_at_ms = 0;
     http1->wants_turn = false;
     http1->link->drained_wanted = false;

@@ -102,6 +102,8 @@ static inline void http1_set_wake(struct http1 *http1)
     http1->link->wake_ms = a == 0 ? b : b == 0 ? a : MIN(a, b);
 }
 
+/* The body was handled, or is not wanted. */
+void http1_forget_body(struct http1 *http1);
 /* Nothing is read any more; the connection closes when `out` is sent. */
 void http1_over(struct http1 *http1);
 void http1_set_phase(struct http1 *http1, enum link_phase phase);
