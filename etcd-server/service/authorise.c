@@ -145,6 +145,8 @@ enum err_code authorise_lease(struct service *service, struct call *call, enum a
     struct auth_identity caller;
     enum err_code code = authorise_identify(service, call, &caller);
 
+    if (code == ERR_OK && caller.username == NULL && !is_off(service))
+        code = ERR_USER_EMPTY; /* the stream is older than the users */
     return code == ERR_OK ? auth_check_lease(store(service), engine_leases(service->engine), caller,
                                              access, lease)
                           : code;

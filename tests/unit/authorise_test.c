@@ -37,8 +37,16 @@ static void finished(struct call *call, enum err_code refusal, const char *text)
     code = refusal;
 }
 
+static bool sent(struct call *call, const ProtobufCMessage *message)
+{
+    (void)call;
+    (void)message;
+    code = ERR_OK;
+    return true;
+}
+
 static const struct call_ops ops = {
-    .reply = replied, .reply_range = replied_range, .finish = finished};
+    .reply = replied, .reply_range = replied_range, .send = sent, .finish = finished};
 
 static char *plain(const char *text)
 {
@@ -77,7 +85,6 @@ static void serve(bool certificates_name_users)
 
     lone_init(&lone, NULL);
     lone_lead(&lone);
-    add_root();
     config.engine = lone.engine;
     service = service_new(&config);
 }
@@ -113,6 +120,7 @@ static void certificates_that_name_users(void **state)
 {
     (void)state;
     serve(true);
+    add_root();
     assert_int_equal(read_as("root", false), ERR_OK);
     assert_int_equal(read_as("nobody", false), ERR_PERMISSION_DENIED);
     assert_int_equal(read_as(NULL, false), ERR_USER_EMPTY);
@@ -124,9 +132,37 @@ static void certificates_that_only_let_in(void **state)
 {
     (void)state;
     serve(false);
+    add_root();
     assert_int_equal(read_as("root", false), ERR_USER_EMPTY);
     assert_int_equal(read_as("nobody", false), ERR_USER_EMPTY);
     assert_int_equal(read_as("root", true), ERR_USER_EMPTY);
+}
+
+/* Nobody renews anything any more once there are users, not even a lease without keys. */
+static void a_stream_older_than_the_users(void **state)
+{
+    Etcdserverpb__LeaseKeepAliveRequest renew = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+    struct call call = {.row = rpc_row(RPC_Lease_LeaseKeepAlive), .ops = &ops};
+
+    (void)state;
+    serve(false);
+    assert_int_equal(lone_grant(&lone, 5, 60), ERR_OK);
+    arena_init(&call.arena, 1 * MIB);
+    renew.id = 5;
+    code = ERR_NO_LEADER;
+    service_start(service, &call);
+    for (unsigned i = 0; i < 3 && code != ERR_OK; i++) { /* until it is sure that it leads */
+        if (i == 0)
+            call.message(&call, &renew.base);
+        (void)service_turn(service);
+        lone_turn(&lone);
+        (void)service_turn(service);
+    }
+    assert_int_equal(code, ERR_OK);
+    add_root();
+    call.message(&call, &renew.base);
+    assert_int_equal(code, ERR_USER_EMPTY);
+    arena_free(&call.arena);
 }
 
 int main(void)
@@ -134,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(certificates_that_name_users, tear_down),
         cmocka_unit_test_teardown(certificates_that_only_let_in, tear_down),
+        cmocka_unit_test_teardown(a_stream_older_than_the_users, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
