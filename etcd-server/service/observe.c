@@ -72,6 +72,20 @@ static void enlist(struct observe *observe)
     observe->service->observes = observe;
 }
 
+/* NULL: nobody is listed. */
+static struct observe *delist_first(struct service *service)
+{
+    struct observe *first = service->observes;
+
+    if (first == NULL)
+        return NULL;
+    service->observes = first->next;
+    if (first->next != NULL)
+        first->next->at = &service->observes;
+    first->at = NULL;
+    return first;
+}
+
 static void observe_free(struct observe *observe)
 {
     if (observe->at != NULL)
@@ -269,12 +283,14 @@ void observes_turn(struct service *service)
 
 void observes_tick(struct service *service)
 {
+    struct observe *observe;
+
     if (!service_leader_is_lost(service))
         return;
-    while (service->observes != NULL) {
-        struct call *call = service->observes->call;
+    while ((observe = delist_first(service)) != NULL) {
+        struct call *call = observe->call;
 
-        observe_free(service->observes);
+        observe_free(observe);
         call->resume = NULL;
         call_refuse(call, ERR_NO_LEADER);
     }
