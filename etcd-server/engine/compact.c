@@ -37,9 +37,11 @@ void compact_turn(struct engine *engine, uint64_t now_ms)
 {
     if (!mvcc_compacting(engine->mvcc) || now_ms < engine->compact_after_ms)
         return;
-    engine->compact_after_ms = now_ms + engine->config.compaction_sleep_ms;
-    if (!compact_step(engine))
+    if (!compact_step(engine)) {
+        engine->compact_after_ms = now_ms + engine->config.compaction_sleep_ms;
         return;
+    }
+    engine->compact_after_ms = now_ms;
     compact_waiters_seal(engine);
     engine->commit_wanted = true;
 }

@@ -199,7 +199,10 @@ bool mvcc_compact_step(struct mvcc *mvcc, size_t revisions)
         break;
     case COMPACTION_INDEX:
         step_index(mvcc, revisions * INDEX_KEYS_PER_REVISION);
-        break;
+        if (mvcc->compaction.phase != COMPACTION_RECORDS || mvcc->compaction.from != NULL)
+            break;
+        /* the index was one slice: a small store is done at once */
+        /* fall through */
     case COMPACTION_RECORDS:
         if (step_records(mvcc, revisions)) {
             end(mvcc);

@@ -474,6 +474,18 @@ static void a_hash_does_not_wait_for_the_compaction(void **state)
     assert_int_equal(store_hash(store, 0).hash, before);
 }
 
+static void a_small_store_is_compacted_in_one_step(void **state)
+{
+    struct store *store = *state;
+
+    put(store, "a", "1");
+    put(store, "a", "2");
+    assert_int_equal(mvcc_apply_compact(store->mvcc, 3), ERR_OK);
+    assert_true(mvcc_compact_step(store->mvcc, 1000));
+    assert_int_equal(store_hash(store, 3).compact_revision, -1); /* the remembered one */
+    assert_int_equal(store_hash(store, 0).compact_revision, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -494,6 +506,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_key_deleted_and_put_by_one_txn_survives_compaction, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_hash_does_not_wait_for_the_compaction, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_small_store_is_compacted_in_one_step, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
