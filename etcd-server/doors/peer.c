@@ -201,10 +201,13 @@ static void hash_done(struct peer_hash *query, enum err_code code,
     static const char prefix[] = "etcdserver: ";
     struct hash_run *run = CONTAINER_OF(query, struct hash_run, query);
     struct exchange_head head = {.status = 200, .content_type = "application/json"};
-    char field[FIELD_BYTES], body[160];
+    char field[FIELD_BYTES], body[160], compacted[48] = "";
     const char *text;
     int length;
 
+    if (facts != NULL && facts->compact_revision != 0) /* Go leaves out what is 0 */
+        (void)snprintf(compacted, sizeof(compacted), ",\"compact_revision\":%" PRId64,
+                       facts->compact_revision); /* fits */
     if (code != ERR_OK) {
         text = err_text(code);
         if (strncmp(text, prefix, sizeof(prefix) - 1) == 0)
@@ -212,9 +215,8 @@ static void hash_done(struct peer_hash *query, enum err_code code,
         exchange_text(run->exchange, 400, text);
     } else {
         length = snprintf(body, sizeof(body),
-                          "{\"header\":{\"revision\":%" PRId64 "},\"hash\":%" PRIu32
-                          ",\"compact_revision\":%" PRId64 "%s}\n",
-                          facts->revision, facts->hash, facts->compact_revision,
+                          "{\"header\":{\"revision\":%" PRId64 "},\"hash\":%" PRIu32 "%s%s}\n",
+                          facts->revision, facts->hash, compacted,
                           !run->asks_living ? ""
                           : facts->living   ? ",\"living\":true"
                                             : ",\"living\":false");
