@@ -401,7 +401,7 @@ class Pair:
         args = [arg.replace("{key}", key) for arg in args]
         self.sides = [Side(program, root, name, args) for program, name in zip(programs, ("theirs", "ours"))]
         self.schema = None
-        paths, self.compacted_at_nothing, self.own_leases, self.gave_up = gateway_paths(), False, False, False
+        paths, self.compacted_at_nothing, self.own_leases, self.gave_up, self.ghosts = gateway_paths(), False, False, False, set()
         for side in self.sides:
             side.ready(paths)
         if grpc is not None:
@@ -479,6 +479,7 @@ class Pair:
         if any("start_revision" in body.get("create_request", {}) for body in bodies):  # its history and what comes behind race
             bodies = [body for body in bodies if "cancel_request" not in body]
         bodies = [body for body in bodies if "progress_request" not in body]
+        self.ghosts.discard(slot)
         for side in self.sides:
             if slot in side.streams:
                 side.streams.pop(slot).close()
@@ -498,6 +499,8 @@ class Pair:
                 one += stream.take(0.25)
         for stream in streams:
             stream.fresh = False
+        if any("compact_revision" in one.get("result", {}) for one in found[0]):
+            self.ghosts.add(slot)
         both = self.words([{"status": stream.status, "ended": stream.ended, "messages": by_watch(one)} for one, stream in zip(found, streams)])
         return both
 

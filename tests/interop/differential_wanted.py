@@ -64,6 +64,28 @@ def words_of_unmarshalling(step, theirs, ours, _):
             and all(message_of(one).startswith("grpc: error unmarshalling request: ") for one in (theirs, ours)))
 
 
+def unknown_order(step, theirs, ours, _):
+    return message_of(ours) == "etcdserver: invalid sort option" and "spelling" in step
+
+
+def number_and_more(step, theirs, ours, _):
+    """A string in place of a number: etcd's JSON parser stops at the first character that may follow a number."""
+    return "spelling" in step and ours.get("status") == 400 and " is not a number" in message_of(ours)
+
+
+def words_of_a_deadline(step, theirs, ours, _):
+    return theirs.get("status") == ours.get("status") == 504 and alike_but(theirs, ours, "message")
+
+
+def handler_that_panics(step, theirs, ours, _):
+    return step["do"] == "http" and step["path"] == "/leases/internal" and theirs["status"] == "RemoteDisconnected"
+
+
+def ghosts(step, theirs, ours, pair):
+    """etcd keeps a watch that a compaction has ended: its id is taken, and it lets no progress be told."""
+    return step["do"].startswith("watch") and step.get("slot") in pair.ghosts
+
+
 def foreign_leases(step, theirs, ours, pair):
     """Keys hold ids of leases that each server chose for itself, so that the stores are not alike."""
     return (step.get("rpc") == "Maintenance.HashKV" or step.get("path") == "/members/hashkv") and pair.own_leases and alike_but(theirs, ours, "hash")
@@ -111,6 +133,11 @@ DELIBERATE = [
     ("locks with an old token", "refused at once; etcd tries again until the deadline", old_token_waits),
     ("keys of locks given up", "deleted at once, with authentication as well (README)", given_up),
     ("words of a protobuf parser", "ours say the size and the type", words_of_unmarshalling),
+    ("unknown sort_order", "refused with `invalid sort option`, as in etcd 3.6 (api.md 16)", unknown_order),
+    ("numbers with more behind", "\"1,000\" and \"1 2\" are no numbers: 400; for etcd they are 1", number_and_more),
+    ("words of a deadline", "which of its clocks was first", words_of_a_deadline),
+    ("peers that ask nothing", "/leases/internal without a body: 400; etcd's handler panics", handler_that_panics),
+    ("watches that compaction ended", "they are over, for progress and ids as well", ghosts),
     ("HashKV of other ids", "leases that the servers named are in the hash", foreign_leases),
     ("rights of maintenance calls", "`etcdserver: ...` and its code, as in etcd 3.6 (api.md 16)", rights_of_maintenance),
     ("etcd ends", "a put behind a deletion to the end in one txn (a quirk of its checks) makes etcd panic, or ruins its index; we go on", etcd_ends),
@@ -120,7 +147,8 @@ DELIBERATE = [
 ]
 
 
-PARTING = {"etcd ends", "permissions granted twice", "keys of locks given up", "watches to the end"}  # behind these the two are not alike
+PARTING = {"etcd ends", "permissions granted twice", "keys of locks given up", "watches to the end", "numbers with more behind",
+           "watches that compaction ended"}  # behind these the two are not alike
 
 
 def wanted(step, theirs, ours, pair):
