@@ -105,8 +105,7 @@ static void set_quoted(const char *name, struct slice value)
     buf_free(&text);
 }
 
-/* Its standard input is empty, as etcdctl has it: that of watch -i has the lines of other watches.
- */
+/* Its standard input is empty, as in etcdctl: that of watch -i has the lines of other watches. */
 static void close_input(void)
 {
     int nothing = open("/dev/null", O_RDONLY);

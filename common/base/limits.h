@@ -233,19 +233,18 @@
 #define PEER_ANSWER_MAX_BYTES (4UL * MIB) /* body of an ordinary answer */
 /* requests of peers_request() under way: a descriptor each, of FDS_KEPT */
 #define PEER_CALLS_MAX 64UL
-#define PEER_ADDRESSES_MAX 8UL          /* of one host name that are tried */
-#define PEER_DIAL_TIMEOUT_MS 1000UL     /* connect and TLS; the election timeout comes on top */
-#define PEER_REDIAL_MS 100UL            /* between two tries of a stream */
-#define PEER_READ_TIMEOUT_MS 5000UL     /* a stream without a byte is closed; at least */
-#define PEER_WRITE_TIMEOUT_MS 5000UL    /* one that takes nothing is closed; at least */
-#define PEER_HEARTBEAT_MS 1666UL        /* link heartbeat on each stream: 5/3 s */
-#define PEER_PROBE_MS 4000UL            /* GET /raft/probing */
-#define PEER_REQUEST_TIMEOUT_MS 10000UL /* an ordinary request */
-#define LEARNERS_ASK_TIMEOUT_MS 2000UL  /* each member, before it gets a second learner */
-#define PEER_SNAPSHOT_STALL_MS 30000UL  /* no byte of a snapshot taken ... */
-#define PEER_SNAPSHOT_ANSWER_MS                                                                    \
-    300000UL /* ... or no answer after the last: it is synced first ... */
-#define PEER_SNAPSHOT_SYNC_BYTES (16UL * MIB) /* ... and by us as it comes, so much at a time */
+#define PEER_ADDRESSES_MAX 8UL           /* of one host name that are tried */
+#define PEER_DIAL_TIMEOUT_MS 1000UL      /* connect and TLS; the election timeout comes on top */
+#define PEER_REDIAL_MS 100UL             /* between two tries of a stream */
+#define PEER_READ_TIMEOUT_MS 5000UL      /* a stream without a byte is closed; at least */
+#define PEER_WRITE_TIMEOUT_MS 5000UL     /* one that takes nothing is closed; at least */
+#define PEER_HEARTBEAT_MS 1666UL         /* link heartbeat on each stream: 5/3 s */
+#define PEER_PROBE_MS 4000UL             /* GET /raft/probing */
+#define PEER_REQUEST_TIMEOUT_MS 10000UL  /* an ordinary request */
+#define LEARNERS_ASK_TIMEOUT_MS 2000UL   /* each member, before it gets a second learner */
+#define PEER_SNAPSHOT_STALL_MS 30000UL   /* no byte of a snapshot taken ... */
+#define PEER_SNAPSHOT_ANSWER_MS 300000UL /* ... or no answer after the last: first it is synced */
+#define PEER_SNAPSHOT_SYNC_BYTES (16UL * MIB) /* of one that comes in, synced at a time */
 
 /* ---- snapshots and bbolt files ---- */
 

@@ -103,8 +103,7 @@ static const char *below(const char *path, const char *directory)
     return path + bytes + strspn(path + bytes, "/");
 }
 
-/* A log in the data directory: with what is moved there, or after that as one that lies elsewhere.
- */
+/* A log in the data directory: with what is moved there, or after that, as one from elsewhere. */
 static int place_wal(struct places *places, struct err *err)
 {
     const char *rest = below(places->wal, places->data);
