@@ -261,6 +261,7 @@ int x509_sans_add_dns(struct x509_sans *sans, const char *name, struct err *err)
 
 int x509_sans_add_ip(struct x509_sans *sans, const char *address, struct err *err)
 {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     char text[INET6_ADDRSTRLEN];
     uint8_t binary[16];
     int family = strchr(address, ':') != NULL ? AF_INET6 : AF_INET;
@@ -268,6 +269,11 @@ int x509_sans_add_ip(struct x509_sans *sans, const char *address, struct err *er
     if (inet_pton(family, address, binary) != 1) {
         err_set(err, ERR_USAGE, "%.100s: not an address", address);
         return -1;
+    }
+    /* ::ffff:10.0.0.1 is 10.0.0.1, for Go too: written as the latter, which all understand */
+    if (family == AF_INET6 && memcmp(binary, mapped, sizeof mapped) == 0) {
+        family = AF_INET;
+        memmove(binary, binary + sizeof mapped, 4);
     }
     must(inet_ntop(family, binary, text, sizeof text) != NULL);
     for (size_t i = 0; i < sans->ips_count; i++)

@@ -75,6 +75,7 @@ static void alternative_names_are_sorted_and_once(void **state)
     assert_int_equal(x509_sans_add(&sans, "10.0.0.1", &err), 0);
     assert_int_equal(x509_sans_add(&sans, "0:0:0:0:0:0:0:1", &err), 0);
     assert_int_equal(x509_sans_add(&sans, "::1", &err), 0);
+    assert_int_equal(x509_sans_add(&sans, "::ffff:10.0.0.1", &err), 0); /* that is 10.0.0.1 */
     assert_int_equal(x509_sans_add(&sans, "localhost", &err), 0);
     assert_int_equal(sans.dns_count, 3);
     assert_string_equal(sans.dns[0], "*.example.org");
