@@ -452,17 +452,6 @@ static void start_engine(struct node *node, struct boot *boot)
                                    .snapshot_data = boot->snapshot.data,
                                    .entries = boot->log.entries,
                                    .entry_count = boot->log.entry_count};
-    struct service_config service = {.metrics = node->metrics,
-                                     .slow = &node->slow,
-                                     .max_txn_ops = 16,
-                                     .quota_bytes = options->quota_bytes,
-                                     .strict_reconfig_check = true,
-                                     .lease_checkpoints = true,
-                                     .max_message_bytes = 2 * MIB,
-                                     .watch_notify_ms = 600000,
-                                     .election_ticks = SIM_ELECTION_TICKS,
-                                     .bcrypt_cost = 4,
-                                     .token_ttl_ms = options->token_ttl_ms};
     struct err err = ERR_INIT;
 
     sim->cluster_id = config.cluster_id;
@@ -480,13 +469,27 @@ static void start_engine(struct node *node, struct boot *boot)
     node->conf = *raft_conf_state(engine_raft(node->engine));
     truth_observe(node);
     node_advance(node);
-    service.engine = node->engine;
-    node->service = service_new(&service);
+}
+
+static void start_service(struct node *node)
+{
+    const struct sim_options *options = &node->sim->options;
+    struct service_config config = {.engine = node->engine,
+                                    .metrics = node->metrics,
+                                    .slow = &node->slow,
+                                    .max_txn_ops = 16,
+                                    .quota_bytes = options->quota_bytes,
+                                    .strict_reconfig_check = true,
+                                    .lease_checkpoints = true,
+                                    .max_message_bytes = 2 * MIB,
+                                    .watch_notify_ms = 600000,
+                                    .election_ticks = SIM_ELECTION_TICKS,
+                                    .bcrypt_cost = 4,
+                                    .token_ttl_ms = options->token_ttl_ms};
+
+    node->service = service_new(&config);
     open_peer_door(node);
     start_corrupt_check(node);
-    (void)sim_after(sim, node, true_delay(node, SIM_TICK_MS), tick, node);
-    if (is_alone(node->engine))
-        engine_campaign(node->engine);
 }
 
 /* A start may meet faults too; then it fails in words and another one follows. */
@@ -526,6 +529,10 @@ static void start(struct sim *sim, void *arg)
         return;
     }
     start_engine(node, &boot);
+    start_service(node);
+    (void)sim_after(sim, node, true_delay(node, SIM_TICK_MS), tick, node);
+    if (is_alone(node->engine))
+        engine_campaign(node->engine);
     boot_free(&boot);
     node_turn(node);
 }
