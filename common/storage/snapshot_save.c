@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -60,20 +61,57 @@ struct snapshot_save {
     int error; /* errno of a stage */
 };
 
-/* PATH.part, new; -1 with errno. */
-static int open_part(struct snapshot_save *save)
+/* Has the open file got that name still? Who held it before may have renamed or removed it. */
+static bool is_named(int fd, const char *path)
 {
-    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+    struct stat open_one, named;
+
+    return fstat(fd, &open_one) == 0 && lstat(path, &named) == 0 &&
+           open_one.st_dev == named.st_dev && open_one.st_ino == named.st_ino;
+}
+
+/* PATH.part, empty, and ours alone: two that write it would make one file of two. -1 with errno. */
+static int take_part(struct snapshot_save *save)
+{
+    const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+
+    for (;;) {
+        save->fd = open(save->part, flags | O_DIRECT, 0600);
+        save->direct = save->fd >= 0;
+        if (save->fd < 0 && errno == EINVAL)
+            save->fd = open(save->part, flags, 0600);
+        if (save->fd < 0)
+            return -1;
+        if (flock(save->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+            break; /* another error: a file system without locks */
+        if (is_named(save->fd, save->part))
+            return ftruncate(save->fd, 0);
+        file_close(&save->fd);
+    }
+    file_close(&save->fd);
+    errno = EWOULDBLOCK;
+    return -1;
+}
+
+static int open_part(struct snapshot_save *save, struct err *err)
+{
+    int rc, error;
 
     leftover_hold(save->leftover);
-    save->fd = open(save->part, flags | O_DIRECT, 0600);
-    save->direct = save->fd >= 0;
-    if (save->fd < 0 && errno == EINVAL)
-        save->fd = open(save->part, flags, 0600);
-    if (save->fd >= 0)
+    rc = take_part(save);
+    error = errno;
+    if (rc == 0)
         leftover_add(save->leftover, save->part);
-    leftover_release(save->leftover); /* sets no errno */
-    return save->fd < 0 ? -1 : 0;
+    leftover_release(save->leftover);
+    if (rc == 0)
+        return 0;
+    if (error == EWOULDBLOCK)
+        err_set(err, ERR_LOCKED,
+                "could not open %s: another save is writing it; let it end, or name another file",
+                save->part);
+    else
+        err_sys(err, error, "could not open %s", save->part);
+    return -1;
 }
 
 int snapshot_save_begin(const char *path, struct leftover *leftover, struct snapshot_save **out,
@@ -93,10 +131,8 @@ int snapshot_save_begin(const char *path, struct leftover *leftover, struct snap
                                       : "no regular file; a snapshot needs one of its own");
         goto failed_unopened;
     }
-    if (open_part(save) < 0) {
-        err_sys(err, errno, "could not open %s", save->part);
+    if (open_part(save, err) < 0)
         goto failed_unopened;
-    }
     if (fchmod(save->fd, 0600) < 0) { /* an older one may have another mode */
         err_sys(err, errno, "chmod 0600 %s", save->part);
         goto failed;
@@ -440,12 +476,12 @@ void snapshot_save_abort(struct snapshot_save *save)
     (void)pthread_cond_destroy(&save->moved);
     (void)pthread_mutex_destroy(&save->lock);
     free(save->blocks);
-    file_close(&save->fd);
     leftover_hold(save->leftover);
     if (save->part != NULL)
         (void)unlink(save->part); /* best effort; the next save overwrites it */
     leftover_forget(save->leftover, save->part);
     leftover_release(save->leftover);
+    file_close(&save->fd); /* and its lock: nobody has the name by now, or it is the snapshot's */
     free(save->part);
     free(save->path);
     sha256_free(save->sum);

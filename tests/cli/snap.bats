@@ -302,6 +302,23 @@ interrupt() {
     [ -e new/member/snap/db ]
 }
 
+@test "save: two of one file do not make one of two" {
+    rm -f port
+    /usr/bin/python3 "$top/tests/cli/snapshot_server.py" "$good" stall >port 3>&- &
+    timeout 20 sh -c 'until [ -s port ]; do sleep 0.02; done'
+    "$snap" save both.db --endpoints "127.0.0.1:$(cat port)" 3>&- &
+    first=$!
+    timeout 20 sh -c 'until [ -e both.db.part ]; do sleep 0.02; done'
+    for program in "$snap" ${ETCD_CTL:+"$ETCD_CTL"}; do
+        expect 5 "another save is writing it" "$program" snapshot save both.db --endpoints "127.0.0.1:1"
+    done
+    [ -e both.db.part ]
+    kill -9 $first && wait $first || true
+    [ -e both.db.part ] # of one that was killed: taken over
+    expect 5 "refused" "$snap" save both.db --endpoints 127.0.0.1:1
+    [ ! -e both.db.part ]
+}
+
 @test "save leaves alone what is no regular file, and what is not its own" {
     mkfifo pipe && mkdir folder && echo mine > folder.part
     expect 5 "could not open pipe: it is no regular file" "$snap" save pipe --endpoints 127.0.0.1:1
