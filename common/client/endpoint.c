@@ -93,6 +93,16 @@ static struct slice host_and_port(struct slice text)
     return slice_of(text.data, end);
 }
 
+/* In a URL the zone of an IPv6 address comes behind "%25" (RFC 6874); resolvers want "%". */
+static char *host_text(struct slice host, bool url)
+{
+    char *text = text_of(host), *zone = url ? strstr(text, "%25") : NULL;
+
+    if (zone != NULL && strchr(text, ':') != NULL)
+        memmove(zone + 1, zone + 3, strlen(zone + 3) + 1);
+    return text;
+}
+
 int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint, struct err *err)
 {
     struct slice whole = slice_trim(text), rest = whole, host, port;
@@ -137,7 +147,7 @@ int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint, struc
         return -1;
     }
     *endpoint = (struct endpoint){.typed = text_of(whole),
-                                  .host = text_of(host),
+                                  .host = host_text(host, scheme),
                                   .port = text_of(port),
                                   .tls = tls,
                                   .scheme = scheme};

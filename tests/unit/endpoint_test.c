@@ -30,6 +30,8 @@ static void spellings_are_taken_apart(void **state)
         {"http://u:p@h:1", false, "http://h:1", "h", "1", NULL, false},
         {"http://u:p@[::1]:1/", false, "http://[::1]:1", "::1", "1", NULL, false},
         {"http://h:1/v3/kv?x=a@b:c", false, "http://h:1", "h", "1", NULL, false},
+        {"http://[fe80::1%25lo]:1", false, "http://[fe80::1%lo]:1", "fe80::1%lo", "1", NULL, false},
+        {"[fe80::1%25]:1", false, "http://[fe80::1%25]:1", "fe80::1%25", "1", NULL, false},
         {"https://h:1#f", false, "https://h:1", "h", "1", NULL, true},
     };
 
