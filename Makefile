@@ -141,6 +141,7 @@ help:
 	@echo 'make failover ROUNDS=50   the leader of three is killed, or its disk stops, under load'
 	@echo 'make sim SEED= RUNS=      members in a simulated world that crashes them'
 	@echo 'make fuzz FUZZ_SECONDS=   each decoder under libFuzzer'
+	@echo 'make check-differential   random requests to us and to a real etcd, which must answer alike; RUNS=100 SEED=1'
 	@echo 'make check-clientv3 REAL=1 etcd'"'"'s own Go client (900 MB of packages), beside a real etcd too'
 	@echo 'make install DESTDIR= PREFIX=/usr/local COMPAT=1   COMPAT: also links etcd, etcdctl, etcdutl'
 	@echo 'make uninstall | clean'

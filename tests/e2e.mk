@@ -40,11 +40,12 @@ check-interop: $(PROGRAMS:%=$(BIN)/%)
 
 # Random requests to us and to a real etcd, compared; twelve runs are in check-interop. Three minutes:
 #   make check-differential RUNS=100 SEED=1
-SEED_FIRST = $(or $(SEED),1)
+LONG_CHECKS += check-differential
+ASKED_RUNS = $(if $(filter command% environment%,$(origin RUNS)),$(RUNS),100)
 .PHONY: check-differential
 check-differential: $(BIN)/etcd-server
 	@etcd=$$(tests/interop/find-etcd $(BUILD)/peer-etcd '$(ETCD_BIN)'); \
-	if [ -n "$$etcd" ]; then tests/interop/differential.py $(BIN) "$$etcd" --runs $(RUNS) --seed $(SEED_FIRST) --steps 250 --minimise 60; \
+	if [ -n "$$etcd" ]; then tests/interop/differential.py $(BIN) "$$etcd" --runs $(ASKED_RUNS) --seed $(or $(SEED),1) --steps 250 --minimise 60; \
 	else echo "LEFT OUT: random requests beside a real etcd; give ETCD_BIN=<folder of etcd, etcdctl, etcdutl>"; fi
 
 # Three members as processes. With a real etcd also in mixed clusters, 10,000 writes each, and with cut links:

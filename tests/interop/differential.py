@@ -606,7 +606,15 @@ def one_run(opts, seed, begun):
         return None, None, None, None
     story, tally = Story(seed, opts.profile), Counter()
     steps = story.steps(opts.steps)
-    return story, steps, run(opts, story.args, steps, tally, go_on=True), tally
+    found = run(opts, story.args, steps, tally, go_on=True)
+    if found:  # a moment that fell between two steps on one side only is no difference: it is not there again
+        again = [one.step for one in run(opts, story.args, steps, go_on=True)]
+        once = [one for one in found if one.step not in again]
+        found = [one for one in found if one.step in again]
+        tally["difference that came once"] += len(once)
+        for one in once:
+            print(f"once only: seed {seed} step {one.number} {json.dumps(one.step)[:300]}\n    {differing(*one.answers)}", flush=True)
+    return story, steps, found, tally
 
 
 def show(story, found, steps, opts):
