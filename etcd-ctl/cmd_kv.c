@@ -218,13 +218,13 @@ int cmd_get(struct ctl *ctl, const struct args *args)
 
 /* ---- put ---- */
 
-/* All of standard input; false when it is empty or cannot be read. */
-static bool read_value(struct ctl *ctl, ProtobufCBinaryData *value)
+/* All of standard input, which must not be empty. */
+static int read_value(struct ctl *ctl, ProtobufCBinaryData *value)
 {
     struct buf text = BUF_INIT(STDIN_VALUE_MAX);
-    bool good = true;
+    int code = CTL_OK;
 
-    while (good) {
+    while (code == CTL_OK) {
         uint8_t *room = buf_reserve(&text, 64 * KIB);
         ssize_t got = room != NULL ? read(STDIN_FILENO, room, 64 * KIB) : -1;
 
@@ -232,14 +232,22 @@ static bool read_value(struct ctl *ctl, ProtobufCBinaryData *value)
             break;
         if (got > 0)
             buf_advance(&text, (size_t)got);
-        else if (room == NULL || errno != EINTR)
-            good = false;
+        else if (room == NULL)
+            code = ctl_bad_args("the value on standard input is larger than %lu bytes; no server "
+                                "takes that",
+                                STDIN_VALUE_MAX);
+        else if (errno != EINTR)
+            code = ctl_bad_args("cannot read the value from standard input: %s", strerror(errno));
     }
+    if (code == CTL_OK && text.size == 0)
+        code = ctl_bad_args("put command needs 1 argument and input from stdin or 2 arguments");
     *value = (ProtobufCBinaryData){.len = text.size};
-    if (good && text.size > 0)
+    if (code == CTL_OK)
         value->data = arena_copy(&ctl->arena, text.data, text.size);
+    if (code == CTL_OK && value->data == NULL)
+        code = ctl_fail(CTL_FAILED, "no memory for a value of %zu bytes", text.size);
     buf_free(&text);
-    return value->data != NULL;
+    return code;
 }
 
 int kv_put_request(struct ctl *ctl, const struct args *args, bool from_stdin,
@@ -264,8 +272,10 @@ int kv_put_request(struct ctl *ctl, const struct args *args, bool from_stdin,
     request->key = pb_text(args->words[0]);
     if (args->word_count > 1)
         request->value = pb_text(args->words[1]);
-    else if (!request->ignore_value && (!from_stdin || !read_value(ctl, &request->value)))
+    else if (!request->ignore_value && !from_stdin)
         return ctl_bad_args("put command needs 1 argument and input from stdin or 2 arguments");
+    else if (!request->ignore_value)
+        return read_value(ctl, &request->value);
     return CTL_OK;
 }
 

@@ -31,6 +31,12 @@ bats_require_minimum_version 1.5.0
     [ "$(ctl get bytes --print-value-only --hex)" = '\xff\x00\x20\x74\x77\x6f\x0a' ]
 }
 
+@test "a value that standard input does not have" {
+    fails 128 "needs 1 argument and input from stdin" "--help" -- ctl put bytes </dev/null
+    fails 128 "cannot read the value from standard input: Is a directory" "--help" -- ctl put bytes </
+    fails 128 "larger than 536870912 bytes" "--help" -- ctl put bytes < <(head -c 600M /dev/zero)
+}
+
 @test "dashes stand behind two dashes" {
     [ "$(ctl put -- -k -v)" = OK ]
     [ "$(ctl get -- -k)" = $'-k\n-v' ]
