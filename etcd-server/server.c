@@ -453,13 +453,14 @@ static bool hand_over(struct server *server)
 
 static void stop(struct server *server, int number)
 {
+    if (server->signal_number == 0)
+        server->signal_number = number;
     if (server->stopping) {
         log_warn("stopping already; once more to stop at once");
         loop_stop(server->loop);
         return;
     }
     server->stopping = true;
-    server->signal_number = number;
     log_info("closing etcd server", log_str("name", server->config->name),
              log_i64("signal", number));
     if (server->engine == NULL || raft_role(engine_raft(server->engine)) != RAFT_LEADER ||
@@ -512,7 +513,7 @@ static int run(struct server *server, struct err *err)
     if (is_alone(server->engine))
         engine_campaign(server->engine); /* nobody else could */
     loop_run(server->loop);
-    if (machine_wants_restart(server->machine)) {
+    if (machine_wants_restart(server->machine) && server->signal_number == 0) {
         log_info("installing the snapshot that the leader sent");
         server->again = true;
         return 0;
@@ -621,13 +622,13 @@ static int live(const struct config *config, int argc, const char *const *argv, 
     if (limit_connections(server, err) < 0)
         goto out;
     rc = run(server, err);
-    *signal_number = server->signal_number;
-    *again = server->again;
 out:
     take_apart(server);
-    if (server->again && *counted == NULL)
+    *signal_number = server->signal_number; /* it may have come while we took it apart */
+    *again = server->again && server->signal_number == 0;
+    if (*again && *counted == NULL)
         *counted = xalloc(sizeof(**counted));
-    if (server->again)
+    if (*again)
         **counted = server->metrics;
     free(server);
     return rc;
