@@ -184,7 +184,7 @@ class Requests:
         if self.chance(0.2):
             body["filters"] = self.rng.choice([["NOPUT"], ["NODELETE"], ["NOPUT", "NODELETE"], [0, 0], [9], []])
         if self.chance(0.2):
-            body["watch_id"] = self.one(0, 1, 2, 5, -1, -7, BIG[1])
+            body["watch_id"] = self.one(0, 1, 2, 5, -3, -7, BIG[1])
         if self.chance(0.1):
             body["fragment"] = True
         if self.chance(0.1):
