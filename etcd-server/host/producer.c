@@ -13,6 +13,8 @@
  */
 #include "etcd-server/host/producer.h"
 
+#include <sched.h>
+
 #define PRODUCER_QUEUE_BYTES (512UL * 1024) /* what goes from core to core fits into a cache */
 
 struct piece {
@@ -154,12 +156,37 @@ static struct piece *next_unseen(struct pipe *pipe)
     return oldest_piece(&pipe->unseen);
 }
 
+/*
+ * The calling thread stays on one half of the CPUs it may use, the upper or the lower one. Two that
+ * work for each other without a pause are often left on one CPU, for the other one, which a client
+ * uses now and then, is never idle long enough to be given one of them. A hint: errors are ignored.
+ */
+static void take_half(bool upper)
+{
+    cpu_set_t may, half;
+    int rank = 0, count;
+
+    CPU_ZERO(&half);
+    if (pthread_getaffinity_np(pthread_self(), sizeof(may), &may) != 0 || CPU_COUNT(&may) < 2)
+        return;
+    count = CPU_COUNT(&may);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &may))
+            continue;
+        if ((rank >= count / 2) == upper)
+            CPU_SET(cpu, &half);
+        rank++;
+    }
+    (void)pthread_setaffinity_np(pthread_self(), sizeof(half), &half);
+}
+
 /* The thread beside run(): until that is over and everything was seen. */
 static void *look_at_all(void *arg)
 {
     struct pipe *pipe = arg;
     struct piece *piece;
 
+    take_half(true);
     must(pthread_mutex_lock(&pipe->mutex) == 0);
     while ((piece = next_unseen(pipe)) != NULL) {
         must(pthread_mutex_unlock(&pipe->mutex) == 0);
@@ -182,6 +209,7 @@ static int run_beside_look(struct pipe *pipe, struct err *err)
         err_sys(err, error, "a thread that looks at what is sent");
         return -1;
     }
+    take_half(false); /* and its own thread, which ends with it */
     rc = producer->run(producer, sink_unseen, pipe, err);
     must(pthread_mutex_lock(&pipe->mutex) == 0);
     pipe->made = true;
