@@ -150,7 +150,7 @@ static int member_id(const struct args *args, uint64_t *id)
 /* --peer-urls=A,B as texts in the arena; blanks around them do not count. */
 static int peer_urls(struct ctl *ctl, const struct args *args, char ***urls, size_t *count)
 {
-    const char *text = args_text(args, "peer-urls");
+    const char *text = args_text(args, "peer-urls"), *rest;
     size_t room = 1, bytes;
 
     if (text[0] == '\0')
@@ -165,6 +165,12 @@ static int peer_urls(struct ctl *ctl, const struct args *args, char ***urls, siz
         if (strncmp(text, "http://", 7) != 0 && strncmp(text, "https://", 8) != 0 &&
             strncmp(text, "unix://", 7) != 0 && strncmp(text, "unixs://", 8) != 0)
             return ctl_fail(CTL_FAILED, "URL scheme must be http, https, unix, or unixs: %.*s",
+                            (int)strcspn(text, ","), text);
+        rest = text + bytes + strspn(text + bytes, " \t");
+        if (*rest != ',' && *rest != '\0')
+            return ctl_fail(CTL_FAILED,
+                            "a blank inside the URL \"%.*s\" of --peer-urls: separate URLs with "
+                            "commas",
                             (int)strcspn(text, ","), text);
         (*urls)[*count] = arena_strndup(&ctl->arena, text, bytes);
         must((*urls)[*count] != NULL);

@@ -228,6 +228,13 @@ bats_require_minimum_version 1.5.0
     [[ $output == *'ETCD_INITIAL_ADVERTISE_PEER_URLS="http://127.0.0.1:2"'* ]]
 }
 
+@test "member add and update: a blank within a URL is no separator" {
+    fails 1 'a blank inside the URL "http://a:2380 http://b:2380" of --peer-urls: separate URLs with commas' "" -- \
+        ctl member update 1 --peer-urls="http://a:2380 http://b:2380"
+    fails 1 'a blank inside the URL "http://b:1 x" of --peer-urls' "" -- ctl member add n --peer-urls="http://a:1,http://b:1 x,http://c:1"
+    fails 1 "etcdserver: member not found" "" -- ctl member update 1 --peer-urls=" http://127.0.0.1:1 , http://127.0.0.1:2 "
+}
+
 @test "as etcdctl: permissions of odd ranges, prompts in a pipe" {
     ctl role add odd
     [ "$(ctl role grant-permission odd read '')" = "Role odd updated" ]
