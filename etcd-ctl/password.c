@@ -11,6 +11,21 @@
 #include <termios.h>
 #include <unistd.h>
 
+/* Those that would end the program: one that is ignored would be queued all the same, once it is
+ * blocked, and then taken for the end. */
+static void ending_signals(sigset_t *set)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+    (void)sigemptyset(set);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        struct sigaction action;
+
+        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            (void)sigaddset(set, numbers[i]);
+    }
+}
+
 /* A whole line is there, or a signal of the set came: its number, else 0. */
 static int wait_for_line(const sigset_t *ending)
 {
@@ -31,15 +46,12 @@ static int wait_for_line(const sigset_t *ending)
 /* A line of which nothing is shown; -1 at the end of the input. */
 static ssize_t read_unseen(const struct termios *before, char **line, size_t *room)
 {
-    static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     struct termios quiet = *before;
     sigset_t ending, old;
     ssize_t length = -1;
     int came;
 
-    (void)sigemptyset(&ending);
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        (void)sigaddset(&ending, numbers[i]);
+    ending_signals(&ending);
     must(sigprocmask(SIG_BLOCK, &ending, &old) == 0);
     quiet.c_lflag &= ~(tcflag_t)ECHO;
     (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);

@@ -7,7 +7,7 @@
 /*
  * Print `prompt` (NULL = none) on standard output and read one line from standard input, without
  * its line end. Owned by the caller, who wipes it; "" at the end of the input. A signal meanwhile
- * ends the program, with the terminal as it was.
+ * ends the program, with the terminal as it was, unless it is ignored.
  */
 char *password_ask(const char *prompt) MUST_CHECK;
 

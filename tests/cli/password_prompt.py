@@ -3,12 +3,12 @@
 import os
 import pty
 import signal
+import socket
 import sys
 import termios
 import time
 
 CTL = os.path.abspath(sys.argv[1])
-COMMAND = [CTL, "--endpoints=127.0.0.1:1", "--command-timeout=200ms", "--user=x", "get", "a"]
 LIMIT_S = 30
 
 
@@ -24,11 +24,13 @@ def until(fact):
         time.sleep(0.005)
 
 
-def ask(typed=b"", number=None):
+def ask(typed=b"", number=None, ignored=None, port=1):
     """The wait status of a client whose question was answered so, and whether the terminal shows what is typed then."""
     child, terminal = pty.fork()
     if child == 0:
-        os.execv(CTL, COMMAND)
+        if ignored is not None:
+            signal.signal(ignored, signal.SIG_IGN)
+        os.execv(CTL, [CTL, f"--endpoints=127.0.0.1:{port}", "--command-timeout=200ms", "--user=x", "get", "a"])
     until(lambda: not shows(terminal))
     os.write(terminal, typed)
     if number is not None:
@@ -40,16 +42,30 @@ def ask(typed=b"", number=None):
     return os.waitstatus_to_exitcode(ended[-1][1]), shown
 
 
+def ask_on():
+    """As ask() where control-C is ignored, as `trap '' INT` leaves it: -1 unless the password typed after it is sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        status, shown = ask(b"\x03secret\n", ignored=signal.SIGINT, port=listener.getsockname()[1])
+        listener.settimeout(LIMIT_S)
+        connection = listener.accept()[0]
+        with connection:
+            connection.settimeout(LIMIT_S)
+            sent = b""
+            while piece := connection.recv(65536):  # the client is gone: all it sent, and the end
+                sent += piece
+    return (status if b"secret" in sent else -1), shown
+
+
 def main():
     wrong = 0
     for title, wanted, found in (("a password", 1, ask(b"secret\n")), ("the end of the input", 1, ask(b"\x04")),
                                  ("control-C", -signal.SIGINT, ask(b"\x03")), ("control-\\", -signal.SIGQUIT, ask(b"\x1c")),
                                  ("SIGTERM", -signal.SIGTERM, ask(number=signal.SIGTERM)),
-                                 ("SIGHUP", -signal.SIGHUP, ask(number=signal.SIGHUP))):
+                                 ("SIGHUP", -signal.SIGHUP, ask(number=signal.SIGHUP)), ("control-C, ignored", 1, ask_on())):
         if found != (wanted, True):
             wrong += 1
             print(f"not ok - {title}: status {found[0]} (wanted {wanted}), echo {'on' if found[1] else 'off'}")
-    print(f"password prompt: {6 - wrong} passed, {wrong} failed")
+    print(f"password prompt: {7 - wrong} passed, {wrong} failed")
     sys.exit(wrong != 0)
 
 
