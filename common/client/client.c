@@ -127,15 +127,19 @@ static int check_files(const struct client_options *options, struct client_failu
     return 0;
 }
 
-/* The rest of the options comes along as it is. */
-static int keep_files(const struct client_options *options, struct client *client, struct err *err)
+/* The rest of the options comes along as it is. `of`, NULL = nobody, knows how the files were
+ * typed: its own may be copies. */
+static int keep_files(const struct client_options *options, const struct client *of,
+                      struct client *client, struct err *err)
 {
     const char *const paths[] = {options->cacert, options->cert, options->key};
     char *again[ARRAY_LEN(paths)] = {NULL};
     int rc = 0;
 
-    for (size_t i = 0; i < ARRAY_LEN(paths) && rc == 0; i++)
+    for (size_t i = 0; i < ARRAY_LEN(paths) && rc == 0; i++) {
+        client->typed[i] = copy(of != NULL ? of->typed[i] : paths[i]);
         rc = reread_path(paths[i], &again[i], &client->copies[i], err);
+    }
     client->options = *options;
     client->options.cacert = again[0];
     client->options.cert = again[1];
@@ -144,12 +148,12 @@ static int keep_files(const struct client_options *options, struct client *clien
     return rc;
 }
 
-static int make(const struct client_options *options, struct client *client,
-                struct client_failure *failure, struct err *err)
+static int make(const struct client_options *options, const struct client *of,
+                struct client *client, struct client_failure *failure, struct err *err)
 {
     struct transport_options transport;
 
-    if (check_files(options, failure, err) < 0 || keep_files(options, client, err) < 0)
+    if (check_files(options, failure, err) < 0 || keep_files(options, of, client, err) < 0)
         return -1;
     client->options.endpoints = NULL;
     client->options.server_name = copy(options->server_name);
@@ -161,19 +165,21 @@ static int make(const struct client_options *options, struct client *client,
         client->options.dial_timeout_ms = CLIENT_DIAL_TIMEOUT_MS_DEFAULT;
     if (options->patience_ms == 0)
         client->options.patience_ms = CLIENT_PATIENCE_MS_DEFAULT;
-    transport = (struct transport_options){.cacert = client->options.cacert,
-                                           .cert = client->options.cert,
-                                           .key = client->options.key,
-                                           .skip_verify = options->skip_verify,
-                                           .dial_timeout_ms = client->options.dial_timeout_ms,
-                                           .keepalive_time_ms = options->keepalive_time_ms,
-                                           .keepalive_timeout_ms = options->keepalive_timeout_ms,
-                                           .trace = options->trace};
+    transport =
+        (struct transport_options){.cacert = client->options.cacert,
+                                   .cert = client->options.cert,
+                                   .key = client->options.key,
+                                   .typed = {client->typed[0], client->typed[1], client->typed[2]},
+                                   .skip_verify = options->skip_verify,
+                                   .dial_timeout_ms = client->options.dial_timeout_ms,
+                                   .keepalive_time_ms = options->keepalive_time_ms,
+                                   .keepalive_timeout_ms = options->keepalive_timeout_ms,
+                                   .trace = options->trace};
     return transport_new(options->transport, &transport, &client->transport, failure, err);
 }
 
-int client_new(const struct client_options *options, struct client **client,
-               struct client_failure *failure, struct err *err)
+static int make_client(const struct client_options *options, const struct client *of,
+                       struct client **client, struct client_failure *failure, struct err *err)
 {
     struct client *made = xalloc(sizeof(*made));
     struct client_failure ignored = {0};
@@ -184,7 +190,7 @@ int client_new(const struct client_options *options, struct client **client,
     *failure = (struct client_failure){0};
     for (size_t i = 0; i < ARRAY_LEN(made->copies); i++)
         made->copies[i] = -1;
-    if (make(options, made, failure, err) < 0) {
+    if (make(options, of, made, failure, err) < 0) {
         client_free(made);
         return -1;
     }
@@ -200,14 +206,22 @@ int client_new(const struct client_options *options, struct client **client,
     return 0;
 }
 
+int client_new(const struct client_options *options, struct client **client,
+               struct client_failure *failure, struct err *err)
+{
+    return make_client(options, NULL, client, failure, err);
+}
+
 void client_free(struct client *client)
 {
     if (client == NULL)
         return;
     transport_free(client->transport);
     free_endpoints(client);
-    for (size_t i = 0; i < ARRAY_LEN(client->copies); i++)
+    for (size_t i = 0; i < ARRAY_LEN(client->copies); i++) {
         file_close(&client->copies[i]);
+        free(client->typed[i]);
+    }
     free((char *)(uintptr_t)client->options.cacert);
     free((char *)(uintptr_t)client->options.cert);
     free((char *)(uintptr_t)client->options.key);
@@ -247,7 +261,7 @@ int client_clone(const struct client *client, size_t at, struct client **clone, 
 
     options.endpoints = client_endpoint(client, at);
     options.token = client->token;
-    if (client_new(&options, clone, NULL, err) < 0)
+    if (make_client(&options, client, clone, NULL, err) < 0)
         return -1;
     (*clone)->login_done = client->login_done;
     return 0;

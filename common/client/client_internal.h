@@ -14,6 +14,7 @@
 struct client {
     struct client_options options; /* texts owned */
     int copies[3];                 /* of cacert, cert and key that were pipes; -1 = none */
+    char *typed[3];                /* the names of cacert, cert and key; owned */
     struct endpoint *endpoints;    /* owned */
     size_t count;
     size_t current; /* endpoint that worked last */

@@ -187,20 +187,20 @@ static BIO *open_pem(const char *path, struct buf *content, struct err *err)
     return bio;
 }
 
-static X509 *read_cert(const char *path, struct err *err)
+static X509 *read_cert(const char *path, const char *typed, struct err *err)
 {
     struct buf content = BUF_INIT(CLIENT_FILE_MAX);
     BIO *bio = open_pem(path, &content, err);
     X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, handshake_no_password, NULL) : NULL;
 
     if (bio != NULL && cert == NULL)
-        err_set(err, ERR_FORMAT, "%s holds no certificate in PEM form", path);
+        err_set(err, ERR_FORMAT, "%s holds no certificate in PEM form", typed);
     BIO_free(bio);
     buf_free(&content);
     return cert;
 }
 
-static EVP_PKEY *read_key(const char *path, struct err *err)
+static EVP_PKEY *read_key(const char *path, const char *typed, struct err *err)
 {
     struct buf content = BUF_INIT(CLIENT_FILE_MAX);
     BIO *bio = open_pem(path, &content, err);
@@ -208,7 +208,7 @@ static EVP_PKEY *read_key(const char *path, struct err *err)
         bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, handshake_no_password, NULL) : NULL;
 
     if (bio != NULL && key == NULL)
-        err_set(err, ERR_FORMAT, "%s holds no unencrypted private key in PEM form", path);
+        err_set(err, ERR_FORMAT, "%s holds no unencrypted private key in PEM form", typed);
     BIO_free(bio);
     if (content.data != NULL)
         wipe(content.data, content.size);
@@ -216,7 +216,7 @@ static EVP_PKEY *read_key(const char *path, struct err *err)
     return key;
 }
 
-int credentials_check(const char *ca, const char *cert_path, const char *key_path,
+int credentials_check(const struct credential_files *files, const struct credential_files *typed,
                       struct cert_words *own, bool *own_expired, struct err *err)
 {
     X509 *cert = NULL;
@@ -225,19 +225,19 @@ int credentials_check(const char *ca, const char *cert_path, const char *key_pat
 
     *own = (struct cert_words){0};
     *own_expired = false;
-    if (ca != NULL) {
-        cert = read_cert(ca, err);
+    if (files->cacert != NULL) {
+        cert = read_cert(files->cacert, typed->cacert, err);
         if (cert == NULL)
             return -1;
         X509_free(cert);
         cert = NULL;
     }
-    if (cert_path == NULL)
+    if (files->cert == NULL)
         return 0;
-    cert = read_cert(cert_path, err);
+    cert = read_cert(files->cert, typed->cert, err);
     if (cert == NULL)
         goto out;
-    key = read_key(key_path, err);
+    key = read_key(files->key, typed->key, err);
     if (key == NULL)
         goto out;
     cert_words(cert, own);
@@ -245,7 +245,7 @@ int credentials_check(const char *ca, const char *cert_path, const char *key_pat
     if (X509_check_private_key(cert, key) != 1) {
         err_set(err, ERR_TLS,
                 "tls: private key does not match public key: %s is not the key of %s (%s)",
-                key_path, cert_path, own->subject);
+                typed->key, typed->cert, own->subject);
         goto out;
     }
     rc = 0;

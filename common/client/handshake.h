@@ -52,13 +52,19 @@ bool handshake_watch(struct handshake *handshake, void *ssl_ctx) MUST_CHECK;
 /* For OpenSSL, in place of its question on the terminal: no key has a password. */
 int handshake_no_password(char *text, int size, int writing, void *arg);
 
+/* PEM files, NULL = none; `cert` and `key` both or none. */
+struct credential_files {
+    const char *cacert, *cert, *key;
+};
+
 /*
- * Check that `ca` (NULL = none) holds certificates, and that `cert` and `key` (both or NULL) fit.
+ * Check that `cacert` holds certificates, and that `cert` and `key` fit.
  *
+ * typed   what errors call them: a file may be a copy of what was typed
  * own     filled with the client certificate's words; zeroed without one
  * errors  ERR_IO (names the file), ERR_FORMAT (not PEM), ERR_TLS (key of another certificate)
  */
-int credentials_check(const char *ca, const char *cert, const char *key, struct cert_words *own,
-                      bool *own_expired, struct err *err) MUST_CHECK;
+int credentials_check(const struct credential_files *files, const struct credential_files *typed,
+                      struct cert_words *own, bool *own_expired, struct err *err) MUST_CHECK;
 
 #endif

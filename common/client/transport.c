@@ -18,21 +18,30 @@
 #define KEEPALIVE_MAX_MS INT64_C(10000000) /* what the kernel takes: 32767 s, and some */
 #define IDLE_MS 900                        /* of silence, before exchange->idle is asked */
 
+static const char *either(const char *text, const char *other)
+{
+    return text != NULL ? text : other;
+}
+
 int transport_new(const struct transport_kind *kind, const struct transport_options *options,
                   struct transport **transport, struct client_failure *failure, struct err *err)
 {
+    const struct credential_files files = {options->cacert, options->cert, options->key};
+    const struct credential_files typed = {either(options->typed.cacert, files.cacert),
+                                           either(options->typed.cert, files.cert),
+                                           either(options->typed.key, files.key)};
     struct transport *made;
     struct cert_words own;
     bool own_expired;
 
-    if (credentials_check(options->cacert, options->cert, options->key, &own, &own_expired, err) <
-        0) {
+    if (credentials_check(&files, &typed, &own, &own_expired, err) < 0) {
         failure->kind = CLIENT_FAILURE_SETUP;
         return -1;
     }
     made = kind->make();
     made->kind = kind;
     made->options = *options;
+    made->options.typed = typed;
     made->own = own;
     made->own_expired = own_expired;
     *transport = made;
@@ -193,8 +202,8 @@ static enum transport_result failed(struct transport *transport, struct cause_fa
                                     struct client_failure *failure, struct err *err)
 {
     facts->endpoint = transport->exchange->endpoint;
-    facts->cacert = transport->options.cacert;
-    facts->cert = transport->options.cert;
+    facts->cacert = transport->options.typed.cacert;
+    facts->cert = transport->options.typed.cert;
     facts->own = &transport->own;
     facts->own_expired = transport->own_expired;
     facts->handshake = &transport->handshake;

@@ -14,11 +14,13 @@
 #include "common/base/buf.h"
 #include "common/client/client.h"
 #include "common/client/endpoint.h"
+#include "common/client/handshake.h"
 
 struct transport; /* what is needed to open a connection, and the one that is kept */
 
 struct transport_options {
     const char *cacert, *cert, *key; /* PEM files, NULL = none; borrowed for the transport's life */
+    struct credential_files typed;   /* what errors call them, NULL = the same; borrowed alike */
     bool skip_verify;
     int64_t dial_timeout_ms;
     int64_t keepalive_time_ms, keepalive_timeout_ms; /* 0 = the client's defaults */

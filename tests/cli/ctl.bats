@@ -185,6 +185,8 @@ bats_require_minimum_version 1.5.0
         ctl --cert="$DIR/client.crt" get k
     fails 128 "private key does not match public key" "" -- \
         ctl --cert="$DIR/client.crt" --key="$DIR/rogue.key" get k
+    fails 128 "/dev/null holds no certificate" "" -- ctl --cacert=/dev/null get k
+    fails 128 "public key: /dev/fd/" "" -- ctl --cert="$DIR/client.crt" --key=<(cat "$DIR/rogue.key") get k
 }
 
 @test "error: what the server refuses keeps its words" {
