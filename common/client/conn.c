@@ -193,7 +193,7 @@ enum conn_result conn_handshake(struct conn *conn, struct conn_trust *trust, con
 {
     BIO *bio = BIO_new(trust->socket);
     enum conn_result result = CONN_OK;
-    uint8_t address[16];
+    uint8_t address[4];
     int rc;
 
     conn->ssl = SSL_new(trust->context);
@@ -201,7 +201,7 @@ enum conn_result conn_handshake(struct conn *conn, struct conn_trust *trust, con
     BIO_set_data(bio, conn);
     BIO_set_init(bio, 1);
     SSL_set_bio(conn->ssl, bio, bio);
-    if (inet_pton(AF_INET, host, address) != 1 && inet_pton(AF_INET6, host, address) != 1)
+    if (inet_pton(AF_INET, host, address) != 1 && strchr(host, ':') == NULL) /* a name */
         (void)SSL_set_tlsext_host_name(conn->ssl, host); /* one that does not fit goes without */
     while (result == CONN_OK) {
         ERR_clear_error();
@@ -246,6 +246,8 @@ enum conn_result conn_read(struct conn *conn, void *room, size_t bytes, size_t *
 {
     enum conn_result result = CONN_OK;
 
+    if (conn->until_ms != 0 && dial_now_ms() >= conn->until_ms)
+        return CONN_LATE; /* also for who never stops sending */
     bytes = MIN(bytes, (size_t)INT32_MAX);
     while (result == CONN_OK) {
         ssize_t count;

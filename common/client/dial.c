@@ -201,23 +201,38 @@ static int dial_socket(const struct dial_target *target, int *fd, struct dial_fa
     return dial_one((const struct sockaddr *)&un, sizeof(un), target->until_ms, fd, failure);
 }
 
+/* One that is silent leaves half of the time to those behind it. Of several failures a refusal is
+ * told: somebody was there. */
+static int dial_each(const struct addrinfo *list, uint64_t until_ms, int *fd,
+                     struct dial_failure *told)
+{
+    for (const struct addrinfo *at = list; at != NULL; at = at->ai_next) {
+        struct dial_failure failure = {.stage = DIAL_CONNECT};
+        uint64_t now = dial_now_ms(), left = until_ms - MIN(until_ms, now);
+
+        if (dial_one(at->ai_addr, at->ai_addrlen, at->ai_next != NULL ? now + left / 2 : until_ms,
+                     fd, &failure) == 0)
+            return 0;
+        if (told->os_error != ECONNREFUSED)
+            *told = failure;
+    }
+    return -1;
+}
+
 int dial(const struct dial_target *target, int *fd, struct dial_failure *failure)
 {
-    struct dial_failure last = {.stage = DIAL_LOOK_UP};
+    struct dial_failure told = {.stage = DIAL_LOOK_UP};
     struct addrinfo *list = NULL;
     int rc = -1;
 
     if (target->socket != NULL) {
-        last.stage = DIAL_CONNECT;
-        rc = dial_socket(target, fd, &last);
-    } else if (resolve(target, &list, &last) == 0) {
-        for (const struct addrinfo *at = list; at != NULL && rc < 0; at = at->ai_next) {
-            last = (struct dial_failure){.stage = DIAL_CONNECT};
-            rc = dial_one(at->ai_addr, at->ai_addrlen, target->until_ms, fd, &last);
-        }
+        told.stage = DIAL_CONNECT;
+        rc = dial_socket(target, fd, &told);
+    } else if (resolve(target, &list, &told) == 0) {
+        rc = dial_each(list, target->until_ms, fd, &told);
         freeaddrinfo(list);
     }
     if (rc < 0)
-        *failure = last;
+        *failure = told;
     return rc;
 }

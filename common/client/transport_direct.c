@@ -153,15 +153,32 @@ static bool open_connection(struct direct *direct, uint64_t until_ms, struct cau
 
 /* ---- the request ---- */
 
+#define REQUEST_HEAD_BYTES 1024UL /* without path and token */
+
+/* HOST:PORT; the zone of an address means something on this machine only (RFC 6874). */
+static void put_authority(struct buf *head, const char *base)
+{
+    const char *authority = strstr(base, "://") + 3, *rest;
+    size_t bytes = strcspn(authority, "%");
+
+    rest = strchr(authority + bytes, ']');
+    buf_printf(head, "Host: %.*s%s\r\n", (int)bytes, authority,
+               authority[bytes] == '%' && rest != NULL ? rest : authority + bytes);
+}
+
 static enum conn_result send_request(struct direct *direct)
 {
     const struct exchange *exchange = direct->base.exchange;
     struct buf head = BUF_INIT(BUF_UNLIMITED);
+    size_t token_bytes = exchange->token != NULL ? strlen(exchange->token) : 0;
     enum conn_result result;
 
-    buf_printf(&head, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: etcd-client/" SUITE_VERSION "\r\n",
-               exchange->get ? "GET" : "POST", exchange->path,
-               strstr(exchange->endpoint->base, "://") + 3);
+    /* all at once: memory that it grew out of would keep secrets */
+    must(buf_reserve(&head, REQUEST_HEAD_BYTES + strlen(exchange->path) + token_bytes +
+                                strlen(exchange->endpoint->base) + exchange->body.size) != NULL);
+    buf_printf(&head, "%s %s HTTP/1.1\r\n", exchange->get ? "GET" : "POST", exchange->path);
+    put_authority(&head, exchange->endpoint->base);
+    buf_append_text(&head, "User-Agent: etcd-client/" SUITE_VERSION "\r\n");
     if (!exchange->get)
         buf_printf(&head, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                    exchange->body.size);
