@@ -194,6 +194,7 @@
 /* ... or so many bytes of them: they are read back at the next start, in memory */
 #define SNAPSHOT_LOG_BYTES (512UL * MIB)
 #define SNAPSHOT_CATCHUP_ENTRIES 5000UL /* entries kept behind a snapshot for slow followers */
+#define LOG_CUT_ENTRIES 10000UL         /* at most, in one turn */
 #define LOG_KEPT_MS 30000UL /* and all that a member needs, for so long after it was heard ... */
 /* ... or after it got a snapshot, with which it has to begin anew ... */
 #define LOG_KEPT_SNAPSHOT_MS 300000UL

@@ -447,10 +447,12 @@ static int lmdb_defrag(struct backend *backend, struct err *err)
     file = NULL;
     /* Unless this succeeds nobody knows which file is found after a power cut: as final as a sync
      * that fails in a commit. */
-    if (file_sync_parent(lmdb->path, err) < 0)
+    if (file_sync_parent(lmdb->path, err) < 0) {
         lmdb->name_err = *err;
-    else
+        lmdb->name_err.sys = EIO; /* never taken for a full disk, which would be waited for */
+    } else {
         rc = measure(lmdb, err);
+    }
 out:
     if (file != NULL) {
         lmdb_file_free(file);

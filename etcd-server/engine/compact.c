@@ -24,7 +24,7 @@ static bool compact_step(struct engine *engine)
     after = mvcc_stats(engine->mvcc);
     if (after.index_steps != before.index_steps) {
         tell_measured(engine, ENGINE_COMPACT_INDEX, began_ns, now_ns);
-        engine->compact_began_ns = now_ns;
+        engine->compact_began_ns = after.record_steps != before.record_steps ? began_ns : now_ns;
     }
     if (after.record_steps != before.record_steps)
         tell_measured(engine, ENGINE_COMPACT_RECORDS, began_ns, now_ns);

@@ -117,7 +117,6 @@ static void start_raft(struct engine *engine)
     engine->applied_index = config->snapshot.index;
     engine->applied_term = config->snapshot.term;
     engine->snapshot_index = config->snapshot.index;
-    engine->unsaved_bytes = raft_log_bytes(engine->raft);
 }
 
 static void set_limits(struct engine_config *config)

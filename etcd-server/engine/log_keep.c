@@ -78,6 +78,7 @@ static uint64_t kept_for_all(const struct engine *engine)
                             : MIN(engine->config.catchup_entries, count * max / bytes);
 }
 
+/* Some of what may go: to drop a million entries in one turn would hold up everybody. */
 void log_keep_turn(struct engine *engine)
 {
     uint64_t keep = kept_for_all(engine), first = raft_first_index(engine->raft);
@@ -92,6 +93,7 @@ void log_keep_turn(struct engine *engine)
         if (!engine->config.catchup_only)
             event.index = MIN(event.index, last_unneeded(engine));
     }
+    event.index = MIN(event.index, first + LOG_CUT_ENTRIES - 1);
     if (event.index >= first)
         must(raft_step(engine->raft, &event) == ERR_OK);
 }

@@ -14,7 +14,10 @@
 
 #define REMOVED_STOP_MS 1000   /* raft.md 9.2: the news still goes out */
 #define ADVANCE_WITHIN_MS 5000 /* raft.md 9.6: of the start */
-#define HELD_MS 3000 /* proposals of others that nobody can take now are lost after that */
+/* Proposals of others that nobody can take now are lost after that ... */
+#define HELD_MS 3000
+/* ... or after that, when they wait for a backend, as our own do. */
+#define HELD_FOR_BACKEND_MS 7000
 
 struct outgoing_snapshot {
     struct outgoing_snapshot *next;
@@ -77,7 +80,8 @@ static void hold(struct engine *engine, const struct raft_message *message)
         if (engine->held_bytes + sizeof(*held) + bytes > HELD_PROPOSALS_MAX_BYTES)
             return; /* lost, as messages may be */
         held = xalloc(sizeof(*held) + bytes);
-        held->deadline_ms = host_now_ms(engine->host) + HELD_MS;
+        held->deadline_ms =
+            host_now_ms(engine->host) + (overtakes_backend(engine) ? HELD_FOR_BACKEND_MS : HELD_MS);
         held->type = entry->type;
         held->bytes = bytes;
         if (bytes != 0)
@@ -119,7 +123,8 @@ static void send_held(struct engine *engine, uint64_t now_ms)
 static bool may_be_proposed(struct engine *engine, const struct raft_message *message)
 {
     for (size_t i = 0; i < message->entry_count; i++)
-        if (!apply_knows(engine, &message->entries[i]))
+        if (message->entries[i].data.size > WAL_ENTRY_MAX_BYTES ||
+            !apply_knows(engine, &message->entries[i]))
             return false;
     return true;
 }

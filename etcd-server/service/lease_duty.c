@@ -348,6 +348,10 @@ static void ask_leader(struct lease_query *query)
     Leasepb__LeaseInternalRequest wrapped = LEASEPB__LEASE_INTERNAL_REQUEST__INIT;
     size_t bytes;
 
+    if (query->asking && leader != 0 && leader != query->asked) { /* the lead has moved */
+        host->ops->ask_cancel(host, &query->question);
+        query->asking = false;
+    }
     if (query->asking || host->ops->ask_member == NULL || leader == 0 ||
         leader == engine_member_id(duty->engine))
         return;
@@ -361,6 +365,7 @@ static void ask_leader(struct lease_query *query)
                                              .timeout_ms = LEADER_ANSWER_MS,
                                              .done = leader_answered};
     query->asking = true;
+    query->asked = leader;
     host->ops->ask_member(host, leader, &query->question);
 }
 

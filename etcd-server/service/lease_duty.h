@@ -54,7 +54,8 @@ struct lease_query {
     int64_t remote_ttl_s, remote_granted_s;
 
     /* the duty's */
-    bool asking; /* `question` is under way */
+    bool asking;    /* `question` is under way */
+    uint64_t asked; /* who was asked last */
     struct host_question question;
     uint8_t body[LEASE_QUESTION_BYTES];
     struct lease_duty *duty;
