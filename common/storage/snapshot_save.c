@@ -458,7 +458,8 @@ int snapshot_save_finish(struct snapshot_save *save, struct err *err)
         goto failed;
     }
     free(save->part);
-    save->part = NULL; /* in place: nothing to remove any more */
+    save->part = NULL;              /* in place: nothing to remove any more */
+    (void)flock(save->fd, LOCK_UN); /* it is not written any more: who waits for it may read it */
     if (file_sync_parent(save->path, err) < 0)
         goto failed;
     snapshot_save_abort(save);

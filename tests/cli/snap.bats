@@ -302,6 +302,20 @@ interrupt() {
     [ -e new/member/snap/db ]
 }
 
+@test "save: a file that is there can be read at once" {
+    [ -n "$STALL_SHIM" ] || skip "a sanitizer comes before what is preloaded"
+    rm -f port
+    /usr/bin/python3 "$top/tests/cli/snapshot_server.py" "$good" octets >port 3>&- &
+    timeout 20 sh -c 'until [ -s port ]; do sleep 0.02; done'
+    printf '%s' "${PWD##*/}" >stall # the sync of the directory, after the rename
+    STALL_FILE=$PWD/stall LD_PRELOAD="$STALL_SHIM" "$snap" save now.db --endpoints "127.0.0.1:$(cat port)" 3>&- &
+    timeout 20 sh -c 'until [ -e now.db ]; do sleep 0.001; done'
+    expect 0 "84ad01df, 216" "$snap" status now.db
+    [ -d "/proc/$!" ] # it was not done yet
+    rm stall
+    wait $!
+}
+
 @test "save: two of one file do not make one of two" {
     rm -f port
     /usr/bin/python3 "$top/tests/cli/snapshot_server.py" "$good" stall >port 3>&- &
