@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A new file that nobody else has a name of; *fd keeps it. */
@@ -50,15 +52,48 @@ static int write_image(const char *path, int fd, struct err *err)
     return rc;
 }
 
+/*
+ * No server and no defrag from now on: LMDB itself is told not to lock, and they would write over
+ * the pages it reads. *lock keeps it. The name is asked again: a defrag that has just ended put
+ * another file there.
+ */
+static int lock_lmdb(const char *path, int *lock, struct err *err)
+{
+    struct stat locked, named;
+    bool taken;
+
+    *lock = open(path, O_RDONLY | O_CLOEXEC);
+    if (*lock < 0) {
+        err_sys(err, errno, "open %s", path);
+        return -1;
+    }
+    /* another error: a file system without locks */
+    taken = flock(*lock, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    if (taken && fstat(*lock, &locked) == 0 && stat(path, &named) == 0 &&
+        locked.st_dev == named.st_dev && locked.st_ino == named.st_ino)
+        return 0;
+    err_set(err, ERR_LOCKED,
+            "%s is in use by a running etcd; stop it, or take a snapshot of it with "
+            "`snapshot save`",
+            path);
+    file_close(lock);
+    return -1;
+}
+
 static int open_lmdb(const char *path, struct bolt **bolt, struct err *err)
 {
     char *name;
-    int fd, rc;
+    int lock, fd, rc;
 
-    if (make_image_file(&fd, err) < 0)
+    if (lock_lmdb(path, &lock, err) < 0)
         return -1;
+    if (make_image_file(&fd, err) < 0) {
+        file_close(&lock);
+        return -1;
+    }
     name = xasprintf("/proc/self/fd/%d", fd);
     rc = write_image(path, fd, err);
+    file_close(&lock);
     if (rc == 0)
         rc = bolt_open_held(name, bolt, err);
     free(name);

@@ -9,7 +9,8 @@
 
 /*
  * As bolt_open(). An LMDB file of ours is read, never written, and made into a bbolt image without
- * a SHA-256: a file without a name in $TMPDIR, else /var/tmp, which bolt_close() gives back.
+ * a SHA-256: a file without a name in $TMPDIR, else /var/tmp, which bolt_close() gives back. It is
+ * locked while that is made, so that no server and no defrag begins on it meanwhile.
  *
  * errors  those of bolt_open(); ERR_DAMAGED, ERR_FORMAT of backend_open_lmdb(); ERR_IO: no room for
  *         the image
