@@ -93,7 +93,7 @@ static int check_data_dir(const char *path, bool *exists, struct err *err)
     return rc;
 }
 
-/* What of `path` comes behind "DIRECTORY/"; NULL: it is not in there, as the names say. */
+/* What of `path` comes behind "DIRECTORY/"; NULL: it is not in there. */
 static const char *below(const char *path, const char *directory)
 {
     size_t bytes = strlen(directory);
@@ -103,12 +103,57 @@ static const char *below(const char *path, const char *directory)
     return path + bytes + strspn(path + bytes, "/");
 }
 
-/* A log in the data directory: with what is moved there, or after that, as one from elsewhere. */
-static int place_wal(struct places *places, struct err *err)
+/* Names behind the real path of a directory; in what is not there yet ".." is the name before. */
+static void append_names(struct buf *place, const char *names)
 {
-    const char *rest = below(places->wal, places->data);
+    while (*names != '\0') {
+        size_t bytes = strcspn(names, "/");
 
-    if (strcmp(places->wal, places->data) == 0 || below(places->data, places->wal) != NULL ||
+        if (bytes == 2 && memcmp(names, "..", 2) == 0) {
+            while (place->size > 0 && place->data[--place->size] != '/')
+                ;
+        } else if (bytes > 1 || (bytes == 1 && *names != '.')) {
+            buf_printf(place, "/%.*s", (int)bytes, names);
+        }
+        names += bytes + strspn(names + bytes, "/");
+    }
+}
+
+/* One spelling of every path, so that two can be compared: absolute, no links, no dots. Owned. */
+static char *one_spelling(const char *path)
+{
+    struct buf place = BUF_INIT(BUF_UNLIMITED);
+    size_t there = strlen(path); /* of the path: what exists, as far as we know */
+    char *real = realpath(path, NULL), *spelling;
+
+    while (real == NULL && there > 0) {
+        char *begin;
+
+        while (there > 0 && path[there - 1] != '/')
+            there--;
+        begin = there > 0 ? xstrndup(path, there) : xstrdup(".");
+        real = realpath(begin, NULL);
+        free(begin);
+        while (there > 0 && path[there - 1] == '/')
+            there--;
+    }
+    if (real == NULL)
+        return xstrdup(path); /* there is no current directory */
+    if (strcmp(real, "/") != 0)
+        buf_append_text(&place, real);
+    append_names(&place, path + there + strspn(path + there, "/"));
+    spelling = xstrdup(place.size != 0 ? buf_text(&place) : "/");
+    buf_free(&place);
+    free(real);
+    return spelling;
+}
+
+/* A log in the data directory: with what is moved there, or after that, as one from elsewhere. */
+static int place_wal_at(struct places *places, const char *data, const char *wal, struct err *err)
+{
+    const char *rest = below(wal, data);
+
+    if (strcmp(wal, data) == 0 || below(data, wal) != NULL ||
         (rest != NULL && (strcmp(rest, "member") == 0 || strcmp(rest, "member/snap") == 0 ||
                           below(rest, "member/snap") != NULL))) {
         err_set(err, ERR_USAGE,
@@ -123,6 +168,16 @@ static int place_wal(struct places *places, struct err *err)
     free(places->wal);
     places->wal = NULL;
     return 0;
+}
+
+static int place_wal(struct places *places, struct err *err)
+{
+    char *data = one_spelling(places->data), *wal = one_spelling(places->wal);
+    int rc = place_wal_at(places, data, wal, err);
+
+    free(data);
+    free(wal);
+    return rc;
 }
 
 static int find_places(const struct snapshot_restore *restore, struct places *places,

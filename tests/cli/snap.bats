@@ -105,6 +105,17 @@ expect() {
         [ "$(ls "d/$place")" = 0000000000000000-0000000000000000.wal ] && [ -e d/member/snap/db ]
         rm -r d
     done
+    ln -s . here
+    for place in d/wal "$PWD/d/wal" .//d/./wal d/../d/wal here/d/wal; do # however it is spelled
+        for data in ./d "$PWD//d" here/d; do
+            "$snap" restore "$good" --data-dir "$data" --wal-dir "$place" 2>/dev/null
+            [ "$(ls d/wal)" = 0000000000000000-0000000000000000.wal ] && [ -e d/member/snap/db ]
+            rm -r d
+        done
+    done
+    for place in ./d "$PWD/d/member" d/wal/../member/snap; do
+        expect 1 "is where other things" "$snap" restore "$good" --data-dir d --wal-dir "$place"
+    done
     for place in d d/member d/member/snap d/member/snap/wal .; do
         expect 1 "wal-dir \"$place\"" "$snap" restore "$good" --data-dir d --wal-dir "$place"
     done
