@@ -237,7 +237,8 @@ int ossl_crls_file(const char *path, STACK_OF(X509_CRL) * *crls, struct err *err
 
 /* ---- words ---- */
 
-void ossl_append_plain(struct buf *out, const uint8_t *text, size_t bytes)
+/* Control characters as \xHH. */
+static void append_plain(struct buf *out, const uint8_t *text, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++)
         if (text[i] < 0x20 || text[i] == 0x7f)
@@ -272,7 +273,7 @@ char *ossl_name(const X509_NAME *name)
             (void)OBJ_obj2txt(dotted, sizeof dotted, object, 1);
         (void)buf_printf(&out, "%s%s=", i != 0 ? ", " : "", dotted);
         if (bytes >= 0)
-            ossl_append_plain(&out, utf8, (size_t)bytes);
+            append_plain(&out, utf8, (size_t)bytes);
         OPENSSL_free(utf8);
     }
     if (buf_used(&out) == 0)
@@ -294,7 +295,7 @@ char *ossl_cn(const X509_NAME *name)
             ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, last)));
 
         if (bytes >= 0)
-            ossl_append_plain(&out, utf8, (size_t)bytes);
+            append_plain(&out, utf8, (size_t)bytes);
         OPENSSL_free(utf8);
     }
     ERR_clear_error();
@@ -391,16 +392,16 @@ unsigned ossl_eku(const X509 *cert)
     for (int i = 0; i < sk_ASN1_OBJECT_num(usages); i++) {
         switch (OBJ_obj2nid(sk_ASN1_OBJECT_value(usages, i))) {
         case NID_server_auth:
-            found |= EKU_SERVER;
+            found |= X509_SERVER;
             break;
         case NID_client_auth:
-            found |= EKU_CLIENT;
+            found |= X509_CLIENT;
             break;
         case NID_anyExtendedKeyUsage:
-            found |= EKU_ANY;
+            found |= X509_ANY;
             break;
         default:
-            found |= EKU_OTHER;
+            found |= X509_OTHER;
             break;
         }
     }
@@ -416,19 +417,19 @@ void ossl_usages(const X509 *cert, struct buf *out)
 
     if (eku == 0)
         (void)buf_append_text(out, "none");
-    if ((eku & EKU_SERVER) != 0) {
+    if ((eku & X509_SERVER) != 0) {
         (void)buf_printf(out, "serverAuth");
         between = ", ";
     }
-    if ((eku & EKU_CLIENT) != 0) {
+    if ((eku & X509_CLIENT) != 0) {
         (void)buf_printf(out, "%sclientAuth", between);
         between = ", ";
     }
-    if ((eku & EKU_ANY) != 0) {
+    if ((eku & X509_ANY) != 0) {
         (void)buf_printf(out, "%sany", between);
         between = ", ";
     }
-    if ((eku & EKU_OTHER) != 0)
+    if ((eku & X509_OTHER) != 0)
         (void)buf_printf(out, "%sothers", between);
 }
 

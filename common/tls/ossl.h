@@ -8,6 +8,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/tls/x509.h"
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
@@ -81,15 +82,10 @@ bool ossl_key_usable(EVP_PKEY *key);                      /* a row of pki.md 2.9
 void ossl_usages(const X509 *cert, struct buf *out);      /* "serverAuth, clientAuth"; "none" */
 void ossl_sans(const X509 *cert, struct buf *out);        /* "DNS:a, IP:127.0.0.1"; "none" */
 bool ossl_names_equal(const X509_NAME *a, const X509_NAME *b); /* byte for byte, as Go */
-void ossl_append_plain(struct buf *out, const uint8_t *text, size_t bytes); /* escapes controls */
 /* What OpenSSL last complained of; clears its queue. `text` is filled and returned. */
 const char *ossl_reason(char *text, size_t bytes);
 
-#define EKU_SERVER 1u
-#define EKU_CLIENT 2u
-#define EKU_ANY 4u
-#define EKU_OTHER 8u
-unsigned ossl_eku(const X509 *cert); /* EKU_ bits; 0 without the extension */
+unsigned ossl_eku(const X509 *cert); /* X509_SERVER and its like; 0 without the extension */
 
 /*
  * The alternative names, in order: calls `each` with kind 'D' (DNS) or 'I' (address as text), 'E'

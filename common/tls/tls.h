@@ -140,9 +140,9 @@ enum tls_result tls_session_write(struct tls_session *session, struct slice plai
 void tls_session_close(struct tls_session *session); /* queue close_notify; once is enough */
 
 bool tls_session_open(const struct tls_session *session);        /* handshake done, not dead */
-bool tls_session_resumed(const struct tls_session *session);     /* by a ticket */
+bool tls_session_resumed(const struct tls_session *session);     /* by a ticket; for tests */
 const char *tls_session_alpn(const struct tls_session *session); /* "h2", or "" when none */
-/* "TLSv1.3", "TLS_AES_128_GCM_SHA256": static texts. */
+/* "TLSv1.3", "TLS_AES_128_GCM_SHA256": static texts; for tests. */
 const char *tls_session_version(const struct tls_session *session);
 const char *tls_session_cipher(const struct tls_session *session);
 

@@ -215,7 +215,7 @@ static int check_usage(struct tls_session *session, X509_STORE_CTX *store)
 {
     const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(store);
     bool server = session->context->config.role == TLS_SERVER;
-    unsigned wanted = EKU_ANY | (server ? EKU_CLIENT : EKU_SERVER);
+    unsigned wanted = X509_ANY | (server ? X509_CLIENT : X509_SERVER);
 
     for (int i = 0; i < sk_X509_num(chain); i++) {
         const X509 *cert = sk_X509_value(chain, i);

@@ -43,7 +43,8 @@ void x509_key_lock(struct x509_key *key, const char *passphrase);
 /* PKCS#1 or SEC1 as kubeadm does; PKCS#8 for Ed25519, or locked. A secret: x509_wipe() it. */
 void x509_key_pem(const struct x509_key *key, struct buf *out);
 void x509_key_public_pem(const struct x509_key *key, struct buf *out); /* "PUBLIC KEY" */
-/* "RSA-2048", "ECDSA-P256" ...; at most 31 characters into `text`, which is returned. */
+/* "RSA-2048", "ECDSA-P256" ...; at most 31 characters into `text`, which is returned.
+ * This and the next are for tests. */
 const char *x509_key_kind(const struct x509_key *key, char text[32]);
 bool x509_keys_equal(const struct x509_key *a, const struct x509_key *b);
 void x509_wipe(struct buf *buf); /* overwrite and free */
@@ -71,8 +72,8 @@ bool x509_is_name(const char *text); /* lower-case RFC 1123 subdomain, no wildca
 
 #define X509_SERVER 1u /* serverAuth */
 #define X509_CLIENT 2u /* clientAuth */
-#define X509_ANY 4u
-#define X509_OTHER 8u
+#define X509_ANY 4u    /* anyExtendedKeyUsage */
+#define X509_OTHER 8u  /* one or more besides these */
 
 struct x509_cert; /* one certificate */
 struct x509_list {

@@ -372,7 +372,7 @@ static int judge_links(STACK_OF(X509) * built, unsigned usage, struct err *err)
             free(subject);
             return -1;
         }
-        if (i > 0 && usage != 0 && eku != 0 && (eku & (usage | EKU_ANY)) == 0) {
+        if (i > 0 && usage != 0 && eku != 0 && (eku & (usage | X509_ANY)) == 0) {
             subject = ossl_name(X509_get_subject_name(cert));
             err_set(err, ERR_TLS, "the CA %s is restricted to other extended key usages than %s",
                     subject, usage == X509_SERVER ? "serverAuth" : "clientAuth");
