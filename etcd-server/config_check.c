@@ -16,7 +16,7 @@
 
 /* ---- addresses ---- */
 
-/* Host of a URL that option_check_url() has taken; "" for unix sockets. Into `host`, cut. */
+/* Host of a URL that option_set() has taken; "" for unix sockets. Into `host`, cut. */
 static void host_of(const char *url, char *host, size_t size)
 {
     const char *start = strstr(url, "://") + 3, *end = strrchr(start, ':');

@@ -1,6 +1,7 @@
 /*
  * limits.h - the limits of the suite, with their units and reasons. Nothing that a client, a peer
- * or a file can size is without one. Where a flag sets a limit, this is its default. A number that
+ * or a file can size is without one. The defaults of flags are rows of etcd-server/config_flags.c;
+ * those that others count on stand here too, and tests/unit/config_test.c compares. A number that
  * one file alone works with stands there.
  */
 #ifndef COMMON_BASE_LIMITS_H
@@ -190,8 +191,8 @@
 #define WAL_REPLAY_MAX_BYTES (16UL * GIB) /* entries read back at start, in memory */
 #define WAL_BATCH_MAX_BYTES (8UL * MIB)   /* one write and sync of the WAL writer */
 #define SNAPFILE_MAX_BYTES (64UL * MIB)   /* a .snap file; holds members and removed ids only */
-#define SNAPSHOT_COUNT_DEFAULT 100000UL   /* applied entries between snapshots of the raft state */
-/* ... or so many bytes of them: they are read back at the next start, in memory */
+/* a snapshot of the raft state is taken after --snapshot-count entries, or so many bytes of them:
+ * they are read back at the next start, in memory */
 #define SNAPSHOT_LOG_BYTES (512UL * MIB)
 #define SNAPSHOT_CATCHUP_ENTRIES 5000UL /* entries kept behind a snapshot for slow followers */
 #define LOG_CUT_ENTRIES 10000UL         /* at most, in one turn */
@@ -200,8 +201,6 @@
 #define LOG_KEPT_SNAPSHOT_MS 300000UL
 /* ... in no more memory than that; what is kept for anybody may be twice that, if it is large */
 #define LOG_KEPT_MAX_BYTES (512UL * MIB)
-#define MAX_SNAPSHOTS_DEFAULT 5UL /* files kept */
-#define MAX_WALS_DEFAULT 5UL
 
 /* ---- raft (raft.md 1) ---- */
 

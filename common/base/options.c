@@ -65,7 +65,8 @@ static bool parse_int(const char *text, int64_t *value, struct buf *why)
     return true;
 }
 
-bool option_check_url(const char *text, struct buf *why)
+/* scheme http, https, unix, unixs; host:port; no path. `why` as etcd says it. */
+static bool check_url(const char *text, struct buf *why)
 {
     static const char *const schemes[] = {"http://", "https://", "unix://", "unixs://"};
     const char *host = NULL, *colon, *path;
@@ -155,7 +156,7 @@ static bool parse_list(const char *text, bool urls, struct option_list *list, st
         }
         made.items = xrealloc(made.items, (made.count + 1) * sizeof(made.items[0]));
         made.items[made.count++] = xstrndup(item, (size_t)(end - item));
-        if (urls && !option_check_url(made.items[made.count - 1], why)) {
+        if (urls && !check_url(made.items[made.count - 1], why)) {
             list_free(&made);
             return false;
         }

@@ -26,7 +26,7 @@ enum option_kind {
     OPTION_UINT,     /* uint64_t */
     OPTION_UINT32,   /* uint32_t */
     OPTION_DURATION, /* int64_t, nanoseconds; the file gives a number of them */
-    OPTION_URLS,     /* struct option_list; checked by option_check_url(), sorted, no doubles */
+    OPTION_URLS,     /* struct option_list; scheme://host:port without a path, sorted, no doubles */
     OPTION_COMMAS,   /* struct option_list; one comma separated text in the file too */
     OPTION_LIST,     /* struct option_list; a YAML list in the file */
 };
@@ -103,8 +103,6 @@ bool option_set(const struct option *row, void *target, const char *text,
                 struct buf *why) MUST_CHECK;
 /* Is the field what `text` would make of it? False when `text` is no value for it. */
 bool option_is(const struct option *row, const void *target, const char *text);
-/* scheme http, https, unix, unixs; host:port; no path. `why` as etcd says it. */
-bool option_check_url(const char *text, struct buf *why) MUST_CHECK;
 
 void options_help(const struct option_table *table, struct buf *out); /* all flags, by group */
 

@@ -122,14 +122,6 @@ void print_size_text(uint64_t bytes, char text[PRINT_SIZE_MAX])
                        (unsigned)((tenths + (tenths / 10 % 2 == 1 ? 5 : 4)) / 10), units[at]);
 }
 
-void print_size(struct buf *out, uint64_t bytes)
-{
-    char text[PRINT_SIZE_MAX];
-
-    print_size_text(bytes, text);
-    buf_append_text(out, text);
-}
-
 static void quote_byte(struct buf *out, uint8_t byte)
 {
     static const char named[] = "a\ab\bf\fn\nr\rt\tv\v\\\\\"\"";

@@ -36,9 +36,8 @@ int print_out(struct buf *out, struct err *err) MUST_CHECK;
 void print_table(struct buf *out, const char *const *headings, size_t columns,
                  const char *const *cells, size_t rows);
 
+#define PRINT_SIZE_MAX 16 /* bytes of the longest text of a size, NUL included */
 /* Powers of 1000, below 10 with one decimal: "999 B", "1.0 kB", "20 kB", "2.1 GB". */
-void print_size(struct buf *out, uint64_t bytes);
-#define PRINT_SIZE_MAX 16 /* bytes of the longest such text, NUL included */
 void print_size_text(uint64_t bytes, char text[PRINT_SIZE_MAX]);
 
 /* A string as Go's %q writes it, with the quotes (cli.md 2.5). */

@@ -82,13 +82,3 @@ uint64_t request_ids_next(struct request_ids *ids)
     ids->counter = (ids->counter + 1) & COUNTER_MASK;
     return ids->high | ids->counter;
 }
-
-int64_t request_ids_next_lease(struct request_ids *ids)
-{
-    int64_t id;
-
-    do
-        id = (int64_t)(request_ids_next(ids) & INT64_MAX);
-    while (id == 0);
-    return id;
-}

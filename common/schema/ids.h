@@ -1,6 +1,6 @@
 /*
  * ids.h - the ids that members agree on without talking (formats.md 10): of members, of the
- * cluster, of requests, of leases. Pure: the time is handed in. Thread: any, one at a time.
+ * cluster, of requests. Pure: the time is handed in. Thread: any, one at a time.
  */
 #ifndef COMMON_SCHEMA_IDS_H
 #define COMMON_SCHEMA_IDS_H
@@ -25,7 +25,5 @@ struct request_ids {
 };
 void request_ids_init(struct request_ids *ids, uint64_t member_id, uint64_t unix_ms);
 uint64_t request_ids_next(struct request_ids *ids) MUST_CHECK;
-/* A request id as a lease id: positive, never 0. */
-int64_t request_ids_next_lease(struct request_ids *ids) MUST_CHECK;
 
 #endif

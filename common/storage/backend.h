@@ -91,7 +91,8 @@ int backend_commit(struct backend *backend, const struct batch *batch, struct er
 int backend_read_begin(struct backend *backend, struct backend_read **read,
                        struct err *err) MUST_CHECK;
 void backend_read_end(struct backend_read *read); /* NULL is fine */
-/* Move to what is committed now, cheaper than end and begin. What was borrowed dies. */
+/* Move to what is committed now, cheaper than end and begin. What was borrowed dies.
+ * For tests. */
 int backend_read_renew(struct backend_read *read, struct err *err) MUST_CHECK;
 
 /* True and *value borrowed until the read ends or is renewed; false when there is no such key. */

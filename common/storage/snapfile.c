@@ -14,9 +14,11 @@
 
 #include <stdio.h>
 
-void snapfile_name(uint64_t term, uint64_t index, char text[SNAPFILE_NAME_BYTES])
+#define NAME_BYTES (16 + 1 + 16 + 5 + 1) /* hex16(term)-hex16(index).snap and NUL */
+
+static void format_name(uint64_t term, uint64_t index, char text[NAME_BYTES])
 {
-    (void)snprintf(text, SNAPFILE_NAME_BYTES, "%016" PRIx64 "-%016" PRIx64 ".snap", term, index);
+    (void)snprintf(text, NAME_BYTES, "%016" PRIx64 "-%016" PRIx64 ".snap", term, index);
 }
 
 bool snapfile_encode(const struct raft_snapshot *snapshot, struct buf *out)
@@ -81,12 +83,12 @@ int snapfile_save(struct fs *fs, const char *dir, const struct raft_snapshot *sn
     struct buf bytes = BUF_INIT(SNAPFILE_MAX_BYTES);
     struct fs_file *file = NULL;
     struct err ignored = ERR_INIT;
-    char name[SNAPFILE_NAME_BYTES];
+    char name[NAME_BYTES];
     uint64_t began_ns = now_ns(times), encoded_ns, written_ns;
     char *path;
     int rc = -1;
 
-    snapfile_name(snapshot->meta.term, snapshot->meta.index, name);
+    format_name(snapshot->meta.term, snapshot->meta.index, name);
     path = xasprintf("%s/%s", dir, name);
     if (!snapfile_encode(snapshot, &bytes)) {
         err_set(err, ERR_NO_MEMORY, "%s: larger than the %lu bytes allowed", path,
@@ -248,11 +250,11 @@ static int purge_kind(struct fs *fs, const char *dir, const char *suffix, const 
 int snapfile_purge(struct fs *fs, const char *dir, const struct raft_snapshot_meta *newest,
                    size_t max, struct err *err)
 {
-    char snap[SNAPFILE_NAME_BYTES], db[SNAPFILE_NAME_BYTES];
+    char snap[NAME_BYTES], db[NAME_BYTES];
 
     if (max == 0)
         return 0;
-    snapfile_name(newest->term, newest->index, snap);
+    format_name(newest->term, newest->index, snap);
     (void)snprintf(db, sizeof(db), "%016" PRIx64 ".snap.db", newest->index);
     return purge_kind(fs, dir, ".snap", snap, max, err) < 0
                ? -1
@@ -289,7 +291,7 @@ static bool snap_is_left(const struct cleaning *cleaning, const char *name)
 {
     struct raft_snapshot_meta meta = {.index = 0};
 
-    return strlen(name) == SNAPFILE_NAME_BYTES - 1 && read_hex(name, &meta.term) &&
+    return strlen(name) == NAME_BYTES - 1 && read_hex(name, &meta.term) &&
            name[HEX_DIGITS] == '-' && read_hex(name + HEX_DIGITS + 1, &meta.index) &&
            meta.index > cleaning->loaded_index && !confirms(cleaning->confirmed, &meta);
 }

@@ -10,9 +10,6 @@
 #include "common/storage/fs.h"
 #include "common/storage/wal.h"
 
-#define SNAPFILE_NAME_BYTES (16 + 1 + 16 + 5 + 1) /* hex16(term)-hex16(index).snap and NUL */
-void snapfile_name(uint64_t term, uint64_t index, char text[SNAPFILE_NAME_BYTES]);
-
 /* The bytes of the file: snappb {crc, data}. */
 bool snapfile_encode(const struct raft_snapshot *snapshot, struct buf *out) MUST_CHECK;
 /* ERR_FORMAT or ERR_CHECKSUM in words; `snapshot` borrows from `bytes`. */

@@ -36,7 +36,7 @@ static bool parse_hex16(const char *text, uint64_t *number)
     return true;
 }
 
-bool wal_name_parse(const char *text, struct wal_name *name)
+static bool parse_name(const char *text, struct wal_name *name)
 {
     return strlen(text) == WAL_NAME_BYTES - 1 && text[16] == '-' &&
            strcmp(text + 33, ".wal") == 0 && parse_hex16(text, &name->sequence) &&
@@ -49,7 +49,7 @@ static int add_name(void *arg, const char *text, struct err *err)
     struct wal_name name;
 
     (void)err;
-    if (!wal_name_parse(text, &name))
+    if (!parse_name(text, &name))
         return 0;
     names->items = xrealloc(names->items, (names->count + 1) * sizeof(*names->items));
     names->items[names->count++] =

@@ -23,7 +23,6 @@ struct wal_names {
 
 #define WAL_NAME_BYTES (16 + 1 + 16 + 4 + 1) /* hex16-hex16.wal and NUL */
 void wal_name_format(struct wal_name name, char text[WAL_NAME_BYTES]);
-bool wal_name_parse(const char *text, struct wal_name *name) MUST_CHECK;
 
 /* The segments in `dir`; other names are left out. wal_names_free() also after a failure. */
 int wal_names_list(struct fs *fs, const char *dir, struct wal_names *names,

@@ -35,14 +35,14 @@ void call_memory_rest(struct call_memory memory)
     call_in_used_up(memory.in);
 }
 
-void call_memory_reuse(struct call_memory memory)
+static void memory_reuse(struct call_memory memory)
 {
     empty_arena(memory.arena);
     buf_reset(memory.in);
     call_memory_rest(memory);
 }
 
-void call_memory_free(struct call_memory memory)
+static void memory_free(struct call_memory memory)
 {
     arena_free(memory.arena);
     arena_free(memory.message);
@@ -104,7 +104,7 @@ static void free_calls(struct pooled_call *call)
 
     for (; call != NULL; call = next) {
         next = call->next;
-        call_memory_free(call->memory);
+        memory_free(call->memory);
         free(call->block);
     }
 }
@@ -121,7 +121,7 @@ void call_pool_recycle(struct call_pool *pool)
             free_calls(call);
             continue;
         }
-        call_memory_reuse(call->memory);
+        memory_reuse(call->memory);
         call->next = pool->spare;
         pool->spare = call;
         pool->spare_count++;

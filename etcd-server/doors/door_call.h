@@ -32,8 +32,6 @@ struct call_memory {
 };
 
 void call_memory_init(struct call_memory memory);
-void call_memory_reuse(struct call_memory memory);
-void call_memory_free(struct call_memory memory);
 /* A message was handled; a conversation rests behind it for as long as it likes: little is kept. */
 void call_memory_rest(struct call_memory memory);
 /* Of bytes that wait, once none does. */

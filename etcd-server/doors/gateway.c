@@ -71,7 +71,8 @@ static struct gateway_call *call_new(struct gateway *gateway, const struct rpc_r
     return call;
 }
 
-void gateway_tell_end(struct gateway_call *call, enum grpc_code code)
+/* What became of it is known; the first word counts. */
+static void tell_end(struct gateway_call *call, enum grpc_code code)
 {
     const struct door_config *config = &call->gateway->config;
 
@@ -89,7 +90,7 @@ void gateway_call_over(struct gateway_call *call, enum grpc_code code)
     must(call->state != GATEWAY_ENDED);
     if (call->counted && call->state != GATEWAY_RANGE)
         metrics_call_handled(gateway->config.metrics, call->call.row, code);
-    gateway_tell_end(call, code);
+    tell_end(call, code);
     call->state = GATEWAY_ENDED;
     call->exchange = NULL;
     call_pool_end(&gateway->calls, &call->pooled);

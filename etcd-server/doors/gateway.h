@@ -28,7 +28,4 @@ bool gateway_streams(const struct exchange *exchange);
 /* Take an exchange of such a path, percent-decoded already. */
 void gateway_start(struct gateway *gateway, struct exchange *exchange, struct slice path);
 
-/* HTTP status of a gRPC code. */
-unsigned gateway_status(enum grpc_code code);
-
 #endif

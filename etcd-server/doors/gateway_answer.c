@@ -26,7 +26,7 @@
 static const char json_type[] = "application/json";
 static const char grpc_field[] = "Grpc-Metadata-Content-Type: application/grpc\r\n";
 
-unsigned gateway_status(enum grpc_code code)
+static unsigned http_status(enum grpc_code code)
 {
     switch (code) {
     case GRPC_OK:
@@ -97,7 +97,7 @@ static void put_error(struct buf *out, enum grpc_code code, const char *text, bo
 void gateway_refuse_exchange(struct gateway *gateway, struct exchange *exchange,
                              enum grpc_code code, const char *text)
 {
-    struct exchange_head head = {.status = gateway_status(code), .content_type = json_type};
+    struct exchange_head head = {.status = http_status(code), .content_type = json_type};
     struct buf *out = scratch_of(gateway);
     char challenge[128];
 
@@ -128,7 +128,7 @@ void gateway_refuse_plainly(struct gateway_call *call, enum grpc_code code, cons
 
 void gateway_refuse(struct gateway_call *call, enum grpc_code code, const char *text)
 {
-    struct exchange_head head = {.status = gateway_status(code), .content_type = json_type};
+    struct exchange_head head = {.status = http_status(code), .content_type = json_type};
     struct exchange *exchange = call->exchange;
     struct gateway *gateway = call->gateway;
     bool begun = call->state == GATEWAY_STREAM;

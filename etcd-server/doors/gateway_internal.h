@@ -63,8 +63,6 @@ void gateway_refuse_exchange(struct gateway *gateway, struct exchange *exchange,
                              enum grpc_code code, const char *text);
 /* The call is over: count it and put it where it is recycled from. */
 void gateway_call_over(struct gateway_call *call, enum grpc_code code);
-/* What became of it is known; the first word counts. */
-void gateway_tell_end(struct gateway_call *call, enum grpc_code code);
 /* The socket has drained: go on with a range, or resume the handler. */
 void gateway_drained(struct exchange *exchange);
 

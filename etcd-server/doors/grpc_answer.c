@@ -30,7 +30,8 @@ static struct grpc_call *of_call(struct call *call)
     return CONTAINER_OF(call, struct grpc_call, call);
 }
 
-struct buf *grpc_fresh(struct buf *buf)
+/* The buffer, emptied, with little of its memory kept. */
+static struct buf *fresh(struct buf *buf)
 {
     buf_reset(buf);
     if (buf->capacity > KEEP_SCRATCH_BYTES)
@@ -133,7 +134,7 @@ static void send_frame(struct grpc_call *call, struct buf *frame)
     struct slice whole = buf_slice(frame);
 
     if (call->gzip) {
-        struct buf *packed = grpc_fresh(&grpc->packed);
+        struct buf *packed = fresh(&grpc->packed);
         uint8_t zeros[GRPC_PREFIX_BYTES] = {0};
 
         buf_append(packed, zeros, sizeof(zeros));
@@ -151,7 +152,7 @@ static void send_frame(struct grpc_call *call, struct buf *frame)
 /* `message` behind room for its prefix, in the scratch buffer; NULL: it is too large. */
 static struct buf *encode(struct grpc_call *call, const ProtobufCMessage *message, size_t *size)
 {
-    struct buf *out = grpc_fresh(&call->grpc->scratch);
+    struct buf *out = fresh(&call->grpc->scratch);
     uint8_t *room;
 
     *size = protobuf_c_message_get_packed_size(message);
@@ -187,7 +188,7 @@ static void op_reply(struct call *base, const ProtobufCMessage *response)
 /* `message` behind room for its prefix, in the scratch buffer. */
 static struct buf *frame_packed(struct grpc_call *call, struct slice message)
 {
-    struct buf *out = grpc_fresh(&call->grpc->scratch);
+    struct buf *out = fresh(&call->grpc->scratch);
     uint8_t prefix[GRPC_PREFIX_BYTES] = {0};
 
     buf_append(out, prefix, sizeof(prefix));

@@ -73,8 +73,6 @@ void grpc_begin(struct grpc_call *call);
 void grpc_put_prefix(uint8_t prefix[GRPC_PREFIX_BYTES], bool compressed, size_t bytes);
 void grpc_count_sent(struct grpc_call *call, size_t bytes);
 void grpc_end(struct grpc_call *call);
-/* The buffer, emptied, with little of its memory kept. */
-struct buf *grpc_fresh(struct buf *buf);
 
 /*
  * A range whose first `front_count` key-values are in `front`, behind room for a prefix and the

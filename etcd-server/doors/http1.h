@@ -24,7 +24,4 @@ void http1_door_init(struct http1_door *door, struct exchange_handler handler);
 /* The link's door; `door` is borrowed as long as any of its links lives. */
 struct link_door http1_link_door(struct http1_door *door);
 
-/* The reason phrase of a status, "OK"; never NULL. */
-const char *http1_reason(unsigned status);
-
 #endif

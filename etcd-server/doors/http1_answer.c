@@ -25,7 +25,7 @@ struct reason {
     const char *text;
 };
 
-const char *http1_reason(unsigned status)
+static const char *reason_phrase(unsigned status)
 {
     static const struct reason reasons[] = {
         {200, "OK"},
@@ -92,7 +92,7 @@ static void put_head(struct http1 *http1, const struct exchange_head *head)
         put_text(http1, old ? "HTTP/1.0 " : "HTTP/1.1 ");
         buf_append_uint(out, head->status);
         buf_append_byte(out, ' ');
-        put_text(http1, http1_reason(head->status));
+        put_text(http1, reason_phrase(head->status));
         put_text(http1, "\r\n");
     }
     put_text(http1, http1->exchange.common_fields);
@@ -307,7 +307,7 @@ const struct exchange_ops http1_exchange_ops = {
 void http1_refuse(struct http1 *http1, unsigned status, const char *cause)
 {
     struct buf *out = &http1->link->out;
-    const char *reason = http1_reason(status);
+    const char *reason = reason_phrase(status);
 
     http1->keep_alive = false;
     buf_printf(out,

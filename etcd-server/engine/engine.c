@@ -459,11 +459,6 @@ struct member_store *engine_members(struct engine *engine)
     return engine->members;
 }
 
-struct view *engine_view(struct engine *engine)
-{
-    return engine->view;
-}
-
 struct host *engine_host(struct engine *engine)
 {
     return engine->host;

@@ -177,7 +177,6 @@ struct lease_store *engine_leases(struct engine *engine);
 struct alarm_store *engine_alarms(struct engine *engine);
 struct member_store *engine_members(struct engine *engine);
 struct auth_store *engine_auth(struct engine *engine);
-struct view *engine_view(struct engine *engine); /* current; borrowed for this turn */
 struct host *engine_host(struct engine *engine);
 const struct raft *engine_raft(const struct engine *engine);
 struct backend *engine_backend(struct engine *engine);

@@ -23,7 +23,7 @@
 
 /* ---- lists ---- */
 
-void registry_list_fini(struct registry_list *list)
+static void list_fini(struct registry_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         free(list->items[i].id);
@@ -74,7 +74,7 @@ static int look(struct registry *registry, uint64_t *size, struct registry_list 
     for (uint64_t pause_ms = PAUSE_FIRST_MS;; pause_ms = MIN(pause_ms * 2, PAUSE_MAX_MS)) {
         struct err cause = ERR_INIT;
 
-        registry_list_fini(list);
+        list_fini(list);
         if (registry->ops->size(registry, size, &cause) == 0 &&
             registry->ops->list(registry, list, &cause) == 0)
             return 0;
@@ -241,7 +241,7 @@ int registry_join(struct registry *registry, const char *ids_token, char **clust
              log_str("initial-cluster", *cluster));
     rc = check_names(registry, list, size, err);
 out:
-    registry_list_fini(list);
+    list_fini(list);
     free(list);
     free(value);
     return rc;

@@ -19,7 +19,6 @@ struct registry_list {
     size_t count;
 };
 
-void registry_list_fini(struct registry_list *list);
 /* Copies; false when the list is full. */
 bool registry_list_add(struct registry_list *list, struct slice id, struct slice value,
                        uint64_t created);

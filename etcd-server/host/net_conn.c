@@ -26,20 +26,8 @@ static struct net_conn *of_link(struct link *link)
     return CONTAINER_OF(link, struct net_conn, link);
 }
 
-static void on_changed(struct link *link)
-{
-    net_conn_changed(of_link(link));
-}
-
-static void on_note(struct link *link, const char *what, const char *how_much)
-{
-    const struct net_conn *conn = of_link(link);
-
-    log_warn(what, log_str("endpoint", conn->listener->name), log_str("remote-addr", conn->remote),
-             log_str("detail", how_much));
-}
-
-void net_conn_changed(struct net_conn *conn)
+/* Its output, deadlines and wishes are looked at in the end of the turn. */
+static void conn_changed(struct net_conn *conn)
 {
     struct net *net = conn->listener->net;
 
@@ -48,6 +36,19 @@ void net_conn_changed(struct net_conn *conn)
     conn->in_changed = true;
     conn->next_changed = net->changed;
     net->changed = conn;
+}
+
+static void on_changed(struct link *link)
+{
+    conn_changed(of_link(link));
+}
+
+static void on_note(struct link *link, const char *what, const char *how_much)
+{
+    const struct net_conn *conn = of_link(link);
+
+    log_warn(what, log_str("endpoint", conn->listener->name), log_str("remote-addr", conn->remote),
+             log_str("detail", how_much));
 }
 
 static void set_state(struct net_conn *conn, enum net_conn_state state)
@@ -62,7 +63,7 @@ void net_conn_kill(struct net_conn *conn)
     if (conn->state == NET_DEAD)
         return;
     set_state(conn, NET_DEAD);
-    net_conn_changed(conn);
+    conn_changed(conn);
 }
 
 static void conn_free(struct net_conn *conn)
@@ -102,7 +103,7 @@ static size_t feed(struct net_conn *conn, struct slice bytes)
     size_t taken = conn->link.serves->input(&conn->link, bytes);
 
     must(taken <= bytes.size);
-    net_conn_changed(conn);
+    conn_changed(conn);
     return taken;
 }
 
@@ -130,13 +131,13 @@ static void plaintext(struct net_conn *conn, struct slice bytes)
     }
     if (taken == 0 && conn->link.phase != LINK_BUSY)
         feed_pending(conn);
-    net_conn_changed(conn); /* enough may wait: want() stops the reading */
+    conn_changed(conn); /* enough may wait: want() stops the reading */
 }
 
 static void end_of_input(struct net_conn *conn)
 {
     conn->eof = true;
-    net_conn_changed(conn);
+    conn_changed(conn);
     if (conn->state == NET_LINGER)
         net_conn_kill(conn);
 }
@@ -163,7 +164,7 @@ static void tls_failed(struct net_conn *conn, const struct err *err)
 {
     if (conn->state < NET_OPEN)
         rejected(conn, err->text);
-    net_conn_changed(conn);
+    conn_changed(conn);
     conn->link.close = true; /* when the alert is sent */
     buf_reset(&conn->link.out);
     if (conn->state == NET_OPEN) {
@@ -181,7 +182,7 @@ static void tls_advance(struct net_conn *conn)
     struct err err = ERR_INIT;
     size_t got;
 
-    net_conn_changed(conn); /* there may be output */
+    conn_changed(conn); /* there may be output */
     if (conn->state == NET_HANDSHAKE) {
         result = tls_session_handshake(conn->session, &err);
         if (result == TLS_ERROR || result == TLS_EOF) {
@@ -263,7 +264,7 @@ static void first_bytes(struct net_conn *conn, struct slice bytes)
     }
     conn->link.close = true;
     set_state(conn, NET_LINGER);
-    net_conn_changed(conn);
+    conn_changed(conn);
 }
 
 /* The first bytes on a plain port: a word in the log for those who mixed the schemes up. */
@@ -348,7 +349,7 @@ static void on_ready(void *arg, unsigned ready)
     if ((ready & LOOP_READ) != 0)
         read_ready(conn);
     if ((ready & LOOP_WRITE) != 0)
-        net_conn_changed(conn);
+        conn_changed(conn);
 }
 
 static void made_progress(struct net_conn *conn)
@@ -420,6 +421,18 @@ static void want(struct net_conn *conn)
     loop_fd_want(conn->watch, (reads ? LOOP_READ : 0) | (writes ? LOOP_WRITE : 0));
 }
 
+/* What it asked for in the turn before. */
+static void conn_again(struct net_conn *conn)
+{
+    if (conn->link.again) {
+        conn->link.again = false;
+        conn->link.serves->again(&conn->link);
+    }
+    if (conn->link.phase != LINK_BUSY)
+        feed_pending(conn);
+    conn_changed(conn);
+}
+
 static void on_again(void *arg)
 {
     struct net *net = arg;
@@ -433,7 +446,7 @@ static void on_again(void *arg)
 
         conn->in_again = false;
         if (conn->state == NET_OPEN)
-            net_conn_again(conn);
+            conn_again(conn);
         conn = next;
     }
 }
@@ -452,17 +465,6 @@ static void call_again(struct net_conn *conn)
     net->again_posted = true;
 }
 
-void net_conn_again(struct net_conn *conn)
-{
-    if (conn->link.again) {
-        conn->link.again = false;
-        conn->link.serves->again(&conn->link);
-    }
-    if (conn->link.phase != LINK_BUSY)
-        feed_pending(conn);
-    net_conn_changed(conn);
-}
-
 static void on_timer(void *arg)
 {
     struct net_conn *conn = arg;
@@ -473,7 +475,7 @@ static void on_timer(void *arg)
         return;
     if (conn->link.wake_ms != 0 && conn->link.wake_ms <= conn->link.clock->now_ms)
         conn->link.serves->wake(&conn->link);
-    net_conn_changed(conn);
+    conn_changed(conn);
 }
 
 static void set_timer(struct net_conn *conn)
@@ -625,7 +627,7 @@ void net_conn_drain(struct net_conn *conn)
     else
         net_conn_kill(conn);
     if (conn->state == NET_OPEN)
-        net_conn_changed(conn);
+        conn_changed(conn);
 }
 
 void net_conn_open(struct net_listener *listener, int fd, const char *remote)

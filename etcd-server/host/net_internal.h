@@ -79,9 +79,7 @@ void net_tick(struct net *net); /* bring the clock up to date */
 
 /* fd: taken. */
 void net_conn_open(struct net_listener *listener, int fd, const char *remote);
-void net_conn_changed(struct net_conn *conn);
 void net_conn_flush(struct net_conn *conn); /* end of turn; may free it */
-void net_conn_again(struct net_conn *conn); /* what it asked for in the turn before */
 void net_conn_sweep(struct net_conn *conn); /* deadlines */
 void net_conn_drain(struct net_conn *conn); /* the server stops */
 void net_conn_kill(struct net_conn *conn);  /* freed at the end of the turn */

@@ -25,12 +25,13 @@ const char *peer_link_url(const struct peer_link *link)
     return link->urls[link->url_at];
 }
 
-void peer_link_next_url(struct peer_link *link)
+/* The present one did not answer. */
+static void next_url(struct peer_link *link)
 {
     link->url_at = (link->url_at + 1) % link->url_count;
 }
 
-void peer_link_worked(struct peer_link *link)
+static void link_worked(struct peer_link *link)
 {
     const struct peers_callbacks *callbacks = &link->peers->config.callbacks;
 
@@ -45,7 +46,8 @@ void peer_link_worked(struct peer_link *link)
         callbacks->active(callbacks->arg, link->id, true);
 }
 
-void peer_link_failed(struct peer_link *link, const char *what, const char *cause)
+/* Something failed; told once per cause. */
+static void link_failed(struct peer_link *link, const char *what, const char *cause)
 {
     const struct peers_callbacks *callbacks = &link->peers->config.callbacks;
 
@@ -65,7 +67,7 @@ void peer_link_failed(struct peer_link *link, const char *what, const char *caus
         callbacks->active(callbacks->arg, link->id, false);
 }
 
-void peer_link_unreachable(struct peer_link *link)
+static void link_unreachable(struct peer_link *link)
 {
     const struct peers_callbacks *callbacks = &link->peers->config.callbacks;
 
@@ -94,8 +96,8 @@ static void reader_head(void *arg, const struct peer_head *head)
     if (head->status != 200)
         return;
     if (head->version[0] == '\0') { /* taken for 2.0.0, which has no such streams */
-        peer_link_failed(link, "peer sends no version with its stream",
-                         "no X-Server-Version in the answer: it is no etcd from 2.1 on");
+        link_failed(link, "peer sends no version with its stream",
+                    "no X-Server-Version in the answer: it is no etcd from 2.1 on");
         peer_dial_stop(reader->dial);
         reader_retry(reader);
         return;
@@ -106,7 +108,7 @@ static void reader_head(void *arg, const struct peer_head *head)
              log_str("stream-reader-type", peer_stream_word(reader->kind)),
              log_hex("local-member-id", link->peers->config.id),
              log_hex("remote-peer-id", link->id));
-    peer_link_worked(link);
+    link_worked(link);
 }
 
 static void reader_lost(struct peer_reader *reader, const char *cause)
@@ -118,7 +120,7 @@ static void reader_lost(struct peer_reader *reader, const char *cause)
              log_hex("local-member-id", link->peers->config.id),
              log_hex("remote-peer-id", link->id), log_str("error", cause));
     reader_retry(reader);
-    peer_link_failed(link, "stream of a peer was cut", cause);
+    link_failed(link, "stream of a peer was cut", cause);
 }
 
 static void reader_data(void *arg, struct slice bytes)
@@ -178,22 +180,22 @@ static void reader_refused(struct peer_reader *reader)
         return; /* no retry */
     }
     reader_retry(reader);
-    peer_link_failed(link, "peer refuses to stream its messages", cause);
+    link_failed(link, "peer refuses to stream its messages", cause);
 }
 
 static void reader_done(void *arg, const struct err *err)
 {
     struct peer_reader *reader = arg;
 
-    peer_link_next_url(reader->link);
+    next_url(reader->link);
     if (reader->established) {
         reader_lost(reader, err->code != ERR_OK ? err->text : "the peer ended it");
     } else if (err->code == ERR_OK && reader->status != 200) {
         reader_refused(reader);
     } else {
         reader_retry(reader);
-        peer_link_failed(reader->link, "cannot reach a peer",
-                         err->code != ERR_OK ? err->text : "the stream ended at once");
+        link_failed(reader->link, "cannot reach a peer",
+                    err->code != ERR_OK ? err->text : "the stream ended at once");
     }
 }
 
@@ -261,7 +263,7 @@ static void writer_gone(struct exchange *exchange)
              log_str("stream-writer-type", peer_stream_word(writer->kind)),
              log_hex("local-member-id", link->peers->config.id),
              log_hex("remote-peer-id", link->id));
-    peer_link_unreachable(link);
+    link_unreachable(link);
 }
 
 static void writer_end(struct peer_writer *writer)
@@ -330,7 +332,7 @@ static void writer_tick(struct peer_writer *writer, uint64_t now_ms)
         buf_reset(out); /* nobody reads it; the connection ends after what is left */
         exchange_abort(exchange);
         writer->link->counted->sent_failures++;
-        peer_link_unreachable(writer->link);
+        link_unreachable(writer->link);
         return;
     }
     must(peer_stream_encode_heartbeat(writer->kind, &beat));
@@ -382,14 +384,14 @@ static void slot_done(void *arg, const struct err *err)
     free(slot->post);
     slot->post = NULL;
     if (err->code == ERR_OK && slot->status == 204) {
-        peer_link_worked(link);
+        link_worked(link);
     } else {
         (void)snprintf(cause, sizeof(cause), "the answer is %u", slot->status);
         link->counted->sent_failures++;
-        peer_link_next_url(link);
-        peer_link_failed(link, "cannot post a message to a peer",
-                         err->code != ERR_OK ? err->text : cause);
-        peer_link_unreachable(link);
+        next_url(link);
+        link_failed(link, "cannot post a message to a peer",
+                    err->code != ERR_OK ? err->text : cause);
+        link_unreachable(link);
     }
     start_posts(link);
 }
@@ -474,9 +476,8 @@ void peer_link_send(struct peer_link *link, const struct raft_message *message)
         taken = queue_post(link, message);
     if (!taken) {
         link->counted->sent_failures++;
-        peer_link_failed(link, "dropped a message: too many wait for the peer",
-                         "the queue is full");
-        peer_link_unreachable(link);
+        link_failed(link, "dropped a message: too many wait for the peer", "the queue is full");
+        link_unreachable(link);
     }
 }
 
@@ -530,7 +531,7 @@ static void probe_done(void *arg, const struct err *err)
     struct peer_link *link = arg;
 
     if (err->code != ERR_OK)
-        peer_link_failed(link, "cannot probe a peer", err->text);
+        link_failed(link, "cannot probe a peer", err->text);
     else
         probed(link);
 }

@@ -137,16 +137,11 @@ bool peer_link_has_urls(const struct peer_link *link, const struct peers_member 
 void peer_link_set_urls(struct peer_link *link, const struct peers_member *member);
 void peer_link_promote(struct peer_link *link); /* a remote becomes a peer: open the streams */
 const char *peer_link_url(const struct peer_link *link);
-void peer_link_next_url(struct peer_link *link); /* the present one did not answer */
 void peer_link_send(struct peer_link *link, const struct raft_message *message);
 void peer_link_flush(struct peer_link *link);                 /* after the last peer_link_send() */
 void peer_link_tick(struct peer_link *link, uint64_t now_ms); /* every PEER_HEARTBEAT_MS */
 void peer_link_attach(struct peer_link *link, enum peer_stream_kind kind,
                       struct exchange *exchange); /* begun by the caller */
-void peer_link_worked(struct peer_link *link);
-/* Something failed; told once per cause. */
-void peer_link_failed(struct peer_link *link, const char *what, const char *cause);
-void peer_link_unreachable(struct peer_link *link);
 
 /* ---- peer_snapshot.c ---- */
 

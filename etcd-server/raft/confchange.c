@@ -14,7 +14,8 @@
 #include "common/base/plants.h"
 #include "etcd-server/raft/raft_internal.h"
 
-bool raft_conf_is_pending(const struct raft *raft)
+/* A change is in the log, not applied. */
+static bool is_pending(const struct raft *raft)
 {
     return raft->pending_conf_index > raft->log.handed || raft->confs_unapplied != 0;
 }
@@ -44,13 +45,13 @@ enum err_code raft_conf_may_change(const struct raft *raft, const struct raft_en
         if (raft_conf_change_v2_decode(entry->data, &change, &err) < 0)
             return ERR_FORMAT;
         leave = change.change_count == 0 && change.transition == RAFT_CONF_AUTO;
-        *may = !raft_conf_is_pending(raft) && joint == leave;
+        *may = !is_pending(raft) && joint == leave;
     } else {
         struct raft_conf_change change;
 
         if (raft_conf_change_decode(entry->data, &change, &err) < 0)
             return ERR_FORMAT;
-        *may = (!raft_conf_is_pending(raft) || PLANTED(TWO_CHANGES)) && !joint;
+        *may = (!is_pending(raft) || PLANTED(TWO_CHANGES)) && !joint;
     }
     return ERR_OK;
 }
@@ -98,7 +99,7 @@ enum err_code raft_conf_applied(struct raft *raft, const struct raft_event *even
 void raft_leave_joint_when_due(struct raft *raft)
 {
     if (raft->role != RAFT_LEADER || !quorum_is_joint(&raft->conf) || !raft->conf.auto_leave ||
-        raft_conf_is_pending(raft))
+        is_pending(raft))
         return;
     raft_log_append(&raft->log, RAFT_ENTRY_CONF_CHANGE_V2, raft->hard_state.term, SLICE_EMPTY);
     raft->pending_conf_index = raft->log.last_index;

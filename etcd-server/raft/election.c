@@ -55,7 +55,7 @@ static void become_leader(struct raft *raft)
     raft_log_append(&raft->log, RAFT_ENTRY_NORMAL, raft->hard_state.term, SLICE_EMPTY);
 }
 
-bool raft_has_other_voters(const struct raft *raft)
+static bool has_other_voters(const struct raft *raft)
 {
     const struct raft_conf_state *conf = &raft->conf;
 
@@ -71,7 +71,7 @@ bool raft_lease_holds(const struct raft *raft)
 
 static bool disk_is_stalled(const struct raft *raft)
 {
-    return raft->stall_ticks >= raft->election_ticks && raft_has_other_voters(raft);
+    return raft->stall_ticks >= raft->election_ticks && has_other_voters(raft);
 }
 
 static bool may_campaign(const struct raft *raft)
@@ -136,7 +136,7 @@ void raft_campaign(struct raft *raft, bool transfer)
     if (!may_campaign(raft))
         return;
     raft->transfer_campaign = transfer;
-    if (!raft->pre_vote || transfer || !raft_has_other_voters(raft)) {
+    if (!raft->pre_vote || transfer || !has_other_voters(raft)) {
         stand(raft);
         return;
     }

@@ -89,7 +89,6 @@ struct raft {
 /* ready.c */
 /* Queue a message: `from`, and `term` where 0, are filled in. */
 void raft_send(struct raft *raft, struct raft_message message);
-bool raft_term_is_durable(const struct raft *raft);
 /* One MsgApp of entries [first, first + count), for the effects being collected. */
 void raft_send_entries(struct raft *raft, const struct raft_message *message, uint64_t first,
                        size_t count);
@@ -103,13 +102,11 @@ void raft_campaign(struct raft *raft, bool transfer);
 void raft_vote_asked(struct raft *raft, const struct raft_message *message);
 void raft_vote_answered(struct raft *raft, const struct raft_message *message);
 bool raft_lease_holds(const struct raft *raft); /* a leader was heard within E ticks */
-bool raft_has_other_voters(const struct raft *raft);
 
 /* replicate.c */
 struct progress *raft_member(const struct raft *raft, uint64_t id); /* NULL: unknown, no leader */
 void raft_members_follow(struct raft *raft); /* leader: `members` becomes those of `conf` */
 void raft_members_drop(struct raft *raft);
-void raft_own_progress(struct raft *raft); /* own match = what is durable here */
 bool raft_advance_commit(struct raft *raft);
 void raft_collect_appends(struct raft *raft);
 void raft_broadcast_heartbeat(struct raft *raft);
@@ -139,7 +136,6 @@ struct slice raft_read_context(const struct raft *raft); /* of the newest pendin
 
 /* confchange.c */
 enum err_code raft_conf_applied(struct raft *raft, const struct raft_event *event);
-bool raft_conf_is_pending(const struct raft *raft);      /* in the log, not applied */
 bool raft_conf_waits_for_apply(const struct raft *raft); /* committed, not applied */
 void raft_leave_joint_when_due(struct raft *raft);
 /* May the leader append this change now? ERR_FORMAT: it does not decode. */

@@ -11,7 +11,7 @@
 #include "common/base/plants.h"
 #include "etcd-server/raft/raft_internal.h"
 
-bool raft_term_is_durable(const struct raft *raft)
+static bool term_is_durable(const struct raft *raft)
 {
     return raft->saved.term == raft->hard_state.term && raft->term_write_id <= raft->log.written_id;
 }
@@ -30,7 +30,7 @@ static bool promises(const struct raft *raft, const struct raft_message *message
     case RAFT_MSG_HEARTBEAT:
     case RAFT_MSG_TIMEOUT_NOW:
     case RAFT_MSG_READ_INDEX_RESP: /* "I lead this term" */
-        return !raft_term_is_durable(raft);
+        return !term_is_durable(raft);
     case RAFT_MSG_PROP:
     case RAFT_MSG_HEARTBEAT_RESP:
     case RAFT_MSG_TRANSFER_LEADER:
@@ -74,7 +74,7 @@ void raft_send_entries(struct raft *raft, const struct raft_message *message, ui
 {
     struct raft_message *out = next_sending(raft);
 
-    must(raft_term_is_durable(raft));
+    must(term_is_durable(raft));
     *out = *message;
     out->from = raft->id;
     out->term = raft->hard_state.term;
@@ -168,7 +168,7 @@ static void collect_messages(struct raft *raft, struct raft_effects *effects)
     for (size_t i = 0; i < raft->outbox.given_count; i++)
         *next_sending(raft) = raft->outbox.given[i].message;
     first_append = raft->sending_count;
-    if (raft->role == RAFT_LEADER && raft_term_is_durable(raft))
+    if (raft->role == RAFT_LEADER && term_is_durable(raft))
         raft_collect_appends(raft);
     place_entries(raft, first_append);
     effects->messages = raft->sending;

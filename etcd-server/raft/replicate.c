@@ -25,7 +25,8 @@ void raft_members_drop(struct raft *raft)
     raft->snapshot_member_count = raft->snapshot_members_given = 0;
 }
 
-void raft_own_progress(struct raft *raft)
+/* Own match = what is durable here. */
+static void update_own(struct raft *raft)
 {
     struct progress *own = raft_member(raft, raft->id);
 
@@ -57,7 +58,7 @@ void raft_members_follow(struct raft *raft)
             progress_free(raft->members[i]);
     memcpy(raft->members, next, count * sizeof(*next));
     raft->member_count = count;
-    raft_own_progress(raft);
+    update_own(raft);
 }
 
 static uint64_t match_of(const void *arg, uint64_t id)
@@ -71,7 +72,7 @@ bool raft_advance_commit(struct raft *raft)
 {
     uint64_t index;
 
-    raft_own_progress(raft);
+    update_own(raft);
     index = quorum_reached(&raft->conf, match_of, raft);
     if (index > raft->log.last_index || index <= raft->log.committed ||
         (raft_log_term(&raft->log, index) != raft->hard_state.term && /* 5.4.2 */

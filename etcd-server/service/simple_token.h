@@ -26,6 +26,6 @@ void simple_tokens_add(struct simple_tokens *tokens, const char *username, const
 const char *simple_tokens_use(struct simple_tokens *tokens, const char *token, uint64_t now_ms);
 void simple_tokens_drop(struct simple_tokens *tokens, const char *username); /* NULL = everybody */
 void simple_tokens_expire(struct simple_tokens *tokens, uint64_t now_ms);
-size_t simple_tokens_count(const struct simple_tokens *tokens);
+size_t simple_tokens_count(const struct simple_tokens *tokens); /* for tests */
 
 #endif

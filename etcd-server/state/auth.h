@@ -73,8 +73,6 @@ void auth_header_as_root(const struct auth_store *auth, Etcdserverpb__RequestHea
  * in etcd. */
 enum err_code auth_check_lease(struct auth_store *auth, const struct lease_store *leases,
                                struct auth_identity caller, enum auth_access access, int64_t lease);
-enum err_code auth_check_range(struct auth_store *auth, struct auth_identity caller,
-                               const Etcdserverpb__RangeRequest *range);
 /* Compares and both branches, nested ones too, whether they will run or not. */
 enum err_code auth_check_txn(struct auth_store *auth, const struct lease_store *leases,
                              struct auth_identity caller, const Etcdserverpb__TxnRequest *txn);

@@ -154,8 +154,8 @@ enum err_code auth_check_lease(struct auth_store *auth, const struct lease_store
     return code;
 }
 
-enum err_code auth_check_range(struct auth_store *auth, struct auth_identity caller,
-                               const Etcdserverpb__RangeRequest *range)
+static enum err_code check_range(struct auth_store *auth, struct auth_identity caller,
+                                 const Etcdserverpb__RangeRequest *range)
 {
     return auth_check_keys(auth, caller, AUTH_READ, pb_slice(range->key),
                            pb_slice(range->range_end));
@@ -234,7 +234,7 @@ static enum err_code check_op(const struct txn_check *check, const Etcdserverpb_
 {
     switch (op->request_case) {
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE:
-        return auth_check_range(check->auth, check->caller, op->request_range);
+        return check_range(check->auth, check->caller, op->request_range);
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
         return check_put(check->auth, check->leases, check->caller, op->request_put);
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE:

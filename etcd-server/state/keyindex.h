@@ -50,7 +50,7 @@ void keyindex_free(struct keyindex *index); /* NULL is fine */
 
 size_t keyindex_entries(const struct keyindex *index); /* keys, deleted ones included */
 size_t keyindex_living(const struct keyindex *index);  /* keys whose newest revision is a put */
-size_t keyindex_bytes(const struct keyindex *index);   /* memory held, keys included */
+size_t keyindex_bytes(const struct keyindex *index);   /* memory held, keys included; for tests */
 
 /* The entry of `key`, deleted or not; NULL when there is none. */
 struct keyindex_entry *keyindex_find(const struct keyindex *index, struct slice key);

@@ -87,7 +87,7 @@ void lease_detach(struct lease_store *leases, int64_t id, struct slice key);
 void lease_promote(struct lease_store *leases, uint64_t now_ms, uint64_t extend_ms,
                    uint64_t checkpoint_ms);
 void lease_demote(struct lease_store *leases); /* stop counting; fine when it did not count */
-bool lease_is_counting(const struct lease_store *leases);
+bool lease_is_counting(const struct lease_store *leases); /* for tests */
 /* The whole time again. The lease exists; only while counting. */
 void lease_renew(struct lease_store *leases, int64_t id, uint64_t now_ms);
 bool lease_is_expired(const struct lease *lease, uint64_t now_ms);

@@ -58,17 +58,6 @@ const struct member *member_find(const struct member_store *members, uint64_t id
     return NULL;
 }
 
-size_t member_removed_count(const struct member_store *members)
-{
-    return members->removed_count;
-}
-
-uint64_t member_removed_at(const struct member_store *members, size_t position)
-{
-    must(position < members->removed_count);
-    return members->removed[position];
-}
-
 bool member_is_removed(const struct member_store *members, uint64_t id)
 {
     for (size_t i = 0; i < members->removed_count; i++)
@@ -82,7 +71,7 @@ const char *member_cluster_version(const struct member_store *members)
     return members->version;
 }
 
-void member_store_set_version(struct member_store *members, const char *version)
+static void set_version(struct member_store *members, const char *version)
 {
     (void)snprintf(members->version, sizeof(members->version), "%s",
                    version); /* a longer one is no version */
@@ -104,7 +93,7 @@ void member_store_set_removed(struct member_store *members, uint64_t id)
     members->removed_count++;
 }
 
-void member_store_set(struct member_store *members, const struct member *member)
+static void set_member(struct member_store *members, const struct member *member)
 {
     struct member *old = find(members, member->id);
     size_t at = 0;
@@ -225,7 +214,7 @@ static enum err_code add(struct member_store *members, struct member *member, bo
     if (members->count == RAFT_MEMBERS_MAX) /* raft would have to stop all of them */
         return ERR_TOO_MANY_MEMBERS;
     member->learners_max = 0; /* it was for this entry */
-    member_store_set(members, member);
+    set_member(members, member);
     save(member, batch);
     return ERR_OK;
 }
@@ -310,7 +299,7 @@ void member_apply_attributes(struct member_store *members, uint64_t id, const ch
 
 void member_apply_version(struct member_store *members, const char *version, struct batch *batch)
 {
-    member_store_set_version(members, version);
+    set_version(members, version);
     if (batch != NULL)
         batch_put(batch, BUCKET_CLUSTER, SLICE_LITERAL("clusterVersion"),
                   slice_text(members->version));
@@ -374,11 +363,11 @@ int member_store_read_v2(struct member_store *members, struct slice text, struct
     if (v2store_read(text, &store, err) < 0)
         return -1;
     for (size_t i = 0; i < store.member_count; i++)
-        member_store_set(members, &store.members[i]);
+        set_member(members, &store.members[i]);
     for (size_t i = 0; i < store.removed_count; i++)
         member_store_set_removed(members, store.removed[i]);
     if (store.version != NULL)
-        member_store_set_version(members, store.version);
+        set_version(members, store.version);
     v2store_free(&store);
     return 0;
 }

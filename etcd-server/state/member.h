@@ -24,8 +24,6 @@ const struct member *member_at(const struct member_store *members, size_t positi
 const struct member *member_find(const struct member_store *members, uint64_t id); /* NULL: none */
 size_t member_learner_count(const struct member_store *members);
 bool member_is_removed(const struct member_store *members, uint64_t id);
-size_t member_removed_count(const struct member_store *members);
-uint64_t member_removed_at(const struct member_store *members, size_t position); /* ascending */
 const char *member_cluster_version(const struct member_store *members); /* "" until decided */
 
 /*
@@ -52,9 +50,6 @@ void member_apply_v2(struct member_store *members, struct slice method, struct s
 int member_store_read_v2(struct member_store *members, struct slice text,
                          struct err *err) MUST_CHECK;
 void member_store_write_v2(const struct member_store *members, uint64_t index, struct buf *out);
-/* Put one member in as it is, without checks (start from a snapshot's text). */
-void member_store_set(struct member_store *members, const struct member *member);
 void member_store_set_removed(struct member_store *members, uint64_t id);
-void member_store_set_version(struct member_store *members, const char *version);
 
 #endif

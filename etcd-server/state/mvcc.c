@@ -214,7 +214,8 @@ bool mvcc_pinned_below(const struct mvcc *mvcc, int64_t revision)
     return false;
 }
 
-struct slice mvcc_read(struct view *view, struct revision revision, bool tombstone)
+/* As stored, key and value; borrowed while the view lives. */
+static struct slice read_at(struct view *view, struct revision revision, bool tombstone)
 {
     struct slice key_value;
     bool found = view_get(view, revision, tombstone, &key_value);
@@ -226,7 +227,7 @@ struct slice mvcc_read(struct view *view, struct revision revision, bool tombsto
 struct stored mvcc_read_stored(struct view *view, struct revision revision)
 {
     struct stored stored;
-    bool sound = stored_decode(mvcc_read(view, revision, false), &stored);
+    bool sound = stored_decode(read_at(view, revision, false), &stored);
 
     must(sound); /* ours, or decoded at the start */
     return stored;
@@ -248,7 +249,7 @@ bool mvcc_kv_at(const struct mvcc *mvcc, struct slice key, int64_t revision,
     entry = keyindex_find(mvcc->index, key);
     if (entry == NULL || !keyindex_get(entry, revision, &found))
         return false;
-    *key_value = mvcc_read(current_view(mvcc), found, false);
+    *key_value = read_at(current_view(mvcc), found, false);
     return true;
 }
 
@@ -424,7 +425,7 @@ Etcdserverpb__PutResponse *mvcc_put(struct mvcc *mvcc, const Etcdserverpb__PutRe
             lease = stored.lease;
         if (request->prev_kv && entry != NULL && response != NULL)
             response->prev_kv = mvcc_answer_kv(
-                mvcc, arena, mvcc_read(current_view(mvcc), keyindex_newest(entry), false));
+                mvcc, arena, read_at(current_view(mvcc), keyindex_newest(entry), false));
     }
     put_key(mvcc, key, value, lease);
     return response;
@@ -462,7 +463,7 @@ static size_t delete_keys_in(struct mvcc *mvcc, const struct key_range *range, s
             continue;
         if (kvs != NULL)
             kvs[deleted] = mvcc_answer_kv(
-                mvcc, arena, mvcc_read(current_view(mvcc), keyindex_newest(entry), false));
+                mvcc, arena, read_at(current_view(mvcc), keyindex_newest(entry), false));
         delete_entry(mvcc, entry); /* adds and drops no entry: the cursor stays good */
         deleted++;
     }

@@ -42,7 +42,8 @@ uint32_t hash_record(uint32_t hash, const struct record *record)
     return record->value.size == 0 ? hash : crc32c(hash, record->value.data, record->value.size);
 }
 
-bool hash_asks_kept(const struct hash_rule *rule, const struct record *record)
+/* Is `kept` asked for this record? */
+static bool asks_kept(const struct hash_rule *rule, const struct record *record)
 {
     return rule->keep_any && record->revision.main <= rule->compacted;
 }
@@ -51,7 +52,7 @@ bool hash_takes(const struct hash_rule *rule, const struct record *record, bool 
 {
     if (record->revision.main > rule->at)
         return false;
-    if (hash_asks_kept(rule, record) && !kept)
+    if (asks_kept(rule, record) && !kept)
         return false;
     return !(record->tombstone && record->revision.main == rule->compacted);
 }
@@ -181,8 +182,8 @@ static void hash_records(struct mvcc_hash *hash, size_t entries)
             hash->phase = HASH_DONE;
             return;
         }
-        kept = hash_asks_kept(&hash->rule, &record) &&
-               mvcc_keeps(hash->mvcc, &record, hash->rule.at) && !record.tombstone;
+        kept = asks_kept(&hash->rule, &record) && mvcc_keeps(hash->mvcc, &record, hash->rule.at) &&
+               !record.tombstone;
         if (hash_takes(&hash->rule, &record, kept) && !is_going(hash, &record))
             hash->result.hash = hash_record(hash->result.hash, &record);
     }

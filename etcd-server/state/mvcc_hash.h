@@ -19,8 +19,7 @@ uint32_t hash_begin(void);
 uint32_t hash_record(uint32_t hash, const struct record *record);
 
 /* Does the record enter? `kept`: it is among what compaction to `at` keeps; only looked at where
- * hash_asks_kept() says so. */
-bool hash_asks_kept(const struct hash_rule *rule, const struct record *record);
+ * the rule keeps any, and up to its compacted revision. */
 bool hash_takes(const struct hash_rule *rule, const struct record *record, bool kept);
 
 /* Does compaction to `at` keep the record? The index knows: no set is made. */

@@ -88,7 +88,6 @@ static inline int64_t mvcc_visible(const struct mvcc *mvcc)
 }
 
 /* What is stored at `revision`, which the index says is there; borrowed while the view lives. */
-struct slice mvcc_read(struct view *view, struct revision revision, bool tombstone);
 struct stored mvcc_read_stored(struct view *view, struct revision revision);
 
 void mvcc_pin_add(struct mvcc *mvcc, struct mvcc_pin *pin, int64_t at);

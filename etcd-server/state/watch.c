@@ -241,40 +241,6 @@ void watch_revision_ended(struct watch_hub *hub, int64_t revision)
     watch_events_reset(&hub->events);
 }
 
-static void collect_live(void *arg, struct watch_node *node)
-{
-    struct watch_hub *hub = arg;
-
-    hub->touched[hub->touched_count++] = CONTAINER_OF(node, struct watcher, node);
-}
-
-static void walk(struct watch_node *node, watch_hit_fn *each, void *arg)
-{
-    for (; node != NULL; node = node->right) { /* as deep as the tree is high */
-        walk(node->left, each, arg);
-        each(arg, node);
-    }
-}
-
-void watch_store_replaced(struct watch_hub *hub, int64_t revision)
-{
-    int64_t current = mvcc_revision(hub->env.mvcc(hub->env.arg));
-
-    must(hub->touched_count == 0);
-    hub->touched_capacity = MAX(hub->touched_capacity, hub->live.count);
-    hub->touched = xrealloc(hub->touched, MAX(hub->touched_capacity, 1) * sizeof(struct watcher *));
-    walk(hub->live.root, collect_live, hub);
-    for (size_t i = 0; i < hub->touched_count; i++) {
-        struct watcher *watcher = hub->touched[i];
-
-        if (watcher->next > current || revision >= current)
-            continue; /* nothing came that it wants */
-        watcher->next = MAX(watcher->next, revision + 1);
-        watcher_set_state(watcher, watcher->stream->full ? WATCHER_PARKED : WATCHER_QUEUED);
-    }
-    hub->touched_count = 0;
-}
-
 /* ---- streams ---- */
 
 struct watch_stream *watch_stream_new(struct watch_hub *hub, const struct watch_stream_ops *ops,

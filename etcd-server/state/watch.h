@@ -31,8 +31,6 @@ void watch_hub_free(struct watch_hub *hub); /* after its last stream; NULL is fi
 void watch_changed(struct watch_hub *hub, struct revision revision, bool tombstone,
                    struct slice key_value);
 void watch_revision_ended(struct watch_hub *hub, int64_t revision);
-/* The store was replaced by a snapshot: whoever was in step has seen all up to `revision`. */
-void watch_store_replaced(struct watch_hub *hub, int64_t revision);
 
 /* Does a watcher that is behind wait for watch_step()? */
 bool watch_has_history(const struct watch_hub *hub);
@@ -84,7 +82,7 @@ enum watch_refusal watch_create(struct watch_stream *stream, const struct watch_
                                 int64_t *id) MUST_CHECK;
 bool watch_cancel(struct watch_stream *stream, int64_t id); /* false: unknown */
 
-size_t watch_stream_watchers(const struct watch_stream *stream);
+size_t watch_stream_watchers(const struct watch_stream *stream); /* for tests */
 /* May the stream be told the current revision: it has a watcher, and all have seen all of it? */
 bool watch_stream_in_step(const struct watch_stream *stream);
 /* progress() for each watcher that asked for it, is in step and got nothing since the last time. */

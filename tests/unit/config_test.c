@@ -20,6 +20,8 @@ static void defaults(void **state)
     assert_string_equal(config->name, "default");
     assert_string_equal(config->data_dir, "default.etcd");
     assert_string_equal(config->initial_cluster, "default=http://localhost:2380");
+    assert_int_equal(config->max_request_bytes, MAX_REQUEST_BYTES_DEFAULT); /* limits.h says so */
+    assert_int_equal(config->max_txn_ops, MAX_TXN_OPS_DEFAULT);
     assert_string_equal(config->initial_cluster_token, "etcd-cluster");
     assert_int_equal(config->listen_client_urls.count, 1);
     assert_string_equal(config->listen_client_urls.items[0], "http://localhost:2379");

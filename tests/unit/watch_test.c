@@ -346,25 +346,6 @@ static void test_progress(void **state)
     expect(fixture, "0:progress ");
 }
 
-static void test_store_replaced(void **state)
-{
-    struct fixture *fixture = *state;
-
-    put(fixture, "k", "1");
-    assert_int_equal(made(fixture, on_key("k", NULL, 0)), 0);
-    assert_int_equal(made(fixture, on_key("k", NULL, 100)), 1);
-    watch_store_replaced(fixture->store.watches, 2); /* nothing is newer */
-    step_all(fixture);
-    expect(fixture, "");
-    put(fixture, "k", "2");
-    put(fixture, "k", "3");
-    expect(fixture, "0@3:+k=2 0@4:+k=3 ");
-    watch_store_replaced(fixture->store.watches, 3); /* as if 4 had come in a snapshot */
-    step_all(fixture);
-    expect(fixture, "0@4:+k=3 ");
-    assert_int_equal(watch_stats(fixture->store.watches).slow, 0);
-}
-
 static void test_cancel_in_a_sweep(void **state)
 {
     struct fixture *fixture = *state;
@@ -395,7 +376,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_long_history, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_progress, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_store_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_in_a_sweep, setup, teardown),
     };
 
