@@ -56,6 +56,27 @@ void answer_odd_hint(struct client_failure *failure)
                    "--endpoints.");
 }
 
+/* What is no JSON: a proxy's page, another server's, or one of an etcd's few plain answers. */
+static void take_plain(const char *typed, long status, struct slice body,
+                       struct client_failure *failure, struct err *err)
+{
+    const uint8_t *end = body.size > 0 ? memchr(body.data, '\n', body.size) : NULL;
+    size_t shown = MIN(end != NULL ? (size_t)(end - body.data) : body.size, 120);
+
+    if (status == 400 &&
+        slice_equal(slice_of(body.data, shown), slice_text(err_text(ERR_COMMON_NAME_IGNORED)))) {
+        refuse(failure, GRPC_INVALID_ARGUMENT, err_text(ERR_COMMON_NAME_IGNORED), err);
+        return;
+    }
+    failure->kind = CLIENT_FAILURE_LOCAL;
+    err_set(err, ERR_FORMAT, "%s: HTTP status %ld instead of an answer%s%.*s", typed, status,
+            shown > 0 ? ": " : "", (int)shown, shown > 0 ? (const char *)body.data : "");
+    defang(err);
+    (void)snprintf(failure->hint, sizeof(failure->hint), "%s",
+                   status == 404 ? "Is this an etcd client port (v3.4 or later, gateway enabled)?"
+                                 : "Is this an etcd client port? Its log may say more.");
+}
+
 void answer_refusal(const char *typed, long status, struct slice body,
                     struct client_failure *failure, struct err *err)
 {
@@ -68,21 +89,10 @@ void answer_refusal(const char *typed, long status, struct slice body,
 
     if (text == NULL)
         text = json_string_value(inner);
-    if (text != NULL) {
+    if (text != NULL)
         refuse(failure, grpc > 0 && grpc <= 16 ? (enum grpc_code)grpc : GRPC_UNKNOWN, text, err);
-    } else {
-        failure->kind = CLIENT_FAILURE_LOCAL;
-        const uint8_t *end = body.size > 0 ? memchr(body.data, '\n', body.size) : NULL;
-        size_t shown = MIN(end != NULL ? (size_t)(end - body.data) : body.size, 120);
-
-        err_set(err, ERR_FORMAT, "%s: HTTP status %ld instead of an answer%s%.*s", typed, status,
-                shown > 0 ? ": " : "", (int)shown, shown > 0 ? (const char *)body.data : "");
-        defang(err);
-        (void)snprintf(failure->hint, sizeof(failure->hint), "%s",
-                       status == 404
-                           ? "Is this an etcd client port (v3.4 or later, gateway enabled)?"
-                           : "Is this an etcd client port? Its log may say more.");
-    }
+    else
+        take_plain(typed, status, body, failure, err);
     json_decref(root);
 }
 

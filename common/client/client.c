@@ -127,6 +127,12 @@ static int check_files(const struct client_options *options, struct client_failu
     return 0;
 }
 
+/* Is the client certificate what says who asks? */
+static bool names_user(const struct client_options *options)
+{
+    return options->cert != NULL && options->user == NULL && options->token == NULL;
+}
+
 /* The rest of the options comes along as it is. `of`, NULL = nobody, knows how the files were
  * typed: its own may be copies. */
 static int keep_files(const struct client_options *options, const struct client *of,
@@ -171,6 +177,7 @@ static int make(const struct client_options *options, const struct client *of,
                                    .key = client->options.key,
                                    .typed = {client->typed[0], client->typed[1], client->typed[2]},
                                    .skip_verify = options->skip_verify,
+                                   .certificate_user = names_user(options),
                                    .dial_timeout_ms = client->options.dial_timeout_ms,
                                    .keepalive_time_ms = options->keepalive_time_ms,
                                    .keepalive_timeout_ms = options->keepalive_timeout_ms,
@@ -302,6 +309,7 @@ static enum leader find_leader(struct client *client, const struct endpoint *end
                                         .cert = client->options.cert,
                                         .key = client->options.key,
                                         .skip_verify = client->options.skip_verify,
+                                        .certificate_user = names_user(&client->options),
                                         .dial_timeout_ms = LEADER_PROBE_MS};
     struct err err = ERR_INIT;
     struct client_failure failure = {0};

@@ -80,6 +80,17 @@ void transport_keep_alive(const struct transport *transport, int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered_ms, sizeof(unanswered_ms));
 }
 
+/*
+ * Behind a gateway there may be anybody, so a certificate's CN is no user there, in an etcd as in
+ * ours; who says in so many words that he is the one whom it names is taken for him by ours.
+ */
+const char *transport_user_field(const struct transport *transport)
+{
+    return transport->options.certificate_user && transport->exchange->endpoint->tls
+               ? "Etcd-Certificate-User: true"
+               : NULL;
+}
+
 /* ---- what the head says ---- */
 
 /* A line that begins with `name`, whatever its case: what follows, its blanks trimmed. */

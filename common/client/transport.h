@@ -22,6 +22,7 @@ struct transport_options {
     const char *cacert, *cert, *key; /* PEM files, NULL = none; borrowed for the transport's life */
     struct credential_files typed;   /* what errors call them, NULL = the same; borrowed alike */
     bool skip_verify;
+    bool certificate_user; /* `cert` says who asks: there are no other credentials */
     int64_t dial_timeout_ms;
     int64_t keepalive_time_ms, keepalive_timeout_ms; /* 0 = the client's defaults */
     client_trace_fn *trace;                          /* NULL = nobody */

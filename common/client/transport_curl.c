@@ -128,7 +128,7 @@ static bool speaks_other(struct transport *transport)
     return other;
 }
 
-static struct curl_slist *headers(const char *token, const char *accept)
+static struct curl_slist *headers(const char *token, const char *accept, const char *user)
 {
     struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/json");
 
@@ -152,6 +152,10 @@ static struct curl_slist *headers(const char *token, const char *accept)
         list = curl_slist_append(list, line);
         must(list != NULL);
         free(line);
+    }
+    if (user != NULL) {
+        list = curl_slist_append(list, user);
+        must(list != NULL);
     }
     return list;
 }
@@ -288,7 +292,8 @@ static bool perform(struct transport *transport, struct cause_facts *facts)
     const struct exchange *exchange = transport->exchange;
     struct curl_transport *own = curl_of(transport);
     char *url = xasprintf("%s%s", exchange->endpoint->base, exchange->path);
-    struct curl_slist *list = headers(exchange->token, exchange->accept);
+    struct curl_slist *list =
+        headers(exchange->token, exchange->accept, transport_user_field(transport));
     long os_error = 0;
     CURLcode code;
 

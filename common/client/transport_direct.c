@@ -169,6 +169,7 @@ static void put_authority(struct buf *head, const char *base)
 static enum conn_result send_request(struct direct *direct)
 {
     const struct exchange *exchange = direct->base.exchange;
+    const char *user = transport_user_field(&direct->base);
     struct buf head = BUF_INIT(BUF_UNLIMITED);
     size_t token_bytes = exchange->token != NULL ? strlen(exchange->token) : 0;
     enum conn_result result;
@@ -189,6 +190,8 @@ static enum conn_result send_request(struct direct *direct)
         buf_append_text(&head, "Connection: close\r\n");
     if (exchange->token != NULL)
         buf_printf(&head, "Authorization: %s\r\n", exchange->token);
+    if (user != NULL)
+        buf_printf(&head, "%s\r\n", user);
     buf_append_text(&head, "\r\n");
     if (!exchange->get)
         (void)buf_append_slice(&head, exchange->body); /* has no maximum */

@@ -243,6 +243,8 @@ static bool take_metadata(struct gateway_call *call, struct slice *version)
         } else if (exchange_name_is(name, "grpc-timeout")) {
             if (!take_timeout(call, value))
                 return false;
+        } else if (exchange_name_is(name, "etcd-certificate-user")) {
+            call->call.as_certificate = slice_equal(value, SLICE_LITERAL("true"));
         } else if (exchange_name_starts(name, prefix)) {
             if (!check_binary(call, name, value))
                 return false;

@@ -5,8 +5,9 @@
  * answers are one body; a Range is produced in chunks as the socket drains; streams are one
  * {"result":{}} a line. A BIDI body's JSON values are the messages, handed on one per turn.
  * Calls carry through_gateway, and common_name even so: the service refuses it when auth is on
- * (api.md 9.3). The door cancels a call when its Grpc-Timeout ends (504), the client goes or the
- * server stops (streams only). Pure; thread: core.
+ * (api.md 9.3), unless the header Etcd-Certificate-User: true says that it is meant (ours alone).
+ * The door cancels a call when its Grpc-Timeout ends (504), the client goes or the server stops
+ * (streams only). Pure; thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_GATEWAY_H
 #define ETCD_SERVER_DOORS_GATEWAY_H

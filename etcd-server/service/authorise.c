@@ -41,6 +41,12 @@ static const char *certificate_user(const struct service *service, const struct 
     return service->config.certificates_name_users ? call->common_name : NULL;
 }
 
+/* A gateway's callers are not believed to know whose certificate is shown (api.md 9.3). */
+static bool may_be_another(const struct call *call)
+{
+    return call->through_gateway && !call->as_certificate;
+}
+
 /* What a token stands for. */
 static enum err_code read_token(struct service *service, struct call *call,
                                 struct auth_identity *caller)
@@ -75,7 +81,7 @@ enum err_code authorise_identify(struct service *service, struct call *call,
         return ERR_OK;
     if (call->token != NULL)
         return read_token(service, call, caller);
-    if (named != NULL && !call->through_gateway)
+    if (named != NULL && !may_be_another(call))
         *caller = (struct auth_identity){named, auth_revision(store(service))};
     return ERR_OK;
 }
@@ -100,7 +106,7 @@ enum err_code authorise_start(struct service *service, struct call *call)
 {
     if (is_off(service))
         return ERR_OK;
-    if (call->through_gateway && certificate_user(service, call) != NULL && call->token == NULL &&
+    if (may_be_another(call) && certificate_user(service, call) != NULL && call->token == NULL &&
         call->row->id != RPC_Auth_Authenticate)
         return ERR_COMMON_NAME_IGNORED; /* its sender believes that it counts (api.md 9.3) */
     switch ((enum need)needs[call->row->id]) {

@@ -68,7 +68,8 @@ struct call {
     const char *token; /* auth token; NULL = none given */
     /* CN of the verified client certificate; NULL = none, or it may not be used */
     const char *common_name;
-    bool through_gateway;
+    bool through_gateway; /* so that common_name is no user ... */
+    bool as_certificate;  /* ... unless the caller says that it is his */
     bool from_peer;       /* by the peer port: that member takes us for the leader */
     bool raw;             /* Snapshot: the door sends the blobs alone, so they may be large */
     bool require_leader;  /* metadata hasleader: true */

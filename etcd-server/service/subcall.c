@@ -48,6 +48,7 @@ void subcall_start(struct service *service, struct subcall *subcall, const struc
                                   .token = parent->token,
                                   .common_name = parent->common_name,
                                   .through_gateway = parent->through_gateway,
+                                  .as_certificate = parent->as_certificate,
                                   .from_peer = parent->from_peer,
                                   .require_leader = parent->require_leader};
     arena_init(&subcall->call.arena, SUBCALL_ARENA_MAX_BYTES);

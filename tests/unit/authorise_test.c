@@ -98,14 +98,15 @@ static int tear_down(void **state)
 }
 
 /* A serializable read of "a" by whom the certificate says. */
-static enum err_code read_as(const char *common_name, bool through_gateway)
+static enum err_code read_by(const char *common_name, bool through_gateway, bool as_certificate)
 {
     Etcdserverpb__RangeRequest range = ETCDSERVERPB__RANGE_REQUEST__INIT;
     struct call call = {.row = rpc_row(RPC_KV_Range),
                         .ops = &ops,
                         .request = &range.base,
                         .common_name = common_name,
-                        .through_gateway = through_gateway};
+                        .through_gateway = through_gateway,
+                        .as_certificate = as_certificate};
 
     arena_init(&call.arena, 1 * MIB);
     range.key = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) "a"};
@@ -114,6 +115,11 @@ static enum err_code read_as(const char *common_name, bool through_gateway)
     service_start(service, &call);
     arena_free(&call.arena);
     return code;
+}
+
+static enum err_code read_as(const char *common_name, bool through_gateway)
+{
+    return read_by(common_name, through_gateway, false);
 }
 
 static void certificates_that_name_users(void **state)
@@ -125,6 +131,9 @@ static void certificates_that_name_users(void **state)
     assert_int_equal(read_as("nobody", false), ERR_PERMISSION_DENIED);
     assert_int_equal(read_as(NULL, false), ERR_USER_EMPTY);
     assert_int_equal(read_as("root", true), ERR_COMMON_NAME_IGNORED);
+    assert_int_equal(read_by("root", true, true), ERR_OK); /* he says that he is the one */
+    assert_int_equal(read_by("nobody", true, true), ERR_PERMISSION_DENIED);
+    assert_int_equal(read_by(NULL, true, true), ERR_USER_EMPTY);
 }
 
 /* --trusted-ca-file without --client-cert-auth: whoever has a certificate comes in, as nobody. */
@@ -136,6 +145,7 @@ static void certificates_that_only_let_in(void **state)
     assert_int_equal(read_as("root", false), ERR_USER_EMPTY);
     assert_int_equal(read_as("nobody", false), ERR_USER_EMPTY);
     assert_int_equal(read_as("root", true), ERR_USER_EMPTY);
+    assert_int_equal(read_by("root", true, true), ERR_USER_EMPTY);
 }
 
 /* Nobody renews anything any more once there are users, not even a lease without keys. */
