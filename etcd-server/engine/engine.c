@@ -87,6 +87,7 @@ static int restore_state(struct engine *engine, struct err *err)
         lease_store_restore(engine->leases, read, err) < 0 ||
         alarm_store_restore(engine->alarms, read, err) < 0)
         goto out;
+    auth_store_complete(engine->auth, engine->open);
     /* Members are those of the snapshot; replay brings them up to date, with the verdicts of then
      * (formats.md 12.1). */
     if (engine->config.snapshot.index != 0 &&

@@ -184,6 +184,7 @@ int auth_store_restore(struct auth_store *auth, struct backend_read *read, struc
         auth->revision = 0;
         for (size_t i = 0; i < 8; i++)
             auth->revision = auth->revision << 8 | value.data[i];
+        auth->revision_stored = auth->revision != 0;
         auth->revision = MAX(auth->revision, 1);
     }
     if (restore_bucket(auth, read, BUCKET_AUTH_USERS, restore_user, err) < 0)

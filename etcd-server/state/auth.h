@@ -29,6 +29,11 @@ void auth_store_free(struct auth_store *auth); /* NULL is fine */
 /* ERR_DAMAGED names the bucket and the entry. */
 int auth_store_restore(struct auth_store *auth, struct backend_read *read,
                        struct err *err) MUST_CHECK;
+/*
+ * Put the auth revision where auth_store_restore() found none: a store holds it from its first
+ * start on, as etcd's does. Outside the log: it says what every member takes for granted.
+ */
+void auth_store_complete(const struct auth_store *auth, struct batch *batch);
 
 bool auth_enabled(const struct auth_store *auth);
 uint64_t auth_revision(const struct auth_store *auth); /* 1 on a new store */

@@ -16,7 +16,7 @@ typedef Etcdserverpb__InternalRaftRequest raft_request;
 
 /* ---- to the batch ---- */
 
-static void put_revision(struct auth_store *auth, struct batch *batch)
+static void put_revision(const struct auth_store *auth, struct batch *batch)
 {
     uint8_t bytes[8];
 
@@ -25,6 +25,12 @@ static void put_revision(struct auth_store *auth, struct batch *batch)
     if (PLANTED(AUTH_REVISION_UNSAVED))
         return;
     batch_put(batch, BUCKET_AUTH, SLICE_LITERAL("authRevision"), slice_of(bytes, sizeof(bytes)));
+}
+
+void auth_store_complete(const struct auth_store *auth, struct batch *batch)
+{
+    if (!auth->revision_stored)
+        put_revision(auth, batch);
 }
 
 static void move_revision(struct auth_store *auth, struct batch *batch)
@@ -147,7 +153,6 @@ static enum err_code enable(struct auth_store *auth, struct batch *batch)
         return ERR_ROOT_ROLE_NOT_EXIST;
     auth->enabled = true;
     batch_put(batch, BUCKET_AUTH, SLICE_LITERAL("authEnabled"), SLICE_LITERAL("\x01"));
-    put_revision(auth, batch); /* a store that never changed has not stored it yet */
     return ERR_OK;
 }
 

@@ -26,6 +26,7 @@ struct auth_store {
     struct auth_role *roles; /* the same */
     size_t role_count, role_capacity;
     uint64_t revision;
+    bool revision_stored; /* the database held one when it was opened */
     bool enabled;
 };
 

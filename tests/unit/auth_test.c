@@ -426,6 +426,34 @@ static void is_stored_as_etcd_stores_it(void **state)
     backend_close(backend);
 }
 
+/* etcd writes it at the first start already: totals and hashes of a store count it. */
+static void a_store_holds_the_revision_from_its_first_start(void **state)
+{
+    struct fixture *f = *state;
+    struct backend *backend = backend_new_mem();
+    struct backend_read *read;
+    struct slice value;
+
+    assert_int_equal(backend_read_begin(backend, &read, &err), 0);
+    assert_int_equal(auth_store_restore(f->auth, read, &err), 0);
+    backend_read_end(read);
+    auth_store_complete(f->auth, f->batch);
+    assert_int_equal(batch_op_count(f->batch), 1);
+    assert_int_equal(backend_commit(backend, f->batch, &err), 0);
+    assert_int_equal(backend_read_begin(backend, &read, &err), 0);
+    assert_true(backend_get(read, BUCKET_AUTH, slice_text("authRevision"), &value));
+    assert_true(slice_equal(value, slice_of("\0\0\0\0\0\0\0\x01", 8)));
+
+    struct auth_store *again = auth_store_new();
+    assert_int_equal(auth_store_restore(again, read, &err), 0);
+    assert_int_equal(auth_revision(again), 1);
+    auth_store_complete(again, f->batch); /* it is there */
+    assert_int_equal(batch_op_count(f->batch), 1);
+    auth_store_free(again);
+    backend_read_end(read);
+    backend_close(backend);
+}
+
 /* etcd adds a permission again when another on the same key comes first: a role as it
  * stores that. */
 static void permissions_that_are_there_twice(void **state)
@@ -655,6 +683,7 @@ int main(void)
         TEST(permissions_are_in_the_order_of_etcd),
         TEST(hashes_that_are_none),
         TEST(is_stored_as_etcd_stores_it),
+        TEST(a_store_holds_the_revision_from_its_first_start),
         TEST(permissions_that_are_there_twice),
         TEST(a_damaged_bucket_is_named),
         TEST(everybody_may_while_auth_is_off),

@@ -195,6 +195,41 @@ static void test_lost_read_indexes_are_counted(void **state)
     assert_int_equal(slow_read_indexes(), 1); /* once in seven seconds */
 }
 
+/* ---- what belongs into a database from the start ---- */
+
+static bool revision_of_auth_is_stored(void)
+{
+    struct backend_read *read = NULL;
+    struct err err = ERR_INIT;
+    struct slice value;
+    bool stored;
+
+    assert_int_equal(backend_read_begin(lone.backend, &read, &err), 0);
+    stored = backend_get(read, BUCKET_AUTH, SLICE_LITERAL("authRevision"), &value) &&
+             slice_equal(value, slice_of("\0\0\0\0\0\0\0\x01", 8));
+    backend_read_end(read);
+    return stored;
+}
+
+/* A directory of an older release gets it at its next start, before there is a leader. */
+static void test_the_auth_revision_is_always_stored(void **state)
+{
+    struct batch *batch = batch_new();
+    struct err err = ERR_INIT;
+
+    (void)state;
+    pass(1000);
+    assert_true(revision_of_auth_is_stored());
+    batch_delete(batch, BUCKET_AUTH, SLICE_LITERAL("authRevision"));
+    assert_int_equal(backend_commit(lone.backend, batch, &err), 0);
+    batch_unref(batch);
+    assert_false(revision_of_auth_is_stored());
+    lone_crash(&lone);
+    lone.hold_log = true;
+    pass(1000);
+    assert_true(revision_of_auth_is_stored());
+}
+
 /* ---- what is applied ---- */
 
 /* What another member took is applied, whatever it is when decoded, and then let go. */
@@ -282,6 +317,7 @@ int main(void)
         TEST(test_read_waits_for_the_term),
         TEST(test_late_read_indexes_are_counted),
         TEST(test_lost_read_indexes_are_counted),
+        TEST(test_the_auth_revision_is_always_stored),
         TEST(test_large_entries_are_let_go),
         TEST(test_deep_txns),
     };
