@@ -164,6 +164,11 @@ static void fill_in(struct config *config, struct buf *notes)
         buf_printf(notes, "'data-dir' was empty; using %s\n", config->data_dir);
     }
     default_cluster(config);
+    if (config->snapshot_count == 0) {
+        config->snapshot_count = SNAPSHOT_COUNT_DEFAULT;
+        buf_printf(notes, "--snapshot-count=0 stands for the default; using %lu\n",
+                   SNAPSHOT_COUNT_DEFAULT);
+    }
     if (config->quota_backend_bytes == 0)
         config->quota_backend_bytes = QUOTA_BACKEND_BYTES_DEFAULT;
     else if (config->quota_backend_bytes < 0)

@@ -97,6 +97,7 @@ struct config {
     char *client_cert_file;
     char *client_key_file;
     char *client_crl_file;
+    struct option_list client_cert_allowed_cn; /* in etcd of the file only */
     struct option_list client_cert_allowed_hostname;
     bool auto_tls;
     char *peer_cert_file;

@@ -338,6 +338,10 @@ static int check_tls(const struct config *config, struct buf *notes, struct err 
         check_pair(config->client_cert_file, config->client_key_file, "", err) < 0 ||
         check_pair(config->peer_client_cert_file, config->peer_client_key_file, "peer-", err) < 0)
         return -1;
+    if (config->client_cert_allowed_cn.count != 0 &&
+        config->client_cert_allowed_hostname.count != 0)
+        return REFUSE(err, "AllowedCNs and AllowedHostnames are mutually exclusive "
+                           "(--client-cert-allowed-cn, --client-cert-allowed-hostname); give one");
     if (config->peer_cert_allowed_cn.count != 0 && config->peer_cert_allowed_hostname.count != 0)
         return REFUSE(err, "AllowedCNs and AllowedHostnames are mutually exclusive "
                            "(--peer-cert-allowed-cn, --peer-cert-allowed-hostname); give one");
@@ -401,7 +405,7 @@ static bool is_log_file(const char *output)
            strcmp(output, "/dev/null") != 0;
 }
 
-static int check_rotation(struct config *config, struct err *err)
+static int check_rotation(struct config *config, struct buf *notes, struct err *err)
 {
     size_t files = 0;
 
@@ -415,10 +419,10 @@ static int check_rotation(struct config *config, struct err *err)
             "--log-outputs requires a single file path when --enable-log-rotation is set, "
             "it has %zu",
             files);
-    return log_rotation_parse(config->log_rotation_config_json, &config->log_rotation, err);
+    return log_rotation_parse(config->log_rotation_config_json, &config->log_rotation, notes, err);
 }
 
-static int check_logging(struct config *config, struct err *err)
+static int check_logging(struct config *config, struct buf *notes, struct err *err)
 {
     const struct option_list *outputs = &config->log_outputs;
     bool defaults = false, others = false;
@@ -440,7 +444,7 @@ static int check_logging(struct config *config, struct err *err)
         if (defaults && others)
             return REFUSE(err, "multi logoutput for \"%s\" is not supported yet", "default");
     }
-    return check_rotation(config, err);
+    return check_rotation(config, notes, err);
 }
 
 /* ---- the rest ---- */
@@ -500,7 +504,7 @@ static int check_hashes(const struct config *config, struct err *err)
 int config_check(struct config *config, const struct options *options, struct buf *notes,
                  struct err *err)
 {
-    if (check_logging(config, err) < 0 || check_clustering(config, options, err) < 0 ||
+    if (check_logging(config, notes, err) < 0 || check_clustering(config, options, err) < 0 ||
         check_urls(config, options, notes, err) < 0 || check_ticks(config, err) < 0 ||
         check_compaction(config, err) < 0 || check_tls(config, notes, err) < 0 ||
         check_hashes(config, err) < 0)

@@ -105,6 +105,7 @@ int server_make_tls(struct server *server, struct err *err)
                                 .ca_file = config->trusted_ca_file,
                                 .crl_file = config->client_crl_file,
                                 .client_cert_auth = config->client_cert_auth,
+                                .allowed_cns = list_of(&config->client_cert_allowed_cn),
                                 .allowed_hostnames = list_of(&config->client_cert_allowed_hostname),
                                 .alpn = {both, ARRAY_LEN(both)}};
     struct tls_config peer = {.cert_file = config->peer_cert_file,

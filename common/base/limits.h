@@ -190,6 +190,7 @@
 #define WAL_ENTRY_MAX_BYTES (WAL_RECORD_MAX_BYTES - 4 * KIB)
 #define WAL_REPLAY_MAX_BYTES (16UL * GIB) /* entries read back at start, in memory */
 #define WAL_BATCH_MAX_BYTES (8UL * MIB)   /* one write and sync of the WAL writer */
+#define SNAPSHOT_COUNT_DEFAULT 100000UL   /* entries, for --snapshot-count=0 */
 #define SNAPFILE_MAX_BYTES (64UL * MIB)   /* a .snap file; holds members and removed ids only */
 /* a snapshot of the raft state is taken after --snapshot-count entries, or so many bytes of them:
  * they are read back at the next start, in memory */

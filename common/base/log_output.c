@@ -29,7 +29,8 @@ static int open_one(const char *name, int *fd, struct err *err)
         *fd = STDOUT_FILENO;
         return 0;
     }
-    *fd = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    *fd = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+               0666); /* as etcd: the umask decides who may read; no secrets are logged */
     if (*fd < 0) {
         err_sys(err, errno, "--log-outputs: cannot open %s", name);
         return -1;

@@ -151,27 +151,39 @@ static const struct option *find_variable(const struct option_table *table, cons
     return NULL;
 }
 
-/* The variable that a misspelled or foreign one stands for, with a note; NULL = none. */
+/* The name that a misspelled or foreign variable stands for; NULL = none. */
+static const char *alias_of(const struct option_table *table, const char *variable, size_t length)
+{
+    for (size_t i = 0; i < table->env_alias_count; i++)
+        if (is_word(variable, length, table->env_aliases[i][0]))
+            return table->env_aliases[i][1];
+    return NULL;
+}
+
+/* It counts only where nothing else says anything: its right name or the flag are what is meant. */
 static const struct option *find_alias(struct options *options, const char *variable, size_t length)
 {
     const struct option_table *table = options->table;
+    const char *right = alias_of(table, variable, length);
+    const struct option *row = find_variable(table, right, strlen(right));
+    bool counts = row != NULL && options->sources[row - table->rows] == OPTION_DEFAULT;
 
-    for (size_t i = 0; i < table->env_alias_count; i++) {
-        const char *right = table->env_aliases[i][1];
+    buf_printf(&options->notes,
+               counts ? "%s%.*s is taken as %s%s\n"
+                      : "%s%.*s is ignored, for %s%s or its flag is given\n",
+               table->env_prefix, (int)length, variable, table->env_prefix, right);
+    return counts ? row : NULL;
+}
 
-        if (!is_word(variable, length, table->env_aliases[i][0]))
-            continue;
-        buf_printf(&options->notes, "%s%.*s is taken as %s%s\n", table->env_prefix, (int)length,
-                   variable, table->env_prefix, right);
-        return find_variable(table, right, strlen(right));
-    }
-    for (size_t i = 0; i < table->env_quiet_count; i++) {
+static void note_unknown(struct options *options, const char *variable, size_t length)
+{
+    const struct option_table *table = options->table;
+
+    for (size_t i = 0; i < table->env_quiet_count; i++)
         if (is_word(variable, length, table->env_quiet[i]))
-            return NULL;
-    }
+            return;
     buf_printf(&options->notes, "unrecognized environment variable %s%.*s\n", table->env_prefix,
                (int)MIN(length, VARIABLE_MAX), variable);
-    return NULL;
 }
 
 /* The flag was given too: fine when both say the same, else nobody knows what was meant. */
@@ -191,16 +203,22 @@ static int shadowed(struct options *options, const struct option *row, const cha
     return rc;
 }
 
+/* Aliases are read behind all others. */
 static int read_variable(struct options *options, const char *variable, size_t length,
-                         const char *value, struct err *err)
+                         const char *value, bool aliases, struct err *err)
 {
-    const struct option *row = find_variable(options->table, variable, length);
+    bool alias = alias_of(options->table, variable, length) != NULL;
+    const struct option *row = alias ? NULL : find_variable(options->table, variable, length);
     struct buf why = BUF_INIT(ERR_TEXT_MAX);
     uint8_t *source;
     int rc = 0;
 
-    if (row == NULL)
+    if (alias != aliases)
+        return 0;
+    if (alias)
         row = find_alias(options, variable, length);
+    else if (row == NULL)
+        note_unknown(options, variable, length);
     if (row == NULL || row->status == OPTION_VERY_OLD)
         return 0;
     source = &options->sources[row - options->table->rows];
@@ -217,7 +235,8 @@ static int read_variable(struct options *options, const char *variable, size_t l
     return rc;
 }
 
-int options_read_env(struct options *options, const char *const env[], struct err *err)
+static int read_variables(struct options *options, const char *const env[], bool aliases,
+                          struct err *err)
 {
     size_t prefix = strlen(options->table->env_prefix);
 
@@ -228,8 +247,15 @@ int options_read_env(struct options *options, const char *const env[], struct er
             strncmp(*env, options->table->env_prefix, prefix) != 0)
             continue;
         if (read_variable(options, *env + prefix, (size_t)(equals - *env) - prefix, equals + 1,
-                          err) < 0)
+                          aliases, err) < 0)
             return -1;
     }
     return 0;
+}
+
+int options_read_env(struct options *options, const char *const env[], struct err *err)
+{
+    if (read_variables(options, env, false, err) < 0)
+        return -1;
+    return read_variables(options, env, true, err);
 }

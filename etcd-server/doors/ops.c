@@ -80,7 +80,7 @@ static const char *check_cause(const struct run *run, enum metrics_check check)
     case METRICS_CHECK_LINEARIZABLE_READ:
         return run->reads[0].cause;
     case METRICS_CHECK_NON_LEARNER:
-        return run->facts.is_learner ? "member is a learner" : NULL;
+        return run->facts.is_learner ? "not supported for learner" : NULL;
     case METRICS_CHECKS:
         break;
     }

@@ -84,26 +84,34 @@ static int take_flag(struct json_reader *reader, bool *flag, struct err *err)
     return json_word(reader, kind == JSON_TRUE ? JSON_TRUE : JSON_FALSE, err);
 }
 
-static int take_member(struct json_reader *reader, struct slice name,
-                       struct log_rotation_limits *limits, struct err *err)
+/* In any case, as Go reads names. */
+static bool is_named(struct slice name, const char *text)
 {
-    if (slice_equal(name, SLICE_LITERAL("maxsize")))
-        return take_count(reader, "maxsize", 1 << 20, &limits->max_mib, err);
-    if (slice_equal(name, SLICE_LITERAL("maxage")))
-        return take_count(reader, "maxage", 36500, &limits->max_age_days, err);
-    if (slice_equal(name, SLICE_LITERAL("maxbackups")))
-        return take_count(reader, "maxbackups", 1 << 20, &limits->max_backups, err);
-    if (slice_equal(name, SLICE_LITERAL("localtime")))
-        return take_flag(reader, &limits->local_time, err);
-    if (slice_equal(name, SLICE_LITERAL("compress")))
-        return take_flag(reader, &limits->compress, err);
-    err_set(err, ERR_USAGE,
-            "\"%.*s\" is not known; known are maxsize, maxage, maxbackups, localtime, compress",
-            (int)MIN(name.size, 40), (const char *)name.data);
-    return -1;
+    return name.size == strlen(text) && strncasecmp((const char *)name.data, text, name.size) == 0;
 }
 
-int log_rotation_parse(const char *json, struct log_rotation_limits *limits, struct err *err)
+static int take_member(struct json_reader *reader, struct slice name,
+                       struct log_rotation_limits *limits, struct buf *notes, struct err *err)
+{
+    if (is_named(name, "maxsize"))
+        return take_count(reader, "maxsize", 1 << 20, &limits->max_mib, err);
+    if (is_named(name, "maxage"))
+        return take_count(reader, "maxage", 36500, &limits->max_age_days, err);
+    if (is_named(name, "maxbackups"))
+        return take_count(reader, "maxbackups", 1 << 20, &limits->max_backups, err);
+    if (is_named(name, "localtime"))
+        return take_flag(reader, &limits->local_time, err);
+    if (is_named(name, "compress"))
+        return take_flag(reader, &limits->compress, err);
+    buf_printf(notes,
+               "--log-rotation-config-json: \"%.*s\" is ignored; known are maxsize, maxage, "
+               "maxbackups, localtime, compress\n",
+               (int)MIN(name.size, 40), (const char *)name.data);
+    return json_skip(reader, err);
+}
+
+int log_rotation_parse(const char *json, struct log_rotation_limits *limits, struct buf *notes,
+                       struct err *err)
 {
     struct json_reader reader;
     struct json_string name;
@@ -118,7 +126,7 @@ int log_rotation_parse(const char *json, struct log_rotation_limits *limits, str
             goto bad;
         if (!more)
             break;
-        if (take_member(&reader, name.raw, limits, err) < 0)
+        if (take_member(&reader, name.raw, limits, notes, err) < 0)
             goto bad;
     }
     if (json_peek(&reader) == JSON_END)
@@ -206,6 +214,18 @@ static void time_text(const struct log_rotation *rotation, const struct timespec
                    (unsigned)(when->tv_nsec / 1000000) % 1000);
 }
 
+/* A file beside the one that is open as `like`, readable for the same users; -1: errno. */
+static int create_like(int like, const char *path, int flags)
+{
+    struct stat stat;
+    mode_t mode = like >= 0 && fstat(like, &stat) == 0 ? stat.st_mode & 0666 : 0600;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, mode);
+
+    if (fd >= 0)
+        (void)fchmod(fd, mode); /* past the umask; not ours: then it stays */
+    return fd;
+}
+
 /* ---- the sweeper ---- */
 
 /* From one open file into another, which is gzip's. */
@@ -227,7 +247,7 @@ static void compress_file(const struct log_rotation *rotation, const char *name)
     char *temp = xasprintf("%s%s", plain, TEMP_SUFFIX),
          *final = xasprintf("%s%s", plain, GZIP_SUFFIX);
     int from = open(plain, O_RDONLY | O_CLOEXEC);
-    int to = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int to = create_like(from, temp, O_TRUNC);
     gzFile gz = to >= 0 ? gzdopen(to, "wb") : NULL;
     bool good = from >= 0 && gz != NULL && copy_compressed(from, gz);
 
@@ -325,7 +345,7 @@ static bool rotate(const struct log_rotation *rotation)
     backup = xasprintf("%s/%s-%s%s", rotation->dir, rotation->stem, text, rotation->ending);
     good = rename(rotation->path, backup) == 0 || errno == ENOENT; /* somebody took it away */
     if (good) {
-        fd = open(rotation->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        fd = create_like(rotation->fd, rotation->path, O_APPEND);
         good = fd >= 0 && dup3(fd, rotation->fd, O_CLOEXEC) >= 0;
     }
     error = errno;

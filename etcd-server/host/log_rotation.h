@@ -8,8 +8,8 @@
 #ifndef ETCD_SERVER_HOST_LOG_ROTATION_H
 #define ETCD_SERVER_HOST_LOG_ROTATION_H
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
-#include "common/base/slice.h"
 
 /* --log-rotation-config-json */
 struct log_rotation_limits {
@@ -21,8 +21,9 @@ struct log_rotation_limits {
 };
 
 /* {"maxsize": MiB, "maxage": days, "maxbackups": n, "localtime": bool, "compress": bool}, each may
- * be missing. ERR_USAGE with the name or byte that does not fit. */
-int log_rotation_parse(const char *json, struct log_rotation_limits *limits,
+ * be missing, names in any case; another name is ignored with a line in `notes`. ERR_USAGE with the
+ * name or byte that does not fit. */
+int log_rotation_parse(const char *json, struct log_rotation_limits *limits, struct buf *notes,
                        struct err *err) MUST_CHECK;
 
 struct log_rotation;

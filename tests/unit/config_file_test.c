@@ -44,7 +44,7 @@ static void config_file(void **state)
         {"a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}}}}}}}}}}",
          "nested too deeply"},
         {"heartbeat-interval: 0", "--heartbeat-interval must be >0"},
-        {"enable-pprof: true", "not supported"},
+        {"enable-v2: true", "not supported"},
     };
     struct loaded loaded;
 
@@ -85,6 +85,13 @@ static void config_file(void **state)
     assert_string_equal(loaded.config.advertise_client_urls.items[0], "http://localhost:2379");
     assert_non_null(strstr(buf_text(&loaded.notes), "unknown key no-such-key"));
     unload(&loaded);
+    load_yaml(&loaded,
+              "client-transport-security: {allowed-cn: [admin, other]}\nenable-pprof: true");
+    assert_int_equal(loaded.rc, 0);
+    assert_int_equal(loaded.config.client_cert_allowed_cn.count, 2);
+    assert_string_equal(loaded.config.client_cert_allowed_cn.items[0], "admin");
+    assert_null(strstr(buf_text(&loaded.notes), "unknown key"));
+    unload(&loaded);
     load_yaml(&loaded, "{\"name\": \"json\", \"max-txn-ops\": 5}");
     assert_int_equal(loaded.rc, 0);
     assert_int_equal(loaded.config.max_txn_ops, 5);
@@ -109,7 +116,7 @@ static void config_file(void **state)
     unload(&loaded);
 }
 
-/* Every key of the file that etcd ships as a sample, as it is there but for two that we refuse. */
+/* Every key of the file that etcd ships as a sample, as it is there but for one that we refuse. */
 static void file_of_samples(void **state)
 {
     static const char yaml[] = "name: 'default'\n"
@@ -135,7 +142,7 @@ static void file_of_samples(void **state)
                                "initial-cluster-state: 'new'\n"
                                "strict-reconfig-check: false\n"
                                "enable-v2: false\n"
-                               "enable-pprof: off\n"
+                               "enable-pprof: true\n"
                                "proxy: 'off'\n"
                                "proxy-failure-wait: 5000\n"
                                "proxy-refresh-interval: 30000\n"

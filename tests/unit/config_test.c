@@ -166,6 +166,8 @@ static void wrong_tls(void **state)
         {"--auth-token=bogus", 1, "auth: invalid auth options"},
         {"--peer-cert-allowed-cn=a --peer-cert-allowed-hostname=b", 1,
          "AllowedCNs and AllowedHostnames are mutually exclusive"},
+        {"--client-cert-allowed-cn=a --client-cert-allowed-hostname=b", 1,
+         "AllowedCNs and AllowedHostnames are mutually exclusive"},
         {"--auto-tls --self-signed-cert-validity=0", 1, "selfSignedCertValidity is invalid"},
         {"--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://127.0.0.1:1", 1,
          "TLS key/cert (--cert-file, --key-file) must be provided for client url "
@@ -239,7 +241,6 @@ static void without_effect(void **state)
     static const struct refusal refusals[] = {
         {"--discovery-proxy=http://proxy", 1, "--discovery-proxy is not supported"},
         {"--enable-v2", 1, "the v2 API is gone"},
-        {"--enable-pprof", 1, "perf(1)"},
         {"--proxy=on", 1, "--proxy is not supported: the v2 proxy is gone"},
         {"--experimental-enable-distributed-tracing", 1, "tracing is not there yet"},
     };
@@ -249,9 +250,10 @@ static void without_effect(void **state)
     expect_refusals(refusals, ARRAY_LEN(refusals));
     load(&loaded,
          "--client-cert-file=a --client-key-file=b --experimental-downgrade-check-time=1s "
-         "--max-learners=2 --experimental-stop-grpc-service-on-defrag",
+         "--max-learners=2 --experimental-stop-grpc-service-on-defrag --enable-pprof",
          NULL);
     assert_int_equal(loaded.rc, 0);
+    assert_non_null(strstr(buf_text(&loaded.notes), "--enable-pprof has no effect: "));
     assert_non_null(strstr(buf_text(&loaded.notes), "--client-cert-file has no effect: "));
     assert_null(strstr(buf_text(&loaded.notes), "--downgrade-check-time has no effect"));
     assert_int_equal(loaded.config.downgrade_check_time_ns, NS_PER_S);
@@ -294,6 +296,11 @@ static void worked_out(void **state)
     assert_true(loaded.config.initial_corrupt_check && loaded.config.compact_hash_check_enabled);
     assert_true(loaded.config.corrupt_check_time_ns > 0);
     unload(&loaded);
+    load(&loaded, "--snapshot-count=0", NULL); /* not: behind each entry */
+    assert_int_equal(loaded.rc, 0);
+    assert_int_equal(loaded.config.snapshot_count, 100000);
+    assert_non_null(strstr(buf_text(&loaded.notes), "--snapshot-count=0"));
+    unload(&loaded);
     load(&loaded, "--name=a --initial-cluster=a=http://x:1,b=http://y:1", NULL);
     assert_int_equal(loaded.rc, 0);
     unload(&loaded);
@@ -330,6 +337,8 @@ static void environment(void **state)
                                       "ETCDCTL_API=3",
                                       NULL};
     static const char *const bad[] = {"ETCD_SNAPSHOT_COUNT=abc", NULL};
+    static const char *const both[] = {"ETCD_TRUSTED_CA_FILE=new.pem", "ETCD_CA_FILE=old.pem",
+                                       "ETCD_PEER_CA_FILE=old.pem", NULL};
     static const char *const listen[] = {"ETCD_LISTEN_CLIENT_URLS=http://127.0.0.1:1", NULL};
     struct loaded loaded;
 
@@ -363,6 +372,16 @@ static void environment(void **state)
     assert_non_null(
         strstr(loaded.err.text, "invalid value \"abc\" for ETCD_SNAPSHOT_COUNT: parse error"));
     assert_int_equal(loaded.status, 1);
+    unload(&loaded);
+    load(&loaded, "", both); /* the right name counts, whatever the order */
+    assert_int_equal(loaded.rc, 0);
+    assert_string_equal(loaded.config.trusted_ca_file, "new.pem");
+    assert_non_null(strstr(buf_text(&loaded.notes), "ETCD_CA_FILE is ignored"));
+    unload(&loaded);
+    load(&loaded, "--peer-trusted-ca-file=new.pem", both);
+    assert_int_equal(loaded.rc, 0);
+    assert_string_equal(loaded.config.peer_trusted_ca_file, "new.pem");
+    assert_non_null(strstr(buf_text(&loaded.notes), "ETCD_PEER_CA_FILE is ignored"));
     unload(&loaded);
     load(&loaded, "", listen);
     assert_non_null(strstr(loaded.err.text, "--advertise-client-urls is required"));

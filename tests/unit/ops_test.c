@@ -230,6 +230,9 @@ static void probes(void **state)
        "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n"
        "[+]non_learner ok\nok\n");
     is(get("/readyz/non_learner?verbose"), 200, "[+]non_learner ok\nok\n");
+    fix.toy.facts.is_learner = true;
+    is(get("/readyz/non_learner"), 503, "[-]non_learner failed: not supported for learner\n\n");
+    fix.toy.facts.is_learner = false;
     is(get("/readyz/x"), 404, "404 page not found\n");
     fix.toy.facts.alarm_corrupt = true;
     fix.toy.fail_reads = true;
