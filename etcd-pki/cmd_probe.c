@@ -75,6 +75,31 @@ int probe_dial(const struct probe_target *target, int64_t timeout_s, int *fd, st
     return -1;
 }
 
+#define SAID_MAX 300 /* bytes of an answer that are repeated */
+
+/* Every etcd has /version but on a port for metrics alone; a listener for gRPC sends frames. */
+char *probe_refusal(const struct x509_seen *seen)
+{
+    const char *answer = seen->answer, *space = strchr(answer, ' ');
+    const char *body = strstr(answer, "\r\n\r\n");
+    int status = space != NULL ? (int)strtol(space, NULL, 10) : 0;
+    char *text;
+
+    if (answer[0] == '\0')
+        return NULL;
+    if (strncmp(answer, "HTTP/", 5) != 0)
+        return xstrdup("it answers, but not in HTTP");
+    if ((status >= 200 && status < 400) || status == 404)
+        return NULL;
+    body = body != NULL ? body + 4 : "";
+    text = xasprintf("it answers %.*s%s%.*s", (int)MIN(strcspn(space + 1, "\r\n"), 60), space + 1,
+                     *body != '\0' ? ": " : "", (int)MIN(strcspn(body, "\r\n"), SAID_MAX), body);
+    for (char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    return text;
+}
+
 /* ---- one endpoint ---- */
 
 struct probe {
@@ -262,16 +287,18 @@ static void judge_client(struct probe *probe)
     char *count =
         xasprintf("%zu CA name%s", probe->seen.asks_count, probe->seen.asks_count != 1 ? "s" : "");
     const char *mine = probe->own.count != 0 ? probe->cert : "none";
-    char *verdict = verdict_of(probe);
+    char *verdict, *refusal = probe_refusal(&probe->seen);
 
+    verdict = refusal != NULL ? xasprintf("refused: %s", refusal) : verdict_of(probe);
     if (probe->seen.asked)
         row(probe, true, "asks for", probe->seen.asks, count);
     else
         row(probe, true, "asks for", "no client certificate", "");
-    if (probe->seen.step == X509_STEP_ANSWERED)
+    if (probe->seen.step == X509_STEP_ANSWERED && refusal == NULL)
         row(probe, true, "client cert", mine, probe->seen.asked ? "accepted" : "not asked for");
     else
         row(probe, false, "client cert", mine, verdict);
+    free(refusal);
     free(verdict);
     free(count);
 }

@@ -105,6 +105,19 @@ static void say_usages(const struct renewal *renewal, const struct entry *entry)
         say_no_client_auth(entry->name, peer);
 }
 
+/* `first`, then what followed the first certificate in that file. */
+static struct x509_list with_the_rest(const struct x509_cert *first, const struct entry *entry)
+{
+    struct x509_list certs = {.items = xalloc(entry->chain.count * sizeof *certs.items)};
+
+    certs.items[certs.count++] = x509_cert_copy(first);
+    while (certs.count < entry->chain.count) {
+        certs.items[certs.count] = x509_cert_copy(entry->chain.items[certs.count]);
+        certs.count++;
+    }
+    return certs;
+}
+
 int renewal_add(struct renewal *renewal, const struct entry *entry, struct err *err)
 {
     const struct loaded_ca *ca = ca_for(renewal, entry, err);
@@ -136,16 +149,13 @@ int renewal_add(struct renewal *renewal, const struct entry *entry, struct err *
     say_usages(renewal, entry);
     fresh.base = xstrdup(entry->base);
     fresh.name = xstrdup(entry->name);
-    fresh.certs.count = entry->chain.count; /* intermediates stay */
-    fresh.certs.items = xalloc(fresh.certs.count * sizeof(struct x509_cert *));
-    fresh.certs.items[0] = cert;
-    for (size_t i = 1; i < entry->chain.count; i++)
-        fresh.certs.items[i] = x509_cert_copy(entry->chain.items[i]);
+    fresh.certs = with_the_rest(cert, entry); /* intermediates stay */
     renewal->items = xrealloc(renewal->items, (renewal->count + 1) * sizeof *renewal->items);
     renewal->items[renewal->count++] = fresh;
     fresh.key = NULL;
     rc = 0;
 out:
+    x509_cert_free(cert);
     x509_key_free(fresh.key);
     free(key_path);
     return rc;
@@ -409,20 +419,25 @@ int cmd_renew(struct settings *settings)
 
 /* Copies elsewhere in the directory, as each member's etcd/ca.crt: the same certificate first. */
 static int write_copies(const struct renewal *renewal, const struct scan *scan,
-                        const struct entry *ca, const struct x509_list *certs, struct err *err)
+                        const struct entry *ca, const struct x509_cert *cert, struct err *err)
 {
     const struct store store = renewal_store(renewal);
 
     for (size_t i = 0; i < scan->count; i++) {
         const struct entry *entry = &scan->items[i];
+        struct x509_list certs;
+        int rc;
 
         if (entry == ca || entry->chain.count == 0 || entry->same_as != NULL ||
             !x509_certs_equal(entry->chain.items[0], ca->chain.items[0]))
             continue;
-        if (store_replace(&store, entry->base, NULL, certs, err) < 0)
+        certs = with_the_rest(cert, entry);
+        rc = store_replace(&store, entry->base, NULL, &certs, err);
+        x509_list_free(&certs);
+        if (rc < 0)
             return -1;
         report_cert(report_file(renewal->settings, renewal->dir, entry->base, ".crt", "copied"),
-                    certs->items[0]);
+                    cert);
         if (says(renewal->settings))
             printf("%s.crt replaced with it\n", entry->base);
     }
@@ -449,11 +464,7 @@ static int again(struct renewal *renewal, const struct scan *scan, const struct 
     if (x509_cert_again(entry->chain.items[0], key, NULL, NULL, 0, renewal->not_before_s,
                         renewal->end_s, &cert, err) < 0)
         goto out;
-    certs.count = entry->chain.count;
-    certs.items = xalloc(certs.count * sizeof(struct x509_cert *));
-    certs.items[0] = cert;
-    for (size_t i = 1; i < certs.count; i++)
-        certs.items[i] = x509_cert_copy(entry->chain.items[i]);
+    certs = with_the_rest(cert, entry);
     x509_describe(cert, &info);
     rc = 0;
     if (!renewal->settings->dry_run)
@@ -471,9 +482,10 @@ static int again(struct renewal *renewal, const struct scan *scan, const struct 
                "reads CA files at its start only\n",
                entry->name, info.serial, info.not_after);
     if (rc == 0)
-        rc = write_copies(renewal, scan, entry, &certs, err);
+        rc = write_copies(renewal, scan, entry, cert, err);
 out:
     x509_info_free(&info);
+    x509_cert_free(cert);
     x509_list_free(&certs);
     x509_key_free(key);
     free(key_path);
@@ -511,6 +523,19 @@ const struct entry *scan_ca(const struct scan *scan, const char *name, struct er
     return NULL;
 }
 
+const struct entry *scan_root_ca(const struct scan *scan, const char *name, struct err *err)
+{
+    const struct entry *ca = scan_ca(scan, name, err);
+
+    if (ca == NULL || ca->info.self_issued)
+        return ca;
+    err_set(err, ERR_TLS,
+            "%s is an intermediate CA (%s), issued by %s: made again here it would be a root that "
+            "nobody trusts; have that CA certify its key again, and put the certificate there",
+            ca->path, ca->info.subject, ca->info.issuer);
+    return NULL;
+}
+
 int cmd_renew_ca(struct settings *settings)
 {
     struct renewal renewal;
@@ -531,8 +556,8 @@ int cmd_renew_ca(struct settings *settings)
                     scan_directory(renewal.dir, settings->passphrase, &scan, &err) < 0))
         rc = -1;
     if (rc == 0) {
-        ca = scan_ca(&scan, settings->args.count != 0 ? settings->args.items[0] : settings->ca,
-                     &err);
+        ca = scan_root_ca(&scan, settings->args.count != 0 ? settings->args.items[0] : settings->ca,
+                          &err);
         rc = ca != NULL ? again(&renewal, &scan, ca, &err) : -1;
     }
     scan_free(&scan);

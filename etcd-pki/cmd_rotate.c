@@ -6,8 +6,8 @@
  *     finish    ca.crt = next; ca-prev.* gone           then members read it
  *
  * Where it stands is what the files show; since when, rotation.json. Copies of ca.crt below the
- * directory follow. The first certificate of ca.crt always belongs to ca.key: kubeadm reads no
- * other.
+ * directory follow. What else such a file trusts stays in it, behind these. The first certificate
+ * of ca.crt always belongs to ca.key: kubeadm reads no other.
  */
 #include "common/base/file.h"
 #include "etcd-pki/life.h"
@@ -73,7 +73,7 @@ static int rotation_open(struct rotation *rotation, const struct settings *setti
         renewal_heal(settings, rotation->renewal.dir, err) < 0 ||
         scan_directory(rotation->renewal.dir, settings->passphrase, &rotation->scan, err) < 0)
         return -1;
-    rotation->ca = scan_ca(&rotation->scan, settings->ca, err);
+    rotation->ca = scan_root_ca(&rotation->scan, settings->ca, err);
     if (rotation->ca == NULL)
         return -1;
     if (!rotation->ca->key_fits) {
@@ -98,44 +98,86 @@ static void say_done(const struct rotation *rotation, const char *text)
         printf("%s\n", text);
 }
 
+static bool is_of_rotation(const struct rotation *rotation, const struct x509_cert *cert)
+{
+    const struct entry *const own[] = {rotation->ca, rotation->next, rotation->prev};
+    bool is = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
+        is = is || (own[i] != NULL && own[i]->chain.count != 0 &&
+                    x509_certs_equal(own[i]->chain.items[0], cert));
+    return is;
+}
+
+/* `first`, `second` unless NULL, then what else that file trusts, which is no part of this. */
+static struct x509_list bundle_of(const struct rotation *rotation, const struct entry *entry,
+                                  const struct x509_cert *first, const struct x509_cert *second)
+{
+    struct x509_list certs = {.items = xalloc((entry->chain.count + 2) * sizeof *certs.items)};
+
+    certs.items[certs.count++] = x509_cert_copy(first);
+    if (second != NULL)
+        certs.items[certs.count++] = x509_cert_copy(second);
+    for (size_t i = 0; i < entry->chain.count; i++) {
+        const struct x509_cert *other = entry->chain.items[i];
+
+        if (!x509_certs_equal(other, first) &&
+            (second == NULL || !x509_certs_equal(other, second)) &&
+            !is_of_rotation(rotation, other))
+            certs.items[certs.count++] = x509_cert_copy(other);
+    }
+    return certs;
+}
+
+/* Replace the certificates of `entry`, with the key unless NULL; say which others stay there. */
+static int write_bundle(const struct rotation *rotation, const struct entry *entry,
+                        const struct x509_key *key, const struct x509_cert *first,
+                        const struct x509_cert *second, struct err *err)
+{
+    const struct store store = renewal_store(&rotation->renewal);
+    struct x509_list certs = bundle_of(rotation, entry, first, second);
+    int rc = store_replace(&store, entry->base, key, &certs, err);
+
+    if (rc == 0)
+        report_cert(report_file(rotation->settings, store.dir, entry->base, ".crt",
+                                entry == rotation->ca ? "written" : "copied"),
+                    first);
+    if (rc == 0 && key != NULL)
+        (void)report_file(rotation->settings, store.dir, entry->base, ".key", "written");
+    if (rc == 0 && entry != rotation->ca && says(rotation->settings))
+        printf("%s.crt follows\n", entry->base);
+    for (size_t i = second != NULL ? 2 : 1; rc == 0 && i < certs.count; i++) {
+        struct x509_info info;
+
+        x509_describe(certs.items[i], &info);
+        if (says(rotation->settings))
+            printf("%s.crt goes on trusting %s (serial %s) too\n", entry->base, info.subject,
+                   info.serial);
+        x509_info_free(&info);
+    }
+    x509_list_free(&certs);
+    return rc;
+}
+
 /* ca.crt, and each copy of it, become `first` and `second` (NULL: `first` alone). */
 static int write_bundles(struct rotation *rotation, const struct x509_key *key,
                          const struct x509_cert *first, const struct x509_cert *second,
                          struct err *err)
 {
-    struct x509_cert *items[2] = {x509_cert_copy(first),
-                                  second != NULL ? x509_cert_copy(second) : NULL};
-    const struct x509_list certs = {items, second != NULL ? 2 : 1};
     const struct x509_cert *was = rotation->ca->chain.items[0];
-    const struct store store = renewal_store(&rotation->renewal);
-    int rc = store_replace(&store, rotation->ca->base, key, &certs, err);
+    int rc = write_bundle(rotation, rotation->ca, key, first, second, err);
 
-    if (rc == 0) {
-        report_cert(
-            report_file(rotation->settings, store.dir, rotation->ca->base, ".crt", "written"),
-            first);
-        if (key != NULL)
-            (void)report_file(rotation->settings, store.dir, rotation->ca->base, ".key", "written");
-    }
     for (size_t i = 0; rc == 0 && i < rotation->scan.count; i++) {
         const struct entry *entry = &rotation->scan.items[i];
         bool copy = entry != rotation->ca && entry != rotation->next && entry != rotation->prev &&
                     entry->chain.count != 0 && entry->info.ca && !entry->key_there &&
                     entry->same_as == NULL;
 
-        if (!copy || (!x509_certs_equal(entry->chain.items[0], was) &&
-                      !x509_certs_equal(entry->chain.items[0], first) &&
-                      (second == NULL || !x509_certs_equal(entry->chain.items[0], second))))
-            continue;
-        rc = store_replace(&store, entry->base, NULL, &certs, err);
-        if (rc == 0)
-            report_cert(report_file(rotation->settings, store.dir, entry->base, ".crt", "copied"),
-                        first);
-        if (rc == 0 && says(rotation->settings))
-            printf("%s.crt follows\n", entry->base);
+        if (copy && (x509_certs_equal(entry->chain.items[0], was) ||
+                     x509_certs_equal(entry->chain.items[0], first) ||
+                     (second != NULL && x509_certs_equal(entry->chain.items[0], second))))
+            rc = write_bundle(rotation, entry, NULL, first, second, err);
     }
-    x509_cert_free(items[0]);
-    x509_cert_free(items[1]);
     return rc;
 }
 
@@ -271,8 +313,10 @@ static bool endpoint_trusts(const char *url, int64_t timeout_s, const struct x50
     } else if (!seen.asked) {
         *what = xstrdup("asks for no client certificate, so this cannot be told");
     } else if (seen.step == X509_STEP_ANSWERED) {
-        trusts = true;
-        *what = xasprintf("yes (%zu CA names)", seen.asks_count);
+        *what = probe_refusal(&seen);
+        trusts = *what == NULL;
+        if (trusts)
+            *what = xasprintf("yes (%zu CA names)", seen.asks_count);
     } else {
         *what = xasprintf("no: %s", seen.alert == 48 ? "unknown_ca: it has not read the new CA file"
                                                      : seen.said);

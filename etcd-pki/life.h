@@ -39,6 +39,8 @@ struct store renewal_store(const struct renewal *renewal);
 
 /* The CA of that name, or etcd's, with its key; borrowed. NULL: err says why. */
 const struct entry *scan_ca(const struct scan *scan, const char *name, struct err *err);
+/* The same, to be made again by itself: one that another CA has issued is refused. */
+const struct entry *scan_root_ca(const struct scan *scan, const char *name, struct err *err);
 
 /* ---- rotation.json (rotation_dates.c) ---- */
 
@@ -61,5 +63,7 @@ void probe_target_free(struct probe_target *target);
 /* A connected, blocking socket whose reads and writes end after the timeout. */
 int probe_dial(const struct probe_target *target, int64_t timeout_s, int *fd,
                struct err *err) MUST_CHECK;
+/* What an answer to a request for /version says against the caller; owned. NULL: nothing. */
+char *probe_refusal(const struct x509_seen *seen);
 
 #endif

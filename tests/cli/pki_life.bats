@@ -550,6 +550,53 @@ fits() { # BASE: the key is the certificate's
     refused 1 "connect to https://127.0.0.1:1" probe https://127.0.0.1:1
 }
 
+@test "probe, rotate-ca: an answer that is no etcd's is no consent" {
+    "$pki" init --key p256 -q
+    "$pki" issue server m1 --key p256 -q
+    "$pki" issue healthcheck-client --key p256 -q
+    port=$((30200 + RANDOM % 2500))
+    openssl s_server -accept 127.0.0.1:$port -cert pki/etcd/server.crt -key pki/etcd/server.key -CAfile pki/etcd/ca.crt \
+        -Verify 2 -rev -quiet > /dev/null 2>&1 3>&- &
+    pid=$!
+    for _ in $(seq 100); do "$pki" probe https://127.0.0.1:$port > out 2>&1 && break; [ $? -eq 3 ] && break; sleep 0.05; done
+    run "$pki" rotate-ca status --endpoints https://127.0.0.1:$port
+    kill $pid
+    grep "client cert .* refused: it answers, but not in HTTP" out || { cat out; return 1; }
+    [ "$status" -eq 3 ] && [[ $output == *"it answers, but not in HTTP"* ]]
+}
+
+@test "rotate-ca, renew-ca: what else ca.crt trusts stays, an intermediate CA is left alone" {
+    "$pki" cluster --member m1=192.0.2.1 --key p256 -q
+    for name in second third; do "$pki" init --dir $name --key p256 -q; done
+    cat second/etcd/ca.crt >> pki/ca/etcd/ca.crt
+    cat third/etcd/ca.crt >> pki/m1/etcd/ca.crt
+    holds() { # FILE NUMBER OTHER: so many certificates, that other one among them
+        [ "$(grep -c BEGIN $1)" -eq $2 ] && [[ $(tr -d '\n' < $1) == *"$(sed '/-----/d' $3/etcd/ca.crt | tr -d '\n')"* ]]
+    }
+    refused 0 "renewed" renew-ca
+    holds pki/ca/etcd/ca.crt 2 second && holds pki/m1/etcd/ca.crt 2 third
+    refused 0 "ca/etcd/ca.crt goes on trusting CN=etcd-ca (serial " rotate-ca prepare
+    holds pki/ca/etcd/ca.crt 3 second && holds pki/m1/etcd/ca.crt 3 third
+    refused 0 "prepared:" rotate-ca prepare
+    holds pki/ca/etcd/ca.crt 3 second && holds pki/m1/etcd/ca.crt 3 third
+    refused 0 "switched:" rotate-ca switch --force
+    holds pki/ca/etcd/ca.crt 3 second && holds pki/m1/etcd/ca.crt 3 third
+    openssl verify -CAfile pki/m1/etcd/ca.crt pki/m1/etcd/server.crt
+    refused 0 "finished:" rotate-ca finish
+    holds pki/ca/etcd/ca.crt 2 second && holds pki/m1/etcd/ca.crt 2 third
+    openssl verify -CAfile pki/m1/etcd/ca.crt pki/m1/etcd/server.crt
+    # made again by itself it would be a root
+    openssl req -new -newkey rsa:2048 -nodes -keyout below.key -subj /CN=below -out below.csr 2> /dev/null
+    printf 'basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n' > ext
+    mkdir -p low/etcd
+    openssl x509 -req -in below.csr -CA third/etcd/ca.crt -CAkey third/etcd/ca.key -days 9 -extfile ext -out low/etcd/ca.crt 2> /dev/null
+    mv below.key low/etcd/ca.key
+    sums=$(sha256sum low/etcd/*)
+    refused 1 "low/etcd/ca.crt is an intermediate CA (CN=below), issued by CN=etcd-ca" renew-ca --dir low
+    refused 1 "is an intermediate CA" rotate-ca prepare --dir low
+    [ "$sums" = "$(sha256sum low/etcd/*)" ]
+}
+
 @test "verify: etcd's flags from a manifest, a configuration, an environment, a process" {
     "$pki" cluster --member m1=192.0.2.1 --key p256 -q
     e=$PWD/pki/m1/etcd bad=https://192.0.2.9:2379

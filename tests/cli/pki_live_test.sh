@@ -70,6 +70,8 @@ for role in server peer; do "$pki" issue $role m1 -q --key p256; done
 openssl req -new -key pki/serveronly.key -subj /CN=x -out wrong.csr 2> /dev/null
 printf 'extendedKeyUsage=serverAuth\n' > ext
 openssl x509 -req -in wrong.csr -CA pki/etcd/ca.crt -CAkey pki/etcd/ca.key -days 1 -extfile ext -out wrong.crt 2> /dev/null
+printf 'extendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=IP:192.0.2.9\n' > ext
+openssl x509 -req -in wrong.csr -CA pki/etcd/ca.crt -CAkey pki/etcd/ca.key -days 1 -extfile ext -out elsewhere.crt 2> /dev/null
 openssl req -new -key pki/clients/bad.key -subj /CN=bad -out late.csr 2> /dev/null
 openssl x509 -req -in late.csr -CA pki/etcd/ca.crt -CAkey pki/etcd/ca.key -days -1 -out late.crt 2> /dev/null
 "$pki" crl -q 2> /dev/null
@@ -82,6 +84,9 @@ asked=$("$pki" probe $url -q)$("$pki" probe $url -q --expect pki/etcd/peer.crt |
     { echo "FAIL with -q what is wrong: $asked"; failed=$((failed + 1)); }
 often "the file that is served" 0 "same as      pki/etcd/server.crt                  yes" probe $url
 says "the peer port" 0 "accepted" probe $peer --peer
+# etcd closes the connection, etcd-server says why
+says "a member's certificate of another host" 3 "client cert  elsewhere.crt                        refused" probe $peer --peer \
+    --cert elsewhere.crt --key pki/serveronly.key
 often "another CA's certificate" 3 "refused: unknown_ca" probe $url --cert other/clients/x.crt --key other/clients/x.key
 often "a wrong usage" 3 "certificate: its usage is serverAuth" probe $url --cert wrong.crt --key pki/serveronly.key
 often "an expired certificate" 3 "refused: certificate_expired: it ended on 20" probe $url --cert late.crt --key pki/clients/bad.key
