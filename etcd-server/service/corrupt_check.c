@@ -214,24 +214,47 @@ static void judge_start(struct corrupt_check *check, const struct asked *other, 
     memcpy(check->start_text, err.text, sizeof(check->start_text));
 }
 
+static bool alarm_names_self(const struct corrupt_check *check)
+{
+    return alarm_names(engine_alarms(check->engine), engine_member_id(check->engine),
+                       ETCDSERVERPB__ALARM_TYPE__CORRUPT);
+}
+
+/* After the alarm, which found no majority to compare with: whom it names is not to be trusted. */
+static void remain_in_doubt(struct corrupt_check *check)
+{
+    check->again_at_ms = now_ms(check) + AGAIN_MS;
+    service_set_differs(check->config.service, alarm_names_self(check));
+}
+
+static const char *words_on_self(bool differs, bool majority)
+{
+    if (differs)
+        return "this member's store is not what most others hold: it serves no data while the "
+               "alarm CORRUPT is up; remove it from the cluster, then add it anew with an empty "
+               "data directory";
+    if (!majority)
+        return "the alarm CORRUPT names this member, and too few others can be compared with: it "
+               "serves no data; compare with etcd-ctl endpoint hashkv --cluster, then lift the "
+               "alarm with etcd-ctl alarm disarm, or add this member anew with an empty data "
+               "directory";
+    return "the alarm CORRUPT names this member, but its store is what most hold: it goes on "
+           "answering reads; when etcd-ctl endpoint hashkv --cluster says so too, lift the alarm "
+           "with etcd-ctl alarm disarm";
+}
+
 /* After the alarm: is it this member? */
 static void judge_self(struct corrupt_check *check, const struct asked *other, bool majority,
                        uint32_t right)
 {
-    bool named = alarm_names(engine_alarms(check->engine), engine_member_id(check->engine),
-                             ETCDSERVERPB__ALARM_TYPE__CORRUPT);
     bool differs = majority && own_mark(check) != right;
 
+    check->again_at_ms = 0;
     service_set_differs(check->config.service, differs);
-    check->again_at_ms = majority ? 0 : now_ms(check) + AGAIN_MS;
-    if (differs || named)
-        host_note(engine_host(check->engine), LOG_ERROR,
-                  differs ? "this member's store is not what most others hold: it serves no data "
-                            "while the alarm CORRUPT is up; remove it from the cluster, then add "
-                            "it anew with an empty data directory"
-                          : "the alarm CORRUPT names this member: it serves no data; compare with "
-                            "etcd-ctl endpoint hashkv --cluster, then lift the alarm with etcd-ctl "
-                            "alarm disarm, or add this member anew with an empty data directory",
+    if (!majority)
+        remain_in_doubt(check);
+    if (differs || alarm_names_self(check))
+        host_note(engine_host(check->engine), LOG_ERROR, words_on_self(differs, majority),
                   log_hex("member", engine_member_id(check->engine)),
                   log_i64("revision", check->own.hash_revision), log_u64("hash", check->own.hash),
                   log_u64("other-hash", other != NULL ? other->hash : check->own.hash));
@@ -483,10 +506,12 @@ static void hashed(struct hash_query *query, enum err_code code,
     struct corrupt_check *check = CONTAINER_OF(query, struct corrupt_check, query);
 
     if (code != ERR_OK) {
-        if (!again_later(check) && check->kind == ROUND_START)
+        bool again = again_later(check);
+
+        if (!again && check->kind == ROUND_START)
             check->start = CORRUPT_START_UNKNOWN;
-        if (check->kind == ROUND_EXPLAIN)
-            check->again_at_ms = now_ms(check) + AGAIN_MS;
+        if (!again && check->kind == ROUND_EXPLAIN)
+            remain_in_doubt(check);
         stop_round(check);
         return;
     }

@@ -10,7 +10,8 @@
  * nobody can say who is right: the alarm names member 0, as that of a leading etcd always does. At
  * start a member without a majority on its side does not serve. Whoever sees the alarm compares
  * once more by itself: a member that finds itself on the wrong side serves no data and says at
- * which revision it differs from whom. Pure. Thread: core.
+ * which revision it differs from whom; so does one that the alarm names and that finds no majority
+ * to compare with. Pure. Thread: core.
  */
 #ifndef ETCD_SERVER_SERVICE_CORRUPT_CHECK_H
 #define ETCD_SERVER_SERVICE_CORRUPT_CHECK_H

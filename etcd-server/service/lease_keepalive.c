@@ -105,7 +105,7 @@ static void ask_next(struct keepalive *stream)
 
     stream->first = (stream->first + 1) % stream->capacity;
     stream->count--;
-    stream->failure = service_is_corrupt(stream->service) ? ERR_CORRUPT
+    stream->failure = service_differs(stream->service) ? ERR_CORRUPT
                       : PLANTED(LEASE_RIGHTS)
                           ? ERR_OK
                           : authorise_lease(stream->service, stream->call, AUTH_WRITE, id);

@@ -200,7 +200,7 @@ static bool on_events(void *arg, const struct watch_message *message)
     const struct watch_hit *hit = message->first;
     bool more = true;
 
-    if (service_is_corrupt(observe->service)) {
+    if (service_differs(observe->service)) {
         observe->state = OBSERVE_READING; /* which is refused, and ends the call */
         wake(observe);
         return true;

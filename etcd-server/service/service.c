@@ -153,13 +153,6 @@ static const bool gives_data[RPC_COUNT] = {
     [RPC_Election_Resign] = true,
 };
 
-bool service_is_corrupt(struct service *service)
-{
-    return service->differs ||
-           alarm_names(engine_alarms(service->engine), engine_member_id(service->engine),
-                       ETCDSERVERPB__ALARM_TYPE__CORRUPT);
-}
-
 void service_set_differs(struct service *service, bool differs)
 {
     service->differs = differs;
@@ -203,7 +196,7 @@ void service_start(struct service *service, struct call *call)
         call_refuse(call, ERR_EMPTY_KEY);
     else if (service_is_learner(service) && !learner_answers(call))
         call_refuse(call, ERR_NOT_SUPPORTED_FOR_LEARNER);
-    else if (gives_data[call->row->id] && service_is_corrupt(service))
+    else if (gives_data[call->row->id] && service->differs)
         call_refuse(call, ERR_CORRUPT);
     else if ((code = authorise_start(service, call)) != ERR_OK)
         call_refuse(call, code);

@@ -46,8 +46,9 @@ struct hashing *service_hashing(struct service *service);
 uint64_t service_learners_max(const struct service *service);
 
 /*
- * Does this member's store differ from what most others hold? While it does, calls about data are
- * refused with ERR_CORRUPT, as they are while the alarm CORRUPT names this member.
+ * Is this member's store not to be trusted (corrupt_check.h)? While it is not, no data goes out:
+ * calls about data are refused with ERR_CORRUPT, streams that give some end. The alarm CORRUPT by
+ * itself refuses writes only (api.md 10.3).
  */
 void service_set_differs(struct service *service, bool differs);
 bool service_differs(const struct service *service);

@@ -70,8 +70,6 @@ void lease_keepalives_tick(struct service *service);
 /* health.c: tell of a defragmentation that began or ended. */
 void health_turn(struct service *service);
 
-/* This member's store is not to be trusted: no data goes out, streams that give some end. */
-bool service_is_corrupt(struct service *service);
 /* This member has no vote: it answers for itself, no more. */
 bool service_is_learner(const struct service *service);
 

@@ -360,7 +360,7 @@ void watch_tick(struct service *service)
 {
     uint64_t now_ms = host_now_ms(engine_host(service->engine));
     bool lost = service_leader_is_lost(service);
-    bool corrupt = service_is_corrupt(service);
+    bool corrupt = service_differs(service);
     struct watch_call *next;
 
     for (struct watch_call *watch = service->watches; watch != NULL; watch = next) {

@@ -36,8 +36,6 @@ class Requests:
         self.targets = ["KEY", "VERSION", "CREATE", "MOD", "VALUE"]
         # one in a run: of several, etcd heeds the last raised only, and none when one is lifted
         self.alarm, self.alarmed = self.one("NOSPACE", "NOSPACE", "CORRUPT"), self.one(0, 5, {"$self": 0}, BIG[1])
-        if self.alarm == "CORRUPT":
-            self.alarmed = 5
 
     def chance(self, probability):
         return self.rng.random() < probability

@@ -120,7 +120,7 @@ def hash_of_nothing(step, theirs, ours, pair):
 
 # Not asked, so that runs can go on behind it: a MemberUpdate of a member that is there with texts that are no URLs (etcd
 # stores them, and other members end at them; we refuse them as MemberAdd does), alarms of two kinds at once (the last one
-# raised counts in etcd), CORRUPT for the member itself (it gives no data then, README), an unknown sort_target (etcd
+# raised counts in etcd), an unknown sort_target (etcd
 # ends), X-HTTP-Method-Override (of forms), a LeaseKeepAlive that is no JSON (etcd: 200 and nothing; we: 400), Resign and
 # Proclaim without a lease (etcd makes one that nobody wants), unknown fields that nest deeper than 392 levels (400), and
 # more than twelve keys in an order in which some are equal (that of Go's sort).

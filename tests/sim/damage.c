@@ -286,7 +286,7 @@ static bool is_noticed(struct sim *sim)
         return false; /* whom it does not name finds out by itself */
     if (node->engine == NULL || node->gone)
         return true;
-    return service_is_corrupt(node->service); /* it knows it, too: it gives no data */
+    return service_differs(node->service); /* it knows it, too: it gives no data */
 }
 
 /* Whose store, and what of it: NULL = not this time. */

@@ -550,6 +550,52 @@ static void differs_when_enough_are_back(void **state)
     end();
 }
 
+/* By hand, for a member that holds what the others hold: etcd answers reads. */
+static void named_though_it_is_sound(void **state)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
+
+    (void)state;
+    for (size_t count = 0; count <= 2; count += 2) {
+        begin(count, false);
+        alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+        alarm.alarm = ETCDSERVERPB__ALARM_TYPE__CORRUPT;
+        alarm.memberid = engine_member_id(lone.engine);
+        request.alarm = &alarm;
+        assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+        assert_true(names(alarm.memberid));
+        for (unsigned i = 0; i < 3; i++) {
+            compare();
+            assert_false(service_differs(service));
+        }
+        end();
+    }
+}
+
+static void named_and_nobody_can_be_asked(void **state)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
+
+    (void)state;
+    begin(2, false);
+    others[0].status = others[1].status = 0;
+    alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    alarm.alarm = ETCDSERVERPB__ALARM_TYPE__CORRUPT;
+    alarm.memberid = engine_member_id(lone.engine);
+    request.alarm = &alarm;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    for (unsigned i = 0; i < 100 && !service_differs(service); i++)
+        compare();
+    assert_true(service_differs(service));
+    others[0].status = others[1].status = 200;
+    for (unsigned i = 0; i < 700 && service_differs(service); i++)
+        compare();
+    assert_false(service_differs(service));
+    end();
+}
+
 /* ---- at start ---- */
 
 static void at_start(void **state)
@@ -625,6 +671,8 @@ int main(void)
         cmocka_unit_test(compacted_in_the_line),
         cmocka_unit_test(differs_by_somebody_elses_alarm),
         cmocka_unit_test(differs_when_enough_are_back),
+        cmocka_unit_test(named_though_it_is_sound),
+        cmocka_unit_test(named_and_nobody_can_be_asked),
         cmocka_unit_test(at_start),
     };
 
