@@ -72,15 +72,15 @@ void tls_context_free(struct tls_context *context); /* NULL is fine */
 void tls_context_name(struct tls_context *context, const char *name);
 
 enum tls_refresh {
-    TLS_REFRESH_SAME,   /* nothing changed, or less than a second since the last look */
+    TLS_REFRESH_SAME,   /* nothing to say: the same set as before is in use */
     TLS_REFRESH_LOADED, /* files changed and are in use for handshakes from now on */
     TLS_REFRESH_BROKEN, /* files changed but cannot be used: err says why; the old set stays in
-                           use. Said once per state of the files */
+                           use. Said once per state of the files, at most once a second */
 };
 /*
  * Look whether any file was replaced (device, inode, size, times). Open sessions keep what they
  * began with; tickets given out before a change are no longer taken, so a revoked client cannot
- * come back with one. Cheap: call it before each handshake.
+ * come back with one. A stat() of each file: call it before each handshake.
  * now_ms  any monotonic clock
  */
 enum tls_refresh tls_context_refresh(struct tls_context *context, uint64_t now_ms,

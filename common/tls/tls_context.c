@@ -4,7 +4,8 @@
  *     config (copied) --load--> set --users--> the context and every session begun with it
  *
  * The stamps of the files are taken before they are read, so a file replaced meanwhile is seen at
- * the next look. A set that cannot be loaded changes nothing but the stamps: it is reported once.
+ * the next look. A set that cannot be loaded changes nothing but the stamps: it is reported once,
+ * and the next such one not before QUIET_MS have passed.
  */
 #include "common/tls/tls_internal.h"
 #include "common/base/limits.h"
@@ -13,7 +14,7 @@
 #include <openssl/err.h>
 #include <stdio.h>
 
-#define LOOK_EVERY_MS 1000
+#define QUIET_MS 1000 /* after files that cannot be used: a writer may be busy with them */
 #define TICKET_LIFE_S 3600
 #define SECURITY_LEVEL 2 /* 112 bits: no RSA below 2048, no SHA-1 signatures (pki.md 2.9) */
 /* Of Go's defaults those that are authenticated encryption with forward secrecy. */
@@ -483,15 +484,21 @@ void tls_context_free(struct tls_context *context)
 
 enum tls_refresh tls_context_refresh(struct tls_context *context, uint64_t now_ms, struct err *err)
 {
+    bool quiet = now_ms < context->quiet_until_ms;
+    struct err cause = ERR_INIT;
     struct tls_set *set;
 
-    if (now_ms < context->next_look_ms)
+    if (!look(context) && (quiet || !context->unsaid))
         return TLS_REFRESH_SAME;
-    context->next_look_ms = now_ms + LOOK_EVERY_MS;
-    if (!look(context))
-        return TLS_REFRESH_SAME;
-    if (load_set(&context->config, &set, err) < 0)
+    if (load_set(&context->config, &set, &cause) < 0) {
+        context->unsaid = quiet;
+        if (quiet)
+            return TLS_REFRESH_SAME;
+        context->quiet_until_ms = now_ms + QUIET_MS;
+        *err = cause;
         return TLS_REFRESH_BROKEN;
+    }
+    context->unsaid = false;
     tls_set_release(context->set);
     context->set = set;
     SSL_SESSION_free(context->ticket); /* what it resumes was judged by other files */

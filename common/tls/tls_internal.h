@@ -37,10 +37,11 @@ struct tls_context {
     struct tls_set *set;      /* in use for new sessions */
     BIO_METHOD *bio;          /* owned; ciphertext from and to a session's bufs */
     struct tls_stamp stamps[TLS_FILES];
-    uint64_t next_look_ms;
-    SSL_SESSION *ticket; /* client: the last one given, owned ... */
-    char *ticket_name;   /* ... and the server it came from, owned */
-    char *name;          /* client: instead of the host dialled; owned; NULL: that host */
+    uint64_t quiet_until_ms; /* a failure was reported a moment ago ... */
+    bool unsaid;             /* ... and since then there was another */
+    SSL_SESSION *ticket;     /* client: the last one given, owned ... */
+    char *ticket_name;       /* ... and the server it came from, owned */
+    char *name;              /* client: instead of the host dialled; owned; NULL: that host */
 };
 
 struct tls_session {
