@@ -13,6 +13,9 @@
 #include "etcd-server/raft/raft_log.h"
 
 #define RING_FIRST 64
+/* A ring of up to that many places stays: it would soon be needed again. */
+#define RING_KEPT 4096
+#define RING_EMPTY 8 /* of a larger one, when one in so many places is taken at most, most go */
 
 static struct raft_entry *slot(const struct raft_log *log, uint64_t index)
 {
@@ -50,15 +53,30 @@ void raft_log_fini(struct raft_log *log)
     *log = (struct raft_log){0};
 }
 
-static void grow(struct raft_log *log)
+/* Another ring with the same entries; what they point to stays where it is. */
+static void resize(struct raft_log *log, size_t capacity)
 {
     struct raft_log old = *log;
 
-    log->capacity = MAX(old.capacity * 2, RING_FIRST);
+    must(capacity >= log->last_index - log->base_index);
+    log->capacity = capacity;
     log->ring = xalloc(log->capacity * sizeof(*log->ring));
     for (uint64_t index = old.base_index + 1; index <= old.last_index; index++)
         *slot(log, index) = *slot(&old, index);
     free(old.ring);
+}
+
+/* Room for as many again stays, so that the next entries do not bring it back at once. */
+static void shrink(struct raft_log *log)
+{
+    uint64_t count = log->last_index - log->base_index;
+    size_t capacity = log->capacity;
+
+    if (capacity <= RING_KEPT || count > capacity / RING_EMPTY)
+        return;
+    while (capacity > RING_KEPT && count <= capacity / 4)
+        capacity /= 2;
+    resize(log, capacity);
 }
 
 void raft_log_append(struct raft_log *log, enum raft_entry_type type, uint64_t term,
@@ -67,7 +85,7 @@ void raft_log_append(struct raft_log *log, enum raft_entry_type type, uint64_t t
     uint8_t *copy = NULL;
 
     if (log->last_index - log->base_index == log->capacity)
-        grow(log);
+        resize(log, MAX(log->capacity * 2, RING_FIRST));
     if (data.size != 0) {
         copy = xalloc(data.size);
         memcpy(copy, data.data, data.size);
@@ -107,6 +125,7 @@ void raft_log_restore(struct raft_log *log, uint64_t index, uint64_t term)
     log->committed = log->handed = index;
     log->change_first = log->change_last = log->change_write_id = 0;
     log->base_term = term;
+    shrink(log);
 }
 
 void raft_log_commit(struct raft_log *log, uint64_t index)
@@ -137,6 +156,7 @@ void raft_log_compact(struct raft_log *log, uint64_t index)
     for (uint64_t at = log->base_index + 1; at <= index; at++)
         drop(log, at);
     log->base_index = index;
+    shrink(log);
 }
 
 const struct raft_entry *raft_log_at(const struct raft_log *log, uint64_t index)

@@ -43,7 +43,7 @@ void raft_log_append(struct raft_log *log, enum raft_entry_type type, uint64_t t
                      struct slice data); /* copies */
 /* Forget what is behind; never what is committed. */
 void raft_log_truncate(struct raft_log *log, uint64_t last_index);
-/* Forget up to `index`; at most what was handed out. */
+/* Forget up to `index`; at most what was handed out. A ring that gets mostly empty gets small. */
 void raft_log_compact(struct raft_log *log, uint64_t index);
 void raft_log_commit(struct raft_log *log, uint64_t index); /* committed = max; at most the last */
 /*
@@ -55,7 +55,9 @@ uint64_t raft_log_commit_told(const struct raft_log *log);
 /* A snapshot takes the place of every entry; it counts as committed, stable and handed out. */
 void raft_log_restore(struct raft_log *log, uint64_t index, uint64_t term);
 
-/* Must be in (base, last]. */
+/* Must be in (base, last]; borrowed until the log is changed. Its payload stays until it is
+ * dropped.
+ */
 const struct raft_entry *raft_log_at(const struct raft_log *log, uint64_t index);
 uint64_t raft_log_term(const struct raft_log *log, uint64_t index); /* 0 when unknown */
 bool raft_log_has(const struct raft_log *log, uint64_t index, uint64_t term);

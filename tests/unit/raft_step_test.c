@@ -535,6 +535,41 @@ static enum quorum_answer up_to(const void *arg, uint64_t id)
     return id <= *(const uint64_t *)arg ? QUORUM_YES : QUORUM_NO;
 }
 
+/* A follower that was away for long makes it large; it does not stay so for good. */
+static void a_cut_gives_back_the_ring(void **state)
+{
+    enum { MANY = 300000, KEPT = 5000 };
+    struct raft_log *log = xalloc(sizeof(*log));
+    size_t bytes, largest;
+
+    (void)state;
+    raft_log_init(log, 4, 1);
+    for (size_t i = 0; i < MANY; i++)
+        raft_log_append(log, RAFT_ENTRY_NORMAL, 2, slice_text("0123456789"));
+    raft_log_commit(log, 4 + MANY);
+    log->handed = log->stable = log->appended = 4 + MANY;
+    largest = log->capacity;
+    assert_in_range(largest, MANY, 2 * MANY);
+    raft_log_compact(log, 4 + MANY / 2); /* half full: it stays */
+    assert_int_equal(log->capacity, largest);
+    for (uint64_t index = 4 + MANY / 2; index <= 4 + MANY - KEPT; index += 1000)
+        raft_log_compact(log, index);
+    assert_in_range(log->capacity, KEPT, 10 * KEPT);
+    bytes = log->bytes;
+    for (uint64_t index = log->base_index + 1; index <= log->last_index; index++) {
+        assert_int_equal(raft_log_at(log, index)->index, index);
+        assert_true(slice_equal(raft_log_at(log, index)->data, slice_text("0123456789")));
+    }
+    assert_int_equal(bytes, (log->last_index - log->base_index) * (10 + sizeof(struct raft_entry)));
+    raft_log_compact(log, 4 + MANY);
+    assert_in_range(log->capacity, 1, 4096);
+    for (size_t i = 0; i < 2 * KEPT; i++)
+        raft_log_append(log, RAFT_ENTRY_NORMAL, 3, SLICE_EMPTY);
+    assert_int_equal(raft_log_at(log, 4 + MANY + 2 * KEPT)->term, 3);
+    raft_log_fini(log);
+    free(log);
+}
+
 static void majorities_of_both_halves(void **state)
 {
     struct raft_conf_state conf = {.voters = {1, 2, 3, 4, 5}, .voter_count = 5};
@@ -612,6 +647,7 @@ int main(void)
         cmocka_unit_test(reads_have_a_limit),
         cmocka_unit_test(lost_reads_make_room),
         cmocka_unit_test(a_cut_takes_back_what_is_under_way),
+        cmocka_unit_test(a_cut_gives_back_the_ring),
         cmocka_unit_test(majorities_of_both_halves),
         cmocka_unit_test(flight_lands_in_order),
     };
