@@ -241,8 +241,9 @@ static size_t gate_input(struct link *link, struct slice bytes)
         return bytes.size;
     if (waits->cause == NULL)
         return 0;
+    /* Not 403: to a member that posts that means "you were removed", and it ends (raft.md 5). */
     buf_printf(&link->out,
-               "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\n"
+               "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
                "Connection: close\r\nContent-Length: %zu\r\n\r\n%s\n",
                strlen(waits->cause) + 1, waits->cause);
     link->phase = LINK_BUSY;

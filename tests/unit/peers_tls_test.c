@@ -181,9 +181,9 @@ static void bad_certificates_are_refused_with_the_cause_on_both_sides(void **sta
     assert_refused(&pki.good, &pki.other_ca, "unknown authority", "rejected connection on peer");
     assert_refused(&pki.expired, &pki.ca, "expired", "rejected connection on peer");
     assert_refused(&pki.server_only, &pki.ca, "cannot reach a peer", "usage");
-    assert_refused(&pki.elsewhere, &pki.ca, "403 tls: \\\"127.0.0.1\\\" does not match any of IP",
+    assert_refused(&pki.elsewhere, &pki.ca, "400 tls: \\\"127.0.0.1\\\" does not match any of IP",
                    "tls: \\\"127.0.0.1\\\" does not match any of IPAddresses [\\\"10.9.8.7\\\"]");
-    assert_refused(&pki.odd_name, &pki.ca, "403 tls: \\\"127.0.0.1\\\" does not match any of DNS",
+    assert_refused(&pki.odd_name, &pki.ca, "400 tls: \\\"127.0.0.1\\\" does not match any of DNS",
                    "DNSNames [\\\"no-such-host");
 }
 
