@@ -175,8 +175,7 @@ int server_open_files(struct server *server, struct err *err)
         log_info("server has been already initialized", log_str("data-dir", config->data_dir));
     if (server->boot.log.torn_bytes != 0)
         log_warn("repaired the torn end of the log", log_u64("bytes", server->boot.log.torn_bytes));
-    rc = boot_open_backend(&server->dir, server->boot.snapshot.meta.index, &backend,
-                           &server->backend, err);
+    rc = boot_open_backend(&server->dir, &server->boot, &backend, &server->backend, err);
     if (rc == 0)
         rc = defrag_at_start(server, err);
     if (rc == 0 && config->force_new_cluster)

@@ -68,6 +68,42 @@ static uint64_t read_u64(struct backend_read *read, const char *name)
     return number;
 }
 
+/*
+ * The database has what the snapshot stands for (raft.md 9.3). It may be ahead of the log, as a
+ * leader's is that came with a snapshot: the other voters have those entries.
+ */
+static int check_index(const struct engine *engine, struct err *err)
+{
+    uint64_t snapshot = engine->config.snapshot.index;
+
+    if (engine->backend_index >= snapshot)
+        return 0;
+    err_set(err, ERR_DAMAGED,
+            "the database (index %" PRIu64 ") is older than the snapshot (index %" PRIu64
+            "): it was replaced or truncated; restore a snapshot into a new data directory",
+            engine->backend_index, snapshot);
+    return -1;
+}
+
+/* But nobody else has them when this is the only voter: what it would write at those indexes counts
+ * as done already. */
+static int check_alone(const struct engine *engine, struct err *err)
+{
+    const struct raft_conf_state *conf = raft_conf_state(engine->raft);
+    uint64_t last = engine->config.snapshot.index + engine->config.entry_count;
+
+    if (engine->backend_index <= last || conf->voter_count != 1 ||
+        conf->voters[0] != engine->config.member_id)
+        return 0;
+    err_set(err, ERR_DAMAGED,
+            "the database (index %" PRIu64 ") is ahead of the log (index %" PRIu64
+            "): the log is an older copy or has lost its end, and what is written next would be "
+            "lost; put the right log back, or restore the database into a new data directory "
+            "(etcd-snap restore)",
+            engine->backend_index, last);
+    return -1;
+}
+
 static int restore_state(struct engine *engine, struct err *err)
 {
     struct backend_read *read = NULL;
@@ -76,13 +112,8 @@ static int restore_state(struct engine *engine, struct err *err)
     if (backend_read_begin(engine->backend, &read, err) < 0)
         return -1;
     engine->backend_index = read_u64(read, "consistent_index");
-    if (engine->backend_index < engine->config.snapshot.index) {
-        err_set(err, ERR_DAMAGED,
-                "the database (index %" PRIu64 ") is older than the snapshot (index %" PRIu64
-                "): it was replaced or truncated; restore a snapshot into a new data directory",
-                engine->backend_index, engine->config.snapshot.index);
+    if (check_index(engine, err) < 0)
         goto out;
-    }
     if (auth_store_restore(engine->auth, read, err) < 0 ||
         lease_store_restore(engine->leases, read, err) < 0 ||
         alarm_store_restore(engine->alarms, read, err) < 0)
@@ -98,6 +129,18 @@ static int restore_state(struct engine *engine, struct err *err)
 out:
     backend_read_end(read);
     return rc;
+}
+
+/* Once the log was replayed, the members are right: their bucket follows. */
+static int repair_members(struct engine *engine, struct err *err)
+{
+    struct backend_read *read = NULL;
+
+    if (backend_read_begin(engine->backend, &read, err) < 0)
+        return -1;
+    member_store_repair(engine->members, read, engine->open);
+    backend_read_end(read);
+    return 0;
 }
 
 static void start_raft(struct engine *engine)
@@ -171,8 +214,10 @@ int engine_new(const struct engine_config *config, struct engine **out, struct e
     }
     start_raft(engine);
     engine_turn(engine); /* what is known to be committed is applied before anybody asks */
-    if (engine->apply_err.code != ERR_OK) {
+    if (engine->apply_err.code != ERR_OK)
         *err = engine->apply_err;
+    if (engine->apply_err.code != ERR_OK || check_alone(engine, err) < 0 ||
+        repair_members(engine, err) < 0) {
         engine_free(engine);
         return -1;
     }

@@ -8,10 +8,13 @@
  * second leaves either the bbolt file under its name, or the LMDB file.
  */
 #include "etcd-server/host/boot.h"
+#include "common/base/level.h"
 #include "common/base/log.h"
 #include "common/schema/bootstrap.h"
+#include "common/schema/versions.h"
 #include "common/storage/bolt.h"
 #include "common/storage/snapfile.h"
+#include "common/storage/v2store.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -278,6 +281,58 @@ out:
     return rc;
 }
 
+/*
+ * What a cluster above the own level has written may be beyond this server (raft.md 9.6), and once
+ * it was imported its own server could not open it any more. The version is the snapshot's; without
+ * one it is in the database.
+ */
+static int check_level(const char *version, const struct datadir *dir, struct err *err)
+{
+    if (version_level(version) <= version_level(ETCD_LEVEL))
+        return 0;
+    err_set(err, ERR_USAGE,
+            "invalid downgrade; server version is lower than determined cluster version: %s is of "
+            "a cluster at %.20s, this server is at %s; nothing was changed: run a server of that "
+            "version on it, or downgrade the cluster there first (etcdctl downgrade enable)",
+            dir->db, version, ETCD_LEVEL);
+    return -1;
+}
+
+static int check_snapshot_level(const struct boot *boot, const struct datadir *dir, struct err *err)
+{
+    struct v2store store;
+    int rc;
+
+    if (v2store_read(boot->snapshot.data, &store, err) < 0)
+        return -1;
+    rc = store.version != NULL ? check_level(store.version, dir, err) : 0;
+    v2store_free(&store);
+    return rc;
+}
+
+static int check_bolt_level(const struct datadir *dir, struct err *err)
+{
+    struct bolt *bolt = NULL;
+    struct bolt_bucket cluster;
+    struct slice value;
+    char version[20] = "";
+    bool found = false;
+    int rc = -1;
+
+    if (bolt_open_held(dir->db, &bolt, err) < 0 ||
+        bolt_bucket_find(bolt, SLICE_LITERAL("cluster"), &cluster, &found, err) < 0)
+        goto out;
+    if (found && bolt_get(&cluster, SLICE_LITERAL("clusterVersion"), &value, &found, err) < 0)
+        goto out;
+    if (found)
+        (void)snprintf(version, sizeof(version), "%.*s", (int)MIN(value.size, sizeof(version) - 1),
+                       (const char *)value.data);
+    rc = check_level(version, dir, err);
+out:
+    bolt_close(bolt);
+    return rc;
+}
+
 /* A name for the original that is not taken: db.bbolt, db.bbolt.1, ... */
 static int keep_original(const char *db, char **kept, struct err *err)
 {
@@ -324,10 +379,11 @@ out:
     return rc;
 }
 
-int boot_open_backend(struct datadir *dir, uint64_t snapshot_index,
+int boot_open_backend(struct datadir *dir, const struct boot *boot,
                       const struct backend_options *options, struct backend **backend,
                       struct err *err)
 {
+    uint64_t snapshot_index = boot->snapshot.meta.index;
     enum datadir_db kind;
     bool taken = false;
 
@@ -336,7 +392,9 @@ int boot_open_backend(struct datadir *dir, uint64_t snapshot_index,
         return -1;
     switch (kind) {
     case DATADIR_DB_BOLT:
-        if (import(dir, options, !taken, err) < 0)
+        if ((snapshot_index != 0 ? check_snapshot_level(boot, dir, err)
+                                 : check_bolt_level(dir, err)) < 0 ||
+            import(dir, options, !taken, err) < 0)
             return -1;
         break;
     case DATADIR_DB_UNKNOWN:
@@ -345,7 +403,15 @@ int boot_open_backend(struct datadir *dir, uint64_t snapshot_index,
                 "new data directory",
                 dir->db);
         return -1;
-    case DATADIR_DB_ABSENT: /* an empty file that holds the lock: the log has everything */
+    case DATADIR_DB_ABSENT:
+        if (snapshot_index != 0) {
+            err_set(err, ERR_DAMAGED,
+                    "the database %s is missing, and the log begins behind the snapshot of index "
+                    "%" PRIu64 "; put it back, or restore a snapshot into a new data directory",
+                    dir->db, snapshot_index);
+            return -1;
+        }
+        /* an empty file that holds the lock: the log has everything */
         if (dir->fs->ops->unlink(dir->fs, dir->db, err) < 0 ||
             backend_open_lmdb(dir->db, options, backend, err) < 0)
             return -1;

@@ -46,9 +46,11 @@ void boot_free(struct boot *boot); /* zeroed is fine */
 
 /*
  * Open DATA/member/snap/db as LMDB, after importing it when it is bbolt. A database older than
- * `snapshot_index` is replaced by INDEX.snap.db, what a leader sent, when that is there.
+ * the snapshot of `boot` is replaced by INDEX.snap.db, what a leader sent, when that is there.
+ * Errors: ERR_USAGE (of a newer cluster: nothing was changed), ERR_DAMAGED (none beside a
+ * snapshot), ERR_FORMAT, ERR_IO.
  */
-int boot_open_backend(struct datadir *dir, uint64_t snapshot_index,
+int boot_open_backend(struct datadir *dir, const struct boot *boot,
                       const struct backend_options *options, struct backend **backend,
                       struct err *err) MUST_CHECK;
 

@@ -156,20 +156,26 @@ void version_duty_free(struct version_duty *duty)
     free(duty);
 }
 
-/* A cluster above the own level may use what this server cannot apply (raft.md 9.6). */
+int version_duty_check(struct engine *engine, struct err *err)
+{
+    const char *version = member_cluster_version(engine_members(engine));
+
+    if (version_level(version) <= version_level(ETCD_LEVEL))
+        return 0;
+    err_set(err, ERR_USAGE,
+            "invalid downgrade; server version is lower than determined cluster version: the "
+            "cluster is at %.20s, this server at %s; run a server of the cluster's version here",
+            version, ETCD_LEVEL);
+    return -1;
+}
+
 static bool is_left_behind(struct version_duty *duty)
 {
     struct engine *engine = duty->config.engine;
-    const char *version = member_cluster_version(engine_members(engine));
     struct err err = ERR_INIT;
 
-    if (version_level(version) <= version_level(ETCD_LEVEL))
+    if (version_duty_check(engine, &err) == 0)
         return false;
-    err_set(&err, ERR_USAGE,
-            "invalid downgrade; server version is lower than determined cluster version: the "
-            "cluster is at %.20s, this server at %s; run a server of the cluster's version on "
-            "this data directory",
-            version, ETCD_LEVEL);
     engine_fail(engine);
     engine_host(engine)->ops->stop(engine_host(engine), &err);
     return true;

@@ -19,7 +19,10 @@ struct version_duty_config {
 
 struct version_duty *version_duty_new(const struct version_duty_config *config);
 void version_duty_free(struct version_duty *duty); /* before the engine; NULL is fine */
-void version_duty_tick(struct version_duty *duty);
+void version_duty_tick(struct version_duty *duty); /* stops the server when it fails the check */
+
+/* ERR_USAGE: the cluster is above the own level and may use what this server cannot apply. */
+int version_duty_check(struct engine *engine, struct err *err) MUST_CHECK;
 
 /*
  * What the cluster version becomes. `now` is "3.4.0", or "" when there is none; `lowest` the lowest

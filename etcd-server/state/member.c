@@ -166,6 +166,41 @@ static void save(const struct member *member, struct batch *batch)
     buf_free(&json);
 }
 
+static bool is_right(const struct member *member, struct slice json)
+{
+    struct err ignored = ERR_INIT;
+    struct member kept;
+    bool right;
+
+    if (member_read_json(json, &kept, NULL, &ignored) < 0)
+        return false;
+    right = kept.learner == member->learner;
+    member_fini(&kept);
+    return right;
+}
+
+void member_store_repair(const struct member_store *members, struct backend_read *read,
+                         struct batch *batch)
+{
+    struct backend_cursor *cursor;
+    struct slice key, json;
+
+    if (members->count == 0) /* nobody is known yet: it joins */
+        return;
+    cursor = backend_cursor_open(read, BUCKET_MEMBERS);
+    for (bool more = backend_cursor_seek(cursor, SLICE_EMPTY, &key, &json); more;
+         more = backend_cursor_next(cursor, &key, &json)) {
+        uint64_t id = 0;
+        const struct member *member = read_hex(key, &id) ? member_find(members, id) : NULL;
+
+        if (member == NULL)
+            batch_delete(batch, BUCKET_MEMBERS, key);
+        else if (!is_right(member, json))
+            save(member, batch);
+    }
+    backend_cursor_close(cursor);
+}
+
 static bool url_in_use(const struct member_store *members, const struct member *by)
 {
     for (size_t i = 0; i < members->count; i++) {

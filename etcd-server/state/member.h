@@ -18,6 +18,14 @@ void member_store_free(struct member_store *members);
 /* Members come from a snapshot's text and the log; a running downgrade from its bucket. */
 void member_store_restore_downgrade(struct member_store *members, struct backend_read *read);
 
+/*
+ * Make the bucket say what `members` say: those who are none are taken out of it, learners and
+ * voters set right. etcd before 3.5.20 left both wrong, and etcd 3.6 believes the bucket
+ * (formats.md 6.2). What differs goes to `batch`.
+ */
+void member_store_repair(const struct member_store *members, struct backend_read *read,
+                         struct batch *batch);
+
 size_t member_count(const struct member_store *members);
 /* Ascending ids. */
 const struct member *member_at(const struct member_store *members, size_t position);

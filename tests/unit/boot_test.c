@@ -403,8 +403,9 @@ static void test_leftovers_go_whatever_the_power_does(void **state)
 
 /* ---- the import of a bbolt database ---- */
 
-static const char *const bucket_names[] = {"key", "meta"};
-static const size_t bucket_entries[] = {100, 1};
+static const char *const bucket_names[] = {"cluster", "key", "meta"};
+static const size_t bucket_entries[] = {1, 100, 1};
+static const char *cluster_version = "3.5.0";
 
 static void entry(size_t bucket, size_t at, struct slice *key, struct slice *value)
 {
@@ -412,8 +413,12 @@ static void entry(size_t bucket, size_t at, struct slice *key, struct slice *val
     static const uint8_t index[] = {0, 0, 0, 0, 0, 0, 0, 42};
 
     (void)snprintf(name, sizeof(name), "key%03zu", at);
-    *key = bucket == 0 ? slice_text(name) : SLICE_LITERAL("consistent_index");
-    *value = bucket == 0 ? SLICE_LITERAL("value") : slice_of(index, sizeof(index));
+    *key = bucket == 0   ? SLICE_LITERAL("clusterVersion")
+           : bucket == 1 ? slice_text(name)
+                         : SLICE_LITERAL("consistent_index");
+    *value = bucket == 0   ? slice_text(cluster_version)
+             : bucket == 1 ? SLICE_LITERAL("value")
+                           : slice_of(index, sizeof(index));
 }
 
 static void write_file(const char *path, struct slice content)
@@ -454,6 +459,7 @@ static void check_imported(struct backend *backend)
 static void test_import_keeps_the_original(void **state)
 {
     const struct backend_options options = {.map_bytes = 1UL << 30};
+    const struct boot boot = {0};
     const char *base = getenv("TMPDIR");
     char *root = xasprintf("%s/boot_test.XXXXXX", base != NULL ? base : "/tmp");
     struct bolt_write_options image_options = {0};
@@ -478,7 +484,7 @@ static void test_import_keeps_the_original(void **state)
             write_file(dir.db, buf_slice(&image));
             assert_int_equal(datadir_relock(&dir, &err), 0);
         }
-        if (boot_open_backend(&dir, 0, &options, &backend, &err) < 0)
+        if (boot_open_backend(&dir, &boot, &options, &backend, &err) < 0)
             fail_msg("%s", err.text);
         check_imported(backend);
         backend_close(backend);
@@ -498,6 +504,7 @@ static void test_import_keeps_the_original(void **state)
 static void test_unknown_database_is_refused(void **state)
 {
     const struct backend_options options = {.map_bytes = 1UL << 30};
+    const struct boot boot = {0};
     const char *base = getenv("TMPDIR");
     char *root = xasprintf("%s/boot_test.XXXXXX", base != NULL ? base : "/tmp");
     struct datadir dir;
@@ -508,9 +515,73 @@ static void test_unknown_database_is_refused(void **state)
     assert_non_null(mkdtemp(root));
     assert_int_equal(datadir_open(fs_posix(), root, NULL, &dir, &err), 0);
     write_file(dir.db, SLICE_LITERAL("SQLite format 3"));
-    assert_int_equal(boot_open_backend(&dir, 0, &options, &backend, &err), -1);
+    assert_int_equal(boot_open_backend(&dir, &boot, &options, &backend, &err), -1);
     assert_int_equal(err.code, ERR_FORMAT);
     check_file(dir.db, SLICE_LITERAL("SQLite format 3"));
+    datadir_close(&dir);
+    assert_int_equal(file_remove_tree(root, &err), 0);
+    free(root);
+}
+
+/* raft.md 9.6: nothing of it is changed, so its own server goes on with it. */
+static void test_a_newer_database_is_left_alone(void **state)
+{
+    static const char text[] =
+        "{\"Root\":{\"Path\":\"/\",\"Children\":{\"0\":{\"Path\":\"/0\","
+        "\"Children\":{\"members\":{\"Path\":\"/0/members\",\"Children\":{}},"
+        "\"version\":{\"Path\":\"/0/version\",\"Value\":\"3.7.0\"}}}}}}";
+    const struct backend_options options = {.map_bytes = 1UL << 30};
+    const char *base = getenv("TMPDIR");
+    char *root = xasprintf("%s/boot_test.XXXXXX", base != NULL ? base : "/tmp");
+    struct bolt_write_options image_options = {0};
+    struct bolt_array array;
+    struct buf image = BUF_INIT(64 * MIB);
+    struct boot boot = {0};
+    struct datadir dir;
+    struct backend *backend = NULL;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    for (unsigned by_snapshot = 0; by_snapshot < 2; by_snapshot++) {
+        cluster_version = by_snapshot ? "3.5.0" : "3.6.0";
+        bolt_array_init(&array, bucket_names, bucket_entries, ARRAY_LEN(bucket_names), entry);
+        bolt_image(&array.source, &image_options, &image);
+        boot.snapshot.meta.index = by_snapshot;
+        boot.snapshot.data = SLICE_LITERAL(text);
+        assert_int_equal(datadir_open(fs_posix(), root, NULL, &dir, &err), 0);
+        assert_int_equal(fs_posix()->ops->unlink(fs_posix(), dir.db, &err), 0);
+        write_file(dir.db, buf_slice(&image));
+        assert_int_equal(datadir_relock(&dir, &err), 0);
+        assert_int_equal(boot_open_backend(&dir, &boot, &options, &backend, &err), -1);
+        assert_int_equal(err.code, ERR_USAGE);
+        assert_non_null(strstr(err.text, by_snapshot ? "at 3.7.0" : "at 3.6.0"));
+        check_file(dir.db, buf_slice(&image));
+        datadir_close(&dir);
+        buf_reset(&image);
+    }
+    cluster_version = "3.5.0";
+    assert_int_equal(file_remove_tree(root, &err), 0);
+    buf_free(&image);
+    free(root);
+}
+
+static void test_missing_database_is_refused(void **state)
+{
+    const struct backend_options options = {.map_bytes = 1UL << 30};
+    const struct boot boot = {.snapshot.meta.index = 7};
+    const char *base = getenv("TMPDIR");
+    char *root = xasprintf("%s/boot_test.XXXXXX", base != NULL ? base : "/tmp");
+    struct datadir dir;
+    struct backend *backend = NULL;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_non_null(mkdtemp(root));
+    assert_int_equal(datadir_open(fs_posix(), root, NULL, &dir, &err), 0);
+    assert_int_equal(boot_open_backend(&dir, &boot, &options, &backend, &err), -1);
+    assert_int_equal(err.code, ERR_DAMAGED);
+    assert_non_null(strstr(err.text, "is missing"));
     datadir_close(&dir);
     assert_int_equal(file_remove_tree(root, &err), 0);
     free(root);
@@ -530,6 +601,8 @@ int main(void)
         cmocka_unit_test(test_leftovers_go_whatever_the_power_does),
         cmocka_unit_test(test_import_keeps_the_original),
         cmocka_unit_test(test_unknown_database_is_refused),
+        cmocka_unit_test(test_a_newer_database_is_left_alone),
+        cmocka_unit_test(test_missing_database_is_refused),
     };
 
     log_output(NULL, 0);

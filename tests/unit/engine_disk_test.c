@@ -609,6 +609,81 @@ static void test_full_disk_does_not_hold_the_end(void **state)
     assert_int_equal(revision(), 4);
 }
 
+/* ---- what a directory brings ---- */
+
+static void keep(struct backend *backend, enum bucket bucket, const char *key, struct slice value)
+{
+    struct batch *batch = batch_new();
+    struct err err = ERR_INIT;
+
+    batch_put(batch, bucket, slice_text(key), value);
+    assert_int_equal(backend_commit(backend, batch, &err), 0);
+    batch_unref(batch);
+}
+
+static bool kept(const char *key, const char *part)
+{
+    struct backend_read *read = NULL;
+    struct err err = ERR_INIT;
+    struct slice value;
+    bool found;
+
+    assert_int_equal(backend_read_begin(lone.backend, &read, &err), 0);
+    found = backend_get(read, BUCKET_MEMBERS, slice_text(key), &value) &&
+            memmem(value.data, value.size, part, strlen(part)) != NULL;
+    backend_read_end(read);
+    return found;
+}
+
+/* Of one voter, 100. */
+static const char members[] =
+    "{\"Root\":{\"Path\":\"/\",\"Children\":{\"0\":{\"Path\":\"/0\",\"Children\":{\"members\":{"
+    "\"Path\":\"/0/members\",\"Children\":{\"100\":{\"Path\":\"/0/members/100\",\"Children\":{"
+    "\"raftAttributes\":{\"Path\":\"/0/members/100/raftAttributes\","
+    "\"Value\":\"{\\\"peerURLs\\\":[\\\"http://127.0.0.1:1\\\"]}\"}}}}}}}}}}";
+
+static void at_snapshot(struct engine_config *config)
+{
+    config->member_id = 0x100;
+    config->snapshot = (struct raft_snapshot_meta){
+        .index = 5, .term = 1, .conf_state = {.voters = {0x100}, .voter_count = 1}};
+    config->snapshot_data = SLICE_LITERAL(members);
+}
+
+/* raft.md 9.3: entries up to that index would be committed and not applied. */
+static void test_database_ahead_of_the_log_is_refused(void **state)
+{
+    struct backend *backend = backend_new_mem();
+    struct err err = ERR_INIT;
+
+    (void)state;
+    lone_fini(&lone);
+    keep(backend, BUCKET_META, "consistent_index", SLICE_LITERAL("\0\0\0\0\0\0\0\6"));
+    assert_int_equal(lone_init_at_snapshot(&lone, backend, at_snapshot, &err), -1);
+    assert_int_equal(err.code, ERR_DAMAGED);
+    assert_non_null(strstr(err.text, "index 6) is ahead of the log (index 5)"));
+}
+
+/* formats.md 6.2: a ghost goes, and who votes is no learner. */
+static void test_members_are_repaired(void **state)
+{
+    struct backend *backend = backend_new_mem();
+    struct err err = ERR_INIT;
+
+    (void)state;
+    lone_fini(&lone);
+    keep(backend, BUCKET_META, "consistent_index", SLICE_LITERAL("\0\0\0\0\0\0\0\5"));
+    keep(backend, BUCKET_MEMBERS, "100",
+         SLICE_LITERAL("{\"id\":256,\"peerURLs\":[\"http://127.0.0.1:1\"],\"isLearner\":true}"));
+    keep(backend, BUCKET_MEMBERS, "9",
+         SLICE_LITERAL("{\"id\":9,\"peerURLs\":[\"http://127.0.0.1:9\"]}"));
+    assert_int_equal(lone_init_at_snapshot(&lone, backend, at_snapshot, &err), 0);
+    pass(500);
+    assert_true(kept("100", "127.0.0.1:1"));
+    assert_false(kept("100", "isLearner\":true"));
+    assert_false(kept("9", ""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -633,6 +708,8 @@ int main(void)
         TEST(test_commit_after_the_end),
         TEST(test_full_disk_does_not_hold_the_end),
         TEST(test_flush_leaves_nothing_behind),
+        TEST(test_database_ahead_of_the_log_is_refused),
+        TEST(test_members_are_repaired),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
