@@ -613,8 +613,8 @@ static int live(const struct config *config, int argc, const char *const *argv, 
     }
     if (server_make_tls(server, err) < 0 || server_make_jwt(config, &server->jwt, err) < 0 ||
         loop_new(&server->loop, err) < 0 || server_open_files(server, err) < 0 ||
-        start_engine(server, err) < 0 ||
-        version_duty_check(server->engine, err) < 0 || start_cluster(server, err) < 0)
+        start_engine(server, err) < 0 || version_duty_check(server->engine, err) < 0 ||
+        start_cluster(server, err) < 0)
         goto out;
     start_service(server);
     start_checks(server);

@@ -1,5 +1,7 @@
-/* join.c - see join.h. One question after the other; of lists the first good answer counts. */
+/* join.c - see join.h. One question after the other; of lists the first that is of use
+ * counts. */
 #include "etcd-server/host/join.h"
+#include "common/base/hex.h"
 #include "common/base/json_reader.h"
 #include "common/base/level.h"
 #include "common/client/fetch.h"
@@ -30,17 +32,26 @@ static int ask(const struct join_config *config, const char *peer_url, const cha
     return -1;
 }
 
-/* A text that is no id is no cluster id: 0. */
-static uint64_t cluster_id(const struct fetch_answer *answer)
+/* ERR_FORMAT: there is none, or a text that is no id. */
+static int read_cluster_id(const struct fetch_answer *answer, uint64_t *id, struct err *err)
 {
     struct slice value = fetch_field(answer, "X-Etcd-Cluster-ID");
-    char text[17];
 
-    if (value.size >= sizeof(text))
+    *id = 0;
+    for (size_t i = 0; i < MIN(value.size, 17); i++) {
+        int digit = hex_digit(value.data[i]);
+
+        if (digit < 0 || i == 16) {
+            *id = 0;
+            break;
+        }
+        *id = *id << 4 | (uint64_t)digit;
+    }
+    if (*id != 0)
         return 0;
-    memcpy(text, value.size != 0 ? value.data : (const uint8_t *)"", value.size);
-    text[value.size] = '\0';
-    return strtoull(text, NULL, 16);
+    err_set(err, ERR_FORMAT, "X-Etcd-Cluster-ID: \"%.*s\" is no id", (int)MIN(value.size, 40),
+            value.size != 0 ? (const char *)value.data : "");
+    return -1;
 }
 
 /* The list of members; each element is a text of its own for member.h. */
@@ -123,8 +134,32 @@ static int match(const struct join_config *config, struct join *join, struct err
     return 0;
 }
 
-/* The first of the others' URLs that answers. */
-static int ask_all(const struct join_config *config, struct fetch_answer *answer, struct err *err)
+/* What the member at `peer_url` says: the cluster's id, and who is in it. */
+static int ask_list(const struct join_config *config, const char *peer_url, struct join *join,
+                    struct err *err)
+{
+    struct fetch_answer answer = {0};
+    int rc;
+
+    if (ask(config, peer_url, "/members", &answer, err) < 0)
+        return -1;
+    rc = read_cluster_id(&answer, &join->cluster_id, err);
+    if (rc == 0)
+        rc = read_members(buf_slice(&answer.body), join, err);
+    if (rc == 0 && join->member_count == 0) {
+        err_set(err, ERR_FORMAT, "the list of members is empty");
+        rc = -1;
+    }
+    if (rc < 0) {
+        err_prefix(err, "%s/members", peer_url);
+        join_free(join);
+    }
+    fetch_answer_free(&answer);
+    return rc;
+}
+
+/* The first of the others' URLs that gives an answer that is of use. */
+static int ask_all(const struct join_config *config, struct join *join, struct err *err)
 {
     const struct bootstrap *expected = config->expected;
     struct err last = ERR_INIT;
@@ -133,7 +168,7 @@ static int ask_all(const struct join_config *config, struct fetch_answer *answer
     for (size_t i = 0; i < expected->member_count; i++) {
         for (size_t k = 0; k < expected->members[i].peer_url_count; k++)
             if (i != expected->self &&
-                ask(config, expected->members[i].peer_urls[k], "/members", answer, &last) == 0)
+                ask_list(config, expected->members[i].peer_urls[k], join, &last) == 0)
                 return 0;
     }
     err_set(err, ERR_NET,
@@ -221,17 +256,14 @@ int join_not_bootstrapped(const struct join_config *config, struct err *err)
 {
     const struct member *self = &config->expected->members[config->expected->self];
     struct err ignored = ERR_INIT; /* nobody there, or nobody who makes sense: a new cluster */
-    struct fetch_answer answer = {0};
     struct join join = {0};
     int rc = 0;
 
-    if (ask_all(config, &answer, &ignored) < 0)
+    if (ask_all(config, &join, &ignored) < 0)
         return 0;
-    if (read_members(buf_slice(&answer.body), &join, &ignored) == 0) {
-        for (size_t i = 0; i < join.member_count; i++)
-            if (join.members[i].id == self->id && join.members[i].client_url_count != 0)
-                rc = -1;
-    }
+    for (size_t i = 0; i < join.member_count; i++)
+        if (join.members[i].id == self->id && join.members[i].client_url_count != 0)
+            rc = -1;
     if (rc < 0)
         err_set(err, ERR_USAGE,
                 "member %016" PRIx64 " has already been bootstrapped: the cluster knows it, and "
@@ -239,30 +271,18 @@ int join_not_bootstrapped(const struct join_config *config, struct err *err)
                 "the member, add it again, and start it with --initial-cluster-state=existing",
                 self->id);
     join_free(&join);
-    fetch_answer_free(&answer);
     return rc;
 }
 
 int join_cluster(const struct join_config *config, struct join *join, struct err *err)
 {
-    struct fetch_answer answer = {0};
-    int rc;
-
     *join = (struct join){0};
-    if (ask_all(config, &answer, err) < 0)
+    if (ask_all(config, join, err) < 0)
         return -1;
-    join->cluster_id = cluster_id(&answer);
-    rc = read_members(buf_slice(&answer.body), join, err);
-    if (rc < 0)
-        err_prefix(err, "the list of members that a peer answered with");
-    else
-        rc = match(config, join, err);
-    if (rc == 0)
-        rc = check_versions(config, join, err);
-    if (rc < 0)
-        join_free(join);
-    fetch_answer_free(&answer);
-    return rc;
+    if (match(config, join, err) == 0 && check_versions(config, join, err) == 0)
+        return 0;
+    join_free(join);
+    return -1;
 }
 
 void join_free(struct join *join)

@@ -80,6 +80,40 @@ static void finds_itself(void **state)
     join_free(&join);
 }
 
+/* raft.md 10.3: who gives no list that is of use is passed over. */
+static void asks_the_next_one(void **state)
+{
+    static const char *const odd[] = {ANSWER("<html>", "6"), NO_DOWNGRADE, AT_3_5};
+    struct bootstrap expected = {0};
+    struct join_config config = {.expected = &expected, .timeout_ms = HTTP_PEER_WAIT_MS};
+    struct http_peer first, second;
+    struct join join;
+    struct err err = ERR_INIT;
+    char answer[512], list[256], cluster[256];
+    const char *answers[] = {answer, AT_3_5};
+
+    (void)state;
+    http_peer_start_answers(&first, odd, ARRAY_LEN(odd), NULL);
+    http_peer_start_answers(&second, answers, ARRAY_LEN(answers), NULL);
+    (void)snprintf(list, sizeof(list),
+                   "[{\"id\":1,\"peerURLs\":[\"%s\"]},{\"id\":2,\"peerURLs\":[\"" OURS "\"]},"
+                   "{\"id\":3,\"peerURLs\":[\"%s\"]}]",
+                   first.url, second.url);
+    (void)snprintf(answer, sizeof(answer),
+                   "HTTP/1.1 200 OK\r\nX-Etcd-Cluster-Id: 7\r\nContent-Length: %zu\r\n\r\n%s",
+                   strlen(list), list);
+    (void)snprintf(cluster, sizeof(cluster), "new=" OURS ",a=%s,b=%s", first.url, second.url);
+    assert_int_equal(bootstrap_parse("new", cluster, "token", OURS, &expected, &err), 0);
+    if (join_cluster(&config, &join, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(join.cluster_id, 7);
+    assert_int_equal(join.member_count, 3);
+    join_free(&join);
+    bootstrap_free(&expected);
+    http_peer_stop(&first);
+    http_peer_stop(&second);
+}
+
 static void refuse(const char *fields, const char *body, enum err_code code, const char *words)
 {
     struct join join;
@@ -101,11 +135,14 @@ static void tells_what_does_not_fit(void **state)
            "member count is unequal: --initial-cluster names 2, the cluster has 1; add this");
     refuse(ok, "[{\"id\":1,\"peerURLs\":[\"@\"]},{\"id\":2,\"peerURLs\":[\"http://a:1\"]}]",
            ERR_USAGE, "unmatched member while checking PeerURLs: new=" OURS);
-    refuse(ok, "[{\"id\":1,\"peerURLs\":[\"@\"]},", ERR_FORMAT,
-           "the list of members that a peer answered with: ");
-    refuse(ok, "{\"id\":1,\"peerURLs\":[\"@\"]}", ERR_FORMAT, "a list");
-    refuse(ok, "[{\"id\":1,\"peerURLs\":7}]", ERR_FORMAT, "peerURLs is no list");
-    refuse(ok, "", ERR_FORMAT, "the end");
+    refuse(ok, "[{\"id\":1,\"peerURLs\":[\"@\"]},", ERR_NET, "/members: JSON syntax error");
+    refuse(ok, "[]", ERR_NET, "/members: the list of members is empty");
+    refuse("200 OK", "[]", ERR_NET, "/members: X-Etcd-Cluster-ID: \"\" is no id");
+    refuse("200 OK\r\nX-Etcd-Cluster-Id: -1", "[]", ERR_NET, "\"-1\" is no id");
+    refuse("200 OK\r\nX-Etcd-Cluster-Id: 10000000000000000", "[]", ERR_NET, "is no id");
+    refuse(ok, "{\"id\":1,\"peerURLs\":[\"@\"]}", ERR_NET, "a list");
+    refuse(ok, "[{\"id\":1,\"peerURLs\":7}]", ERR_NET, "peerURLs is no list");
+    refuse(ok, "", ERR_NET, "the end");
     refuse("503 Service Unavailable", "not yet", ERR_NET, "/members answers 503: not yet");
 }
 
@@ -166,7 +203,8 @@ static void is_new_once(void **state)
     (void)snprintf(
         body, sizeof(body),
         "[{\"id\":%" PRIu64 ",\"peerURLs\":[\"" OURS "\"],\"clientURLs\":[\"http://c:1\"]}]", id);
-    assert_int_equal(join_with("200 OK", body, NULL, NULL, url, &err), -1);
+    assert_int_equal(join_with("200 OK", body, NULL, NULL, url, &err), 0); /* of no cluster */
+    assert_int_equal(join_with("200 OK\r\nX-Etcd-Cluster-Id: 1", body, NULL, NULL, url, &err), -1);
     assert_non_null(strstr(err.text, "has already been bootstrapped"));
 }
 
@@ -174,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_itself),
+        cmocka_unit_test(asks_the_next_one),
         cmocka_unit_test(tells_what_does_not_fit),
         cmocka_unit_test(joins_clusters_of_its_level),
         cmocka_unit_test(is_new_once),
