@@ -287,13 +287,22 @@ static void write_log(struct engine *engine, const struct raft_effects *effects)
     engine->host->ops->log_write(engine->host, request);
 }
 
-/* A change is another leader, or one after there was none; that it is lost is none yet. */
-static void count_leader(struct engine *engine)
+/* A change is another leader, or one after there was none; that it is lost is none yet. A role or
+ * term that changes nothing of it is not told: without a quorum there is one every second. */
+static void see_leader(struct engine *engine)
 {
-    uint64_t leader = raft_leader(engine->raft);
+    uint64_t leader = raft_leader(engine->raft), before = engine->seen_leader;
 
-    engine->stats.leader_changes += leader != 0 && leader != engine->seen_leader;
+    if (leader == before)
+        return;
+    engine->stats.leader_changes += leader != 0;
     engine->seen_leader = leader;
+    host_note(engine->host, LOG_INFO,
+              leader == 0   ? "lost leader"
+              : before == 0 ? "elected leader"
+                            : "changed leader",
+              log_hex("leader", leader), log_hex("before", before),
+              log_u64("term", raft_term(engine->raft)));
 }
 
 static bool raft_round(struct engine *engine)
@@ -308,13 +317,10 @@ static bool raft_round(struct engine *engine)
     for (size_t i = 0; i < effects.read_count; i++)
         reads_confirm(engine, &effects.reads[i]);
     if (effects.leader_changed) {
-        count_leader(engine);
+        see_leader(engine);
         engine->heartbeats.count = 0;
         if (raft_leader(engine->raft) != 0)
             engine->leader_elected_ms = host_now_ms(engine->host);
-        host_note(engine->host, LOG_INFO, "elected leader",
-                  log_hex("leader", raft_leader(engine->raft)),
-                  log_u64("term", raft_term(engine->raft)));
     }
     for (uint64_t index = effects.apply_first; index <= effects.apply_last && !engine->failed;
          index++)

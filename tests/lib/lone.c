@@ -98,10 +98,10 @@ static uint64_t connected_ms(struct host *host, uint64_t member)
 static void note(struct host *host, enum log_level level, const char *message,
                  const struct log_field *fields)
 {
-    (void)host;
     (void)level;
-    (void)message;
     (void)fields;
+    if (of(host)->note_count < ARRAY_LEN(of(host)->notes))
+        of(host)->notes[of(host)->note_count++] = message;
 }
 
 static void stop(struct host *host, const struct err *cause)

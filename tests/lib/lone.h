@@ -35,6 +35,9 @@ struct lone {
     bool spoilt;                     /* ... which did something to the last */
     uint64_t connected_ms;           /* for how long each of them has been in reach */
 
+    const char *notes[64]; /* messages for the log, those that come later are not kept */
+    size_t note_count;
+
     bool may_stop; /* else a reason to stop fails the test */
     bool stopped;
 

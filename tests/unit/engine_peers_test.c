@@ -26,6 +26,15 @@ static void hear(enum raft_message_type type)
     hear_at(type, 0);
 }
 
+static size_t noted(const char *message)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < lone.note_count; i++)
+        count += strcmp(lone.notes[i], message) == 0;
+    return count;
+}
+
 /* The core is held up for a second: the next heartbeats are late, those after them are not. And a
  * leader counts once, however many terms and roles it took. */
 static void test_late_heartbeats_are_counted(void **state)
@@ -49,6 +58,9 @@ static void test_late_heartbeats_are_counted(void **state)
     pass(3000); /* nobody answers: it steps down */
     assert_int_equal(raft_leader(engine_raft(lone.engine)), 0);
     assert_int_equal(engine_stats(lone.engine).leader_changes, 1);
+    pass(5000); /* it stands for election again and again */
+    assert_int_equal(noted("elected leader"), 1);
+    assert_int_equal(noted("lost leader"), 1);
 }
 
 /* A change of the members: one of the others has it, too. */
