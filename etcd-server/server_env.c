@@ -145,6 +145,51 @@ static void collect(void *arg, struct metrics *metrics)
     collect_process(metrics);
 }
 
+/* ---- ops: raft.status of /debug/vars, as etcd names what is in it ---- */
+
+static void put_progress(const struct engine *engine, struct buf *out)
+{
+    const struct raft *raft = engine_raft(engine);
+    const struct raft_conf_state *conf = raft_conf_state(raft);
+    const char *comma = "";
+    struct raft_peer peer;
+
+    for (size_t i = 0; i < conf->voter_count + conf->learner_count; i++) {
+        uint64_t id =
+            i < conf->voter_count ? conf->voters[i] : conf->learners[i - conf->voter_count];
+
+        if (raft_role(raft) != RAFT_LEADER || !raft_peer(raft, id, &peer))
+            continue;
+        buf_printf(
+            out, "%s\"%" PRIx64 "\":{\"match\":%" PRIu64 ",\"next\":%" PRIu64 ",\"state\":\"%s\"}",
+            comma, id, peer.match, peer.next,
+            peer.snapshot                                    ? "StateSnapshot"
+            : peer.probing && id != engine_member_id(engine) ? "StateProbe"
+                                                             : "StateReplicate");
+        comma = ",";
+    }
+}
+
+static void raft_status(void *arg, struct buf *out)
+{
+    static const char *const roles[] = {[RAFT_FOLLOWER] = "StateFollower",
+                                        [RAFT_PRE_CANDIDATE] = "StatePreCandidate",
+                                        [RAFT_CANDIDATE] = "StateCandidate",
+                                        [RAFT_LEADER] = "StateLeader"};
+    const struct engine *engine = ((struct server *)arg)->engine;
+    const struct raft *raft = engine_raft(engine);
+    struct raft_hard_state state = raft_hard_state(raft);
+
+    buf_printf(out,
+               "{\"id\":\"%" PRIx64 "\",\"term\":%" PRIu64 ",\"vote\":\"%" PRIx64
+               "\",\"commit\":%" PRIu64 ",\"lead\":\"%" PRIx64
+               "\",\"raftState\":\"%s\",\"applied\":%" PRIu64 ",\"progress\":{",
+               engine_member_id(engine), state.term, state.vote, state.commit, raft_leader(raft),
+               roles[raft_role(raft)], engine_applied_index(engine));
+    put_progress(engine, out);
+    buf_printf(out, "},\"leadtransferee\":\"%" PRIx64 "\"}", raft_transferee(raft));
+}
+
 struct ops_env server_ops_env(struct server *server)
 {
     return (struct ops_env){.arg = server,
@@ -152,6 +197,7 @@ struct ops_env server_ops_env(struct server *server)
                             .read = start_read,
                             .cancel_read = cancel_read,
                             .collect = collect,
+                            .raft_status = raft_status,
                             .metrics = &server->metrics,
                             .argc = server->argc,
                             .argv = server->argv};

@@ -344,8 +344,13 @@ static void start_vars(struct ops *ops, struct exchange *exchange)
     }
     buf_printf(&body,
                "],\n\"file_descriptor_limit\": %.0f,\n\"memstats\": {\"Sys\":%.0f,"
-               "\"Resident\":%.0f}\n}\n",
+               "\"Resident\":%.0f},\n\"raft.status\": ",
                metrics->fd_limit, metrics->virtual_bytes, metrics->resident_bytes);
+    if (ops->env.raft_status != NULL)
+        ops->env.raft_status(ops->env.arg, &body);
+    else
+        buf_append_text(&body, "null");
+    buf_append_text(&body, "\n}\n");
     exchange_answer(exchange, &head, buf_slice(&body));
     buf_free(&body);
 }

@@ -35,6 +35,8 @@ struct ops_env {
     void (*cancel_read)(void *arg, struct ops_read *read);
     /* Bring gauges up to date that nobody keeps so: process_*, os_fd_*, sizes. */
     void (*collect)(void *arg, struct metrics *metrics);
+    /* Append raft's state as a JSON object, for /debug/vars. NULL: there is none. */
+    void (*raft_status)(void *arg, struct buf *out);
     struct metrics *metrics; /* borrowed */
     int argc;                /* for /debug/vars */
     const char *const *argv; /* borrowed */

@@ -342,6 +342,8 @@ bool raft_peer(const struct raft *raft, uint64_t member, struct raft_peer *peer)
     if (progress == NULL)
         return false;
     *peer = (struct raft_peer){.match = progress->match,
+                               .next = progress->next,
+                               .probing = progress->state == PROGRESS_PROBE,
                                .recent_active = progress->recent_active,
                                .snapshot = progress->state == PROGRESS_SNAPSHOT};
     return true;

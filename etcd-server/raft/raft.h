@@ -152,7 +152,9 @@ uint64_t raft_transferee(const struct raft *raft); /* who leadership is being ha
 /* What the leader knows of a member: for promotion checks, health, and holding back compaction. */
 struct raft_peer {
     uint64_t match;     /* its log agrees with ours up to here */
+    uint64_t next;      /* the next entry to send it */
     bool recent_active; /* heard from within the last election timeout */
+    bool probing;       /* how far its log agrees is being found out */
     bool snapshot;      /* waits for a snapshot to arrive */
 };
 /* False: not the leader, or no such member. */

@@ -266,6 +266,7 @@ static void version(void **state)
     is(get("/version/"), 404, "404 page not found\n");
     is(get("/debug/pprof/"), 404, "404 page not found\n");
     assert_non_null(strstr(get("/debug/vars"), "\"memstats\": {"));
+    assert_non_null(strstr(get("/debug/vars"), "\"raft.status\": null\n}\n"));
     is(ask_with("POST", "/debug/vars", "\r\n"), 405, "Method Not Allowed\n");
 }
 
