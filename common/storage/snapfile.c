@@ -10,6 +10,7 @@
  */
 #include "common/storage/snapfile.h"
 #include "common/base/crc32c.h"
+#include "common/base/hex.h"
 #include "common/schema/pbwire.h"
 
 #include <stdio.h>
@@ -263,24 +264,6 @@ int snapfile_purge(struct fs *fs, const char *dir, const struct raft_snapshot_me
 
 /* ---- cleaning ---- */
 
-#define HEX_DIGITS 16
-
-/* Exactly 16 lower-case hexadecimal digits. */
-static bool read_hex(const char *text, uint64_t *number)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    *number = 0;
-    for (size_t i = 0; i < HEX_DIGITS; i++) {
-        const char *digit = text[i] != '\0' ? strchr(digits, text[i]) : NULL;
-
-        if (digit == NULL)
-            return false;
-        *number = *number << 4 | (uint64_t)(digit - digits);
-    }
-    return true;
-}
-
 struct cleaning {
     const struct wal_positions *confirmed;
     uint64_t loaded_index, db_index;
@@ -291,8 +274,8 @@ static bool snap_is_left(const struct cleaning *cleaning, const char *name)
 {
     struct raft_snapshot_meta meta = {.index = 0};
 
-    return strlen(name) == NAME_BYTES - 1 && read_hex(name, &meta.term) &&
-           name[HEX_DIGITS] == '-' && read_hex(name + HEX_DIGITS + 1, &meta.index) &&
+    return strlen(name) == NAME_BYTES - 1 && hex16_read(name, &meta.term) &&
+           name[HEX16_DIGITS] == '-' && hex16_read(name + HEX16_DIGITS + 1, &meta.index) &&
            meta.index > cleaning->loaded_index && !confirms(cleaning->confirmed, &meta);
 }
 
@@ -302,7 +285,7 @@ static bool db_is_left(const struct cleaning *cleaning, const char *name)
     uint64_t index;
     bool known = false;
 
-    if (strlen(name) != HEX_DIGITS + strlen(".snap.db") || !read_hex(name, &index))
+    if (strlen(name) != HEX16_DIGITS + strlen(".snap.db") || !hex16_read(name, &index))
         return false;
     for (size_t i = 0; i < cleaning->confirmed->count; i++)
         known = known || cleaning->confirmed->items[i].index == index;

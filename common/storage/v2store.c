@@ -10,6 +10,7 @@
  * A node is an object; Children makes it a directory, null or missing Children a plain key.
  */
 #include "common/storage/v2store.h"
+#include "common/base/hex.h"
 #include "common/base/limits.h"
 #include "common/schema/pbjson.h"
 
@@ -99,15 +100,9 @@ static int malformed(struct err *err, const char *what, const char *where)
     return -1;
 }
 
-/* hex(id): no leading zeros, lower case. */
 static int parse_id(const char *text, uint64_t *id, struct err *err)
 {
-    size_t bytes = strlen(text);
-
-    if (bytes == 0 || bytes > 16 || strspn(text, "0123456789abcdef") != bytes)
-        return malformed(err, "not a member id", text);
-    *id = strtoull(text, NULL, 16);
-    return 0;
+    return hex_read(slice_text(text), id) ? 0 : malformed(err, "not a member id", text);
 }
 
 /* The node's directory, or NULL when it is a key or missing. */

@@ -5,6 +5,7 @@
 #include "common/base/plants.h"
 #include "common/storage/walread.h"
 #include "common/base/crc32c.h"
+#include "common/base/hex.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,27 +21,11 @@ void wal_name_format(struct wal_name name, char text[WAL_NAME_BYTES])
                    name.index);
 }
 
-static bool parse_hex16(const char *text, uint64_t *number)
-{
-    *number = 0;
-    for (int at = 0; at < 16; at++) {
-        char digit = text[at];
-
-        if (digit >= '0' && digit <= '9')
-            *number = *number << 4 | (uint64_t)(digit - '0');
-        else if (digit >= 'a' && digit <= 'f')
-            *number = *number << 4 | (uint64_t)(digit - 'a' + 10);
-        else
-            return false;
-    }
-    return true;
-}
-
 static bool parse_name(const char *text, struct wal_name *name)
 {
     return strlen(text) == WAL_NAME_BYTES - 1 && text[16] == '-' &&
-           strcmp(text + 33, ".wal") == 0 && parse_hex16(text, &name->sequence) &&
-           parse_hex16(text + 17, &name->index);
+           strcmp(text + 33, ".wal") == 0 && hex16_read(text, &name->sequence) &&
+           hex16_read(text + HEX16_DIGITS + 1, &name->index);
 }
 
 static int add_name(void *arg, const char *text, struct err *err)

@@ -112,7 +112,7 @@ static void text_with_cluster(struct peer_door *door, struct exchange *exchange,
     exchange_answer(exchange, &head, slice_text(body));
 }
 
-static bool parse_id(struct slice text, uint64_t *id)
+static bool decimal_id(struct slice text, uint64_t *id)
 {
     uint64_t number = 0;
 
@@ -176,7 +176,7 @@ static void start_promote(struct peer_door *door, struct exchange *exchange, str
     struct slice token;
     uint64_t id = 0;
 
-    if (!parse_id(name, &id)) {
+    if (!decimal_id(name, &id)) {
         (void)snprintf(text, sizeof(text), "member %.*s not found in cluster",
                        (int)MIN(name.size, 40), (const char *)name.data);
         text_with_cluster(door, exchange, 404, text);

@@ -37,17 +37,7 @@ static int read_cluster_id(const struct fetch_answer *answer, uint64_t *id, stru
 {
     struct slice value = fetch_field(answer, "X-Etcd-Cluster-ID");
 
-    *id = 0;
-    for (size_t i = 0; i < MIN(value.size, 17); i++) {
-        int digit = hex_digit(value.data[i]);
-
-        if (digit < 0 || i == 16) {
-            *id = 0;
-            break;
-        }
-        *id = *id << 4 | (uint64_t)digit;
-    }
-    if (*id != 0)
+    if (hex_read(value, id) && *id != 0)
         return 0;
     err_set(err, ERR_FORMAT, "X-Etcd-Cluster-ID: \"%.*s\" is no id", (int)MIN(value.size, 40),
             value.size != 0 ? (const char *)value.data : "");

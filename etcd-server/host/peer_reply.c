@@ -4,6 +4,7 @@
  */
 #include "etcd-server/host/peer_reply.h"
 
+#include "common/base/hex.h"
 #include "etcd-server/host/peers_internal.h"
 
 static int on_field(http_parser *parser, const char *at, size_t size)
@@ -28,7 +29,7 @@ static void take_line(struct peer_reply *reply)
     struct slice value = slice_of(reply->value, reply->value_bytes);
 
     if (exchange_name_is(name, "x-etcd-cluster-id")) {
-        if (!peers_parse_id(value, &reply->head.cluster_id))
+        if (!hex_read(value, &reply->head.cluster_id))
             reply->head.cluster_id = 0;
     } else if (exchange_name_is(name, "x-server-version") && value.size < PEER_VERSION_BYTES) {
         memcpy(reply->head.version, value.data, value.size);

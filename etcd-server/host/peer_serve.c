@@ -4,6 +4,7 @@
  */
 #include "etcd-server/host/peers_internal.h"
 
+#include "common/base/hex.h"
 #include "common/base/log.h"
 
 #include <stdio.h>
@@ -67,7 +68,7 @@ static uint64_t id_field(const struct exchange *exchange, const char *name)
     struct slice value;
     uint64_t id = 0;
 
-    if (!exchange_field(exchange, name, &value) || !peers_parse_id(value, &id))
+    if (!exchange_field(exchange, name, &value) || !hex_read(value, &id))
         return 0;
     return id;
 }
@@ -196,7 +197,7 @@ static void start_stream(struct peers *peers, struct exchange *exchange, struct 
         else if (!take_prefix(&rest, "message/"))
             cause = "invalid path";
     }
-    if (cause == NULL && !peers_parse_id(rest, &from))
+    if (cause == NULL && !hex_read(rest, &from))
         cause = "invalid from";
     if (cause == NULL && callbacks->is_removed(callbacks->arg, from)) {
         status = 410;

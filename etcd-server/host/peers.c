@@ -6,7 +6,6 @@
  */
 #include "etcd-server/host/peers_internal.h"
 
-#include "common/base/hex.h"
 #include "common/base/log.h"
 
 #include <stdio.h>
@@ -22,23 +21,6 @@ struct peers_call {
     void *arg;
     void (*done)(void *arg, const struct peers_answer *answer, const struct err *err);
 };
-
-bool peers_parse_id(struct slice text, uint64_t *id)
-{
-    uint64_t number = 0;
-
-    if (text.size == 0 || text.size > 16)
-        return false;
-    for (size_t i = 0; i < text.size; i++) {
-        int digit = hex_digit(text.data[i]);
-
-        if (digit < 0)
-            return false;
-        number = number << 4 | (uint64_t)digit;
-    }
-    *id = number;
-    return true;
-}
 
 struct worker *peers_worker(struct peers *peers, worker_fn *fn, unsigned threads)
 {

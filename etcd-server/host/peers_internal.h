@@ -181,7 +181,5 @@ struct peer_link *peers_find(const struct peers *peers, uint64_t id); /* NULL: u
 const char *peers_deliver(struct peers *peers, const struct raft_message *message);
 /* Threads, started when they are first needed; without them the process cannot go on. */
 struct worker *peers_worker(struct peers *peers, worker_fn *fn, unsigned threads) MUST_CHECK;
-/* hexadecimal, 1 to 16 digits */
-bool peers_parse_id(struct slice text, uint64_t *id);
 
 #endif

@@ -1,5 +1,6 @@
 /* member.c - see member.h. Sorted arrays: a cluster has a handful of members. */
 #include "etcd-server/state/member.h"
+#include "common/base/hex.h"
 #include "common/storage/v2store.h"
 
 #include <stdio.h>
@@ -118,22 +119,6 @@ static size_t hex_key(uint64_t id, char out[17])
     return (size_t)snprintf(out, 17, "%" PRIx64, id);
 }
 
-static bool read_hex(struct slice text, uint64_t *id)
-{
-    *id = 0;
-    if (text.size == 0 || text.size > 16)
-        return false;
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-
-        if (digit < 0)
-            return false;
-        *id = *id * 16 + (uint64_t)digit;
-    }
-    return true;
-}
-
 /* The running downgrade is in no snapshot text: it comes from the bucket (formats.md 2.4). */
 void member_store_restore_downgrade(struct member_store *members, struct backend_read *read)
 {
@@ -191,7 +176,7 @@ void member_store_repair(const struct member_store *members, struct backend_read
     for (bool more = backend_cursor_seek(cursor, SLICE_EMPTY, &key, &json); more;
          more = backend_cursor_next(cursor, &key, &json)) {
         uint64_t id = 0;
-        const struct member *member = read_hex(key, &id) ? member_find(members, id) : NULL;
+        const struct member *member = hex_read(key, &id) ? member_find(members, id) : NULL;
 
         if (member == NULL)
             batch_delete(batch, BUCKET_MEMBERS, key);
@@ -382,7 +367,7 @@ void member_apply_v2(struct member_store *members, struct slice method, struct s
     if (!slice_starts_with(path, SLICE_LITERAL(prefix)) || path.size <= around ||
         !slice_equal(slice_of(path.data + path.size - (sizeof(suffix) - 1), sizeof(suffix) - 1),
                      SLICE_LITERAL(suffix)) ||
-        !read_hex(slice_of(path.data + sizeof(prefix) - 1, path.size - around), &id) ||
+        !hex_read(slice_of(path.data + sizeof(prefix) - 1, path.size - around), &id) ||
         member_read_json(value, &attributes, NULL, &ignored) < 0)
         return;
     member_apply_attributes(members, id, attributes.name,

@@ -3,6 +3,7 @@
 #include "common/base/arena.h"
 #include "common/base/buf.h"
 #include "common/base/err.h"
+#include "common/base/hex.h"
 #include "common/base/idmap.h"
 
 #include <setjmp.h>
@@ -58,6 +59,25 @@ static void numbers_are_written_in_full(void **state)
     buf_append_uint(&buf, 0);
     assert_string_equal(buf_text(&buf), "18446744073709551615 -9223372036854775808 0");
     buf_free(&buf);
+}
+
+static void hexadecimal_numbers_are_whole_or_refused(void **state)
+{
+    static const char *const refused[] = {"", "-1", " 5", "0x5", "5 ", "g", "11112222333344445"};
+    uint64_t number = 7;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+        assert_false(hex_read(slice_text(refused[i]), &number));
+    assert_false(hex16_read("ABCDEF0123456789", &number)); /* no name of a file of ours */
+    assert_false(hex16_read("123456789abcdef", &number));  /* short */
+    assert_true(number == 7);
+    assert_true(hex_read(SLICE_LITERAL("0"), &number));
+    assert_true(number == 0);
+    assert_true(hex_read(SLICE_LITERAL("FfffFFFFffffffff"), &number));
+    assert_true(number == UINT64_MAX);
+    assert_true(hex16_read("0123456789abcdef-x", &number));
+    assert_true(number == UINT64_C(0x0123456789abcdef));
 }
 
 static void an_arena_has_a_maximum_and_can_be_used_again(void **state)
@@ -139,6 +159,7 @@ int main(void)
         cmocka_unit_test(a_buf_stops_at_its_maximum),
         cmocka_unit_test(a_buf_is_a_queue),
         cmocka_unit_test(numbers_are_written_in_full),
+        cmocka_unit_test(hexadecimal_numbers_are_whole_or_refused),
         cmocka_unit_test(an_arena_has_a_maximum_and_can_be_used_again),
         cmocka_unit_test(an_idmap_keeps_what_it_was_given),
         cmocka_unit_test(an_error_says_what_was_tried),
