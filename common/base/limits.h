@@ -17,6 +17,8 @@
 #define MAX_REQUEST_BYTES_DEFAULT 1572864UL
 /* a message may be that much larger than a proposal */
 #define REQUEST_OVERHEAD_BYTES (512UL * KIB)
+/* a request waits so long and two election timeouts: engine_patience_ms() */
+#define REQUEST_PATIENCE_MS 5000UL
 #define MAX_TXN_OPS_DEFAULT 128UL /* --max-txn-ops */
 /* txns one inside the other, as MAX_TXN_OPS_DEFAULT lets etcd take them: recursion is bounded by
  * it, so ... */
@@ -242,7 +244,7 @@
 #define PEER_HEARTBEAT_MS 1666UL         /* link heartbeat on each stream: 5/3 s */
 #define PEER_PROBE_MS 4000UL             /* GET /raft/probing */
 #define PEER_REQUEST_TIMEOUT_MS 10000UL  /* an ordinary request */
-#define LEARNERS_ASK_TIMEOUT_MS 2000UL   /* each member, before it gets a second learner */
+#define MEMBER_ASK_TIMEOUT_MS 2000UL     /* one question to a member; it may be asked again */
 #define PEER_SNAPSHOT_STALL_MS 30000UL   /* no byte of a snapshot taken ... */
 #define PEER_SNAPSHOT_ANSWER_MS 300000UL /* ... or no answer after the last: first it is synced */
 #define PEER_SNAPSHOT_SYNC_BYTES (16UL * MIB) /* of one that comes in, synced at a time */

@@ -10,7 +10,6 @@
 #include "etcd-server/engine/engine_internal.h"
 
 #define TURN_ROUNDS_MAX 16 /* callbacks start further calls; the rest waits for the next turn */
-#define PUBLISH_RETRY_MS 7000
 
 /* ---- what mvcc needs from above ---- */
 
@@ -383,7 +382,7 @@ static void publish(struct engine *engine, uint64_t now_ms)
 
     if (raft_leader(engine->raft) == 0 || now_ms < engine->publish_after_ms)
         return;
-    engine->publish_after_ms = now_ms + PUBLISH_RETRY_MS;
+    engine->publish_after_ms = now_ms + engine_patience_ms(engine);
     if (!engine->published) {
         set.member_id = engine->config.member_id;
         attributes.name =
@@ -544,6 +543,11 @@ unsigned engine_tick_ms(const struct engine *engine)
 uint64_t engine_election_ms(const struct engine *engine)
 {
     return (uint64_t)engine->config.election_ticks * engine->config.tick_ms;
+}
+
+uint64_t engine_patience_ms(const struct engine *engine)
+{
+    return REQUEST_PATIENCE_MS + 2 * engine_election_ms(engine);
 }
 
 uint64_t engine_applied_index(const struct engine *engine)

@@ -185,6 +185,8 @@ uint64_t engine_cluster_id(const struct engine *engine);
 uint64_t engine_applied_index(const struct engine *engine);
 unsigned engine_tick_ms(const struct engine *engine);
 uint64_t engine_election_ms(const struct engine *engine); /* the election timeout */
+/* How long a request waits, as etcd's: REQUEST_PATIENCE_MS and two election timeouts. */
+uint64_t engine_patience_ms(const struct engine *engine);
 uint64_t engine_size(struct engine *engine); /* bytes of the backend with what is on its way */
 uint64_t engine_size_in_use(struct engine *engine);
 bool engine_is_full(const struct engine *engine); /* disk full or write buffer at its limit */

@@ -14,10 +14,9 @@
 
 #define REMOVED_STOP_MS 1000   /* raft.md 9.2: the news still goes out */
 #define ADVANCE_WITHIN_MS 5000 /* raft.md 9.6: of the start */
-/* Proposals of others that nobody can take now are lost after that ... */
+/* Proposals of others that nobody can take now are lost after that, or, when they wait for a
+ * backend, after engine_patience_ms(), as our own do. */
 #define HELD_MS 3000
-/* ... or after that, when they wait for a backend, as our own do. */
-#define HELD_FOR_BACKEND_MS 7000
 
 struct outgoing_snapshot {
     struct outgoing_snapshot *next;
@@ -80,8 +79,8 @@ static void hold(struct engine *engine, const struct raft_message *message)
         if (engine->held_bytes + sizeof(*held) + bytes > HELD_PROPOSALS_MAX_BYTES)
             return; /* lost, as messages may be */
         held = xalloc(sizeof(*held) + bytes);
-        held->deadline_ms =
-            host_now_ms(engine->host) + (overtakes_backend(engine) ? HELD_FOR_BACKEND_MS : HELD_MS);
+        held->deadline_ms = host_now_ms(engine->host) +
+                            (overtakes_backend(engine) ? engine_patience_ms(engine) : HELD_MS);
         held->type = entry->type;
         held->bytes = bytes;
         if (bytes != 0)

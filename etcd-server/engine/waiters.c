@@ -7,8 +7,6 @@
 #include "common/base/base.h"
 #include "etcd-server/engine/engine_internal.h"
 
-#define WAIT_MS 5000 /* and two election timeouts */
-
 static struct waiter_queue *queue_of(struct engine *engine, enum waiter_kind kind)
 {
     switch (kind) {
@@ -56,7 +54,6 @@ struct waiter *waiter_new(struct engine *engine, enum waiter_kind kind, uint64_t
 {
     struct waiter *waiter = engine->free_waiters;
     uint64_t now_ms = host_now_ms(engine->host);
-    uint64_t limit_ms = WAIT_MS + 2 * engine_election_ms(engine);
 
     if (waiter != NULL)
         engine->free_waiters = waiter->next;
@@ -65,7 +62,7 @@ struct waiter *waiter_new(struct engine *engine, enum waiter_kind kind, uint64_t
     *waiter = (struct waiter){.id = id,
                               .kind = kind,
                               .began_ms = now_ms,
-                              .deadline_ms = now_ms + limit_ms,
+                              .deadline_ms = now_ms + engine_patience_ms(engine),
                               .done = done,
                               .arg = arg};
     must(idmap_put(&engine->waiters, waiter->id, waiter));

@@ -360,7 +360,7 @@ static void add_learner(struct service *service, struct call *call, struct membe
     size_t learners = member_learner_count(engine_members(service->engine));
     struct poll_config poll = {.engine = service->engine,
                                .path = "/learners",
-                               .timeout_ms = LEARNERS_ASK_TIMEOUT_MS,
+                               .timeout_ms = MEMBER_ASK_TIMEOUT_MS,
                                .started_only = true,
                                .answered = learners_answered,
                                .done = learners_asked};

@@ -23,7 +23,6 @@
 
 #include <stdio.h>
 
-#define START_TIMEOUT_MS 7000  /* as etcd's requests: 5 s and two elections */
 #define START_BEHIND_MS 1000   /* at start nobody waits longer for a member that lags behind */
 #define ROUND_TIMEOUT_MS 60000 /* a large store is hashed for seconds */
 #define START_AGAIN_MS 500     /* to a new round that somebody compacted away ... */
@@ -461,14 +460,15 @@ static void ask(struct asked *asked)
     struct host *host = engine_host(check->engine);
 
     asked->state = ASKED_WAITING;
-    asked->question = (struct host_question){
-        .path = "/members/hashkv",
-        .method = "GET",
-        .content_type = "application/json",
-        .fields = check->fields,
-        .body = slice_text(check->body),
-        .timeout_ms = check->kind == ROUND_START ? START_TIMEOUT_MS : ROUND_TIMEOUT_MS,
-        .done = answered};
+    asked->question = (struct host_question){.path = "/members/hashkv",
+                                             .method = "GET",
+                                             .content_type = "application/json",
+                                             .fields = check->fields,
+                                             .body = slice_text(check->body),
+                                             .timeout_ms = check->kind == ROUND_START
+                                                               ? engine_patience_ms(check->engine)
+                                                               : ROUND_TIMEOUT_MS,
+                                             .done = answered};
     host->ops->ask_member(host, asked->member, &asked->question);
 }
 

@@ -18,11 +18,9 @@
 #include "common/schema/lease.pb-c.h"
 #include "etcd-server/service/lease_duty_internal.h"
 
-#define SILENT_TICKS 3         /* raft.md 9.6 */
-#define PEER_TIMEOUT_MS 1000   /* raft.md 4.6 */
-#define EXPIRE_MS 5            /* between two portions of revokes */
-#define LEADER_ANSWER_MS 2000  /* of one question to the leader; it is asked again */
-#define CLIENT_TIMEOUT_MS 5000 /* and two election timeouts */
+#define SILENT_TICKS 3       /* raft.md 9.6 */
+#define PEER_TIMEOUT_MS 1000 /* raft.md 4.6 */
+#define EXPIRE_MS 5          /* between two portions of revokes */
 
 /* A checkpoint of 0 for one lease. */
 struct lease_clear {
@@ -362,7 +360,7 @@ static void ask_leader(struct lease_query *query)
     must(bytes <= sizeof(query->body));
     query->question = (struct host_question){.path = query->renew ? "/leases" : "/leases/internal",
                                              .body = slice_of(query->body, bytes),
-                                             .timeout_ms = LEADER_ANSWER_MS,
+                                             .timeout_ms = MEMBER_ASK_TIMEOUT_MS,
                                              .done = leader_answered};
     query->asking = true;
     query->asked = leader;
@@ -412,8 +410,7 @@ void lease_ask(struct lease_duty *duty, struct lease_query *query)
     query->clear = NULL;
     query->remote = query->asking = false;
     query->deadline_ms =
-        now_ms + (query->from_peer ? PEER_TIMEOUT_MS
-                                   : CLIENT_TIMEOUT_MS + 2 * engine_election_ms(duty->engine));
+        now_ms + (query->from_peer ? PEER_TIMEOUT_MS : engine_patience_ms(duty->engine));
     update(duty, now_ms);
     go_on(query, now_ms);
 }

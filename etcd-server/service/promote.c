@@ -12,8 +12,6 @@
 
 #include <stdio.h>
 
-#define LEADER_ANSWER_MS 2000   /* of one question; it is asked again */
-#define PROMOTE_TIMEOUT_MS 5000 /* and two election timeouts */
 #define PATH_BYTES 48
 
 struct promotion {
@@ -120,7 +118,7 @@ static void ask(struct promotion *promotion)
         return;
     promotion->question = (struct host_question){.path = promotion->path,
                                                  .fields = promotion->fields,
-                                                 .timeout_ms = LEADER_ANSWER_MS,
+                                                 .timeout_ms = MEMBER_ASK_TIMEOUT_MS,
                                                  .done = answered};
     promotion->asking = true;
     host->ops->ask_member(host, leader, &promotion->question);
@@ -155,8 +153,8 @@ void promote_by_leader(struct service *service, struct call *call, uint64_t memb
         return;
     promotion->service = service;
     promotion->call = call;
-    promotion->deadline_ms = host_now_ms(engine_host(service->engine)) + PROMOTE_TIMEOUT_MS +
-                             2 * engine_election_ms(service->engine);
+    promotion->deadline_ms =
+        host_now_ms(engine_host(service->engine)) + engine_patience_ms(service->engine);
     promotion->fields = token_field(call);
     (void)snprintf(promotion->path, sizeof(promotion->path), "/members/promote/%" PRIu64,
                    member); /* fits */

@@ -14,7 +14,6 @@
 #include <stdio.h>
 
 #define CHECK_MS 4000          /* raft.md 9.6 */
-#define ASK_TIMEOUT_MS 2000    /* of one member; who says nothing in that time is asked next time */
 #define VERSION_LOWEST "3.0.0" /* when nothing is known of the others and there is no version */
 
 struct version_duty {
@@ -126,7 +125,7 @@ static void ask(struct version_duty *duty)
     const struct member_store *members = engine_members(duty->config.engine);
     struct poll_config poll = {.engine = duty->config.engine,
                                .path = "/version",
-                               .timeout_ms = ASK_TIMEOUT_MS,
+                               .timeout_ms = MEMBER_ASK_TIMEOUT_MS,
                                .arg = duty,
                                .answered = answered,
                                .done = judge};
