@@ -10,6 +10,7 @@
  */
 #include "common/storage/bolt.h"
 #include "common/storage/bolt_page.h"
+#include "common/storage/lmdb_check.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,8 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define META_STEPS 15          /* offsets 1024 << 0 .. 14 are tried for meta 1 */
-#define LMDB_MAGIC 0xBEEFC0DEU /* at byte 16 of a live database of etcd-server */
+#define META_STEPS 15 /* offsets 1024 << 0 .. 14 are tried for meta 1 */
 
 struct bolt {
     struct slice bytes; /* mapped, or borrowed */

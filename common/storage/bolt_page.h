@@ -1,5 +1,6 @@
 /*
- * bolt_page.h - the bytes of a bbolt file, for bolt*.c only (formats.md 1.1 to 1.6).
+ * bolt_page.h - the bytes of a bbolt file, for bolt*.c (formats.md 1.1 to 1.6); the
+ * magic number also for who tells one kind of file from another.
  * Little endian throughout; nothing is assumed about alignment, for an inline bucket lies anywhere.
  * Pure; thread: any.
  */

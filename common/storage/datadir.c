@@ -8,11 +8,11 @@
 #include "common/storage/datadir.h"
 #include "common/base/buf.h"
 #include "common/base/limits.h"
+#include "common/storage/bolt_page.h"
+#include "common/storage/lmdb_check.h"
 
 #include <errno.h>
 #define META_MAGIC_AT 16 /* in LMDB and bbolt alike a page header of 16 bytes comes first */
-#define LMDB_MAGIC 0xbeefc0deU
-#define BOLT_MAGIC 0xed0cdaedU
 #define PAGE_SMALLEST 1024U
 #define PAGE_LARGEST 65536U
 

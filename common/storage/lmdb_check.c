@@ -18,6 +18,7 @@
 
 #include "common/base/file.h"
 #include "common/storage/backend.h"
+#include "common/storage/bolt_page.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,8 +26,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC 0xBEEFC0DEU
-#define BOLT_MAGIC 0xED0CDAEDU
 #define VERSION 1U
 #define META_BYTES 152U
 #define TREE_BYTES 48U
@@ -304,7 +303,7 @@ static const uint8_t *meta_at(struct check *check, uint64_t at)
 {
     const uint8_t *page = check->map + at * check->page_bytes;
 
-    if (u16_at(page + 10) == PAGE_META && u32_at(page + 16) == MAGIC &&
+    if (u16_at(page + 10) == PAGE_META && u32_at(page + 16) == LMDB_MAGIC &&
         u32_at(page + 20) == VERSION && u32_at(page + 40) == check->page_bytes)
         return page + HEADER_BYTES;
     (void)damaged(check, at, "is not the meta page it should be"); /* sets the error */
@@ -320,7 +319,7 @@ static int identify(struct check *check)
     magic = u32_at(check->map + 16);
     if (magic == BOLT_MAGIC)
         return foreign(check, "is a bbolt file as etcd writes it and must be imported");
-    if (magic != MAGIC)
+    if (magic != LMDB_MAGIC)
         return foreign(check, "is not a database of etcd-server");
     if (u32_at(check->map + 20) != VERSION)
         return foreign(check, "is an LMDB file of another version");

@@ -12,6 +12,7 @@
 
 #include "common/base/err.h"
 
+#define LMDB_MAGIC 0xBEEFC0DEU          /* at byte 16 of a database of etcd-server */
 #define LMDB_MAP_BYTES_MAX (1ULL << 44) /* a last page above this is damage, not data */
 
 /*

@@ -4,6 +4,7 @@
  */
 #include "common/storage/bolt.h"
 #include "common/storage/bolt_page.h"
+#include "common/storage/lmdb_check.h"
 #include "tests/lib/bolt_array.h"
 
 #include <setjmp.h>
@@ -494,7 +495,7 @@ static void what_is_not_a_database_is_named(void **state)
     assert_int_equal(bolt_open("tests/wire", &bolt, &err), -1);
     assert_int_equal(bolt_open_bytes(SLICE_EMPTY, "empty", &bolt, &err), -1);
     assert_int_equal(err.code, ERR_FORMAT);
-    bolt_store(lmdb + 16, 0xBEEFC0DE, 4);
+    bolt_store(lmdb + 16, LMDB_MAGIC, 4);
     assert_int_equal(bolt_open_bytes(slice_of(lmdb, sizeof(lmdb)), "lmdb", &bolt, &err), -1);
     assert_non_null(strstr(err.text, "LMDB"));
 }
