@@ -6,6 +6,7 @@
 
 #include "common/base/hex.h"
 #include "common/base/log.h"
+#include "common/schema/versions.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -37,22 +38,16 @@ static void answer_done(struct peers *peers, struct exchange *exchange)
 
 /* ---- checks of every raft request ---- */
 
-/* major * 1000 + minor; what cannot be read, or is absent, counts as 2.0. */
+/* What cannot be read, or is absent, counts as 2.0. */
 static unsigned version_of(struct slice text)
 {
-    unsigned parts[2] = {0, 0}, part = 0;
+    char copy[VERSION_TEXT_BYTES] = "";
+    unsigned level;
 
-    for (size_t i = 0; i < text.size && part < 2; i++) {
-        uint8_t c = text.data[i];
-
-        if (c == '.')
-            part++;
-        else if (c >= '0' && c <= '9' && parts[part] < 100)
-            parts[part] = parts[part] * 10 + (c - '0');
-        else
-            return 2000;
-    }
-    return text.size == 0 || part == 0 ? 2000 : parts[0] * 1000 + parts[1];
+    if (text.size < sizeof(copy) && text.size != 0)
+        memcpy(copy, text.data, text.size);
+    level = version_level(copy);
+    return level != 0 ? level : 2000;
 }
 
 static unsigned version_field(const struct exchange *exchange, const char *name)
