@@ -1,5 +1,6 @@
 /* cmd_lease.c - lease grant, revoke, timetolive, list, keep-alive. Their json is flat
  * (cli.md 2.6). */
+#include "common/base/clock.h"
 #include "etcd-ctl/ctl.h"
 
 #include "common/base/base64.h"
@@ -8,7 +9,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
 
 static int lease_id(const struct args *args, const char *command, int64_t *id)
 {
@@ -291,9 +291,7 @@ int cmd_lease_keep_alive(struct ctl *ctl, const struct args *args)
         ctl_flush(ctl);
         if (once || code != CTL_OK)
             break;
-        (void)nanosleep(
-            &(struct timespec){.tv_sec = lease->ttl / 3, .tv_nsec = lease->ttl % 3 * 333333333},
-            NULL); /* woken early: renewed early */
+        clock_pause_ms(MIN(lease->ttl, INT32_MAX) * 1000 / 3);
         arena_reset(&ctl->arena);
     }
     return code;

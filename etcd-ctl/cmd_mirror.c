@@ -7,6 +7,7 @@
  * Puts and deletes in order may be done twice without harm. So, once the destination has answered,
  * one that goes away is waited for, and what it may have missed is sent again.
  */
+#include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/schema/pbbytes.h"
 #include "etcd-ctl/connect.h"
@@ -16,11 +17,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <time.h>
 
 #define TXN_BYTES_MAX (UINT64_C(512) << 10) /* a third of what servers take by default */
 #define TELL_EVERY_S 30
-#define RETRY_PAUSE_MS 500
 
 struct mirror {
     struct ctl *ctl;
@@ -74,8 +73,7 @@ static int send_txn(struct mirror *mirror, struct err *err)
             if (!told)
                 (void)fprintf(stderr, "destination: %s; trying again\n", cause.text);
             told = true;
-            (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_PAUSE_MS * 1000000L},
-                            NULL); /* woken early: tried early */
+            clock_pause_ms(CTL_RETRY_PAUSE_MS);
         }
     }
     mirror->bytes = 0;
@@ -183,7 +181,7 @@ static void *tell_count(void *arg)
     struct mirror *mirror = arg;
 
     for (;;) {
-        (void)nanosleep(&(struct timespec){.tv_sec = TELL_EVERY_S}, NULL); /* early is fine */
+        clock_pause_ms(TELL_EVERY_S * 1000);
         if (printf("%lld\n", atomic_load(&mirror->copied)) < 0 || fflush(stdout) != 0)
             exit(ctl_fail(CTL_FAILED, "standard output cannot be written to"));
     }

@@ -9,6 +9,8 @@
 #include "common/schema/rpc.pb-c.h"
 #include "etcd-ctl/args.h"
 
+#define CTL_RETRY_PAUSE_MS 500 /* before a watch, a mirror or a lease tries again */
+
 /* Exit codes (cli.md 2.4). */
 enum ctl_exit {
     CTL_OK = 0,

@@ -15,16 +15,7 @@
 #include <stdio.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
-
-#define RENEWAL_RETRY_MS 500
-
-static void pause_ms(int64_t ms)
-{
-    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000},
-                    NULL); /* woken early: tried early */
-}
 
 static void tell(const struct session *session, enum session_event event)
 {
@@ -80,7 +71,7 @@ static void *keep_alive(void *arg)
     etcdserverpb__lease_keep_alive_request__init(&request);
     request.id = renewal->session->lease;
     arena_init(&arena, CLIENT_RESPONSE_MAX);
-    pause_ms(ttl_ms / 3);
+    clock_pause_ms(ttl_ms / 3);
     for (; left > 0; left = until - clock_ms()) {
         ProtobufCMessage *response = NULL;
         struct err err = ERR_INIT;
@@ -89,7 +80,7 @@ static void *keep_alive(void *arg)
         client_set_timeout(renewal->client, MAX(MIN(until - asked, ttl_ms / 3), 1));
         if (client_call(renewal->client, RPC_Lease_LeaseKeepAlive, &request.base, &arena, &response,
                         &err) < 0) {
-            pause_ms(RENEWAL_RETRY_MS); /* as long as the lease may be there */
+            clock_pause_ms(CTL_RETRY_PAUSE_MS); /* as long as the lease may be there */
             continue;
         }
         ttl = ((const Etcdserverpb__LeaseKeepAliveResponse *)response)->ttl;
@@ -97,7 +88,7 @@ static void *keep_alive(void *arg)
         if (ttl <= 0)
             break;
         until = asked + ttl * 1000;
-        pause_ms(ttl * 1000 / 3);
+        clock_pause_ms(ttl * 1000 / 3);
     }
     tell(renewal->session, SESSION_LOST);
     return NULL; /* the arena and the client end with the program */
@@ -180,7 +171,7 @@ static void *run_call(void *arg)
         if (!told)
             (void)fprintf(stderr, "%s; trying again\n", call->err.text);
         told = true;
-        pause_ms(RENEWAL_RETRY_MS);
+        clock_pause_ms(CTL_RETRY_PAUSE_MS);
     }
     call->failed = rc < 0;
     tell(call->session, SESSION_ANSWERED);

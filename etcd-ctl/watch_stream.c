@@ -1,10 +1,9 @@
 /* watch_stream.c - see watch_stream.h. */
 #include "etcd-ctl/watch_stream.h"
+#include "common/base/clock.h"
+#include "etcd-ctl/ctl.h"
 
 #include <stdio.h>
-#include <time.h>
-
-#define RETRY_PAUSE_MS 500
 
 struct stream {
     watch_message_fn *each;
@@ -94,7 +93,6 @@ int watch_stream(struct client *client, const struct watch_order *order, watch_m
             return -1;
         }
         tell(&stream, client, cause.text);
-        (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_PAUSE_MS * 1000000L},
-                        NULL); /* woken early: tried early */
+        clock_pause_ms(CTL_RETRY_PAUSE_MS);
     }
 }

@@ -3,6 +3,7 @@
  * flags and ETCDCTL_ variables are etcdctl's. Progress goes to standard error, redrawn in place on
  * a terminal only.
  */
+#include "common/base/duration.h"
 #include "common/client/snapshot_fetch.h"
 #include "common/client/print.h"
 #include "common/client/transport.h"
@@ -41,7 +42,7 @@ static int64_t milliseconds(const struct args *args, enum option option)
     int64_t ns = 0;
 
     must(duration_parse(args->values[option], &ns)); /* checked by args_parse() */
-    return ns / 1000000;
+    return ns / NS_PER_MS;
 }
 
 /* --cacert= and the like: a file name was meant. */

@@ -5,7 +5,7 @@
 #ifndef COMMON_BASE_CLOCK_H
 #define COMMON_BASE_CLOCK_H
 
-#include "common/base/base.h"
+#include "common/base/duration.h"
 
 #include <time.h>
 
@@ -14,12 +14,19 @@ static inline int64_t clock_ns(void)
     struct timespec now;
 
     must(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
 static inline int64_t clock_ms(void)
 {
-    return clock_ns() / 1000000;
+    return clock_ns() / NS_PER_MS;
+}
+
+/* Cut short by a signal, which is fine where this is called. */
+static inline void clock_pause_ms(int64_t ms)
+{
+    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * NS_PER_MS},
+                    NULL);
 }
 
 #endif

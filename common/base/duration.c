@@ -97,12 +97,12 @@ static void write_fraction(uint64_t number, uint64_t scale, struct buf *out)
 bool duration_write(int64_t ns, struct buf *out)
 {
     uint64_t left = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
-    const uint64_t second = 1000000000;
+    const uint64_t second = NS_PER_S;
 
     if (ns < 0)
         buf_append_byte(out, '-');
     if (left != 0 && left < second) {
-        uint64_t scale = left < 1000 ? 1 : left < 1000000 ? 1000 : 1000000;
+        uint64_t scale = left < 1000 ? 1 : left < NS_PER_MS ? 1000 : NS_PER_MS;
 
         write_fraction(left, scale, out);
         buf_append_text(out, scale == 1 ? "ns" : scale == 1000 ? "\xc2\xb5s" : "ms");

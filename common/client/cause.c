@@ -1,6 +1,7 @@
 /* cause.c - see cause.h. Every sentence begins with the endpoint as it was typed. */
 #include "common/client/cause.h"
 
+#include "common/base/duration.h"
 #include "common/client/print.h"
 
 #include <errno.h>
@@ -180,7 +181,7 @@ static void tell_timeout(const struct cause_facts *facts, struct client_failure 
     struct buf waited = BUF_INIT(BUF_UNLIMITED);
 
     failure->kind = facts->phase == PHASE_ANSWER ? CLIENT_FAILURE_TIMEOUT : CLIENT_FAILURE_CONNECT;
-    print_duration(&waited, facts->waited_ms * 1000000);
+    print_duration(&waited, facts->waited_ms * NS_PER_MS);
     err_set(err, ERR_NET, "%s: context deadline exceeded: waited %s %s", facts->endpoint->typed,
             buf_text(&waited), waits[facts->phase]);
     buf_free(&waited);

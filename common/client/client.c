@@ -19,7 +19,6 @@
 
 #include <jansson.h>
 #include <stdio.h>
-#include <time.h>
 
 #define LEADER_PROBE_MS 700 /* a Status that asks whether there is a leader */
 
@@ -527,13 +526,6 @@ static enum step next_step(const struct client *client, enum transport_result re
     return STEP_FAIL;
 }
 
-void client_pause_ms(int64_t ms)
-{
-    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
-    (void)nanosleep(&time, NULL); /* cut short is fine */
-}
-
 /* What is told when several endpoints failed: the first that is more than "refused". */
 struct cause {
     bool kept;
@@ -590,7 +582,7 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
         again = again && clock_ms() - begin + CLIENT_RETRY_PAUSE_MS < client->options.patience_ms &&
                 (limit == 0 || clock_ms() - begin + CLIENT_RETRY_PAUSE_MS < limit);
         if (again)
-            client_pause_ms(CLIENT_RETRY_PAUSE_MS);
+            clock_pause_ms(CLIENT_RETRY_PAUSE_MS);
     }
     *err = cause.err;
     client->failure = cause.failure;

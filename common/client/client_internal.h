@@ -47,6 +47,5 @@ bool client_on_piece(void *arg, long status, struct slice piece);
 int client_login(struct client *client, struct err *err) MUST_CHECK;
 /* Was the last refusal about the token, so that a new one may help? */
 bool client_old_token(const struct client *client, const struct err *err);
-void client_pause_ms(int64_t ms);
 
 #endif

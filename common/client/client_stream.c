@@ -159,7 +159,7 @@ int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMe
         if (result != TRANSPORT_PASSING ||
             clock_ms() - begin + CLIENT_RETRY_PAUSE_MS >= client->options.patience_ms)
             break;
-        client_pause_ms(CLIENT_RETRY_PAUSE_MS);
+        clock_pause_ms(CLIENT_RETRY_PAUSE_MS);
     }
 out:
     buf_free(&body);

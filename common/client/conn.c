@@ -5,6 +5,7 @@
  * for its socket BIO raises SIGPIPE when the other side is gone.
  */
 #include "common/client/conn.h"
+#include "common/base/clock.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -142,10 +143,10 @@ static enum conn_result broken(struct conn *conn, int os_error, const char *word
 static enum conn_result await(struct conn *conn, short events)
 {
     struct pollfd poll_fd = {.fd = conn->fd, .events = events};
-    uint64_t begin = dial_now_ms(), now = begin;
+    int64_t begin = clock_ms(), now = begin;
 
     for (;;) {
-        uint64_t wait_ms = TICK_MS;
+        int64_t wait_ms = TICK_MS;
         int ready;
 
         if (conn->until_ms != 0) {
@@ -158,7 +159,7 @@ static enum conn_result await(struct conn *conn, short events)
             return CONN_OK;
         if (ready < 0 && errno != EINTR)
             return broken(conn, errno, NULL);
-        now = dial_now_ms();
+        now = clock_ms();
         if (now - begin >= TICK_MS && conn->tick != NULL && !conn->tick(conn->arg))
             return CONN_STOPPED;
     }
@@ -246,7 +247,7 @@ enum conn_result conn_read(struct conn *conn, void *room, size_t bytes, size_t *
 {
     enum conn_result result = CONN_OK;
 
-    if (conn->until_ms != 0 && dial_now_ms() >= conn->until_ms)
+    if (conn->until_ms != 0 && clock_ms() >= conn->until_ms)
         return CONN_LATE; /* also for who never stops sending */
     bytes = MIN(bytes, (size_t)INT32_MAX);
     while (result == CONN_OK) {

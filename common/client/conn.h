@@ -37,7 +37,7 @@ enum conn_result {
 struct conn {
     int fd;                  /* -1: none */
     struct ssl_st *ssl;      /* NULL: plain */
-    uint64_t until_ms;       /* dial_now_ms(); 0: no deadline. May be changed between calls */
+    int64_t until_ms;        /* clock_ms(); 0: no deadline. May be changed between calls */
     bool (*tick)(void *arg); /* while waiting, about once a second; false: stop. May be NULL */
     void *arg;
     int os_error;      /* errno; 0: see words */

@@ -22,11 +22,6 @@
 
 #define RESOLVER_STACK_BYTES (256UL * KIB)
 
-uint64_t dial_now_ms(void)
-{
-    return (uint64_t)clock_ms();
-}
-
 static int fail_system(struct dial_failure *failure, int error)
 {
     failure->os_error = error;
@@ -116,7 +111,7 @@ static int resolve_name(const struct dial_target *target, const char *port, stru
                         struct dial_failure *failure)
 {
     struct timespec until = {.tv_sec = (time_t)(target->until_ms / 1000),
-                             .tv_nsec = (long)(target->until_ms % 1000) * 1000000};
+                             .tv_nsec = target->until_ms % 1000 * NS_PER_MS};
     struct lookup *lookup = lookup_new(target->host, port);
     int rc = start_thread(lookup), error;
     bool abandoned;
@@ -156,25 +151,25 @@ static int resolve(const struct dial_target *target, struct addrinfo **list,
 
 /* ---- the connection ---- */
 
-static int await_connection(int fd, uint64_t until_ms, struct dial_failure *failure)
+static int await_connection(int fd, int64_t until_ms, struct dial_failure *failure)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
     socklen_t size = sizeof(int);
     int ready, error = 0;
 
     do {
-        uint64_t now = dial_now_ms();
+        int64_t now = clock_ms();
 
         if (now >= until_ms)
             return fail_late(failure);
-        ready = poll(&poll_fd, 1, (int)MIN(until_ms - now, (uint64_t)INT32_MAX));
+        ready = poll(&poll_fd, 1, (int)MIN(until_ms - now, INT32_MAX));
     } while (ready == 0 || (ready < 0 && errno == EINTR));
     if (ready < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
         error = errno;
     return error == 0 ? 0 : fail_system(failure, error);
 }
 
-static int dial_one(const struct sockaddr *address, socklen_t bytes, uint64_t until_ms, int *out,
+static int dial_one(const struct sockaddr *address, socklen_t bytes, int64_t until_ms, int *out,
                     struct dial_failure *failure)
 {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), rc = 0;
@@ -203,12 +198,12 @@ static int dial_socket(const struct dial_target *target, int *fd, struct dial_fa
 
 /* One that is silent leaves half of the time to those behind it. Of several failures a refusal is
  * told: somebody was there. */
-static int dial_each(const struct addrinfo *list, uint64_t until_ms, int *fd,
+static int dial_each(const struct addrinfo *list, int64_t until_ms, int *fd,
                      struct dial_failure *told)
 {
     for (const struct addrinfo *at = list; at != NULL; at = at->ai_next) {
         struct dial_failure failure = {.stage = DIAL_CONNECT};
-        uint64_t now = dial_now_ms(), left = until_ms - MIN(until_ms, now);
+        int64_t now = clock_ms(), left = until_ms - MIN(until_ms, now);
 
         if (dial_one(at->ai_addr, at->ai_addrlen, at->ai_next != NULL ? now + left / 2 : until_ms,
                      fd, &failure) == 0)

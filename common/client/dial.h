@@ -12,7 +12,7 @@ struct dial_target {
     const char *host; /* a name or an address, without brackets; borrowed, as all of these */
     uint16_t port;
     const char *socket; /* path of a unix socket: then neither host nor port; NULL: TCP */
-    uint64_t until_ms;  /* dial_now_ms() by which it has to be done */
+    int64_t until_ms;   /* clock_ms() by which it has to be done */
 };
 
 enum dial_stage { DIAL_LOOK_UP, DIAL_CONNECT };
@@ -23,8 +23,6 @@ struct dial_failure {
     int os_error;      /* errno of the last address tried; 0: see cause */
     const char *cause; /* in words; static */
 };
-
-uint64_t dial_now_ms(void); /* monotonic */
 
 /* fd: owned, does not block, closed on exec; set on success only. failure: set on failure only. */
 int dial(const struct dial_target *target, int *fd, struct dial_failure *failure) MUST_CHECK;

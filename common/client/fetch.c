@@ -8,6 +8,7 @@
  * first.
  */
 #include "common/client/fetch.h"
+#include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/base/url.h"
 #include "common/client/dial.h"
@@ -32,7 +33,7 @@ struct wire {
     const struct place *place;
     int fd;
     struct tls_session *session; /* NULL: plain */
-    uint64_t until_ms;
+    int64_t until_ms;
     const char *doing; /* what is waited for */
 };
 
@@ -125,14 +126,14 @@ static int place_parse(const struct fetch *fetch, struct place *place, struct er
 static int await(const struct wire *wire, short events, struct err *err)
 {
     struct pollfd poll_fd = {.fd = wire->fd, .events = events};
-    uint64_t now;
+    int64_t now;
     int ready;
 
     do {
-        now = dial_now_ms();
+        now = clock_ms();
         if (now >= wire->until_ms)
             return fail(wire, "not done in time (i/o timeout)", err);
-        ready = poll(&poll_fd, 1, (int)MIN(wire->until_ms - now, (uint64_t)INT32_MAX));
+        ready = poll(&poll_fd, 1, (int)MIN(wire->until_ms - now, INT32_MAX));
     } while (ready == 0 || (ready < 0 && errno == EINTR));
     return ready > 0 ? 0 : fail(wire, strerror(errno), err);
 }
@@ -436,7 +437,8 @@ int fetch(const struct fetch *fetch, struct fetch_answer *answer, struct err *er
                                .body = BUF_INIT(fetch->answer_max_bytes)};
     struct reading reading = {.answer = &got, .no_body = strcmp(fetch->method, "HEAD") == 0};
     struct place place;
-    struct wire wire = {.place = &place, .fd = -1, .until_ms = dial_now_ms() + fetch->timeout_ms};
+    struct wire wire = {
+        .place = &place, .fd = -1, .until_ms = clock_ms() + (int64_t)fetch->timeout_ms};
     struct err cause = ERR_INIT;
     int rc;
 

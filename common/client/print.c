@@ -1,6 +1,7 @@
 /* print.c - see print.h; which characters are printable and how wide they are is unicode.h. */
 #include "common/client/print.h"
 
+#include "common/base/duration.h"
 #include "common/client/unicode.h"
 
 #include <errno.h>
@@ -194,18 +195,18 @@ void print_duration(struct buf *out, int64_t ns)
         buf_append_text(out, "0s");
     } else if (value < 1000) {
         decimal(out, value, 1, "ns");
-    } else if (value < 1000000) {
+    } else if (value < NS_PER_MS) {
         decimal(out, value, 1000, "µs");
-    } else if (value < 1000000000) {
-        decimal(out, value, 1000000, "ms");
+    } else if (value < NS_PER_S) {
+        decimal(out, value, NS_PER_MS, "ms");
     } else {
-        uint64_t minutes = value / 60000000000;
+        uint64_t minutes = value / (60 * NS_PER_S);
 
         if (minutes >= 60)
             buf_printf(out, "%" PRIu64 "h", minutes / 60);
         if (minutes > 0)
             buf_printf(out, "%" PRIu64 "m", minutes % 60);
-        decimal(out, value % 60000000000, 1000000000, "s");
+        decimal(out, value % (60 * NS_PER_S), NS_PER_S, "s");
     }
 }
 

@@ -8,6 +8,7 @@
  * could not be sent whole may have been answered all the same: the answer is read first.
  */
 #include "common/base/buf.h"
+#include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/client/conn.h"
 #include "common/client/transport_internal.h"
@@ -67,11 +68,11 @@ static bool tick(void *arg)
 /* ---- opening ---- */
 
 /* The earlier of two deadlines, each so long after the begin; 0 is none. */
-static uint64_t deadline(const struct transport *transport, int64_t one_ms, int64_t other_ms)
+static int64_t deadline(const struct transport *transport, int64_t one_ms, int64_t other_ms)
 {
     int64_t least = one_ms > 0 && other_ms > 0 ? MIN(one_ms, other_ms) : MAX(one_ms, other_ms);
 
-    return least > 0 ? (uint64_t)(transport->started_ms + least) : 0;
+    return least > 0 ? transport->started_ms + least : 0;
 }
 
 /* http://[::1]:2379 -> ::1 and 2379. An endpoint's `host` is what its certificate is for. */
@@ -99,12 +100,12 @@ static bool fail_dial(const struct dial_failure *failure, struct cause_facts *fa
     return false;
 }
 
-static bool connect_to(struct direct *direct, uint64_t until_ms, struct cause_facts *facts)
+static bool connect_to(struct direct *direct, int64_t until_ms, struct cause_facts *facts)
 {
     const struct endpoint *endpoint = direct->base.exchange->endpoint;
     struct dial_target target = {.socket = endpoint->socket,
                                  .port = (uint16_t)strtoul(endpoint->port, NULL, 10),
-                                 .until_ms = until_ms != 0 ? until_ms : UINT64_MAX};
+                                 .until_ms = until_ms != 0 ? until_ms : INT64_MAX};
     char *host = host_of(endpoint);
     struct dial_failure failure;
     int rc;
@@ -143,7 +144,7 @@ static bool shake_hands(struct direct *direct, struct cause_facts *facts)
     return result == CONN_OK || fail_conn(direct, result, PHASE_HANDSHAKE, facts);
 }
 
-static bool open_connection(struct direct *direct, uint64_t until_ms, struct cause_facts *facts)
+static bool open_connection(struct direct *direct, int64_t until_ms, struct cause_facts *facts)
 {
     if (!connect_to(direct, until_ms, facts))
         return false;
@@ -374,7 +375,7 @@ static bool perform(struct transport *transport, struct cause_facts *facts)
 static void listen_for_alert(struct transport *transport)
 {
     struct direct *direct = direct_of(transport);
-    uint64_t until_ms = dial_now_ms() + TRANSPORT_PROBE_MS;
+    int64_t until_ms = clock_ms() + TRANSPORT_PROBE_MS;
     struct cause_facts ignored;
     size_t got;
 
@@ -414,8 +415,8 @@ static bool speaks_other(struct transport *transport)
     bool other = false;
 
     handshake_reset(&handshake, endpoint->host, false);
-    if (connect_to(direct, dial_now_ms() + TRANSPORT_PROBE_MS, &ignored)) {
-        direct->conn.until_ms = dial_now_ms() + TRANSPORT_PROBE_MS;
+    if (connect_to(direct, clock_ms() + TRANSPORT_PROBE_MS, &ignored)) {
+        direct->conn.until_ms = clock_ms() + TRANSPORT_PROBE_MS;
         if (endpoint->tls)
             other = answers_plain(direct);
         else if ((trust = conn_trust_new(&nothing, &handshake, &words)) != NULL)

@@ -1,6 +1,7 @@
 /* door_call.c - see door_call.h. */
 #include "etcd-server/doors/door_call.h"
 
+#include "common/base/duration.h"
 #include "common/base/limits.h"
 #include "common/schema/pbwire.h"
 
@@ -153,9 +154,8 @@ bool call_timeout_parse(struct slice text, size_t digits_max, uint64_t *timeout_
     static const struct {
         char unit;
         uint64_t ns;
-    } units[] = {{'H', UINT64_C(3600000000000)}, {'M', UINT64_C(60000000000)},
-                 {'S', UINT64_C(1000000000)},    {'m', UINT64_C(1000000)},
-                 {'u', UINT64_C(1000)},          {'n', UINT64_C(1)}};
+    } units[] = {{'H', 3600 * NS_PER_S}, {'M', 60 * NS_PER_S}, {'S', NS_PER_S},
+                 {'m', NS_PER_MS},       {'u', 1000},          {'n', 1}};
     uint64_t number = 0;
     size_t digits = text.size - 1;
 

@@ -8,6 +8,7 @@
 #ifndef ETCD_SERVER_HOST_HOST_H
 #define ETCD_SERVER_HOST_HOST_H
 
+#include "common/base/duration.h"
 #include "common/base/log.h"
 #include "common/schema/raftmsg.h"
 #include "common/storage/batch.h"
@@ -136,7 +137,7 @@ static inline uint64_t host_now_ms(struct host *host)
 static inline uint64_t host_now_ns(struct host *host)
 {
     return host->ops->now_ns != NULL ? host->ops->now_ns(host)
-                                     : host->ops->now_ms(host) * UINT64_C(1000000);
+                                     : host->ops->now_ms(host) * (uint64_t)NS_PER_MS;
 }
 
 #define host_note(host_, level_, message_, ...)                                                    \

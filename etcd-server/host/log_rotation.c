@@ -10,6 +10,7 @@
  */
 #include "etcd-server/host/log_rotation.h"
 
+#include "common/base/duration.h"
 #include "common/base/json_reader.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
@@ -211,7 +212,7 @@ static void time_text(const struct log_rotation *rotation, const struct timespec
         (void)gmtime_r(&when->tv_sec, &parts);
     (void)strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H-%M-%S", &parts);
     (void)snprintf(text, TIME_TEXT_BYTES, "%.19s.%03u", seconds,
-                   (unsigned)(when->tv_nsec / 1000000) % 1000);
+                   (unsigned)(when->tv_nsec / NS_PER_MS) % 1000);
 }
 
 /* A file beside the one that is open as `like`, readable for the same users; -1: errno. */

@@ -285,7 +285,7 @@ static uint64_t unix_ms(struct host *host)
 
     (void)host;
     must(clock_gettime(CLOCK_REALTIME, &now) == 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)(now.tv_nsec / NS_PER_MS);
 }
 
 static uint64_t random_number(struct host *host)

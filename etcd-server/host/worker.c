@@ -1,5 +1,6 @@
 /* worker.c - see worker.h. One mutex, one condition; the list is a FIFO. */
 #include "etcd-server/host/worker.h"
+#include "common/base/duration.h"
 
 #include <signal.h>
 #include <time.h>
@@ -124,9 +125,9 @@ bool worker_pause(struct worker *worker, unsigned ms)
     int rc = 0;
 
     must(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    until.tv_nsec += ms % 1000 * NS_PER_MS;
+    until.tv_sec += ms / 1000 + until.tv_nsec / NS_PER_S;
+    until.tv_nsec %= NS_PER_S;
     must(pthread_mutex_lock(&worker->mutex) == 0);
     while (!worker->ending && rc == 0)
         rc = pthread_cond_timedwait(&worker->changed, &worker->mutex, &until);
