@@ -1,31 +1,22 @@
 /*
- * net.c - see net.h: URLs to sockets, accepting, the sweep for deadlines, stopping. One connection
- * is net_conn.c.
+ * net.c - see net.h: listeners, accepting, the sweep for deadlines, stopping. Sockets are made in
+ * net_socket.c; one connection is net_conn.c.
+ *
+ *   listener:  net_bind(), who comes waits in the kernel -> net_accept()
  */
 #include "etcd-server/host/net_internal.h"
 
 #include "common/base/limits.h"
 #include "common/base/log.h"
-#include "etcd-server/host/address.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define ACCEPTS_PER_TURN 64
-#define LISTEN_BACKLOG 4096
 #define SWEEP_MS 1000
 #define ACCEPT_PAUSE_MS 1000 /* after running out of descriptors */
-
-/* Where a listener is. */
-struct place {
-    struct address address;
-    bool tls;
-    char text[160]; /* for messages: "tcp 127.0.0.1:2379" */
-};
 
 void net_tick(struct net *net)
 {
@@ -180,6 +171,7 @@ void net_free(struct net *net)
     for (struct net_listener *at = net->listeners; at != NULL; at = next) {
         next = at->next;
         free(at->rejected_message);
+        free(at->place);
         free(at->name);
         free(at->unix_path);
         free(at);
@@ -189,102 +181,18 @@ void net_free(struct net *net)
     free(net);
 }
 
-/* ---- URLs ---- */
-
-static bool parse_port(const char *text, uint16_t *port)
-{
-    unsigned long number;
-    char *end;
-
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    number = strtoul(text, &end, 10);
-    if (errno != 0 || *end != '\0' || number > UINT16_MAX)
-        return false;
-    *port = (uint16_t)number;
-    return true;
-}
-
-static int bad_url(const char *url, const char *why, struct err *err)
-{
-    err_set(err, ERR_USAGE, "cannot listen on \"%s\": %s", url, why);
-    return -1;
-}
-
-static int parse_host(const char *url, const char *host_port, struct place *place, struct err *err)
-{
-    const char *colon = strrchr(host_port, ':');
-    char host[INET6_ADDRSTRLEN + 2];
-    size_t size;
-    uint16_t port;
-
-    if (colon == NULL || !parse_port(colon + 1, &port))
-        return bad_url(url, "give an address and a port, as in http://127.0.0.1:2379", err);
-    size = (size_t)(colon - host_port);
-    if (size >= sizeof(host))
-        return bad_url(url, "expected an IP address or localhost", err);
-    memcpy(host, host_port, size);
-    host[size] = '\0';
-    (void)snprintf(place->text, sizeof(place->text), "tcp %s", host_port);
-    if (size >= 2 && host[0] == '[' && host[size - 1] == ']') {
-        host[size - 1] = '\0';
-        place->address.u.v6 =
-            (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
-        place->address.bytes = sizeof(place->address.u.v6);
-        if (inet_pton(AF_INET6, host + 1, &place->address.u.v6.sin6_addr) == 1)
-            return 0;
-        return bad_url(url, "what is in the brackets is no IPv6 address", err);
-    }
-    place->address.u.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
-    place->address.bytes = sizeof(place->address.u.v4);
-    if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
-                  &place->address.u.v4.sin_addr) == 1)
-        return 0;
-    return bad_url(url, "expected IP in URL for binding", err);
-}
-
-static int parse_url(const char *url, struct place *place, struct err *err)
-{
-    static const char *const schemes[] = {"http://", "https://", "unix://", "unixs://"};
-    const char *rest = NULL;
-    size_t scheme;
-
-    *place = (struct place){.tls = false};
-    for (scheme = 0; scheme < ARRAY_LEN(schemes); scheme++)
-        if (strncmp(url, schemes[scheme], strlen(schemes[scheme])) == 0) {
-            rest = url + strlen(schemes[scheme]);
-            break;
-        }
-    if (rest == NULL)
-        return bad_url(url, "URL scheme must be http, https, unix, or unixs", err);
-    place->tls = scheme % 2 != 0;
-    if (scheme < 2)
-        return parse_host(url, rest, place, err);
-    if (rest[0] == '\0' || strlen(rest) >= sizeof(place->address.u.un.sun_path))
-        return bad_url(url, "the path of a unix socket has 1 to 107 bytes", err);
-    place->address.u.un.sun_family = AF_UNIX;
-    memcpy(place->address.u.un.sun_path, rest, strlen(rest) + 1);
-    place->address.bytes = sizeof(place->address.u.un);
-    (void)snprintf(place->text, sizeof(place->text), "unix %s", rest);
-    return 0;
-}
-
 /* ---- accepting ---- */
 
 static void describe_remote(const struct address *address, char text[NET_REMOTE_BYTES])
 {
-    char host[INET6_ADDRSTRLEN] = "?";
+    char host[ADDRESS_TEXT_BYTES];
 
-    if (address->u.any.sa_family == AF_INET) {
-        (void)inet_ntop(AF_INET, &address->u.v4.sin_addr, host, sizeof(host));
-        (void)snprintf(text, NET_REMOTE_BYTES, "%s:%u", host, ntohs(address->u.v4.sin_port));
-    } else if (address->u.any.sa_family == AF_INET6) {
-        (void)inet_ntop(AF_INET6, &address->u.v6.sin6_addr, host, sizeof(host));
-        (void)snprintf(text, NET_REMOTE_BYTES, "[%s]:%u", host, ntohs(address->u.v6.sin6_port));
-    } else {
+    if (!address_host(&address->u.any, host)) {
         (void)snprintf(text, NET_REMOTE_BYTES, "@");
+        return;
     }
+    (void)snprintf(text, NET_REMOTE_BYTES, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host,
+                   address_port(&address->u.any));
 }
 
 static void pause_listener(struct net_listener *listener, const char *why, uint64_t pause_ms)
@@ -355,90 +263,96 @@ static void on_accept(void *arg, unsigned ready)
 
 /* ---- listening ---- */
 
-static int open_socket(const struct net_listener_config *config, const struct place *place,
-                       struct err *err)
+/* The one that already listens where `config` wants to, and shares that; NULL: none. */
+static struct net_listener *find_shared(const struct net *net,
+                                        const struct net_listener_config *config,
+                                        const struct net_place *place)
 {
-    const struct address *address = &place->address;
-    int family = address->u.any.sa_family, one = 1, fd;
-    struct stat status;
-    const char *step = "socket";
-
-    fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        goto failed;
-    step = "setsockopt";
-    /* Go sets SO_REUSEADDR on every listener: a restart need not wait for old connections. */
-    if (family != AF_UNIX && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
-        goto failed;
-    if (config->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0)
-        goto failed;
-    if (family == AF_UNIX && lstat(address->u.un.sun_path, &status) == 0 &&
-        S_ISSOCK(status.st_mode))
-        (void)unlink(address->u.un.sun_path); /* left behind by a kill; bind() tells if not */
-    step = "bind";
-    if (bind(fd, &address->u.any, address->bytes) < 0)
-        goto failed;
-    step = "listen";
-    if (listen(fd, LISTEN_BACKLOG) < 0)
-        goto failed;
-    return fd;
-failed:
-    if (errno == EADDRINUSE) /* in etcd's words: scripts look for them */
-        err_set(err, ERR_NET,
-                "listen %s: %s: address already in use; another server runs there, or choose "
-                "another port",
-                place->text, step);
-    else
-        err_sys(err, errno, "listen %s: %s", place->text, step);
-    err->code = ERR_NET;
-    if (fd >= 0)
-        (void)close(fd);
-    return -1;
+    for (struct net_listener *at = net->listeners; at != NULL && config->shares; at = at->next)
+        if (at->shares && at->group == config->group && strcmp(at->place, place->text) == 0)
+            return at;
+    return NULL;
 }
 
-static uint16_t port_of(int fd)
+static struct net_listener *listener_new(struct net *net, const struct net_listener_config *config,
+                                         const struct net_place *place, int fd)
 {
-    struct address address = {.bytes = sizeof(address.u)};
+    struct net_listener *listener = xalloc(sizeof(*listener));
 
-    if (getsockname(fd, &address.u.any, &address.bytes) < 0)
-        return 0;
-    if (address.u.any.sa_family == AF_INET)
-        return ntohs(address.u.v4.sin_port);
-    return address.u.any.sa_family == AF_INET6 ? ntohs(address.u.v6.sin6_port) : 0;
-}
-
-int net_listen(struct net *net, const struct net_listener_config *config, uint16_t *port,
-               struct err *err)
-{
-    struct net_listener *listener;
-    struct place place;
-    int fd;
-
-    if (parse_url(config->url, &place, err) < 0)
-        return -1;
-    if (place.tls && config->tls == NULL)
-        return bad_url(config->url, "https and unixs need a certificate and its key", err);
-    fd = open_socket(config, &place, err);
-    if (fd < 0)
-        return -1;
-    listener = xalloc(sizeof(*listener));
     listener->net = net;
-    listener->door = config->door;
-    listener->tls = place.tls ? config->tls : NULL;
+    listener->place = xstrdup(place->text);
+    listener->group = config->group;
+    listener->shares = config->shares;
     listener->name = xstrdup(config->name);
     listener->rejected_message = xasprintf("rejected connection on %s endpoint", config->name);
     listener->fd = fd;
     listener->connections_max =
         config->connections_max != 0 ? config->connections_max : CONNECTIONS_MAX;
-    if (place.address.u.any.sa_family == AF_UNIX)
-        listener->unix_path = xstrdup(place.address.u.un.sun_path);
+    if (place->address.u.any.sa_family == AF_UNIX)
+        listener->unix_path = xstrdup(place->address.u.un.sun_path);
     listener->of_peers = config->of_peers;
     listener->watch = loop_fd_new(net->loop, fd, on_accept, listener);
-    loop_fd_want(listener->watch, LOOP_READ);
     listener->next = net->listeners;
     net->listeners = listener;
+    return listener;
+}
+
+static struct net_listener *bind_listener(struct net *net, const struct net_listener_config *config,
+                                          struct err *err)
+{
+    struct net_listener *listener;
+    struct net_place place;
+    int fd;
+
+    if (net_place_parse(config->url, &place, err) < 0)
+        return NULL;
+    if (place.tls && config->tls == NULL) {
+        (void)net_bad_url(config->url, "https and unixs need a certificate and its key", err);
+        return NULL;
+    }
+    listener = find_shared(net, config, &place);
+    if (listener == NULL) {
+        fd = net_socket_open(config, &place, err);
+        if (fd < 0)
+            return NULL;
+        listener = listener_new(net, config, &place, fd);
+    }
+    if (place.tls)
+        listener->tls = config->tls;
+    else
+        listener->plain = true;
+    return listener;
+}
+
+static void begin(struct net_listener *listener, const struct link_door *door)
+{
+    listener->door = *door;
+    loop_fd_want(listener->watch, LOOP_READ);
+}
+
+int net_bind(struct net *net, const struct net_listener_config *config, struct err *err)
+{
+    return bind_listener(net, config, err) != NULL ? 0 : -1;
+}
+
+void net_accept(struct net *net, unsigned group, const struct link_door *door)
+{
+    must(!net->stopping);
+    for (struct net_listener *at = net->listeners; at != NULL; at = at->next)
+        if (at->group == group)
+            begin(at, door);
+}
+
+int net_listen(struct net *net, const struct net_listener_config *config, uint16_t *port,
+               struct err *err)
+{
+    struct net_listener *listener = bind_listener(net, config, err);
+
+    if (listener == NULL)
+        return -1;
+    begin(listener, &config->door);
     if (port != NULL)
-        *port = port_of(fd);
+        *port = net_socket_port(listener->fd);
     return 0;
 }
 

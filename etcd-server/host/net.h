@@ -30,19 +30,28 @@ struct net_listener_config {
     const char *url;         /* "http://127.0.0.1:2379", https, unix://PATH, unixs; borrowed */
     const char *name;        /* "client" or "peer": for log lines; borrowed */
     struct tls_context *tls; /* borrowed for the net's life; needed for https and unixs */
-    struct link_door door;   /* what serves its connections */
+    struct link_door door;   /* what serves its connections; net_bind() does not look at it */
     bool reuse_port;         /* --socket-reuse-port */
     bool reuse_address;      /* --socket-reuse-address */
     size_t connections_max;  /* 0: CONNECTIONS_MAX */
     bool of_peers;           /* those that net_limit() keeps for peers are for it */
+    unsigned group;          /* net_accept() begins with all of one group */
+    /* In its group it may be given an address that another one has: that is listened to once, and
+     * the first bytes of each connection tell TLS from plain when both schemes are asked for. */
+    bool shares;
 };
 
 /*
- * Listen; connections are accepted from the next turn on.
+ * Take the address: whoever connects waits in the kernel until net_accept(), and is refused when
+ * it does not come to that. 0.0.0.0 and [::] are every address of the machine, IPv4 and IPv6.
  *
- * port    set to the port bound (for port 0), 0 for unix sockets; may be NULL
  * errors  ERR_USAGE: the URL; ERR_NET: "listen tcp 127.0.0.1:2379: bind: address already in use"
  */
+int net_bind(struct net *net, const struct net_listener_config *config, struct err *err) MUST_CHECK;
+/* Accept the connections of a group from the next turn on; `door` serves them. */
+void net_accept(struct net *net, unsigned group, const struct link_door *door);
+
+/* Both at once. port: set to the port bound (for port 0), 0 for unix sockets; may be NULL. */
 int net_listen(struct net *net, const struct net_listener_config *config, uint16_t *port,
                struct err *err) MUST_CHECK;
 

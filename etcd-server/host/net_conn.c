@@ -240,6 +240,13 @@ static void tls_begin(struct net_conn *conn)
     tls_advance(conn);
 }
 
+/* A plain connection to a port for both. */
+static void plain_begin(struct net_conn *conn)
+{
+    open_door(conn);
+    feed_pending(conn);
+}
+
 /* The first bytes on a TLS port; are they TLS at all? */
 static void first_bytes(struct net_conn *conn, struct slice bytes)
 {
@@ -254,11 +261,19 @@ static void first_bytes(struct net_conn *conn, struct slice bytes)
         tls_begin(conn);
         return;
     case TLS_FIRST_HTTP:
+        if (conn->listener->plain) {
+            plain_begin(conn);
+            return;
+        }
         rejected(conn, "tls: first record does not look like a TLS handshake: this is plain HTTP "
                        "on an https:// address");
         (void)buf_append_text(&conn->link.out, TLS_PLAIN_HTTP_ANSWER);
         break;
     case TLS_FIRST_OTHER:
+        if (conn->listener->plain) { /* its door has words for it */
+            plain_begin(conn);
+            return;
+        }
         rejected(conn, "tls: first record does not look like a TLS handshake");
         break;
     }
@@ -604,7 +619,8 @@ void net_conn_sweep(struct net_conn *conn)
     case NET_HANDSHAKE:
         if (!passed(conn->since_ms, HANDSHAKE_TIMEOUT_MS, now_ms))
             return;
-        rejected(conn, "the TLS handshake took longer than 10s");
+        if (!conn->listener->plain || buf_used(&conn->in) != 0)
+            rejected(conn, "the TLS handshake took longer than 10s");
         break;
     case NET_OPEN:
         if (!open_too_long(conn, now_ms))

@@ -1,8 +1,11 @@
-/* net_internal.h - what net.c (listeners, deadlines, stopping) and net_conn.c (one connection)
- * share. Thread: core. */
+/*
+ * net_internal.h - what net.c (listeners, deadlines, stopping), net_socket.c (their sockets) and
+ * net_conn.c (one connection) share. Thread: core.
+ */
 #ifndef ETCD_SERVER_HOST_NET_INTERNAL_H
 #define ETCD_SERVER_HOST_NET_INTERNAL_H
 
+#include "etcd-server/host/address.h"
 #include "etcd-server/host/net.h"
 
 #define NET_REMOTE_BYTES 64
@@ -41,8 +44,12 @@ struct net_conn {
 struct net_listener {
     struct net *net;
     struct net_listener *next;
-    struct link_door door;
-    struct tls_context *tls;
+    struct link_door door;   /* since net_accept() */
+    struct tls_context *tls; /* NULL: no TLS here */
+    bool plain;              /* without TLS, perhaps beside it */
+    char *place;             /* owned: that of net_place */
+    unsigned group;
+    bool shares;
     char *rejected_message; /* "rejected connection on client endpoint" */
     char *name;
     char *unix_path; /* owned; NULL for TCP */
@@ -74,6 +81,20 @@ struct net {
     uint8_t *scratch; /* NET_SCRATCH_BYTES: what one read brings */
 };
 #define NET_SCRATCH_BYTES (64UL * 1024)
+
+/* Where a listener is. */
+struct net_place {
+    struct address address;
+    bool tls;
+    char text[160]; /* "tcp 127.0.0.1:2379": for messages, and to find who is there already */
+};
+
+int net_bad_url(const char *url, const char *why, struct err *err); /* fills in err; -1 */
+int net_place_parse(const char *url, struct net_place *place, struct err *err) MUST_CHECK;
+/* A descriptor that is bound and listens, or -1. */
+int net_socket_open(const struct net_listener_config *config, const struct net_place *place,
+                    struct err *err) MUST_CHECK;
+uint16_t net_socket_port(int fd); /* 0: it has none */
 
 void net_tick(struct net *net); /* bring the clock up to date */
 

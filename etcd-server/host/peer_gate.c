@@ -9,9 +9,9 @@
 
 #include "common/base/log.h"
 #include "common/tls/tls.h"
+#include "etcd-server/host/address.h"
 #include "etcd-server/host/worker.h"
 
-#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -32,7 +32,7 @@ struct gate_lookup {
     struct host_task task;
     struct loop *loop;
     struct gate_link *waits; /* core only; NULL: it went */
-    char address[INET6_ADDRSTRLEN];
+    char address[ADDRESS_TEXT_BYTES];
     char *names[NAMES_MAX]; /* owned */
     size_t name_count;
     bool fits;
@@ -47,7 +47,7 @@ struct gate_link {
 };
 
 /* The address of "127.0.0.1:40312" or "[::1]:40312"; false: there is none. */
-static bool source_address(const char *remote, char address[INET6_ADDRSTRLEN])
+static bool source_address(const char *remote, char address[ADDRESS_TEXT_BYTES])
 {
     const char *colon = strrchr(remote, ':');
     size_t size;
@@ -59,7 +59,7 @@ static bool source_address(const char *remote, char address[INET6_ADDRSTRLEN])
         remote++;
         size -= 2;
     }
-    if (size == 0 || size >= INET6_ADDRSTRLEN)
+    if (size == 0 || size >= ADDRESS_TEXT_BYTES)
         return false;
     memcpy(address, remote, size);
     address[size] = '\0';
@@ -81,15 +81,9 @@ static bool name_fits(const char *pattern, const char *name)
 
 static bool is_address(const struct sockaddr *found, const char *address)
 {
-    char text[INET6_ADDRSTRLEN] = "";
+    char text[ADDRESS_TEXT_BYTES];
 
-    if (found->sa_family == AF_INET)
-        (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)found)->sin_addr, text,
-                        sizeof(text));
-    else if (found->sa_family == AF_INET6)
-        (void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)found)->sin6_addr,
-                        text, sizeof(text));
-    return strcmp(text, address) == 0;
+    return address_host(found, text) && strcmp(text, address) == 0;
 }
 
 static bool reverse_fits(const struct gate_lookup *lookup)
@@ -212,7 +206,7 @@ static void gate_open(void *arg, struct link *link)
 {
     struct peer_gate *gate = arg;
     const struct tls_peer *peer = link->certificate;
-    char address[INET6_ADDRSTRLEN];
+    char address[ADDRESS_TEXT_BYTES];
     struct gate_link *waits;
     bool passes = peer == NULL || (peer->dns.count == 0 && peer->ips.count == 0) ||
                   !source_address(link->remote, address);
