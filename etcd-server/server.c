@@ -1,8 +1,10 @@
 /*
  * server.c - see server.h.
  *
- *   start:  data dir, lock -> log -> backend -> engine (replay) -> service, doors -> peer listener
- *           -> campaign -> name published -> client listeners -> "ready to serve client requests"
+ *   start:  addresses taken -> data dir, lock -> log -> backend -> engine (replay) -> service,
+ * doors
+ *           -> peers and metrics answered -> campaign -> name published -> clients answered
+ *           -> "ready to serve client requests"
  *   stop:   listeners drain -> engine flushes to the backend -> loop ends -> threads end
  *           -> files close
  */
@@ -12,7 +14,6 @@
 #include "etcd-server/host/machine_cluster.h"
 #include "etcd-server/host/notify.h"
 #include "etcd-server/host/peer_gate.h"
-#include "etcd-server/host/process.h"
 #include "etcd-server/server_internal.h"
 
 #include <malloc.h>
@@ -259,55 +260,21 @@ static void start_doors(struct server *server)
 
 /* ---- listeners ---- */
 
-static int listen_all(struct server *server, const struct option_list *urls, const char *name,
-                      struct tls_context *tls, struct link_door door, struct err *err)
+static void accept_clients(struct server *server)
 {
-    for (size_t i = 0; i < urls->count; i++) {
-        struct net_listener_config listener = {
-            .url = urls->items[i],
-            .name = name,
-            .tls = tls,
-            .door = door,
-            .of_peers = urls == &server->config->listen_peer_urls,
-            .reuse_port = server->config->socket_reuse_port,
-            .reuse_address = server->config->socket_reuse_address};
+    struct link_door client = port_link_door(&server->client_port);
+    struct link_door http = port_link_door(&server->http_port);
 
-        if (net_listen(server->net, &listener, NULL, err) < 0)
-            return -1;
-        log_info("now serving", log_str("listener", name), log_str("url", urls->items[i]));
-    }
-    return 0;
+    server_accept(server, PORTS_CLIENT, &client);
+    server_accept(server, PORTS_CLIENT_HTTP, &http);
 }
 
-/* Whoever comes may not take the descriptors that the log needs for its next segment. */
-static int limit_connections(struct server *server, struct err *err)
-{
-    uint64_t fds = process_raise_fds(), connections;
-
-    if (fds <= FDS_KEPT) {
-        err_set(err, ERR_USAGE,
-                "the limit of %" PRIu64 " file descriptors is too low: %lu are for files and other "
-                "members; raise it (ulimit -n, LimitNOFILE=)",
-                fds, FDS_KEPT);
-        return -1;
-    }
-    connections = fds - FDS_KEPT;
-    net_limit(server->net, connections, MIN(connections / FDS_FOR_PEERS_SHARE, FDS_FOR_PEERS_MAX));
-    return 0;
-}
-
-static int serve_clients(struct server *server, struct err *err)
+static void serve_clients(struct server *server)
 {
     const struct config *config = server->config;
     struct err notice = ERR_INIT;
 
-    if (listen_all(server, &config->listen_client_urls, "client", server->client_tls,
-                   port_link_door(&server->client_port), err) < 0 ||
-        listen_all(server, &config->listen_client_http_urls, "client", server->client_tls,
-                   port_link_door(&server->http_port), err) < 0 ||
-        listen_all(server, &config->listen_metrics_urls, "metrics", server->client_tls,
-                   port_link_door(&server->metrics_port), err) < 0)
-        return -1;
+    accept_clients(server);
     for (size_t i = 0; i < config->listen_client_urls.count; i++) {
         if (strncmp(config->listen_client_urls.items[i], "http:", 5) == 0)
             log_warn("serving client traffic insecurely; this is strongly discouraged!",
@@ -321,7 +288,6 @@ static int serve_clients(struct server *server, struct err *err)
     if (notify_send("READY=1", &notice) < 0)
         log_warn("cannot notify systemd", log_str("error", notice.text));
     server->serving = true;
-    return 0;
 }
 
 /* ---- the loop ---- */
@@ -370,15 +336,13 @@ static void leave(struct server *server)
 static void on_turn_end(void *arg)
 {
     struct server *server = arg;
-    struct err err = ERR_INIT;
 
     engine_turn(server->engine);
     if (server->handed_over)
         leave(server);
     server->wake_ms = MIN(service_turn(server->service), engine_wake_at(server->engine));
-    if (!server->serving && !server->stopping && may_serve(server) &&
-        serve_clients(server, &err) < 0)
-        fail(server, &err);
+    if (!server->serving && !server->stopping && may_serve(server))
+        serve_clients(server);
     if (server->drained && engine_idle(server->engine) && loop_now_ms() >= server->linger_until_ms)
         loop_stop(server->loop);
 }
@@ -497,15 +461,23 @@ static struct link_door peer_link_door(struct server *server)
     return peer_gate_door(server->peer_gate);
 }
 
+/* The others have to reach this member before any client can, and operators as well. */
+static void accept_others(struct server *server)
+{
+    struct link_door peer = peer_link_door(server);
+    struct link_door metrics = port_link_door(&server->metrics_port);
+
+    server_accept(server, PORTS_PEER, &peer);
+    server_accept(server, PORTS_METRICS, &metrics);
+}
+
 static int run(struct server *server, struct err *err)
 {
     server->tick_timer = loop_timer_new(server->loop, on_tick, server);
     server->wake_timer = loop_timer_new(server->loop, on_wake, server);
     server->signals[0] = loop_signal_new(server->loop, SIGTERM, on_sigterm, server);
     server->signals[1] = loop_signal_new(server->loop, SIGINT, on_sigint, server);
-    if (listen_all(server, &server->config->listen_peer_urls, "peer", server->peer_tls,
-                   peer_link_door(server), err) < 0)
-        return -1;
+    accept_others(server);
     loop_at_turn_end(server->loop, LOOP_PHASE_ENGINE, on_turn_end, server);
     loop_at_turn_end(server->loop, LOOP_PHASE_REST, on_rest, server);
     server->next_tick_ms = loop_now_ms() + server->config->heartbeat_interval_ms;
@@ -612,16 +584,16 @@ static int live(const struct config *config, int argc, const char *const *argv, 
         metrics_begin_anew(&server->metrics);
     }
     if (server_make_tls(server, err) < 0 || server_make_jwt(config, &server->jwt, err) < 0 ||
-        loop_new(&server->loop, err) < 0 || server_open_files(server, err) < 0 ||
+        loop_new(&server->loop, err) < 0)
+        goto out;
+    server->net = net_new(server->loop);
+    if (server_bind(server, err) < 0 || server_open_files(server, err) < 0 ||
         start_engine(server, err) < 0 || version_duty_check(server->engine, err) < 0 ||
         start_cluster(server, err) < 0)
         goto out;
     start_service(server);
     start_checks(server);
     start_doors(server);
-    server->net = net_new(server->loop);
-    if (limit_connections(server, err) < 0)
-        goto out;
     rc = run(server, err);
 out:
     take_apart(server);

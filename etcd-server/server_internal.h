@@ -1,7 +1,7 @@
 /*
- * server_internal.h - what server.c (life), server_files.c and server_tls.c (what it begins with),
- * server_auth.c and server_discover.c (settings) and server_env.c (what the doors ask) share.
- * Thread: core.
+ * server_internal.h - what server.c (life), server_ports.c, server_files.c and server_tls.c (what
+ * it begins with), server_auth.c and server_discover.c (settings) and server_env.c (what the doors
+ * ask) share. Thread: core.
  */
 #ifndef ETCD_SERVER_SERVER_INTERNAL_H
 #define ETCD_SERVER_SERVER_INTERNAL_H
@@ -31,6 +31,9 @@
 #include "etcd-server/service/service.h"
 #include "etcd-server/service/slow.h"
 #include "etcd-server/service/version_duty.h"
+
+/* A list of listen URLs each; the numbers are the groups of net.h. */
+enum server_ports { PORTS_PEER, PORTS_CLIENT, PORTS_CLIENT_HTTP, PORTS_METRICS, PORTS_KINDS };
 
 struct server {
     const struct config *config;
@@ -86,6 +89,10 @@ struct server {
 
 /* The contexts that the URLs ask for; NULL stays where none does. */
 int server_make_tls(struct server *server, struct err *err) MUST_CHECK;
+/* Take the addresses of all listen URLs; nobody is answered yet. Needs loop, net and contexts. */
+int server_bind(struct server *server, struct err *err) MUST_CHECK;
+/* Begin to answer on those of one list. */
+void server_accept(struct server *server, enum server_ports kind, const struct link_door *door);
 /*
  * Lock the data directory, waiting for another process as etcd does, and open the log and the
  * backend in it: dir, boot, joined and backend. Blocks; needs peer_dial_tls. What was opened is

@@ -12,6 +12,7 @@ ROUNDS ?= 200
 check-e2e: $(PROGRAMS:%=$(BIN)/%) $(SHIMS)
 	tests/e2e/crash_test $(BIN)/etcd-server 5 $(if $(SAN),,$(B)/tests/e2e/lost_writes.so)
 	tests/e2e/life_test $(BIN)/etcd-server $(if $(SAN),,$(B)/tests/e2e/broken_sync.so)
+	tests/e2e/start_test $(BIN)
 	tests/e2e/tls_test $(BIN)
 	tests/e2e/bad_input_test $(BIN)
 crash: $(BIN)/etcd-server $(B)/tests/e2e/lost_writes.so
