@@ -47,9 +47,10 @@ struct peer_dial {
     size_t request_sent;
     struct buf out; /* of the body that follows */
     bool room_wanted;
-    uint64_t more_bytes;    /* of the body, not given yet */
-    uint64_t dial_until_ms; /* before ASKED */
-    uint64_t until_ms;      /* of the whole, 0 = none */
+    uint64_t more_bytes;       /* of the body, not given yet */
+    uint64_t dial_until_ms;    /* before ASKED */
+    uint64_t address_until_ms; /* CONNECTING; a silent address leaves time to those behind it */
+    uint64_t until_ms;         /* of the whole, 0 = none */
     uint64_t moved_ms;
     struct peer_reply reply;
     bool reused; /* the request went out on a kept connection */
@@ -351,7 +352,7 @@ static void set_timer(struct peer_dial *dial)
     if (dial->state == DIAL_READY || dial->state == DIAL_IDLE)
         at_ms = 0;
     else if (dial->state != DIAL_ASKED)
-        at_ms = dial->dial_until_ms;
+        at_ms = dial->state == DIAL_CONNECTING ? dial->address_until_ms : dial->dial_until_ms;
     else if (dial->ask.stall_ms != 0)
         at_ms = MIN(at_ms != 0 ? at_ms : UINT64_MAX, dial->moved_ms + dial->ask.stall_ms + 1);
     loop_timer_set(dial->timer, at_ms);
@@ -468,6 +469,16 @@ static void on_ready(void *arg, unsigned ready)
     leave(dial);
 }
 
+/* Half of the time that is left, if there are others to be tried. */
+static uint64_t address_deadline(const struct peer_dial *dial)
+{
+    uint64_t now_ms = loop_now_ms();
+
+    if (dial->address_at == dial->address_count || dial->dial_until_ms <= now_ms)
+        return dial->dial_until_ms;
+    return now_ms + (dial->dial_until_ms - now_ms) / 2;
+}
+
 /* The next address; `sys` is why the one before failed. */
 static void connect_next(struct peer_dial *dial, int sys)
 {
@@ -484,6 +495,7 @@ static void connect_next(struct peer_dial *dial, int sys)
             continue;
         }
         dial->state = DIAL_CONNECTING;
+        dial->address_until_ms = address_deadline(dial);
         if (connect(dial->fd, &address->u.any, address->bytes) < 0 && errno != EINPROGRESS) {
             sys = errno;
             continue;
@@ -504,6 +516,8 @@ static void on_timer(void *arg)
     enter(dial);
     if (dial->state == DIAL_IDLE || dial->state == DIAL_READY) {
         /* nothing is waited for */
+    } else if (dial->state == DIAL_CONNECTING && dial->address_at < dial->address_count) {
+        connect_next(dial, ETIMEDOUT);
     } else if (dial->state != DIAL_ASKED) {
         fail_text(dial, dial->state == DIAL_HANDSHAKE ? "the TLS handshake took too long"
                                                       : "no connection in time (i/o timeout)");
