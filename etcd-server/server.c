@@ -229,6 +229,7 @@ static void start_doors(struct server *server)
                                    .cors_count = config->cors.count,
                                    .hosts = (const char *const *)config->host_whitelist.items,
                                    .host_count = config->host_whitelist.count};
+    struct client_config metrics = {.monitoring = true};
     bool split = config->listen_client_http_urls.count != 0;
 
     if (config->enable_grpc_gateway)
@@ -238,8 +239,8 @@ static void start_doors(struct server *server)
     server->raft_handler = peers_handler(machine_cluster_peers(server->cluster));
     server->peer_answers = peer_answers_new(server->engine, server->service);
     peer = server_peer_env(server);
-    client.ops = server->ops;
-    server->metrics_client = client_new(&client);
+    client.ops = metrics.ops = server->ops;
+    server->metrics_client = client_new(&metrics);
     client.gateway = server->gateway;
     server->http_client = client_new(&client);
     if (split) { /* HTTP has ports of its own: the client URLs are left to gRPC */

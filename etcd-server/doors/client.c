@@ -27,6 +27,7 @@ struct client {
     char **hosts;     /* owned, each owned */
     size_t host_count;
     bool any_host;
+    bool monitoring;
 };
 
 struct client *client_new(const struct client_config *config)
@@ -35,6 +36,7 @@ struct client *client_new(const struct client_config *config)
 
     client->gateway = config->gateway;
     client->ops = config->ops;
+    client->monitoring = config->monitoring;
     client->origins = xalloc(MAX(config->cors_count, 1) * sizeof(*client->origins));
     client->hosts = xalloc(MAX(config->host_count, 1) * sizeof(*client->hosts));
     for (size_t i = 0; i < config->cors_count; i++) {
@@ -239,6 +241,8 @@ static void route(struct client *client, struct exchange *exchange, struct slice
         redirect(exchange, SLICE_LITERAL("/v3/"));
     } else if (client->gateway != NULL && gateway_serves(path)) {
         gateway_start(client->gateway, exchange, path);
+    } else if (client->monitoring) {
+        ops_monitor(client->ops, exchange, path);
     } else if (client->ops != NULL) {
         ops_start(client->ops, exchange, path);
     } else {
@@ -257,7 +261,7 @@ static void start(void *arg, struct exchange *exchange)
         return;
     }
     exchange->common_fields = cors_fields(client, exchange);
-    if (exchange->method == METHOD_OPTIONS) {
+    if (exchange->method == METHOD_OPTIONS && !client->monitoring) {
         exchange_answer(exchange, &empty, SLICE_EMPTY);
     } else if (slice_equal(exchange->path, SLICE_LITERAL("*"))) {
         exchange_text(exchange, 400, "400 Bad Request: * is a target of OPTIONS only");

@@ -1,6 +1,7 @@
 /*
- * client.h - what a client URL serves over HTTP: host check, CORS, redirects of unclean paths, then
- * the gateway or the operators' endpoints (api.md 12.5 to 12.7, 13.1). Pure; thread: core.
+ * client.h - what a client URL, or one for metrics, serves over HTTP: host check, CORS, redirects
+ * of unclean paths, then the gateway or the operators' endpoints (api.md 12.5 to 12.7, 13.1). Pure;
+ * thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_CLIENT_H
 #define ETCD_SERVER_DOORS_CLIENT_H
@@ -17,6 +18,9 @@ struct client_config {
     size_t host_count;
     struct gateway *gateway; /* borrowed; NULL: no /v3/ */
     struct ops *ops;         /* borrowed; NULL: nothing beside the gateway */
+    /* A port of its own: probes and scrapers, which come by address, and nobody else's business. No
+     * check of hosts, no CORS, no /version and no /debug/vars. */
+    bool monitoring;
 };
 
 struct client;

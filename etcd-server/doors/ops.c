@@ -355,18 +355,15 @@ static void start_vars(struct ops *ops, struct exchange *exchange)
     buf_free(&body);
 }
 
-void ops_start(struct ops *ops, struct exchange *exchange, struct slice path)
+/* False: it is none of them, and nothing was done. */
+static bool monitored(struct ops *ops, struct exchange *exchange, struct slice path)
 {
     static const struct slice livez = SLICE_LITERAL("/livez"), readyz = SLICE_LITERAL("/readyz");
 
     if (slice_equal(path, SLICE_LITERAL("/health")))
         start_health(ops, exchange);
-    else if (slice_equal(path, SLICE_LITERAL("/version")))
-        ops_version(ops, exchange);
     else if (slice_equal(path, SLICE_LITERAL("/metrics")))
         start_metrics(ops, exchange);
-    else if (slice_equal(path, SLICE_LITERAL("/debug/vars")))
-        start_vars(ops, exchange);
     else if (slice_starts_with(path, livez) &&
              (path.size == livez.size || path.data[livez.size] == '/'))
         start_checks(ops, exchange, PROBE_LIVEZ,
@@ -376,5 +373,22 @@ void ops_start(struct ops *ops, struct exchange *exchange, struct slice path)
         start_checks(ops, exchange, PROBE_READYZ,
                      slice_of(path.data + readyz.size, path.size - readyz.size));
     else
+        return false;
+    return true;
+}
+
+void ops_monitor(struct ops *ops, struct exchange *exchange, struct slice path)
+{
+    if (!monitored(ops, exchange, path))
         exchange_not_found(exchange);
+}
+
+void ops_start(struct ops *ops, struct exchange *exchange, struct slice path)
+{
+    if (slice_equal(path, SLICE_LITERAL("/version")))
+        ops_version(ops, exchange);
+    else if (slice_equal(path, SLICE_LITERAL("/debug/vars")))
+        start_vars(ops, exchange);
+    else
+        ops_monitor(ops, exchange, path);
 }

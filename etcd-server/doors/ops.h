@@ -48,6 +48,8 @@ void ops_free(struct ops *ops); /* after its last exchange; NULL is fine */
 
 /* Take any exchange that nobody else answers; `path` percent-decoded. 404 for unknown paths. */
 void ops_start(struct ops *ops, struct exchange *exchange, struct slice path);
+/* The same where monitoring is served alone: /health, /livez, /readyz and /metrics. */
+void ops_monitor(struct ops *ops, struct exchange *exchange, struct slice path);
 /* The answer of GET /version: client and peer port have the same. */
 void ops_version(struct ops *ops, struct exchange *exchange);
 
