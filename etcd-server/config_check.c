@@ -422,18 +422,20 @@ static int check_rotation(struct config *config, struct buf *notes, struct err *
     return log_rotation_parse(config->log_rotation_config_json, &config->log_rotation, notes, err);
 }
 
-static int check_logging(struct config *config, struct buf *notes, struct err *err)
+/* Nobody means a server that says nothing: an empty list in the file is none, and after the flag
+ * (a variable of the shell that is not set) something is missing. */
+static int check_outputs(struct config *config, const struct options *options, struct err *err)
 {
-    const struct option_list *outputs = &config->log_outputs;
+    struct option_list *outputs = &config->log_outputs;
     bool defaults = false, others = false;
 
-    if (check_level(config, err) < 0)
-        return -1;
-    config->format = strcmp(config->log_format, "console") == 0 ? LOG_CONSOLE : LOG_JSON;
-    if (strcmp(config->logger, "capnslog") == 0)
-        return REFUSE(err, "--logger=%s is removed in v3.5", config->logger);
-    if (strcmp(config->logger, "zap") != 0)
-        return REFUSE(err, "unknown logger option \"%.100s\"", config->logger);
+    if (outputs->count == 0 && options_source(options, "log-outputs") == OPTION_FLAG)
+        return REFUSE(err, "--log-outputs is given without an output; use default, stderr, stdout "
+                           "or a file path");
+    if (outputs->count == 0) {
+        outputs->items = xrealloc(outputs->items, sizeof(*outputs->items));
+        outputs->items[outputs->count++] = xstrdup("default");
+    }
     if (outputs->count > LOG_OUTPUTS_MAX)
         return REFUSE(err, "--log-outputs has more than 16 outputs");
     for (size_t i = 0; i < outputs->count; i++) {
@@ -444,6 +446,21 @@ static int check_logging(struct config *config, struct buf *notes, struct err *e
         if (defaults && others)
             return REFUSE(err, "multi logoutput for \"%s\" is not supported yet", "default");
     }
+    return 0;
+}
+
+static int check_logging(struct config *config, const struct options *options, struct buf *notes,
+                         struct err *err)
+{
+    if (check_level(config, err) < 0)
+        return -1;
+    config->format = strcmp(config->log_format, "console") == 0 ? LOG_CONSOLE : LOG_JSON;
+    if (strcmp(config->logger, "capnslog") == 0)
+        return REFUSE(err, "--logger=%s is removed in v3.5", config->logger);
+    if (strcmp(config->logger, "zap") != 0)
+        return REFUSE(err, "unknown logger option \"%.100s\"", config->logger);
+    if (check_outputs(config, options, err) < 0)
+        return -1;
     return check_rotation(config, notes, err);
 }
 
@@ -504,10 +521,10 @@ static int check_hashes(const struct config *config, struct err *err)
 int config_check(struct config *config, const struct options *options, struct buf *notes,
                  struct err *err)
 {
-    if (check_logging(config, notes, err) < 0 || check_clustering(config, options, err) < 0 ||
-        check_urls(config, options, notes, err) < 0 || check_ticks(config, err) < 0 ||
-        check_compaction(config, err) < 0 || check_tls(config, notes, err) < 0 ||
-        check_hashes(config, err) < 0)
+    if (check_logging(config, options, notes, err) < 0 ||
+        check_clustering(config, options, err) < 0 || check_urls(config, options, notes, err) < 0 ||
+        check_ticks(config, err) < 0 || check_compaction(config, err) < 0 ||
+        check_tls(config, notes, err) < 0 || check_hashes(config, err) < 0)
         return -1;
     if (config->enable_lease_checkpoint && !config->enable_lease_checkpoint_persist)
         buf_append_text(notes, "Detected that checkpointing is enabled without persistence. "

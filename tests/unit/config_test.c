@@ -188,6 +188,7 @@ static void wrong_logs(void **state)
         {"--logger=x", 1, "unknown logger option \"x\""},
         {"--log-level=bogus", 1, "--log-level=bogus"},
         {"--log-outputs=default,stderr", 1, "multi logoutput for \"default\" is not supported yet"},
+        {"--log-outputs=", 1, "--log-outputs is given without an output"},
         {"--enable-log-rotation", 1, "--log-outputs requires a single file path"},
         {"--enable-log-rotation --log-outputs=a.log,stderr,b.log", 1, "it has 2"},
         {"--enable-log-rotation --log-outputs=a.log --log-rotation-config-json={", 1,
