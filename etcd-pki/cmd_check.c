@@ -93,6 +93,73 @@ static void judge(const struct check *check, const struct entry *entry, struct v
     free(soon);
 }
 
+/* Further down in a file: what a leaf hangs on counts as itself, else it is warned of. */
+static void judge_further(const struct check *check, const struct x509_cert *cert, bool hangs,
+                          struct verdict *verdict)
+{
+    enum state most = hangs ? STATE_ERROR : STATE_WARNING, state;
+    const char *code, *what = hangs ? "the CA behind it" : "another CA in it";
+    struct x509_info info;
+    int64_t left_s;
+    char *text;
+
+    x509_describe(cert, &info);
+    left_s = info.not_after_s - check->at_s;
+    state =
+        left_s <= check->crit_s || check->at_s < info.not_before_s ? STATE_ERROR : STATE_WARNING;
+    code = left_s < 0                        ? "chain_expired"
+           : check->at_s < info.not_before_s ? "chain_not_yet_valid"
+                                             : "chain_expires_soon";
+    if (check->at_s < info.not_before_s)
+        text = xasprintf("%s, %s, is not valid before %s", what, info.subject, info.not_before);
+    else
+        text = xasprintf("%s, %s, expire%s on %s", what, info.subject, left_s < 0 ? "d" : "s",
+                         info.not_after);
+    state = MIN(state, most);
+    if ((left_s <= check->warn_s || check->at_s < info.not_before_s) && state > verdict->state) {
+        free(verdict->text);
+        verdict_set(verdict, state, code, "%s", text);
+    }
+    free(text);
+    x509_info_free(&info);
+}
+
+/* Which of the certificates after the first has issued `below`; the longest valid. NULL: none. */
+static const struct x509_cert *issuer_in(const struct entry *entry, const struct x509_cert *below)
+{
+    const struct x509_cert *best = NULL;
+    int64_t best_s = 0;
+
+    for (size_t i = 1; i < entry->chain.count; i++) {
+        const struct x509_cert *one = entry->chain.items[i];
+        struct x509_info info;
+
+        if (x509_certs_equal(one, below) || !x509_issued_by(below, one))
+            continue;
+        x509_describe(one, &info);
+        if (best == NULL || info.not_after_s > best_s) {
+            best = one;
+            best_s = info.not_after_s;
+        }
+        x509_info_free(&info);
+    }
+    return best;
+}
+
+static void judge_rest(const struct check *check, const struct entry *entry,
+                       struct verdict *verdict)
+{
+    const struct x509_cert *at = entry->chain.count > 1 ? entry->chain.items[0] : NULL;
+
+    for (size_t i = 1; entry->info.ca && i < entry->chain.count; i++)
+        judge_further(check, entry->chain.items[i], false, verdict);
+    for (size_t i = 1; !entry->info.ca && at != NULL && i < entry->chain.count; i++) {
+        at = issuer_in(entry, at);
+        if (at != NULL)
+            judge_further(check, at, true, verdict);
+    }
+}
+
 /* ---- gathering ---- */
 
 /* What a set has: a key without certificate, and the rest of a member's or a node's files. */
@@ -212,6 +279,7 @@ static void judge_all(struct check *check)
     check->verdicts = xalloc(check->scan.count * sizeof *check->verdicts);
     for (size_t i = 0; i < check->scan.count; i++) {
         judge(check, &check->scan.items[i], &check->verdicts[i]);
+        judge_rest(check, &check->scan.items[i], &check->verdicts[i]);
         if (check->scan.items[i].missing && strstr(check->scan.items[i].base, ".conf") != NULL)
             continue; /* kubeadm's table names it; nobody asked for it */
         check->errors += check->verdicts[i].state == STATE_ERROR ? 1 : 0;
@@ -373,6 +441,18 @@ static void label(struct buf *out, const char *name, const char *value, const ch
     (void)buf_append_byte(out, '"');
 }
 
+static void metric_date(const struct entry *entry, const struct x509_info *info, struct buf *out,
+                        const char *metric, bool end)
+{
+    (void)buf_printf(out, "etcd_pki_certificate_%s_seconds{", metric);
+    label(out, "file", entry->path, "");
+    label(out, "name", entry->name, ",");
+    label(out, "cn", info->cn, ",");
+    label(out, "issuer", info->issuer, ",");
+    label(out, "serial", info->serial, ",");
+    (void)buf_printf(out, "} %" PRId64 "\n", end ? info->not_after_s : info->not_before_s);
+}
+
 static void metric_dates(const struct check *check, struct buf *out, const char *metric, bool end)
 {
     (void)buf_printf(out,
@@ -380,18 +460,19 @@ static void metric_dates(const struct check *check, struct buf *out, const char 
                      "validity %s.\n# TYPE etcd_pki_certificate_%s_seconds gauge\n",
                      metric, end ? "ends" : "begins", metric);
     for (size_t i = 0; i < check->scan.count; i++) {
-        const struct entry *entry = &check->scan.items[i];
+        const struct x509_list *chain = &check->scan.items[i].chain;
 
-        if (entry->chain.count == 0)
-            continue;
-        (void)buf_printf(out, "etcd_pki_certificate_%s_seconds{", metric);
-        label(out, "file", entry->path, "");
-        label(out, "name", entry->name, ",");
-        label(out, "cn", entry->info.cn, ",");
-        label(out, "issuer", entry->info.issuer, ",");
-        label(out, "serial", entry->info.serial, ",");
-        (void)buf_printf(out, "} %" PRId64 "\n",
-                         end ? entry->info.not_after_s : entry->info.not_before_s);
+        for (size_t k = 0; k < chain->count; k++) {
+            struct x509_info info;
+            bool seen = false; /* the same line twice would spoil the file */
+
+            for (size_t before = 0; before < k; before++)
+                seen = seen || x509_certs_equal(chain->items[before], chain->items[k]);
+            x509_describe(chain->items[k], &info);
+            if (!seen)
+                metric_date(&check->scan.items[i], &info, out, metric, end);
+            x509_info_free(&info);
+        }
     }
 }
 

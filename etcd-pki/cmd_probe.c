@@ -216,7 +216,8 @@ static void judge_served(struct probe *probe)
     err = ERR_INIT;
     if (probe->cacert != NULL) {
         if (x509_list_read(probe->cacert, true, &file, &err) == 0 &&
-            x509_chain_check(chain, &file, X509_SERVER, &err) == 0)
+            x509_chain_check(chain, &file, X509_SERVER, &err) == 0 &&
+            x509_chain_dates(chain, &file, now_s, &err) == 0)
             row(probe, true, "chain", probe->cacert, "ok");
         else
             row(probe, false, "chain", probe->cacert, err.text);

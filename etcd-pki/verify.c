@@ -184,8 +184,9 @@ static void read_pair(struct verify *verify, struct pair *pair)
         x509_describe(pair->chain.items[i], &lower);
         x509_describe(pair->chain.items[i + 1], &upper);
         if (strcmp(lower.issuer, upper.subject) != 0)
-            verify_find(verify, "C2", true, pair->file, pair->flag,
-                        "put the leaf first, then each issuer in turn",
+            verify_find(verify, "C2", false, pair->file, pair->flag,
+                        "put the leaf first, then each issuer in turn, and no others; programs "
+                        "that are stricter than Go's refuse it",
                         "certificate %zu (%s) is not the issuer of the one before it (%s)", i + 2,
                         upper.subject, lower.subject);
         x509_info_free(&lower);
@@ -204,6 +205,32 @@ static void drop_pair(struct pair *pair)
 
 /* ---- against the trust file: C1, C5, U1 to U3, T1, R1, R2 ---- */
 
+static bool any_valid(const struct verify *verify, const struct x509_list *anchors)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < anchors->count && !any; i++) {
+        struct x509_info info;
+
+        x509_describe(anchors->items[i], &info);
+        any = verify->at_s >= info.not_before_s && verify->at_s <= info.not_after_s;
+        x509_info_free(&info);
+    }
+    return any;
+}
+
+/* One that is out of date harms only what hangs on it, as long as another is valid. */
+static void judge_anchor_dates(struct verify *verify, const char *file, const char *flag,
+                               const struct x509_info *info, bool others)
+{
+    if (!others || (verify->at_s >= info->not_before_s && verify->at_s <= info->not_after_s))
+        judge_dates(verify, file, flag, info);
+    else
+        verify_find(verify, "C3", false, file, flag, "take it out if nothing needs it any longer",
+                    "%s (serial %s) is valid from %s to %s only: what it has signed is refused",
+                    info->subject, info->serial, info->not_before, info->not_after);
+}
+
 static void judge_trust(struct verify *verify, const struct side *side, struct x509_list *anchors)
 {
     char *path = verify_path(verify, side->ca_file),
@@ -217,7 +244,7 @@ static void judge_trust(struct verify *verify, const struct side *side, struct x
         struct x509_info info;
 
         x509_describe(anchors->items[i], &info);
-        judge_dates(verify, side->ca_file, flag, &info);
+        judge_anchor_dates(verify, side->ca_file, flag, &info, any_valid(verify, anchors));
         judge_strength(verify, side->ca_file, flag, &info);
         x509_info_free(&info);
     }
@@ -225,17 +252,10 @@ static void judge_trust(struct verify *verify, const struct side *side, struct x
     free(flag);
 }
 
-/* as_client too: what is signed by these CAs has to be taken as a client's as well. */
-static void judge_chain(struct verify *verify, const struct pair *pair,
-                        const struct x509_list *anchors, unsigned usage, bool as_client)
+/* A leaf that ends after a CA of its issuer's name. */
+static void judge_ends(struct verify *verify, const struct pair *pair,
+                       const struct x509_list *anchors)
 {
-    struct err err = ERR_INIT;
-
-    if (x509_chain_check(&pair->chain, anchors, usage, &err) < 0 ||
-        (as_client && x509_chain_check(&pair->chain, anchors, X509_CLIENT, &err) < 0))
-        verify_find(verify, "C1", true, pair->file, pair->flag,
-                    "reissue it with the CA of the trust file, or add its CA and intermediates",
-                    "%s", err.text);
     for (size_t i = 0; i < anchors->count; i++) {
         struct x509_info info;
 
@@ -248,6 +268,48 @@ static void judge_chain(struct verify *verify, const struct pair *pair,
                         pair->info.not_after, info.not_after);
         x509_info_free(&info);
     }
+}
+
+/* needed: somebody judges this pair by this trust file; else it is only likely to be meant so. */
+static void judge_chain(struct verify *verify, const struct pair *pair,
+                        const struct x509_list *anchors, unsigned usage, bool needed)
+{
+    struct err err = ERR_INIT;
+
+    if (x509_chain_check(&pair->chain, anchors, usage, &err) < 0)
+        verify_find(verify, "C1", needed, pair->file, pair->flag,
+                    needed ? "reissue it with the CA of the trust file, or add its CA and "
+                             "intermediates"
+                           : "nothing, if clients are told to trust another CA than the member "
+                             "does; else reissue it with that one",
+                    "%s", err.text);
+    else if (x509_chain_dates(&pair->chain, anchors, verify->at_s, &err) < 0)
+        verify_find(verify, "C3", needed, pair->file, pair->flag, "renew that CA", "%s", err.text);
+    judge_ends(verify, pair, anchors);
+}
+
+/*
+ * Clients judge the serving pair by a trust file of their own, which mostly is this one. etcd holds
+ * it against this one where it calls itself with it; members each other's in any case.
+ */
+static void judge_chains(struct verify *verify, const struct side *side, const struct pair *serving,
+                         const struct pair *dialling, const struct x509_list *anchors)
+{
+    bool own = side->dials && dialling == serving; /* the same pair for both */
+    struct err err = ERR_INIT;
+
+    if (anchors->count == 0)
+        return;
+    if (serving->read)
+        judge_chain(verify, serving, anchors, X509_SERVER, own || strcmp(side->what, "peer") == 0);
+    /* ... and what these CAs have signed has to be taken as a client's */
+    if (serving->read && side->demands &&
+        x509_chain_check(&serving->chain, anchors, X509_SERVER, &err) == 0 &&
+        x509_chain_check(&serving->chain, anchors, X509_CLIENT, &err) < 0)
+        verify_find(verify, "C1", true, serving->file, serving->flag,
+                    "reissue it with a CA for clients too", "%s", err.text);
+    if (side->dials && dialling->read && dialling != serving)
+        judge_chain(verify, dialling, anchors, X509_CLIENT, true);
 }
 
 static void judge_usages(struct verify *verify, const struct side *side, const struct pair *serving,
@@ -468,11 +530,7 @@ static void judge_side(struct verify *verify, const struct side *side)
         read_pair(verify, &other);
     if (side->ca_file != NULL)
         judge_trust(verify, side, &anchors);
-    if (anchors.count != 0 && serving.read)
-        judge_chain(verify, &serving, &anchors, X509_SERVER, side->demands);
-    if (anchors.count != 0 && dialling->read && side->dials)
-        if (dialling != &serving)
-            judge_chain(verify, dialling, &anchors, X509_CLIENT, false);
+    judge_chains(verify, side, &serving, dialling, &anchors);
     judge_usages(verify, side, &serving, dialling);
     judge_names(verify, side, &serving);
     if (side->crl_file != NULL && serving.read)

@@ -44,8 +44,10 @@ void verify_set(struct verify *verify, const char *dir); /* verify_set.c: S1, C5
 /* verify_flags.c: a revocation list against the trust file and the version of etcd: R1, R3. */
 void verify_crl(struct verify *verify, const char *path, const char *file, const char *flag,
                 const struct x509_list *anchors);
-/* verify_input.c: etcd's flags out of a manifest, a configuration, an environment, a process. */
+/* verify_input.c: etcd's flags out of a manifest, a configuration, an environment, a process;
+ * verify_config.c: out of the configuration alone. ERR_USAGE: it is no YAML. */
 int verify_input(const struct settings *settings, struct texts *words, struct err *err) MUST_CHECK;
+int verify_config(const char *path, struct texts *words, struct err *err) MUST_CHECK;
 void verify_free(struct verify *verify);
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * verify_input.c - etcd's flags from where operators keep them: behind "--", in a static-pod
- * manifest, in etcd's configuration file, in an environment file, in a running process.
+ * manifest, in an environment file, in a running process; verify_config.c has the configuration
+ * file.
  */
 #include "common/base/file.h"
 #include "common/base/limits.h"
@@ -53,43 +54,11 @@ static void environment_line(const char *line, size_t bytes, struct texts *words
     free(text);
 }
 
-/* "key: value", in a section the flags of that side; what has another name there is mapped. */
-static void config_line(const char *line, size_t bytes, char **section, struct texts *words)
-{
-    bool inside = line[0] == ' ' || line[0] == '\t';
-    const char *colon = memchr(line, ':', bytes);
-    const char *prefix = "";
-    char *key, *value, *word;
-
-    if (colon == NULL || bytes == 0 || line[0] == '#')
-        return;
-    key = trimmed(line, (size_t)(colon - line));
-    value = trimmed(colon + 1, bytes - (size_t)(colon + 1 - line));
-    if (!inside) {
-        free(*section);
-        *section = xstrdup(key);
-    } else if (strcmp(*section, "peer-transport-security") == 0) {
-        prefix = strcmp(key, "allowed-cn") == 0 || strcmp(key, "allowed-hostname") == 0
-                     ? "peer-cert-"
-                     : "peer-";
-    } else if (strcmp(key, "allowed-hostname") == 0) {
-        prefix = "client-cert-";
-    }
-    if (value[0] != '\0' && strcmp(key, "client-crl-file") != 0) { /* it has no such key */
-        word = xasprintf("--%s%s=%s", prefix, key, value);
-        texts_add(words, word);
-        free(word);
-    }
-    free(key);
-    free(value);
-}
-
-enum form { FORM_MANIFEST, FORM_CONFIG, FORM_ENVIRONMENT, FORM_PROCESS, FORM_PROCESS_ENVIRONMENT };
+enum form { FORM_MANIFEST, FORM_ENVIRONMENT, FORM_PROCESS, FORM_PROCESS_ENVIRONMENT };
 
 static int take_file(const char *path, enum form form, struct texts *words, struct err *err)
 {
     struct buf text = BUF_INIT(INPUT_MAX_BYTES);
-    char *section = xstrdup("");
     const char *at, *end;
     int rc = file_read_all(path, &text, err);
 
@@ -104,9 +73,6 @@ static int take_file(const char *path, enum form form, struct texts *words, stru
         case FORM_MANIFEST:
             manifest_line(at, bytes, words);
             break;
-        case FORM_CONFIG:
-            config_line(at, bytes, &section, words);
-            break;
         case FORM_ENVIRONMENT:
         case FORM_PROCESS_ENVIRONMENT:
             environment_line(at, bytes, words);
@@ -119,19 +85,21 @@ static int take_file(const char *path, enum form form, struct texts *words, stru
         }
         at += bytes + 1;
     }
-    free(section);
     buf_free(&text);
     return rc;
 }
 
-static int take_some(const char *path, enum form form, struct texts *words, struct err *err)
+static int refuse_none(const char *path, const struct texts *words, struct err *err)
 {
-    if (take_file(path, form, words, err) < 0)
-        return -1;
     if (words->count != 0)
         return 0;
     err_set(err, ERR_USAGE, "verify: %.200s: none of etcd's flags in it", path);
     return -1;
+}
+
+static int take_some(const char *path, enum form form, struct texts *words, struct err *err)
+{
+    return take_file(path, form, words, err) < 0 ? -1 : refuse_none(path, words, err);
 }
 
 /* As etcd: its environment first, then its command line, which wins. */
@@ -171,7 +139,9 @@ int verify_input(const struct settings *settings, struct texts *words, struct er
     if (settings->manifest != NULL)
         return take_some(settings->manifest, FORM_MANIFEST, words, err);
     if (settings->etcd_config != NULL)
-        return take_some(settings->etcd_config, FORM_CONFIG, words, err);
+        return verify_config(settings->etcd_config, words, err) < 0
+                   ? -1
+                   : refuse_none(settings->etcd_config, words, err);
     if (settings->env_file != NULL)
         return take_some(settings->env_file, FORM_ENVIRONMENT, words, err);
     if (settings->pid == NULL)

@@ -133,6 +133,12 @@ int x509_ca_check(const char *name, const struct x509_cert *cert, const struct x
  */
 int x509_chain_check(const struct x509_list *chain, const struct x509_list *anchors, unsigned usage,
                      struct err *err) MUST_CHECK;
+/*
+ * Of a chain that x509_chain_check() takes: are the CAs of one that leads there all valid at that
+ * time? The dates of chain[0] itself are the caller's.
+ */
+int x509_chain_dates(const struct x509_list *chain, const struct x509_list *anchors, int64_t at_s,
+                     struct err *err) MUST_CHECK;
 /* Is `ca` the issuer: its subject, byte for byte, and its key made the signature. */
 bool x509_issued_by(const struct x509_cert *cert, const struct x509_cert *ca);
 /* Does one of the lists in that file carry the certificate's serial? */

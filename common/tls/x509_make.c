@@ -383,32 +383,88 @@ static int judge_links(STACK_OF(X509) * built, unsigned usage, struct err *err)
     return 0;
 }
 
+struct chain_builder { /* OpenSSL's search for a chain, with etcd's rules */
+    X509_STORE *trust;
+    X509_STORE_CTX *store;
+    STACK_OF(X509) * between;
+    X509_VERIFY_PARAM *rules; /* borrowed */
+};
+
+static void builder_init(struct chain_builder *builder, const struct x509_list *chain,
+                         const struct x509_list *anchors)
+{
+    *builder = (struct chain_builder){X509_STORE_new(), X509_STORE_CTX_new(), NULL, NULL};
+    must(builder->trust != NULL && builder->store != NULL && chain->count != 0);
+    builder->between = stack_of(chain, 1);
+    ossl_try_all_issuers(builder->trust);
+    for (size_t i = 0; i < anchors->count; i++)
+        must(X509_STORE_add_cert(builder->trust, anchors->items[i]->x509) == 1);
+    must(X509_STORE_CTX_init(builder->store, builder->trust, chain->items[0]->x509,
+                             builder->between) == 1);
+    builder->rules = X509_STORE_CTX_get0_param(builder->store);
+    must(X509_VERIFY_PARAM_set_flags(builder->rules, X509_V_FLAG_PARTIAL_CHAIN) == 1);
+    X509_VERIFY_PARAM_set_auth_level(builder->rules, 0); /* weak keys are other findings */
+}
+
+static void builder_fini(struct chain_builder *builder)
+{
+    ERR_clear_error();
+    X509_STORE_CTX_free(builder->store);
+    X509_STORE_free(builder->trust);
+    sk_X509_free(builder->between);
+}
+
 int x509_chain_check(const struct x509_list *chain, const struct x509_list *anchors, unsigned usage,
                      struct err *err)
 {
-    X509_STORE *trust = X509_STORE_new();
-    X509_STORE_CTX *store = X509_STORE_CTX_new();
-    STACK_OF(X509) *between = stack_of(chain, 1);
-    X509_VERIFY_PARAM *rules;
+    struct chain_builder builder;
     int rc = -1;
 
-    must(trust != NULL && store != NULL && chain->count != 0);
-    ossl_try_all_issuers(trust);
-    for (size_t i = 0; i < anchors->count; i++)
-        must(X509_STORE_add_cert(trust, anchors->items[i]->x509) == 1);
-    must(X509_STORE_CTX_init(store, trust, chain->items[0]->x509, between) == 1);
-    rules = X509_STORE_CTX_get0_param(store);
-    must(X509_VERIFY_PARAM_set_flags(rules,
-                                     X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_NO_CHECK_TIME) == 1);
-    X509_VERIFY_PARAM_set_auth_level(rules, 0); /* weak keys and hashes are other findings */
-    if (X509_verify_cert(store) == 1)
-        rc = judge_links(X509_STORE_CTX_get0_chain(store), usage, err);
+    builder_init(&builder, chain, anchors);
+    must(X509_VERIFY_PARAM_set_flags(builder.rules, X509_V_FLAG_NO_CHECK_TIME) == 1);
+    if (X509_verify_cert(builder.store) == 1)
+        rc = judge_links(X509_STORE_CTX_get0_chain(builder.store), usage, err);
     else
-        say_broken(anchors, store, err);
-    ERR_clear_error();
-    X509_STORE_CTX_free(store);
-    X509_STORE_free(trust);
-    sk_X509_free(between);
+        say_broken(anchors, builder.store, err);
+    builder_fini(&builder);
+    return rc;
+}
+
+static bool is_date(int error)
+{
+    return error == X509_V_ERR_CERT_HAS_EXPIRED || error == X509_V_ERR_CERT_NOT_YET_VALID;
+}
+
+static int pass_first(int ok, X509_STORE_CTX *store)
+{
+    return ok == 1 ||
+           (X509_STORE_CTX_get_error_depth(store) == 0 && is_date(X509_STORE_CTX_get_error(store)));
+}
+
+int x509_chain_dates(const struct x509_list *chain, const struct x509_list *anchors, int64_t at_s,
+                     struct err *err)
+{
+    struct chain_builder builder;
+    int rc = 0;
+
+    builder_init(&builder, chain, anchors);
+    X509_VERIFY_PARAM_set_time(builder.rules, (time_t)at_s);
+    X509_STORE_CTX_set_verify_cb(builder.store, pass_first);
+    if (X509_verify_cert(builder.store) != 1 && is_date(X509_STORE_CTX_get_error(builder.store))) {
+        struct x509_cert ca = {X509_STORE_CTX_get_current_cert(builder.store)};
+        struct x509_info info;
+
+        x509_describe(&ca, &info);
+        if (at_s > info.not_after_s)
+            err_set(err, ERR_TLS, "hangs on the CA %s, which expired on %s", info.subject,
+                    info.not_after);
+        else
+            err_set(err, ERR_TLS, "hangs on the CA %s, which is not valid before %s", info.subject,
+                    info.not_before);
+        x509_info_free(&info);
+        rc = -1;
+    }
+    builder_fini(&builder);
     return rc;
 }
 

@@ -420,6 +420,116 @@ END
     [[ $output == *"C1  a.crt"*"not with the key of the one trusted"* ]]
 }
 
+# below CA NAME DAYS EXTENSIONS - NAME.crt and NAME.key, signed by CA.crt; what openssl makes, without key identifiers
+below() {
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $2.key -subj /CN=$2 -out $2.csr 2> /dev/null
+    printf "$4\n" > ext
+    openssl x509 -req -in $2.csr -CA $1.crt -CAkey $1.key -CAcreateserial -days $3 -extfile ext -out $2.crt 2> /dev/null
+}
+is_ca='basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign'
+
+@test "verify, check, probe: the dates of the CAs that a certificate hangs on" {
+    "$pki" init --cn root --key p256 -q
+    cp pki/etcd/ca.crt root.crt && cp pki/etcd/ca.key root.key
+    below root middle 1 "$is_ca"
+    below middle leaf 90 'subjectAltName=IP:127.0.0.1'
+    cat leaf.crt middle.crt > chain.crt
+    later=$(date -u -d '+2 days' +%FT%TZ)
+    judged() { run "$pki" verify "$@" -- etcd --cert-file chain.crt --key-file leaf.key --client-cert-auth --trusted-ca-file $trust; }
+    trust=root.crt
+    judged
+    [ "$status" -eq 0 ]
+    judged --at $later
+    [ "$status" -eq 3 ] && [[ $output == *"error   C3  chain.crt"*"hangs on the CA CN=middle, which expired on"* ]]
+    refused 3 "error: the CA behind it, CN=middle, expires on" check chain.crt
+    refused 3 "error: the CA behind it, CN=middle, expired on" check chain.crt --at $later
+    refused 4 "warning: the CA behind it" check chain.crt --crit 1h
+    refused 0 "ok" check chain.crt --crit 1h --warn 2h
+    cp root.crt unneeded.crt
+    cat middle.crt >> unneeded.crt # nothing but another CA that is trusted
+    refused 4 "warning: another CA in it, CN=middle, expires on" check unneeded.crt
+    "$pki" check chain.crt --prometheus prom -q || true
+    [ "$(grep -c '^etcd_pki_certificate_not_after_seconds{file="chain.crt"' prom)" -eq 2 ]
+    # what a bundle holds besides harms nobody who does not hang on it
+    below root old 1 "$is_ca"
+    cat root.crt old.crt > bundle.crt
+    below root plain 90 'subjectAltName=IP:127.0.0.1'
+    run "$pki" verify --at $later -- etcd --cert-file plain.crt --key-file plain.key --client-cert-auth --trusted-ca-file bundle.crt
+    [ "$status" -eq 4 ] && [[ $output == *"warning C3  bundle.crt"*"CN=old"*"what it has signed is refused"* ]]
+    below old direct 90 'subjectAltName=IP:127.0.0.1'
+    run "$pki" verify --at $later -- etcd --cert-file direct.crt --key-file direct.key --client-cert-auth --trusted-ca-file old.crt
+    [ "$status" -eq 3 ] && [[ $output == *"error   C3  old.crt"* && $output == *"error   C3  direct.crt"* ]]
+    # what is served
+    below root gone -1 "$is_ca"
+    below gone served 90 'subjectAltName=IP:127.0.0.1'
+    port=$((30200 + RANDOM % 2500))
+    openssl s_server -accept 127.0.0.1:$port -cert served.crt -key served.key -cert_chain gone.crt -www > /dev/null 2>&1 3>&- &
+    pid=$!
+    for _ in $(seq 100); do run "$pki" probe https://127.0.0.1:$port --cacert root.crt; [ "$status" -ne 1 ] && break; sleep 0.05; done
+    kill $pid
+    [ "$status" -eq 3 ] && [[ $output == *"chain "*"hangs on the CA CN=gone, which expired on"* ]]
+}
+
+@test "verify: what works although it is not as usual" {
+    "$pki" init --cn root --key p256 -q
+    "$pki" init --cn other --dir other --key p256 -q
+    cp pki/etcd/ca.crt root.crt && cp pki/etcd/ca.key root.key
+    cp other/etcd/ca.crt other.crt && cp other/etcd/ca.key other.key
+    below root middle 900 "$is_ca"
+    below middle leaf 90 'subjectAltName=IP:127.0.0.1'
+    cat leaf.crt root.crt middle.crt > chain.crt # Go's clients take them in any order
+    run "$pki" verify -- etcd --cert-file chain.crt --key-file leaf.key --client-cert-auth --trusted-ca-file root.crt
+    [ "$status" -eq 4 ] && [[ $output == *"warning C2  chain.crt"* ]]
+    # a serving certificate of a public CA: the member holds it against its own trust file only where it calls itself
+    below root client 90 'extendedKeyUsage=clientAuth'
+    below other public 90 'subjectAltName=IP:127.0.0.1'
+    mixed() { run "$pki" verify -- etcd --cert-file public.crt --key-file public.key --client-cert-auth --trusted-ca-file root.crt "$@"; }
+    mixed
+    [ "$status" -eq 3 ] && [[ $output == *"error   C1  public.crt"* ]]
+    for how in "--enable-grpc-gateway=false" "--client-cert-file=client.crt --client-key-file=client.key"; do
+        mixed $how
+        [ "$status" -eq 4 ] && [[ $output == *"warning C1  public.crt"*"0 errors, 1 warning" ]]
+    done
+}
+
+@test "verify: a configuration file as etcd reads it" {
+    "$pki" init --key p256 -q
+    for role in server peer; do "$pki" issue $role m1 --key p256 -q; done
+    cat > etcd.conf << EOF
+# lists in each of their forms, comments, nothing at all
+name: 'm1' # its name
+data-dir:
+listen-client-urls: https://127.0.0.1:2379 # for clients
+advertise-client-urls: "https://127.0.0.1:2379"
+cipher-suites: [
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+]
+client-transport-security:
+    cert-file: $PWD/pki/etcd/server.crt # comment
+    key-file: $PWD/pki/etcd/server.key
+    client-cert-auth: true
+    trusted-ca-file: $PWD/pki/etcd/ca.crt
+peer-transport-security: {cert-file: $PWD/pki/etcd/peer.crt, key-file: $PWD/pki/etcd/peer.key, allowed-cn: m1}
+EOF
+    "$pki" verify --config-file etcd.conf
+    for suites in '[TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, NONE]' $'\n- TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\n- NONE'; do
+        printf 'cipher-suites: %s\nclient-transport-security: {cert-file: pki/etcd/server.crt, key-file: pki/etcd/server.key}\n' "$suites" > bad.conf
+        refused 3 'unexpected TLS cipher suite "NONE"' verify --config-file bad.conf
+    done
+    for names in 'allowed-cn: m2 # no other' 'allowed-cns: [m2, m3]' 'allowed-hostnames: [x.invalid]'; do
+        printf 'peer-transport-security:\n  cert-file: pki/etcd/peer.crt\n  key-file: pki/etcd/peer.key\n  %s\n' "$names" > bad.conf
+        refused 3 "P1  pki/etcd/peer.crt" verify --config-file bad.conf
+    done
+    printf 'a: [\n' > bad.conf
+    refused 2 "bad.conf:2: no YAML" verify --config-file bad.conf
+    for nothing in '' '# only this' '- a' 'text' 'name:'; do
+        printf '%s\n' "$nothing" > bad.conf
+        run "$pki" verify --config-file bad.conf
+        [ "$status" -eq 2 ]
+    done
+}
+
 @test "certificate-key and dry runs" {
     run "$pki" certs certificate-key
     [[ $output =~ ^[0-9a-f]{64}$ ]]

@@ -241,6 +241,7 @@ static void chains_are_judged_as_go_does(void **state)
     struct x509_cert *whole[] = {leaf.cert, mid.cert}, *wrong[] = {below.cert, leaf.cert, mid.cert};
     const struct x509_list alone = {whole, 1}, chain = {whole, 2}, under_leaf = {wrong, 3};
     const struct x509_list root = {&ca.cert, 1}, middle = {&mid.cert, 1}, other = {&same.cert, 1};
+    struct x509_info info;
     struct err err = ERR_INIT;
 
     (void)state;
@@ -251,6 +252,13 @@ static void chains_are_judged_as_go_does(void **state)
     assert_int_equal(x509_chain_check(&chain, &other, X509_CLIENT, &err), -1);
     assert_text(err.text, "not with the key of the one trusted");
     assert_int_equal(x509_chain_check(&under_leaf, &root, X509_CLIENT, &err), -1);
+    x509_describe(mid.cert, &info); /* all three end about then */
+    assert_int_equal(x509_chain_dates(&chain, &root, info.not_after_s - 60, &err), 0);
+    assert_int_equal(x509_chain_dates(&chain, &root, info.not_after_s + 60, &err), -1);
+    assert_text(err.text, ", which expired on 20");
+    assert_int_equal(x509_chain_dates(&alone, &middle, info.not_before_s - 60, &err), -1);
+    assert_text(err.text, "hangs on the CA CN=mid-ca, which is not valid before 20");
+    x509_info_free(&info);
     assert_int_equal(x509_ca_check("mid", mid.cert, ca.key, (int64_t)time(NULL), &err), -1);
     assert_text(err.text, "belongs to another certificate");
     test_pair_free(&ca);
