@@ -6,6 +6,7 @@
  *                                                                      `-> --force-new-cluster
  */
 #include "common/base/duration.h"
+#include "common/base/resolve.h"
 #include "etcd-server/host/force_new.h"
 #include "etcd-server/server_internal.h"
 
@@ -64,20 +65,39 @@ static int force_new(struct server *server, const struct boot_config *boot, stru
     return 0;
 }
 
-/* A member that joins: who is there, and which ids do they have? One that does not: does none of
- * them know it? */
-static int ask_members(struct server *server, const struct boot_config *boot, struct err *err)
+static void resolve_again(const char *url, const char *why)
+{
+    log_warn("failed to resolve URL Host", log_str("url", url), log_str("error", why));
+}
+
+/*
+ * A member that joins: who is there, and which ids do they have? (Its URLs are those it was added
+ * with, whatever it advertises.) One that does not: does none of them know it?
+ *
+ * own  our peer URLs as --initial-cluster spells them; owned by the caller
+ */
+static int ask_members(struct server *server, const struct boot_config *boot, char **own,
+                       struct err *err)
 {
     const struct config *config = server->config;
+    struct resolve_wait wait = {.again = resolve_again};
     struct bootstrap expected = {0};
+    struct bootstrap_wish wish = {.name = boot->name,
+                                  .initial_cluster = boot->initial_cluster,
+                                  .token = boot->token,
+                                  .advertised = boot->joining ? NULL : boot->advertised_peer_urls,
+                                  .resolve = resolve_url,
+                                  .resolve_arg = &wait};
     struct join_config join_config = {.expected = &expected,
+                                      .resolve = resolve_url,
+                                      .resolve_arg = &wait,
                                       .tls = server->peer_dial_tls,
                                       .timeout_ms = 1000 + config->election_timeout_ms};
     int rc = -1;
 
-    if (bootstrap_parse(boot->name, boot->initial_cluster, boot->token, boot->advertised_peer_urls,
-                        &expected, err) < 0)
+    if (bootstrap_read(&wish, &expected, err) < 0)
         goto out;
+    *own = bootstrap_own_urls(&expected);
     if (!boot->joining) {
         join_config.timeout_ms = BOOTSTRAPPED_ASK_MS;
         rc = join_not_bootstrapped(&join_config, err);
@@ -141,7 +161,7 @@ int server_open_files(struct server *server, struct err *err)
     const struct config *config = server->config;
     struct backend_options backend = {.no_fsync = config->unsafe_no_fsync,
                                       .lock_bytes = bytes_to_lock(config)};
-    char *advertised = join(&config->initial_advertise_peer_urls);
+    char *advertised = join(&config->initial_advertise_peer_urls), *own = NULL;
     struct boot_config boot = {.dir = &server->dir,
                                .name = config->name,
                                .initial_cluster = config->initial_cluster,
@@ -163,8 +183,9 @@ int server_open_files(struct server *server, struct err *err)
         boot.advertised_peer_urls = found.advertised;
         name_peers(server, &found);
     }
-    if (is_new && ask_members(server, &boot, err) < 0)
+    if (is_new && ask_members(server, &boot, &own, err) < 0)
         goto out;
+    boot.advertised_peer_urls = own; /* NULL: were compared when the directory was made */
     if (is_new && boot.joining) {
         joined = (struct boot_join){server->joined.member_id, server->joined.cluster_id};
         boot.join = &joined;
@@ -183,5 +204,6 @@ int server_open_files(struct server *server, struct err *err)
 out:
     discovered_free(&found);
     free(advertised);
+    free(own);
     return rc;
 }

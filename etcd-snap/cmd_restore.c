@@ -1,11 +1,18 @@
 /* cmd_restore.c - `restore FILE --data-dir DIR`: a data directory from a snapshot. */
+#include "common/base/resolve.h"
 #include "common/storage/snapshot_restore.h"
 #include "etcd-snap/commands.h"
 
 #include <stdio.h>
 
+static void resolve_again(const char *url, const char *why)
+{
+    (void)fprintf(stderr, "cannot resolve %s (%s), trying again\n", url, why);
+}
+
 int cmd_restore(const struct args *args, const char *const *arguments)
 {
+    struct resolve_wait wait = {.again = resolve_again};
     struct snapshot_restore restore = {
         .path = arguments[0],
         .data_dir = args->values[OPT_DATA_DIR],
@@ -13,6 +20,8 @@ int cmd_restore(const struct args *args, const char *const *arguments)
         .initial_cluster = args->values[OPT_INITIAL_CLUSTER],
         .initial_cluster_token = args->values[OPT_INITIAL_CLUSTER_TOKEN],
         .peer_urls = args->values[OPT_INITIAL_ADVERTISE_PEER_URLS],
+        .resolve = resolve_url,
+        .resolve_arg = &wait,
         .skip_hash_check = args_bool(args, OPT_SKIP_HASH_CHECK),
         .bump_revision = args_number(args, OPT_BUMP_REVISION),
         .mark_compacted = args_bool(args, OPT_MARK_COMPACTED),

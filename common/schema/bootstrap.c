@@ -208,31 +208,87 @@ static void join(char *const *items, size_t count, const char *prefix, struct bu
     (void)missing(items, count, NULL, 0, prefix, out);
 }
 
-/* How etcd says which URLs differ. */
-static void difference(const struct urls *own, const struct member *self, struct buf *out)
+/* ["http://a:1" "http://b:1"] */
+static void print_list(char *const *items, size_t count, struct buf *out)
+{
+    for (size_t at = 0; at < count; at++)
+        (void)buf_printf(out, "%s\"%s\"", at == 0 ? "[" : " ", items[at]);
+    (void)buf_append_byte(out, ']');
+}
+
+/* Where two sorted lists of the same length differ first; count: nowhere. */
+static size_t first_difference(char *const *one, char *const *two, size_t count)
 {
     size_t at = 0;
 
-    if (own->count != self->peer_url_count) {
-        (void)buf_printf(out, "%zu advertised URLs, %zu in the cluster", own->count,
-                         self->peer_url_count);
-        return;
-    }
-    while (at + 1 < own->count && strcmp(own->items[at], self->peer_urls[at]) == 0)
+    while (at < count && strcmp(one[at], two[at]) == 0)
         at++;
-    (void)buf_printf(out, "resolved urls: \"%s\" != \"%s\"", own->items[at], self->peer_urls[at]);
+    return at;
 }
 
-static int check_advertised(const struct member *self, const struct urls *own, struct err *err)
+static int resolve_all(char *const *items, size_t count, bootstrap_resolve_fn *resolve, void *arg,
+                       struct urls *resolved, struct err *err)
+{
+    for (size_t at = 0; at < count; at++) {
+        char *text = NULL;
+
+        if (resolve == NULL)
+            text = xstrdup(items[at]);
+        else if (resolve(arg, items[at], &text, err) < 0)
+            return -1;
+        if (urls_insert(resolved, text, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+bool bootstrap_urls_equal(char *const *own, size_t own_count, char *const *others,
+                          size_t other_count, bootstrap_resolve_fn *resolve, void *resolve_arg,
+                          struct buf *why)
+{
+    struct urls one = {0}, two = {0};
+    struct err err = ERR_INIT;
+    size_t at = 0;
+    bool equal = false;
+
+    if (own_count != other_count) {
+        (void)buf_append_text(why, "len(");
+        print_list(own, own_count, why);
+        (void)buf_append_text(why, ") != len(");
+        print_list(others, other_count, why);
+        (void)buf_append_text(why, ")");
+        return false;
+    }
+    if (first_difference(own, others, own_count) == own_count)
+        return true;
+    if (resolve_all(own, own_count, resolve, resolve_arg, &one, &err) < 0 ||
+        resolve_all(others, other_count, resolve, resolve_arg, &two, &err) < 0) {
+        (void)buf_append_text(why, err.text);
+    } else {
+        at = first_difference(one.items, two.items, own_count);
+        equal = at == own_count;
+        if (!equal)
+            (void)buf_printf(why, "resolved urls: \"%s\" != \"%s\"", one.items[at], two.items[at]);
+    }
+    urls_fini(&one);
+    urls_fini(&two);
+    return equal;
+}
+
+static int check_advertised(const struct member *self, const struct urls *own,
+                            const struct bootstrap_wish *wish, struct err *err)
 {
     struct buf lack = BUF_INIT(ERR_TEXT_MAX), list = BUF_INIT(ERR_TEXT_MAX),
                why = BUF_INIT(ERR_TEXT_MAX);
     char *prefix = xasprintf("%s=", self->name);
     int rc = -1;
 
-    if (missing(self->peer_urls, self->peer_url_count, own->items, own->count, prefix, &lack)) {
+    if (bootstrap_urls_equal(own->items, own->count, self->peer_urls, self->peer_url_count,
+                             wish->resolve, wish->resolve_arg, &why)) {
+        rc = 0;
+    } else if (missing(self->peer_urls, self->peer_url_count, own->items, own->count, prefix,
+                       &lack)) {
         join(own->items, own->count, "", &list);
-        difference(own, self, &why);
         err_set(err, ERR_USAGE,
                 "--initial-cluster has %s but missing from --initial-advertise-peer-urls=%s (%s)",
                 buf_text(&lack), buf_text(&list), buf_text(&why));
@@ -280,34 +336,55 @@ static void set_ids(struct bootstrap *bootstrap, const char *token, const char *
             bootstrap->self = at;
 }
 
-int bootstrap_parse(const char *name, const char *initial_cluster, const char *token,
-                    const char *advertised, struct bootstrap *bootstrap, struct err *err)
+int bootstrap_read(const struct bootstrap_wish *wish, struct bootstrap *bootstrap, struct err *err)
 {
     const struct member *self = NULL;
     struct urls own = {0};
     int rc = -1;
 
     *bootstrap = (struct bootstrap){0};
-    if (parse_map(initial_cluster, bootstrap, err) < 0) {
+    if (parse_map(wish->initial_cluster, bootstrap, err) < 0) {
         err_prefix(err, "error setting up initial cluster");
         goto out;
     }
     for (size_t at = 0; at < bootstrap->member_count; at++)
-        if (strcmp(bootstrap->members[at].name, name) == 0)
+        if (strcmp(bootstrap->members[at].name, wish->name) == 0)
             self = &bootstrap->members[at];
     if (self == NULL) {
         err_set(err, ERR_USAGE,
-                "couldn't find local name \"%s\" in the initial cluster configuration", name);
+                "couldn't find local name \"%s\" in the initial cluster configuration", wish->name);
         goto out;
     }
-    if (check_duplicates(bootstrap, err) < 0 || urls_parse(advertised, &own, err) < 0 ||
-        check_advertised(self, &own, err) < 0)
+    if (check_duplicates(bootstrap, err) < 0 ||
+        (wish->advertised != NULL && (urls_parse(wish->advertised, &own, err) < 0 ||
+                                      check_advertised(self, &own, wish, err) < 0)))
         goto out;
-    set_ids(bootstrap, token, name);
+    set_ids(bootstrap, wish->token, wish->name);
     rc = 0;
 out:
     urls_fini(&own);
     if (rc < 0)
         bootstrap_free(bootstrap);
     return rc;
+}
+
+int bootstrap_parse(const char *name, const char *initial_cluster, const char *token,
+                    const char *advertised, struct bootstrap *bootstrap, struct err *err)
+{
+    const struct bootstrap_wish wish = {
+        .name = name, .initial_cluster = initial_cluster, .token = token, .advertised = advertised};
+
+    return bootstrap_read(&wish, bootstrap, err);
+}
+
+char *bootstrap_own_urls(const struct bootstrap *bootstrap)
+{
+    const struct member *self = &bootstrap->members[bootstrap->self];
+    struct buf text = BUF_INIT(BUF_UNLIMITED);
+    char *urls;
+
+    join(self->peer_urls, self->peer_url_count, "", &text);
+    urls = xstrdup(buf_text(&text));
+    buf_free(&text);
+    return urls;
 }

@@ -557,6 +557,7 @@ int snapshot_restore(const struct snapshot_restore *options, struct err *err)
 {
     struct snapshot_restore restore = *options;
     struct bootstrap bootstrap = {0};
+    struct bootstrap_wish wish;
     struct places places = {.leftover = options->leftover};
     struct bolt *bolt = NULL;
     int rc = -1;
@@ -568,9 +569,13 @@ int snapshot_restore(const struct snapshot_restore *options, struct err *err)
                                         ? restore.initial_cluster_token
                                         : RESTORE_TOKEN_DEFAULT;
     restore.peer_urls = restore.peer_urls != NULL ? restore.peer_urls : RESTORE_PEER_URLS_DEFAULT;
-    if (check_flags(&restore, err) == 0 &&
-        bootstrap_parse(restore.name, restore.initial_cluster, restore.initial_cluster_token,
-                        restore.peer_urls, &bootstrap, err) == 0 &&
+    wish = (struct bootstrap_wish){.name = restore.name,
+                                   .initial_cluster = restore.initial_cluster,
+                                   .token = restore.initial_cluster_token,
+                                   .advertised = restore.peer_urls,
+                                   .resolve = restore.resolve,
+                                   .resolve_arg = restore.resolve_arg};
+    if (check_flags(&restore, err) == 0 && bootstrap_read(&wish, &bootstrap, err) == 0 &&
         find_places(&restore, &places, err) == 0 && snapshot_open(restore.path, &bolt, err) == 0 &&
         check_file(&restore, bolt, err) == 0 &&
         build(&restore, bolt, &bootstrap, &places, err) == 0)

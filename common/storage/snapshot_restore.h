@@ -11,6 +11,7 @@
 
 #include "common/base/err.h"
 #include "common/base/leftover.h"
+#include "common/schema/bootstrap.h"
 
 #define RESTORE_NAME_DEFAULT "default"
 #define RESTORE_CLUSTER_DEFAULT "default=http://localhost:2380"
@@ -24,7 +25,9 @@ struct snapshot_restore {        /* all texts borrowed; NULL or 0 = the default 
     const char *name;            /* of this member */
     const char *initial_cluster; /* NAME=URL,... of all members */
     const char *initial_cluster_token;
-    const char *peer_urls; /* of this member, comma separated */
+    const char *peer_urls;         /* of this member, comma separated */
+    bootstrap_resolve_fn *resolve; /* for names in the two lists; NULL: spelled alike or refused */
+    void *resolve_arg;
     bool skip_hash_check;
     uint64_t bump_revision; /* together with mark_compacted or not at all */
     bool mark_compacted;

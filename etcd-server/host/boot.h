@@ -18,7 +18,8 @@ struct boot_config {
     const struct datadir *dir;  /* open and locked; borrowed */
     uint64_t wal_segment_bytes; /* 0 = WAL_SEGMENT_BYTES */
     /* a new member only; a directory that has a log ignores them */
-    const char *name, *initial_cluster, *token, *advertised_peer_urls;
+    const char *name, *initial_cluster, *token;
+    const char *advertised_peer_urls; /* spelled as in initial_cluster; NULL: are not compared */
     bool joining; /* --initial-cluster-state existing: a log without entries waits for the leader */
     const struct boot_join *join; /* NULL: it is one of the first members */
 };

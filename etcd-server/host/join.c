@@ -75,25 +75,35 @@ static int read_members(struct slice json, struct join *join, struct err *err)
     }
 }
 
-static bool same_urls(const struct member *a, const struct member *b)
+static int by_text(const void *a, const void *b)
 {
-    if (a->peer_url_count != b->peer_url_count)
-        return false;
-    for (size_t i = 0; i < a->peer_url_count; i++) {
-        bool found = false;
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
-        for (size_t k = 0; k < b->peer_url_count; k++)
-            found = found || strcmp(a->peer_urls[i], b->peer_urls[k]) == 0;
-        if (!found)
-            return false;
+/* Names are resolved only where no member has the very URLs. The cluster's list need not be
+ * sorted. */
+static const struct member *find_same(const struct join_config *config, const struct join *join,
+                                      const struct member *wanted, bool resolve, struct buf *why)
+{
+    for (size_t k = 0; k < join->member_count; k++) {
+        struct member *member = &join->members[k];
+
+        if (member->peer_url_count != 0)
+            qsort(member->peer_urls, member->peer_url_count, sizeof(*member->peer_urls), by_text);
+        buf_reset(why);
+        if (bootstrap_urls_equal(member->peer_urls, member->peer_url_count, wanted->peer_urls,
+                                 wanted->peer_url_count, resolve ? config->resolve : NULL,
+                                 config->resolve_arg, why))
+            return member;
     }
-    return true;
+    return NULL;
 }
 
 /* Every member that we expect must be in the cluster's list, by its URLs, and no other. */
 static int match(const struct join_config *config, struct join *join, struct err *err)
 {
     const struct bootstrap *expected = config->expected;
+    struct buf why = BUF_INIT(ERR_TEXT_MAX / 2);
 
     if (expected->member_count != join->member_count) {
         err_set(err, ERR_USAGE,
@@ -105,22 +115,25 @@ static int match(const struct join_config *config, struct join *join, struct err
         return -1;
     }
     for (size_t i = 0; i < expected->member_count; i++) {
-        const struct member *wanted = &expected->members[i], *found = NULL;
+        const struct member *wanted = &expected->members[i];
+        const struct member *found = find_same(config, join, wanted, false, &why);
 
-        for (size_t k = 0; k < join->member_count; k++)
-            if (same_urls(wanted, &join->members[k]))
-                found = &join->members[k];
+        if (found == NULL)
+            found = find_same(config, join, wanted, true, &why);
         if (found == NULL) {
             err_set(err, ERR_USAGE,
                     "error validating peerURLs: unmatched member while checking PeerURLs: %s=%s is "
                     "in --initial-cluster "
-                    "but not in the cluster",
-                    wanted->name, wanted->peer_url_count != 0 ? wanted->peer_urls[0] : "");
+                    "but not in the cluster (%s)",
+                    wanted->name, wanted->peer_url_count != 0 ? wanted->peer_urls[0] : "",
+                    buf_text(&why));
+            buf_free(&why);
             return -1;
         }
         if (i == expected->self)
             join->member_id = found->id;
     }
+    buf_free(&why);
     return 0;
 }
 

@@ -13,6 +13,9 @@
 struct join_config {
     /* from --initial-cluster: who should be there, and who we are */
     const struct bootstrap *expected;
+    bootstrap_resolve_fn
+        *resolve; /* where its URLs are not spelled as the cluster's; may be NULL */
+    void *resolve_arg;
     struct tls_context *tls; /* borrowed; for https peers, NULL = none */
     uint64_t timeout_ms;     /* of each question */
 };

@@ -93,6 +93,9 @@ expect() {
     expect 0 "" "$snap" restore "$good" --data-dir e --wal-dir log
     [ ! -e e/member/wal ]
     expect 1 'wal-dir "log" exists' "$snap" restore "$good" --data-dir f --wal-dir log
+    expect 0 "" "$snap" restore "$good" --data-dir g --name m --initial-cluster m=http://127.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380
+    rm -r g
+    expect 1 "resolved urls" "$snap" restore "$good" --data-dir g --name m --initial-cluster m=http://127.1:2380 --initial-advertise-peer-urls http://127.0.0.2:2380
     [ "$(ls -d e* f* log* new* 2>/dev/null | tr "\n" " ")" = "e log new " ]
 }
 

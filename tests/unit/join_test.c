@@ -1,5 +1,6 @@
 /* join_test.c - what a member that joins makes of the others' answers, good and bad. */
 #include "etcd-server/host/join.h"
+#include "common/base/resolve.h"
 #include "tests/lib/http_peer.h"
 
 #include <setjmp.h>
@@ -15,6 +16,8 @@
 #define AT_3_5 ANSWER("{\"etcdserver\":\"3.5.1\",\"etcdcluster\":\"3.5.0\"}", "44")
 #define NOT_THERE "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
+static bool resolves; /* names in lists that differ */
+
 /*
  * Ask a peer that answers `fields` and `body`, in which @ is its URL, and then with the two of
  * `further` (/downgrade/enabled, /version): to join, or (further NULL) whether we may be new.
@@ -23,7 +26,11 @@ static int join_with(const char *fields, const char *body, const char *const fur
                      struct join *join, char *url, struct err *err)
 {
     struct bootstrap expected = {0};
-    struct join_config config = {.expected = &expected, .timeout_ms = HTTP_PEER_WAIT_MS};
+    struct resolve_wait wait = {0};
+    struct join_config config = {.expected = &expected,
+                                 .resolve = resolves ? resolve_url : NULL,
+                                 .resolve_arg = &wait,
+                                 .timeout_ms = HTTP_PEER_WAIT_MS};
     struct http_peer peer;
     char answer[2048] = "", content[1024], cluster[256];
     const char *mark = strchr(body, '@');
@@ -112,6 +119,30 @@ static void asks_the_next_one(void **state)
     bootstrap_free(&expected);
     http_peer_stop(&first);
     http_peer_stop(&second);
+}
+
+/* The cluster spells our address in another way. getaddrinfo() knows 127.1 without asking. */
+static void finds_itself_by_address(void **state)
+{
+    static const char body[] = "[{\"id\":1,\"peerURLs\":[\"@\"]},"
+                               "{\"id\":2,\"peerURLs\":[\"http://127.1:1\"]}]",
+                      two[] = "[{\"id\":1,\"peerURLs\":[\"@\"]},"
+                              "{\"id\":2,\"peerURLs\":[\"http://127.1:1\",\"http://127.2:1\"]}]";
+    struct join join;
+    struct err err = ERR_INIT;
+    char url[64];
+
+    (void)state;
+    assert_int_equal(join_via("200 OK\r\nX-Etcd-Cluster-Id: 1", body, &join, url, &err), -1);
+    assert_non_null(strstr(err.text, "(resolved urls: \"http://127.1:1\" != \"" OURS "\")"));
+    resolves = true;
+    if (join_via("200 OK\r\nX-Etcd-Cluster-Id: 1", body, &join, url, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(join.member_id, 2);
+    join_free(&join);
+    assert_int_equal(join_via("200 OK\r\nX-Etcd-Cluster-Id: 1", two, &join, url, &err), -1);
+    resolves = false;
+    assert_non_null(strstr(err.text, "unmatched member while checking PeerURLs: new="));
 }
 
 static void refuse(const char *fields, const char *body, enum err_code code, const char *words)
@@ -213,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_itself),
         cmocka_unit_test(asks_the_next_one),
+        cmocka_unit_test(finds_itself_by_address),
         cmocka_unit_test(tells_what_does_not_fit),
         cmocka_unit_test(joins_clusters_of_its_level),
         cmocka_unit_test(is_new_once),

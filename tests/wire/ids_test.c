@@ -1,4 +1,5 @@
 /* ids_test.c - member and cluster ids against those of a real etcd, and the checks at bootstrap. */
+#include "common/base/resolve.h"
 #include "common/base/url.h"
 #include "common/schema/bootstrap.h"
 #include "common/schema/ids.h"
@@ -85,6 +86,10 @@ static void mistakes_are_named_in_the_words_of_etcd(void **state)
         {"n1", "n1=http://a:1", "http://a:1,http://b:1",
          "--initial-advertise-peer-urls has http://b:1 but missing from "
          "--initial-cluster=n1=http://a:1"},
+        {"n1", "n1=http://a:1,n1=http://b:1", "http://a:1",
+         "--initial-cluster has n1=http://b:1 but missing from "
+         "--initial-advertise-peer-urls=http://a:1 (len([\"http://a:1\"]) != "
+         "len([\"http://a:1\" \"http://b:1\"]))"},
         {"n1", "n1=http://a:1,n2=http://a:1", "http://a:1",
          "initial cluster n1=http://a:1,n2=http://a:1 has duplicate url"},
         {"n1", "n1=http://a:1,n1=http://a:1", "http://a:1",
@@ -118,6 +123,93 @@ static void mistakes_are_named_in_the_words_of_etcd(void **state)
         assert_int_equal(bootstrap.member_count, 2);
         bootstrap_free(&bootstrap);
     }
+}
+
+static int toy_resolve(void *arg, const char *url, char **resolved, struct err *err)
+{
+    unsigned *asked = arg;
+
+    (*asked)++;
+    if (strcmp(url, "http://gone:1") == 0) {
+        err_set(err, ERR_NET, "failed to resolve \"%s\"", url);
+        return -1;
+    }
+    *resolved = xstrdup(strcmp(url, "http://one:1") == 0 ? "http://10.0.0.1:1" : url);
+    return 0;
+}
+
+/* As etcd: only where the lists are not spelled alike; ids come from what --initial-cluster says.
+ */
+static void names_are_resolved_where_lists_differ(void **state)
+{
+    static const struct {
+        const char *cluster, *own, *text;
+        unsigned asked;
+    } cases[] = {
+        {"n1=http://one:1", "http://10.0.0.1:1", NULL, 2},
+        {"n1=http://10.0.0.1:1,n2=http://gone:1", "http://one:1", NULL, 2},
+        {"n1=http://gone:1", "http://gone:1", NULL, 0},
+        {"n1=http://one:1,n1=http://10.0.0.0:9", "http://10.0.0.1:1,http://10.0.0.0:9", NULL, 4},
+        {"n1=http://one:1", "http://10.0.0.2:1",
+         "--initial-cluster has n1=http://one:1 but missing from "
+         "--initial-advertise-peer-urls=http://10.0.0.2:1 (resolved urls: \"http://10.0.0.2:1\" != "
+         "\"http://10.0.0.1:1\")",
+         2},
+        {"n1=http://gone:1", "http://10.0.0.1:1",
+         "--initial-cluster has n1=http://gone:1 but missing from "
+         "--initial-advertise-peer-urls=http://10.0.0.1:1 (failed to resolve \"http://gone:1\")",
+         2},
+        {"n1=http://gone:1", NULL, NULL, 0},
+    };
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(cases); at++) {
+        unsigned asked = 0;
+        struct bootstrap_wish wish = {.name = "n1",
+                                      .initial_cluster = cases[at].cluster,
+                                      .token = "t",
+                                      .advertised = cases[at].own,
+                                      .resolve = toy_resolve,
+                                      .resolve_arg = &asked};
+        struct bootstrap bootstrap;
+        struct err err = ERR_INIT;
+        int rc = bootstrap_read(&wish, &bootstrap, &err);
+        char *own = rc == 0 ? bootstrap_own_urls(&bootstrap) : NULL;
+
+        assert_string_equal(err.text, cases[at].text != NULL ? cases[at].text : "");
+        assert_int_equal(rc, cases[at].text != NULL ? -1 : 0);
+        assert_int_equal(asked, cases[at].asked);
+        if (at == 3)
+            assert_string_equal(own, "http://10.0.0.0:9,http://one:1");
+        free(own);
+        bootstrap_free(&bootstrap);
+    }
+}
+
+/* getaddrinfo() knows these without asking anybody. */
+static void urls_are_resolved(void **state)
+{
+    static const char *const cases[][2] = {
+        {"http://127.1:2380", "http://127.0.0.1:2380"},
+        {"https://0x7f.2:1", "https://127.0.0.2:1"},
+        {"http://localhost:1", "http://localhost:1"}, /* as in etcd */
+        {"http://10.0.0.1:1", "http://10.0.0.1:1"},
+        {"http://[::1]:1", "http://[::1]:1"},
+        {"unix://a:1", "unix://a:1"},
+    };
+    struct resolve_wait late = {.until_ms = 1};
+    struct err err = ERR_INIT;
+    char *resolved = NULL;
+
+    (void)state;
+    for (size_t at = 0; at < ARRAY_LEN(cases); at++) {
+        assert_int_equal(resolve_url(&late, cases[at][0], &resolved, &err), 0);
+        assert_string_equal(resolved, cases[at][1]);
+        free(resolved);
+    }
+    assert_int_equal(resolve_url(&late, "http://a..b:1", &resolved, &err), -1);
+    assert_non_null(strstr(err.text, "failed to resolve \"http://a..b:1\" ("));
+    assert_int_equal(resolve_url(&late, "a:1", &resolved, &err), -1);
 }
 
 static void good_urls_come_apart(void **state)
@@ -190,6 +282,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_equal_those_of_etcd),
         cmocka_unit_test(mistakes_are_named_in_the_words_of_etcd),
+        cmocka_unit_test(names_are_resolved_where_lists_differ),
+        cmocka_unit_test(urls_are_resolved),
         cmocka_unit_test(good_urls_come_apart),
         cmocka_unit_test(bad_urls_are_refused),
         cmocka_unit_test(request_ids_count_up),
