@@ -6,6 +6,7 @@
  */
 #include "etcd-ctl/args.h"
 
+#include "common/base/bool.h"
 #include "common/client/print.h"
 
 #include <ctype.h>
@@ -74,20 +75,6 @@ static struct flag_value *find_value(struct args *args, const char *name, size_t
 
 /* ---- values ---- */
 
-static bool parse_bool(const char *text, int64_t *number)
-{
-    static const char *const yes[] = {"1", "t", "T", "true", "TRUE", "True"};
-    static const char *const no[] = {"0", "f", "F", "false", "FALSE", "False"};
-
-    for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
-        if (strcmp(yes[i], text) == 0 || strcmp(no[i], text) == 0) {
-            *number = strcmp(yes[i], text) == 0;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool parse_int(const char *text, int64_t *number)
 {
     char *end;
@@ -111,12 +98,13 @@ static bool set_value(struct flag_value *value, const char *what, const char *te
                                         [FLAG_INT] = "a whole number",
                                         [FLAG_DURATION] = "a duration such as 500ms, 5s or 1m30s"};
     int64_t number = 0;
-    bool good = true;
+    bool good = true, yes = false;
     char *old = value->text;
 
     switch (value->flag->type) {
     case FLAG_BOOL:
-        good = parse_bool(text, &number);
+        good = bool_parse(text, &yes);
+        number = yes;
         break;
     case FLAG_INT:
         good = parse_int(text, &number);

@@ -1,5 +1,6 @@
 /* args.c - see args.h. */
 #include "etcd-snap/args.h"
+#include "common/base/bool.h"
 #include "common/client/print.h"
 
 #include <errno.h>
@@ -10,20 +11,6 @@ const struct option_row option_rows[OPTIONS] = {
 #include "etcd-snap/options.def"
 #undef OPTION
 };
-
-static bool bool_of(const char *text, bool *value)
-{
-    static const char *const yes[] = {"true", "1", "t", "T", "TRUE", "True"};
-    static const char *const no[] = {"false", "0", "f", "F", "FALSE", "False"};
-
-    for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
-        if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
-            *value = strcmp(text, yes[i]) == 0;
-            return true;
-        }
-    }
-    return false;
-}
 
 static bool number_of(const char *text, uint64_t *value)
 {
@@ -48,7 +35,7 @@ static int set_value(struct args *args, size_t option, const char *value, struct
     case OPTION_TEXT:
         break;
     case OPTION_BOOL:
-        good = bool_of(value, &yes);
+        good = bool_parse(value, &yes);
         type = "true or false";
         break;
     case OPTION_NUMBER:
@@ -174,7 +161,7 @@ bool args_bool(const struct args *args, enum option option)
 {
     bool value = false;
 
-    must(bool_of(args->values[option], &value));
+    must(bool_parse(args->values[option], &value));
     return value;
 }
 

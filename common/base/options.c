@@ -4,6 +4,7 @@
  */
 #include "common/base/options.h"
 
+#include "common/base/bool.h"
 #include "common/base/duration.h"
 
 #include "common/base/limits.h"
@@ -19,20 +20,6 @@ static bool has_field(const struct option *row)
 }
 
 /* ---- kinds ---- */
-
-static bool parse_bool(const char *text, bool *value)
-{
-    static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
-    static const char *const no[] = {"0", "f", "F", "FALSE", "false", "False"};
-
-    for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
-        if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
-            *value = strcmp(text, yes[i]) == 0;
-            return true;
-        }
-    }
-    return false;
-}
 
 /* Go's ParseInt with base 0 also takes 0x, 0o, 0b and underscores; people write decimal. */
 static bool parse_digits(const char *text, uint64_t max, uint64_t *value, struct buf *why)
@@ -203,7 +190,7 @@ bool option_set(const struct option *row, void *target, const char *text, struct
         *(char **)field = xstrdup(text);
         break;
     case OPTION_BOOL:
-        good = parse_bool(text, field);
+        good = bool_parse(text, field);
         if (!good)
             buf_append_text(why, "parse error: true or false is expected");
         break;
