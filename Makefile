@@ -57,11 +57,11 @@ UNIT_BIN   := $(UNIT_C:%.c=$(B)/%)
 .PHONY: all clean deps demo check install uninstall help
 all: $(PROGRAMS:%=$(BIN)/%)
 
-# The programs that have sources already; each is its folder plus the libraries.
+# A tool is its folder plus libcommon; the server's folder is a library, for the tests link it too.
 define program
-$(BIN)/$(1): $$(call obj,$$(call program_c,$(1))) $(if $(filter etcd-server,$(1)),$$(LIB_SERVER)) $$(LIB_COMMON)
+$(BIN)/$(1): $$(call obj,$$(call program_c,$(1))) $$(LIB_COMMON)
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $(if $(filter etcd-server,$(1)),$$(LIB_SERVER)) $$(LIB_COMMON) $$(LIBS_$(1)) $$(LIBS_common)
+	$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(LIB_COMMON) $$(LIBS_$(1)) $$(LIBS_common)
 endef
 $(foreach p,$(filter-out etcd-server,$(PROGRAMS)),$(eval $(call program,$(p))))
 $(BIN)/etcd-server: $(B)/obj/etcd-server/main.o $(LIB_SERVER) $(LIB_COMMON)

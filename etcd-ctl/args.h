@@ -1,8 +1,8 @@
 /*
  * args.h - the command line of etcd-ctl, from tables: flags anywhere, `--`, short flags,
  * abbreviated command words, old spellings with a note, ETCDCTL_ variables for the global flags
- * (cli.md 2.1, 2.2, section 4). Pure apart from the environment handed in; knows no command by
- * name. Thread: main.
+ * (cli.md 2.1, 2.2, section 4). Pure apart from the environment handed in; knows no command,
+ * and of the flags by name only those of files and --no-sync. Thread: main.
  */
 #ifndef ETCD_CTL_ARGS_H
 #define ETCD_CTL_ARGS_H

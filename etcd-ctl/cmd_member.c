@@ -1,4 +1,10 @@
-/* cmd_member.c - member list, add, remove, update, promote; move-leader. */
+/*
+ * cmd_member.c - member list, add, remove, update, promote; move-leader.
+ *
+ * list: a table of cells, or fields, or JSON (with --hex as etcdctl writes it, which has a form of
+ * its own). The changes: the id or the URLs from the words -> one call -> a sentence; add also
+ * says with which variables the new member is to be started (new_member.h).
+ */
 #include "common/schema/pbjson.h"
 #include "etcd-ctl/ctl.h"
 #include "etcd-ctl/new_member.h"

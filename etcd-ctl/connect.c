@@ -1,4 +1,11 @@
-/* connect.c - see connect.h. */
+/*
+ * connect.c - see connect.h.
+ *
+ *   flags -> common_options() + endpoints (given, or found by DNS), files, user -> make(): a
+ * client, or the sentence and the exit code that say which flag is wrong
+ *
+ * A password lives as long as the options do, and is wiped.
+ */
 #include "etcd-ctl/connect.h"
 
 #include "common/client/srv.h"

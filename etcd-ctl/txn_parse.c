@@ -1,4 +1,12 @@
-/* txn_parse.c - see txn_parse.h. */
+/*
+ * txn_parse.c - see txn_parse.h.
+ *
+ *   comparison   TARGET("KEY") OP "VALUE"    TARGET: version, create, mod, lease, value, or short
+ *                                            OP: = != < >, with blanks around it
+ *   request      WORD WORD ...               WORD: bare | 'verbatim' | "as Go quotes"
+ *
+ * The VALUE of a value is bytes, of all other targets a number in quotes.
+ */
 #include "etcd-ctl/txn_parse.h"
 
 #include "common/client/goquote.h"

@@ -1,4 +1,11 @@
-/* watch_follow.c - see watch_follow.h. */
+/*
+ * watch_follow.c - see watch_follow.h.
+ *
+ *   watch_stream() -> take(): a message -> show() -> standard output -> a command for each event
+ *
+ * The watches of `watch -i` are threads; output_lock makes one message, with the output of its
+ * commands, come out whole.
+ */
 #include "etcd-ctl/watch_follow.h"
 
 #include "common/base/limits.h"

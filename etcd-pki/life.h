@@ -1,6 +1,7 @@
 /*
  * life.h - what the verbs after the first day share: certificates made again in memory, all of
  * them, before any file is touched. Thread: main.
+ * Errors: those of store.h and scan.h; ERR_USAGE what was asked, ERR_MISSING what is not there.
  */
 #ifndef ETCD_PKI_LIFE_H
 #define ETCD_PKI_LIFE_H

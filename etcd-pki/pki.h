@@ -2,6 +2,7 @@
  * pki.h - what the commands of etcd-pki share: the parsed command line, the roles, and the small
  * things. What a directory holds is scan.h, what is written plan.h and store.h, what was done
  * report.h. Thread: main.
+ * Errors: ERR_USAGE what was given; of files those of file.h, of what is in them those of x509.h.
  */
 #ifndef ETCD_PKI_PKI_H
 #define ETCD_PKI_PKI_H

@@ -1,6 +1,6 @@
 /*
  * scan.h (edge) - what is in a directory: its certificates, who issued them, whose keys are there.
- * Reads only. Thread: main.
+ * Reads only. Thread: main. Errors: ERR_IO; what a certificate lacks is its entry's `error`.
  */
 #ifndef ETCD_PKI_SCAN_H
 #define ETCD_PKI_SCAN_H

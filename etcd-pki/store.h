@@ -2,6 +2,7 @@
  * store.h (edge) - the directory that is written to: its lock, the files that are replaced and
  * where they are kept, pairs replaced together, and the CAs in it that sign. What a run that was
  * killed leaves is found by the next. Thread: main.
+ * Errors: ERR_IO what the disk says; ERR_LOCKED, ERR_EXISTS, ERR_MISSING of files; those of x509.h.
  */
 #ifndef ETCD_PKI_STORE_H
 #define ETCD_PKI_STORE_H

@@ -1,7 +1,6 @@
 /*
  * config_flags.c - the table of all settings: a row per flag (cli.md 1.4), in the order of --help.
- * A feature that arrives later is a row that is OPTION_LATER: make it OPTION_WORKS and drop its
- * advice.
+ * A row that is OPTION_LATER is a flag of etcd's that this server refuses, with the row's advice.
  */
 #include "etcd-server/config.h"
 

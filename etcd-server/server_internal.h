@@ -1,7 +1,8 @@
 /*
  * server_internal.h - what server.c (life), server_ports.c, server_files.c and server_tls.c (what
  * it begins with), server_auth.c and server_discover.c (settings) and server_env.c (what the doors
- * ask) share. Thread: core.
+ * ask) share. Errors: ERR_USAGE of settings, else those of tls.h, datadir.h, boot.h, join.h and
+ * discover.h. Thread: core.
  */
 #ifndef ETCD_SERVER_SERVER_INTERNAL_H
 #define ETCD_SERVER_SERVER_INTERNAL_H

@@ -1,5 +1,6 @@
 /*
  * file.h (edge) - whole reads, whole writes and replacement that survives a power cut. Thread: any.
+ * Errors where no other is named: ERR_IO; ERR_EXISTS when what is there is not to be replaced.
  */
 #ifndef COMMON_BASE_FILE_H
 #define COMMON_BASE_FILE_H
@@ -26,7 +27,7 @@ int file_write_atomic(const char *path, struct slice content, unsigned mode, boo
 int file_stage(const char *path, struct slice content, unsigned mode, char **temporary,
                struct err *err) MUST_CHECK;
 
-/* Makes the names in the directory that holds `path` durable; ERR_IO, as of the next two. */
+/* Makes the names in the directory that holds `path` durable. */
 int file_sync_parent(const char *path, struct err *err) MUST_CHECK;
 /* `path` with all that leads to it; what exists is fine. */
 int file_make_dirs(const char *path, unsigned mode, struct err *err) MUST_CHECK;

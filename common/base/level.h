@@ -1,4 +1,5 @@
-/* level.h - the etcd that the suite answers as, wherever etcd tells its own version. */
+/* level.h - the etcd that the suite answers as, wherever etcd tells its own version.
+ * Pure. Thread: any. */
 #ifndef COMMON_BASE_LEVEL_H
 #define COMMON_BASE_LEVEL_H
 

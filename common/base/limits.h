@@ -147,7 +147,7 @@
 #define PROPOSALS_WAITING_MAX_BYTES (64UL * MIB)
 /* applied but not yet in the backend of a follower; above it no entries are taken */
 #define BACKLOG_MAX_BYTES (1UL * GIB)
-#define RANGE_CHUNK_BYTES (56UL * KIB) /* pieces of a large range: half of OUT_HIGH */
+#define RANGE_CHUNK_BYTES (56UL * KIB) /* pieces of a large range: half of HTTP_OUT_HIGH_BYTES */
 #define RANGE_SLICE_KEYS 1000UL        /* index entries one slice of a large range walks */
 #define RANGE_STREAM_KEYS 10UL         /* key-values of the first message of a RangeStream ... */
 #define RANGE_STREAM_KEYS_MAX 10240UL  /* ... and of a later one: what a turn may make */

@@ -1,4 +1,10 @@
-/* cause.c - see cause.h. Every sentence begins with the endpoint as it was typed. */
+/*
+ * cause.c - see cause.h. Every sentence begins with the endpoint as it was typed.
+ *
+ * cause_tell() asks the facts in this order, for the first that is known tells most: what we found
+ * wrong in TLS, a protocol that does not fit, an alert of the other side, then how far it got
+ * (name, connection, time, HTTP, answer).
+ */
 #include "common/client/cause.h"
 
 #include "common/base/duration.h"

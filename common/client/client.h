@@ -4,6 +4,7 @@
  *
  * What fails is told twice: `err` is the cause with the offending value in one sentence,
  * client_failure() says what kind it is and what to do. Knows nothing of commands and output.
+ * Errors where no other is named: those of client_call(), and ERR_USAGE what was given.
  * Thread: a client belongs to one thread; different clients may be used by different threads.
  */
 #ifndef COMMON_CLIENT_CLIENT_H

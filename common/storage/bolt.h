@@ -7,6 +7,7 @@
  * what etcd keeps in them. Writing is bolt_writer.h.
  *
  * Three answers of a look-up: -1 and `err`, or 0 with *found telling whether there is something.
+ * Errors of look-ups and cursors: ERR_DAMAGED, with page and offset.
  * Slices are borrowed from the map until bolt_close(). Thread: any; an open file may be shared, a
  * cursor may not.
  */

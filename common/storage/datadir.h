@@ -11,6 +11,7 @@
  * flock on it, so a real etcd and a server of ours shut each other out, and so do two of ours. It
  * belongs to the file and not to the name: who renames another file to `db` calls
  * datadir_relock() at once. While it is being replaced the locks on the log's segments stand.
+ * Errors where no other is named: ERR_IO, ERR_LOCKED.
  * Thread: core, before others start; datadir_relock() by the one that replaces the file.
  */
 #ifndef COMMON_STORAGE_DATADIR_H

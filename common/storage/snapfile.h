@@ -1,7 +1,7 @@
 /*
  * snapfile.h - .snap files: raft's snapshot of term, index, configuration and the v2 JSON text
  * (formats.md 6). The keys are not in there; they are in snap/db. Works over fs.h; thread: any, one
- * at a time per directory.
+ * at a time per directory. Errors where no other is named: ERR_IO, ERR_NO_MEMORY (too large).
  */
 #ifndef COMMON_STORAGE_SNAPFILE_H
 #define COMMON_STORAGE_SNAPFILE_H

@@ -7,6 +7,7 @@
  * else is damage: wal_open() refuses. Works over fs.h; knows no clock, no thread, and not what an
  * entry's payload means.
  *
+ * Errors where no other is named: ERR_IO.
  * Thread: wal_create() and wal_open() on the core thread; from then on the one that writes. The
  * functions that only read (wal_exists, wal_read, wal_valid_snapshots) on any, before that.
  *

@@ -1,7 +1,7 @@
 /*
  * ossl.h - what tls and x509 share about OpenSSL: PEM walked block by block, and certificates in
  * words. Private to common/tls: nothing outside includes it. Pure but for the *_file functions.
- * Thread: any, one object at a time.
+ * Thread: any, one object at a time. Errors: ERR_TLS what was found; of files those of file.h.
  */
 #ifndef COMMON_TLS_OSSL_H
 #define COMMON_TLS_OSSL_H

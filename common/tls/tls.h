@@ -5,9 +5,10 @@
  * never a host name, issuer and subject are compared as bytes. Unlike etcd, CA and CRL files are
  * reloaded too, and a CRL has to be signed by its issuer.
  *
- *   server   context_new; per connection: session_new, feed, handshake until not TLS_AGAIN,
- *            then read/write; send session_output() whenever it is not empty, after errors too
- *            (the alert is in it); now and then context_refresh().
+ *   server   tls_context_new(); per connection: tls_session_new(), tls_session_input(),
+ *            tls_session_handshake() until not TLS_AGAIN, then read and write; send
+ *            tls_session_output() whenever it is not empty, after errors too (the alert is in
+ *            it); now and then tls_context_refresh().
  *
  * Thread: a context and all its sessions belong to one thread. Reads the wall clock and files.
  */

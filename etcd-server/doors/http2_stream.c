@@ -2,9 +2,10 @@
  * http2_stream.c - one stream of a connection: its memory, its request from the first header to the
  * handler, its end.
  *
- *   header_came()* head_complete()   the exchange is made of `spans`; who takes pieces is started
- *   data_came()*                     a piece for the handler, or collected in `body`
- *   request_complete()               the handler is started, or told that no more comes
+ *   http2_header_came()*         a field, kept in `spans`
+ *   http2_head_complete()        the exchange is made of them; who takes pieces is started
+ *   http2_data_came()*           a piece for the handler, or collected in `body`
+ *   http2_request_complete()     the handler is started, or told that no more comes
  *
  * Its states are http2_internal.h's. Ended streams wait with their memory in door->spare.
  */

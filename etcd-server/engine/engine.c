@@ -355,8 +355,8 @@ uint64_t engine_wake_at(const struct engine *engine)
     return mvcc_compacting(engine->mvcc) ? engine->compact_after_ms : UINT64_MAX;
 }
 
-/* The name and client URLs of this member, and the cluster version, belong into the log
- * (raft.md 9.6). */
+/* ---- publishing ---- */
+
 static void published(void *arg, const struct engine_result *result)
 {
     struct engine *engine = arg;
@@ -370,6 +370,8 @@ static void ignore_result(void *arg, const struct engine_result *result)
     (void)result; /* tried again at a later tick when it failed */
 }
 
+/* The name and client URLs of this member, and the cluster version, belong into the log
+ * (raft.md 9.6). */
 static void publish(struct engine *engine, uint64_t now_ms)
 {
     Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;

@@ -107,7 +107,7 @@ void engine_snapshot_sent(struct engine *engine, uint64_t member, uint64_t index
 uint64_t engine_wake_at(const struct engine *engine);
 /* At the start: do not wait for an election timeout, there is nobody else (raft.md 9.6). */
 void engine_campaign(struct engine *engine);
-/* Leads, and its name is in the log: serve clients. */
+/* Its name is in the log, so a leader was there and it is a member: serve clients. */
 bool engine_ready(const struct engine *engine);
 /* The host is stopping: every waiting call gets ERR_STOPPED. */
 void engine_fail(struct engine *engine);

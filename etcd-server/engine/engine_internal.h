@@ -153,6 +153,8 @@ void waiters_fail_all(struct engine *engine, enum err_code code);
 /* propose.c: reads */
 /* One question to raft for all that came since the last one. */
 void reads_ask(struct engine *engine, uint64_t now_ms);
+/* Questions whose answer did not come are asked again, at the next turn. */
+void reads_ask_again(struct engine *engine, uint64_t now_ms);
 /* An index for all asked so far; index 0: the leader went away before it confirmed them. */
 void reads_confirm(struct engine *engine, const struct raft_read *read);
 void reads_answer(struct engine *engine); /* those whose index is applied */

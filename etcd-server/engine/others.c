@@ -1,12 +1,13 @@
 /*
  * others.c - what the engine does because there are other members: messages, proposals that wait
- * for a leader, snapshots to and from others, leadership transfer, its own removal.
+ * for a leader, snapshots to and from others, leadership transfer, its own removal; whether
+ * heartbeats leave in time, and the election ticks that are skipped when others are in reach.
  *
- * A snapshot to a member: asked for -> taken when the open batch is sealed (index, configuration,
- * members)
- * -> sent when that batch is in the backend, with a read of its own.
- * A snapshot from the leader: .snap file and log record made durable -> the host begins anew from
- * disk.
+ *   a snapshot to a member        asked for -> taken when the open batch is sealed (index,
+ *                                 configuration, members) -> sent when that batch is in the
+ *                                 backend, with a read of its own
+ *   a snapshot from the leader    .snap file and log record made durable -> the host begins anew
+ *                                 from disk
  */
 #include "common/base/base.h"
 #include "common/base/plants.h"
@@ -494,21 +495,9 @@ static void skip_first_ticks(struct engine *engine, uint64_t now_ms)
     others_step(engine, &event);
 }
 
-/* Questions for a read index whose answer did not come are asked again. */
-static void ask_again(struct engine *engine, uint64_t now_ms)
-{
-    for (struct waiter *waiter = engine->reads.last; waiter != NULL; waiter = waiter->previous) {
-        if (waiter->index != 0)
-            break;
-        if (waiter->read_id != 0 && now_ms - waiter->asked_ms < READ_RESEND_MS)
-            return; /* the newest question is young: it answers for the older ones, too */
-        waiter->read_id = 0;
-    }
-}
-
 void others_tick(struct engine *engine, uint64_t now_ms)
 {
     if (engine->advance_until_ms != 0)
         skip_first_ticks(engine, now_ms);
-    ask_again(engine, now_ms);
+    reads_ask_again(engine, now_ms);
 }

@@ -166,6 +166,17 @@ void reads_ask(struct engine *engine, uint64_t now_ms)
     }
 }
 
+void reads_ask_again(struct engine *engine, uint64_t now_ms)
+{
+    for (struct waiter *waiter = engine->reads.last; waiter != NULL; waiter = waiter->previous) {
+        if (waiter->index != 0)
+            break;
+        if (waiter->read_id != 0 && now_ms - waiter->asked_ms < READ_RESEND_MS)
+            return; /* the newest question is young: it answers for the older ones, too */
+        waiter->read_id = 0;
+    }
+}
+
 void reads_confirm(struct engine *engine, const struct raft_read *read)
 {
     const struct waiter *first = engine->reads.first;

@@ -4,8 +4,8 @@
  * A new directory gets its log with the first members in it; an existing one is read: newest
  * confirmed snapshot, log behind it, backend. A bbolt database (a directory that etcd wrote, or
  * that a restore made) is imported into an LMDB file first; the original stays beside it as
- * db.bbolt. Works over fs.h and backend.h, so the simulator boots its members with it too. Thread:
- * core, at start.
+ * db.bbolt. Works over fs.h and backend.h, so the simulator boots its members with it too. Errors
+ * where no other is named: ERR_IO. Thread: core, at start.
  */
 #ifndef ETCD_SERVER_HOST_BOOT_H
 #define ETCD_SERVER_HOST_BOOT_H

@@ -117,9 +117,11 @@ static bool comparable(const struct corrupt_check *check, const struct asked *as
             PLANTED(HASH_COMPACTED));
 }
 
+/* In a vague round the mark is whether a key is living, and here none is: else it were not vague.
+ */
 static uint32_t own_mark(const struct corrupt_check *check)
 {
-    return check->vague ? false : check->own.hash;
+    return check->vague ? 0 : check->own.hash;
 }
 
 /* How many members hold `mark`, this one included. */

@@ -1,4 +1,11 @@
-/* slow.c - see slow.h. Everything behind the comparisons may take its time. */
+/*
+ * slow.c - see slow.h.
+ *
+ *   slow_measured(), slow_applied(), slow_call_ended()
+ *       count, compare -> slow? -> struct slow_pace: may it be told? -> text -> log
+ *
+ * Everything behind the comparisons may take its time.
+ */
 #include "etcd-server/service/slow.h"
 
 #include "common/base/duration.h"

@@ -1,4 +1,10 @@
-/* member.c - see member.h. Sorted arrays: a cluster has a handful of members. */
+/*
+ * member.c - see member.h. Sorted arrays: a cluster has a handful of members.
+ *
+ *   member_apply_change()   add() | promote (add() too) | update | take_out(), and each: judge,
+ *                           then change the array, then the buckets by way of the batch
+ *   member_apply_v2()       what old requests say -> member_apply_attributes(), _version()
+ */
 #include "etcd-server/state/member.h"
 #include "common/base/hex.h"
 #include "common/storage/v2store.h"
