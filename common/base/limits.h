@@ -179,10 +179,16 @@
 
 /* ---- watch (api.md 7) ---- */
 
-#define WATCH_STEP_RECORDS 64UL        /* of history read in one turn of the loop ... */
-#define WATCH_STEP_BYTES (64UL * KIB)  /* ... and of events, after which it reads no more */
-#define WATCH_SLICE_REVISIONS 250      /* in one message of history */
-#define WATCH_SLICE_BYTES (64UL * KIB) /* of events, after which a message of history is sent */
+#define WATCH_STEP_RECORDS 64UL       /* of history read in one turn of the loop ... */
+#define WATCH_STEP_BYTES (64UL * KIB) /* ... and of events, after which it reads no more */
+#define WATCH_SLICE_REVISIONS 1000    /* that a watcher wants, in one message of history */
+#define WATCH_SLICE_BYTES (8UL * MIB) /* gathered of history; then it is sent, short or not */
+/* a message above this is for streams that read: to all others together no more is sent at once,
+ * they get messages as small as this */
+#define WATCH_SLICE_LEAST_BYTES (64UL * KIB)
+#define WATCH_UNREAD_BYTES                                                                         \
+    (12UL * MIB)                    /* less than HTTP2_UNREAD_MAX_BYTES: calls go on beside it */
+#define WATCH_SWEEP_REVISIONS 10000 /* passed; then those get their turn who came behind it */
 
 /* ---- log ---- */
 

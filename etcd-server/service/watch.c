@@ -9,6 +9,7 @@
 #include "common/base/base.h"
 #include "common/base/plants.h"
 #include "common/schema/pbbytes.h"
+#include "common/schema/pbwire.h"
 #include "etcd-server/service/authorise.h"
 
 #include <stdio.h>
@@ -16,7 +17,7 @@
 #define LEADERLESS_ELECTIONS 3 /* election timeouts without a leader that end a stream */
 #define NOTIFY_JITTER_PARTS 10 /* up to a tenth is added to the interval */
 #define PROGRESS_WATCH_ID (-1) /* in a message for the whole stream */
-#define EVENT_FIELD_OVERHEAD 8 /* tag and length of an event in its message, about */
+#define FRAGMENT_MARK_BYTES 2  /* fragment = true, encoded */
 #define REASON_BYTES 160       /* of a cancel_reason */
 #define WATCH_WRITERS_MS 20    /* so long after a write one step of history is made in a ms ... */
 #define WATCH_WAITED_MS 2      /* ... and only every so often while one waits for his answer */
@@ -93,31 +94,42 @@ static bool send_part(struct watch_call *watch, const struct watch_message *part
     return send_unpacked(watch, &response, part);
 }
 
-/* How many events of `rest` fit into one message, at least one. */
-static size_t part_count(const struct watch_call *watch, const struct watch_message *rest)
+/* How many events of `rest` fit into one message beside `bytes` of other fields, at least one. */
+static size_t part_count(const struct watch_call *watch, const struct watch_message *rest,
+                         size_t bytes)
 {
     const struct watch_hit *hit = rest->first;
-    size_t limit = watch->service->config.max_message_bytes, bytes = 0, count = 0;
+    size_t limit = watch->service->config.max_message_bytes, count = 0;
 
     for (; count < rest->count; count++, hit = hit->next) {
-        bytes += hit->event->wire[rest->previous].size + EVENT_FIELD_OVERHEAD;
+        bytes += pb_bytes_field_bytes(hit->event->wire[rest->previous].size);
         if (count != 0 && bytes >= limit)
             break;
     }
     return count;
 }
 
+/* What is in a message beside its events, less the mark of a fragment. */
+static size_t other_bytes(struct watch_call *watch, const struct watch_message *message)
+{
+    struct response response;
+
+    response_init(watch, &response, message->watch_id);
+    response.header.revision = message->revision;
+    return protobuf_c_message_get_packed_size(&response.message.base);
+}
+
 static bool on_events(void *arg, const struct watch_message *message)
 {
     struct watch_call *watch = arg;
     struct watch_message part = *message;
-    size_t left = message->count;
-    bool more = true;
+    size_t left = message->count, bytes = message->fragment ? other_bytes(watch, message) : 0;
+    bool more = true, whole = !message->fragment || part_count(watch, message, bytes) == left;
 
     while (left != 0) {
         part.count = left;
-        if (message->fragment)
-            part.count = part_count(watch, &part);
+        if (!whole) /* as in etcd: the mark counts in the last part, too */
+            part.count = part_count(watch, &part, bytes + FRAGMENT_MARK_BYTES);
         left -= part.count;
         more = send_part(watch, &part, left != 0);
         for (size_t i = 0; i < part.count; i++)

@@ -93,6 +93,9 @@ void watcher_drop_hits(struct watcher *watcher)
     if (watcher->state != WATCHER_LIVE)
         watcher->stream->hub->sweep.hits -= watcher->hits;
     watcher->first = watcher->last = NULL;
+    watcher->bytes = 0;
+    watcher->counted = 0;
+    watcher->revisions = 0;
     watcher->hits = 0;
 }
 
@@ -113,13 +116,16 @@ void watcher_gather(struct watcher *watcher, struct watch_change *change)
     else
         watcher->first = hit;
     watcher->last = hit;
+    watcher->bytes += hit->event->wire[watcher->prev_kv].size;
     watcher->hits++;
 }
 
-static void set_unread(struct watch_stream *stream, size_t events)
+static void set_unread(struct watch_stream *stream, size_t events, size_t bytes)
 {
     stream->hub->unread += events - stream->unread;
+    stream->hub->unread_bytes += bytes - stream->unread_bytes;
     stream->unread = events;
+    stream->unread_bytes = bytes;
 }
 
 void watcher_send(struct watcher *watcher, int64_t revision)
@@ -136,7 +142,7 @@ void watcher_send(struct watcher *watcher, int64_t revision)
     stream->hub->sent += watcher->hits;
     stream->full = !stream->ops->events(stream->arg, &message);
     if (stream->full)
-        set_unread(stream, stream->unread + watcher->hits);
+        set_unread(stream, stream->unread + watcher->hits, stream->unread_bytes + watcher->bytes);
     watcher->quiet = false;
     watcher_drop_hits(watcher);
 }
@@ -263,7 +269,7 @@ void watch_stream_free(struct watch_stream *stream)
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the first of a list has no one before it */
         watcher_free(stream->first);
     }
-    set_unread(stream, 0);
+    set_unread(stream, 0, 0);
     stream->hub->streams--;
     idmap_free(&stream->ids);
     free(stream);
@@ -277,7 +283,7 @@ void watch_stream_full(struct watch_stream *stream)
 void watch_stream_resume(struct watch_stream *stream)
 {
     stream->full = false;
-    set_unread(stream, 0);
+    set_unread(stream, 0, 0);
     if (stream->behind == 0)
         return;
     for (struct watcher *watcher = stream->first; watcher != NULL; watcher = watcher->following)

@@ -5,7 +5,8 @@
  * revision. A watcher that is in step gets the revision's events at once. One that is behind (it
  * asked for the past, or its stream was full) queues nothing: it remembers the next revision it
  * needs and reads history in slices, watch_step() by watch_step(), until it is in step again. So a
- * slow watcher costs no memory, and there is no seam: one number says what it has seen.
+ * slow watcher costs no memory but the message that its client does not read, large ones are
+ * counted (WATCH_UNREAD_BYTES), and there is no seam: one number says what it has seen.
  * Pure and deterministic. Thread: core. Callbacks may call nothing of this file.
  */
 #ifndef ETCD_SERVER_STATE_WATCH_H

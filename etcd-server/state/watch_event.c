@@ -88,6 +88,7 @@ struct watch_event *watch_event_new(struct watch_events *events, struct revision
     struct watch_event *event = allocate(events, sizeof(*event));
 
     event->owner = events;
+    event->revision = revision.main;
     event->wire[0] =
         encode(events, tombstone, event_kv(events, revision, tombstone, key_value), SLICE_EMPTY);
     return event;

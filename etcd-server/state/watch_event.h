@@ -24,6 +24,7 @@ void watch_events_fini(struct watch_events *events);
 
 struct watch_event {
     struct watch_events *owner;
+    int64_t revision;
     struct slice wire[2]; /* mvccpb.Event; [1] with prev_kv; data NULL = not made yet */
     struct slice json[2]; /* the same as JSON */
 };

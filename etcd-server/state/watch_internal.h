@@ -31,6 +31,9 @@ struct watcher {
     struct watcher *previous, *following;       /* of the stream */
     struct watcher *queue_before, *queue_after; /* QUEUED */
     struct watch_hit *first, *last;             /* gathered, not yet sent */
+    size_t bytes;                               /* of these, as protobuf */
+    int64_t counted;                            /* of history: the newest of ... */
+    uint32_t revisions;                         /* ... so many that it wants, or filters */
     uint32_t hits;
     uint32_t skip_sweep; /* came too late for the sweep of this number */
     uint8_t state;       /* enum watcher_state */
@@ -48,7 +51,7 @@ struct watch_stream {
     struct watcher *id_zero; /* an idmap cannot hold it */
     struct watcher *first;
     size_t count, behind, notified;
-    size_t unread; /* events in the message that filled it */
+    size_t unread, unread_bytes; /* events in the message that filled it */
     int64_t next_id;
     bool full;
 };
@@ -60,6 +63,8 @@ struct sweep {
     int64_t start;      /* first revision of it */
     struct revision at; /* looked at last; {start - 1, any} at first */
     int64_t revisions;  /* passed */
+    size_t limit_bytes; /* gathered, at which it ends */
+    size_t list_bytes;  /* of the lists of hits that were made */
     struct watch_events events;
     size_t hits;
 };
@@ -70,8 +75,8 @@ struct watch_hub {
     struct watcher *queue_first, *queue_last;
     uint64_t serials;
     size_t streams;
-    uint64_t sent; /* events */
-    size_t unread; /* of all streams */
+    uint64_t sent;               /* events */
+    size_t unread, unread_bytes; /* of all streams */
     /* the revision being applied */
     struct watch_events events;
     struct watcher **touched; /* owned; in order of their first event */

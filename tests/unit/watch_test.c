@@ -303,9 +303,77 @@ static void test_long_history(void **state)
         put(fixture, "other", "");
         steps++;
     }
-    assert_int_equal(fixture->messages, 2500 / WATCH_SLICE_REVISIONS);
+    assert_int_equal(fixture->messages, 2500 / WATCH_SLICE_REVISIONS + 1);
     assert_int_equal(fixture->events, 2500);
     assert_in_range(steps, 2500 / WATCH_STEP_RECORDS, 2 * 2500 / WATCH_STEP_RECORDS);
+}
+
+/* Only revisions that a watcher wants make its messages long (and those that it filters); recorded
+ * from an etcd. */
+static void test_message_of_history(void **state)
+{
+    struct fixture *fixture = *state;
+    struct watch_request filtered = on_key("m", NULL, 1);
+
+    put(fixture, "a", "1");
+    for (unsigned i = 0; i < WATCH_SLICE_REVISIONS + 200; i++)
+        put(fixture, "m", "");
+    put(fixture, "a", "2");
+    assert_int_equal(store_delete(&fixture->store, "m", NULL), 1);
+    store_commit(&fixture->store);
+    filtered.no_put = true;
+    assert_int_equal(made(fixture, on_key("a", NULL, 1)), 0);
+    assert_int_equal(made(fixture, filtered), 1);
+    step_all(fixture);
+    expect(fixture, "0@1204:+a=1,+a=2 1@1204:-m ");
+    fixture->messages = fixture->events = 0;
+    assert_int_equal(made(fixture, on_key("m", NULL, WATCH_SLICE_REVISIONS + 2)), 2);
+    assert_int_equal(made(fixture, on_key("m", NULL, 1)), 3);
+    assert_int_equal(made(fixture, on_key("a", NULL, 1)), 4);
+    step_all(fixture);
+    assert_int_equal(fixture->messages, 1 + 2 + 1);
+    assert_int_equal(fixture->events, 202 + 1201 + 2);
+}
+
+/* A client that reads nothing costs the message it does not read; all of them no more than
+ * WATCH_UNREAD_BYTES, beside one small message each. */
+static void test_unread_messages_are_counted(void **state)
+{
+    struct fixture *fixture = *state;
+    enum { STREAMS = 40, VALUES = 100 };
+    struct watch_stream *streams[STREAMS];
+    struct watch_request request = on_key("k", NULL, 1);
+    char *value = xalloc(WATCH_SLICE_LEAST_BYTES + 1);
+    size_t unread = 0, turns = 0, large;
+    int64_t id;
+
+    memset(value, 'v', WATCH_SLICE_LEAST_BYTES);
+    for (unsigned i = 0; i < VALUES; i++)
+        put(fixture, "k", value);
+    store_commit(&fixture->store);
+    fixture->refuse = true;
+    for (size_t i = 0; i < STREAMS; i++) {
+        streams[i] = watch_stream_new(fixture->store.watches, &ops, fixture);
+        assert_int_equal(watch_create(streams[i], &request, &id), WATCH_MADE);
+    }
+    step_all(fixture);
+    unread = watch_stats(fixture->store.watches).pending;
+    assert_int_equal(unread, fixture->events);
+    assert_int_equal(fixture->messages, STREAMS);
+    large = WATCH_UNREAD_BYTES / WATCH_SLICE_LEAST_BYTES;
+    assert_in_range(unread, large / 2, large + STREAMS);
+    fixture->refuse = false; /* now they read: all get all, one after another */
+    while (fixture->events < STREAMS * VALUES) {
+        for (size_t i = 0; i < STREAMS; i++)
+            watch_stream_resume(streams[i]);
+        step_all(fixture);
+        assert_in_range(turns++, 0, 2);
+    }
+    assert_int_equal(watch_stats(fixture->store.watches).pending, 0);
+    assert_int_equal(fixture->events, STREAMS * VALUES);
+    for (size_t i = 0; i < STREAMS; i++)
+        watch_stream_free(streams[i]);
+    free(value);
 }
 
 static void test_large_values(void **state)
@@ -324,8 +392,8 @@ static void test_large_values(void **state)
         steps++;
     }
     assert_int_equal(fixture->events, 40);
-    assert_int_equal(fixture->messages, 40 / 4); /* four of them fill a step, and a message */
-    assert_int_equal(steps, 2 * 40 / 4);         /* one reads, one sends */
+    assert_int_equal(fixture->messages, 1);
+    assert_int_equal(steps, 40 / 4 + 1); /* four of them fill a step; the last one sends */
 }
 
 static void test_progress(void **state)
@@ -374,6 +442,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_compacted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_compacted_under_a_sweep, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_history, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_message_of_history, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unread_messages_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_progress, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_in_a_sweep, setup, teardown),
