@@ -6,6 +6,7 @@
  *            -> compaction step, seal a batch, snapshot
  */
 #include "common/base/base.h"
+#include "common/base/duration.h"
 #include "common/base/plants.h"
 #include "etcd-server/engine/engine_internal.h"
 
@@ -406,6 +407,28 @@ static void publish(struct engine *engine, uint64_t now_ms)
     }
 }
 
+/* Clients wait until it is published: say why, as long as it takes. */
+static void warn_unpublished(struct engine *engine, uint64_t now_ms)
+{
+    uint64_t patience_ms = engine_patience_ms(engine);
+    struct buf text = BUF_INIT(ERR_TEXT_MAX);
+
+    if (now_ms < engine->unpublished_warn_ms)
+        return;
+    if (engine->unpublished_warn_ms != 0) {
+        (void)duration_write((int64_t)patience_ms * NS_PER_MS, &text); /* fits */
+        host_note(engine->host, LOG_WARN, "failed to publish local member to cluster through raft",
+                  log_hex("local-member-id", engine->config.member_id),
+                  log_str("publish-timeout", buf_text(&text)),
+                  log_str("error", raft_leader(engine->raft) == 0
+                                       ? "no leader: most members have to be up and in reach; "
+                                         "clients wait until then"
+                                       : "etcdserver: request timed out"));
+    }
+    engine->unpublished_warn_ms = now_ms + patience_ms;
+    buf_free(&text);
+}
+
 bool engine_ready(const struct engine *engine)
 {
     return engine->published;
@@ -434,6 +457,8 @@ void engine_tick(struct engine *engine)
     log_keep_tick(engine, now_ms);
     if (!engine->published || member_cluster_version(engine->members)[0] == '\0')
         publish(engine, now_ms);
+    if (!engine->published)
+        warn_unpublished(engine, now_ms);
 }
 
 void engine_log_written(struct engine *engine, uint64_t persist_id, size_t count)

@@ -125,6 +125,7 @@ struct engine {
     uint64_t advance_until_ms; /* others in reach before that: skip_first_ticks(); 0 = no more */
     bool published;
     uint64_t publish_after_ms;
+    uint64_t unpublished_warn_ms; /* when to say that it still is not published; 0: not known yet */
 
     uint64_t unreachable[RAFT_MEMBERS_MAX]; /* to whom a message was lost since the last turn */
     size_t unreachable_count;

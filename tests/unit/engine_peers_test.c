@@ -63,6 +63,29 @@ static void test_late_heartbeats_are_counted(void **state)
     assert_int_equal(noted("lost leader"), 1);
 }
 
+/* Who waits for a quorum says so every seven seconds, and no more when it is there. */
+static void test_unpublished_is_told(void **state)
+{
+    static const char *const words = "failed to publish local member to cluster through raft";
+
+    (void)state;
+    lone_fini(&lone);
+    lone_init_of_three(&lone, NULL);
+    pass(6900);
+    assert_int_equal(noted(words), 0);
+    pass(200);
+    assert_int_equal(noted(words), 1);
+    pass(7000);
+    assert_int_equal(noted(words), 2);
+    assert_false(engine_ready(lone.engine));
+    lone_fini(&lone);
+    lone_init(&lone, NULL);
+    lone_lead(&lone);
+    assert_true(engine_ready(lone.engine));
+    pass(15000);
+    assert_int_equal(noted(words), 0);
+}
+
 /* A change of the members: one of the others has it, too. */
 static void change_member(enum raft_conf_change_type type, const struct member *member)
 {
@@ -444,13 +467,21 @@ static void test_last_voter_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_late_heartbeats_are_counted),   TEST(test_heartbeats_of_newer_members_are_timed),
-        TEST(test_unreachable_while_sending),     TEST(test_snapshot_of_the_leader_is_told),
-        TEST(test_pre_vote_can_be_switched_off),  TEST(test_first_ticks_are_skipped),
-        TEST(test_first_ticks_are_not_skipped),   TEST(test_later_ticks_are_not_skipped),
-        TEST(test_log_is_kept_for_who_was_heard), TEST(test_log_is_kept_in_so_much_memory),
-        TEST(test_log_is_kept_behind_a_snapshot), TEST(test_too_large_for_the_log),
-        TEST(test_nonsense_is_not_proposed),      TEST(test_last_voter_stays),
+        TEST(test_unpublished_is_told),
+        TEST(test_late_heartbeats_are_counted),
+        TEST(test_heartbeats_of_newer_members_are_timed),
+        TEST(test_unreachable_while_sending),
+        TEST(test_snapshot_of_the_leader_is_told),
+        TEST(test_pre_vote_can_be_switched_off),
+        TEST(test_first_ticks_are_skipped),
+        TEST(test_first_ticks_are_not_skipped),
+        TEST(test_later_ticks_are_not_skipped),
+        TEST(test_log_is_kept_for_who_was_heard),
+        TEST(test_log_is_kept_in_so_much_memory),
+        TEST(test_log_is_kept_behind_a_snapshot),
+        TEST(test_too_large_for_the_log),
+        TEST(test_nonsense_is_not_proposed),
+        TEST(test_last_voter_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
