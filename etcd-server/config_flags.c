@@ -61,14 +61,16 @@ static const struct option rows[] = {
      .file_key = "listen-peer-urls",
      .fallback = "http://localhost:2380",
      .help = "Addresses for member-to-member traffic. Comma separated URLs; host must be an IP or "
-             "localhost.",
+             "localhost. 0.0.0.0 and [::] are every address, IPv4 and IPv6.",
      .offset = FIELD(listen_peer_urls),
      .kind = OPTION_URLS,
      .status = OPTION_WORKS},
     {.name = "listen-client-urls",
      .file_key = "listen-client-urls",
      .fallback = "http://localhost:2379",
-     .help = "Addresses for clients (gRPC and HTTP on one port). Same URL rules.",
+     .help =
+         "Addresses for clients (gRPC and HTTP on one port). Same URL rules. http and https may "
+         "share an address.",
      .offset = FIELD(listen_client_urls),
      .kind = OPTION_URLS,
      .status = OPTION_WORKS},
@@ -661,7 +663,8 @@ static const struct option rows[] = {
      .status = OPTION_WORKS},
     {.name = "listen-metrics-urls",
      .file_key = "listen-metrics-urls",
-     .help = "Extra listener for /metrics and /health; https uses the client TLS files.",
+     .help = "Extra listener for /metrics, /health, /livez and /readyz, without --host-whitelist; "
+             "https uses the client TLS files.",
      .offset = FIELD(listen_metrics_urls),
      .kind = OPTION_URLS,
      .status = OPTION_WORKS},

@@ -1,7 +1,8 @@
 /*
  * main.c - etcd-server: read the settings, run the member, end as etcd does (cli.md 1.5, 1.10):
  * 0 help and version, 1 cannot start or had to stop, 2 flag syntax, else killed by the signal that
- * stopped it.
+ * stopped it. As PID 1, which a signal of its own cannot kill, 0 after that, or 128 and the
+ * signal's number when it came before the server was up.
  */
 #include "etcd-server/server.h"
 #include "common/base/log_output.h"
@@ -57,6 +58,22 @@ static int end_by_signal(int number)
     return 128 + number;
 }
 
+static void end_at_once(int number)
+{
+    _exit(128 + number);
+}
+
+/* A start may wait: for the lock of the data directory, a registry, other members. Until the loop
+ * takes signals over, and after it, their default action ends the process; but the kernel does not
+ * let it end PID 1 (signal(7)), the process of a container. */
+static void let_signals_end_it(void)
+{
+    if (getpid() != 1)
+        return;
+    (void)signal(SIGTERM, end_at_once);
+    (void)signal(SIGINT, end_at_once);
+}
+
 int main(int argc, char **argv)
 {
     struct config config = {0};
@@ -68,6 +85,7 @@ int main(int argc, char **argv)
     int exit_status = 1, signal_number = 0;
 
     (void)signal(SIGPIPE, SIG_IGN);
+    let_signals_end_it();
     if (config_load(argc, (const char *const *)argv, (const char *const *)environ, &config, &action,
                     &notes, &exit_status, &err) < 0) {
         fprintf(stderr, "%s%s\n", notes.data != NULL ? buf_text(&notes) : "", err.text);

@@ -5,37 +5,29 @@
  *   lock -> new? -> registry or DNS, the others' word -> log -> backend -> defrag
  *                                                                      `-> --force-new-cluster
  */
-#include "common/base/duration.h"
+#include "common/base/clock.h"
 #include "common/base/resolve.h"
 #include "etcd-server/host/force_new.h"
 #include "etcd-server/server_internal.h"
-
-#include <errno.h>
-#include <time.h>
 
 #define LOCK_RETRY_MS 100
 #define LOCK_NOTICE_MS 5000
 #define BOOTSTRAPPED_ASK_MS 1000 /* as etcd; for each of the others, who may not be there */
 
-/* As etcd: wait for another process to let go of the directory, and say so. */
+/* As etcd: wait for another process to let go of the directory, and say so. A signal ends that
+ * (main.c). */
 static int open_dir(struct server *server, struct err *err)
 {
     const char *wal_dir = server->config->wal_dir[0] != '\0' ? server->config->wal_dir : NULL;
     uint64_t waited_ms = 0;
 
     while (datadir_open(fs_posix(), server->config->data_dir, wal_dir, &server->dir, err) < 0) {
-        struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * NS_PER_MS};
-
         if (err->code != ERR_LOCKED)
             return -1;
         if (waited_ms % LOCK_NOTICE_MS == 0)
             log_warn("the data directory is in use by another process, waiting for it",
                      log_str("data-dir", server->config->data_dir), log_str("error", err->text));
-        if (nanosleep(&pause, NULL) < 0 && errno == EINTR) {
-            err_set(err, ERR_LOCKED, "interrupted while another process holds %s",
-                    server->config->data_dir);
-            return -1;
-        }
+        clock_pause_ms(LOCK_RETRY_MS);
         waited_ms += LOCK_RETRY_MS;
     }
     return 0;
