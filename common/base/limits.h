@@ -242,6 +242,8 @@
 #define PEER_ANSWER_MAX_BYTES (4UL * MIB) /* body of an ordinary answer */
 /* requests of peers_request() under way: a descriptor each, of FDS_KEPT */
 #define PEER_CALLS_MAX 64UL
+#define PEER_CALLS_WAITING_MAX 50000UL   /* for their turn; more are refused */
+#define PEER_CALL_KEPT_MS 10000UL        /* a connection of theirs that is idle */
 #define PEER_ADDRESSES_MAX 8UL           /* of one host name that are tried */
 #define PEER_DIAL_TIMEOUT_MS 1000UL      /* connect and TLS; the election timeout comes on top */
 #define PEER_REDIAL_MS 100UL             /* between two tries of a stream */

@@ -71,6 +71,7 @@ struct host_producer {
  * A question to another member by its peer port (raft.md 4.6, 4.7). Memory is the asker's until
  * done() or ask_cancel(). `status` 0: no answer came; `body` is borrowed for the call.
  */
+#define HOST_QUESTION_REFUSED 429U /* as `status`: too many wait here already; nobody was asked */
 struct host_question {
     const char *path;         /* "/leases"; borrowed, as all that follow */
     const char *method;       /* NULL: "POST" */

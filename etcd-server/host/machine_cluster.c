@@ -197,13 +197,18 @@ static void asked(void *arg, const struct peers_answer *answer, const struct err
 {
     struct asking *asking = arg;
     struct host_question *question = asking->question;
+    /* other reasons: asked again while there is time; a link that stays broken is logged by itself
+     */
+    bool refused = answer == NULL && err->code == ERR_REQUEST_TOO_MANY_REQUESTS;
 
-    (void)err; /* asked again while there is time; a link that stays broken is logged by itself */
-    if (answer == NULL && !asking->cluster->stopped && ask_by_url(asking))
+    if (answer == NULL && !refused && !asking->cluster->stopped && ask_by_url(asking))
         return;
     free(asking);
     question->host = NULL;
-    question->done(question, answer != NULL ? answer->status : 0,
+    question->done(question,
+                   answer != NULL ? answer->status
+                   : refused      ? HOST_QUESTION_REFUSED
+                                  : 0,
                    answer != NULL ? answer->body : SLICE_EMPTY);
 }
 

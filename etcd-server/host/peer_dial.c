@@ -206,7 +206,8 @@ static void ended(struct peer_dial *dial, const char *cause)
 {
     if (dial->state == DIAL_READY) {
         disconnect(dial);
-    } else if (dial->reused && !dial->reply.heard && dial->ask.more_bytes == 0) {
+    } else if (dial->reused && !dial->reply.heard && dial->ask.more_bytes == 0 &&
+               !dial->peers->stopped) {
         disconnect(dial); /* it was closed while we were asking: once more */
         start_dial(dial);
     } else if (dial->state != DIAL_ASKED || feed(dial, SLICE_EMPTY)) {
@@ -616,6 +617,16 @@ void peer_dial_stop(struct peer_dial *dial)
 bool peer_dial_busy(const struct peer_dial *dial)
 {
     return dial->state != DIAL_IDLE && dial->state != DIAL_READY;
+}
+
+bool peer_dial_kept(const struct peer_dial *dial)
+{
+    return dial->state == DIAL_READY && !over(dial);
+}
+
+const char *peer_dial_url(const struct peer_dial *dial)
+{
+    return dial->url_text;
 }
 
 /* The text behind "http://": what a Host header says. */

@@ -1,5 +1,5 @@
 /*
- * peers.c - see peers.h: who the others are, which link a message takes, small requests.
+ * peers.c - see peers.h: who the others are, and which link a message takes.
  *
  * A link that leaves is freed on a later turn: the change may come out of a message that this very
  * link has brought.
@@ -9,18 +9,6 @@
 #include "common/base/log.h"
 
 #include <stdio.h>
-
-struct peers_call {
-    struct peers *peers;
-    struct peers_call *previous, *next;
-    struct peer_dial *dial; /* NULL: it waits for its turn */
-    struct peer_ask ask;    /* then; texts and body are owned */
-    struct peers_answer answer;
-    struct buf body;
-    bool too_long;
-    void *arg;
-    void (*done)(void *arg, const struct peers_answer *answer, const struct err *err);
-};
 
 struct worker *peers_worker(struct peers *peers, worker_fn *fn, unsigned threads)
 {
@@ -190,166 +178,6 @@ const char *peers_deliver(struct peers *peers, const struct raft_message *messag
     return callbacks->message(callbacks->arg, message) ? NULL : "raft has stopped";
 }
 
-/* ---- small requests: PEER_CALLS_MAX at a time, the others wait for their turn ---- */
-
-static const char *copy_text(const char *text)
-{
-    return text != NULL ? xstrdup(text) : NULL;
-}
-
-static void keep_ask(struct peers_call *call, const struct peer_ask *ask)
-{
-    uint8_t *body = xalloc(MAX(ask->body.size, 1));
-
-    if (ask->body.size != 0)
-        memcpy(body, ask->body.data, ask->body.size);
-    call->ask = *ask;
-    call->ask.url = copy_text(ask->url);
-    call->ask.method = copy_text(ask->method);
-    call->ask.path = copy_text(ask->path);
-    call->ask.content_type = copy_text(ask->content_type);
-    call->ask.fields = copy_text(ask->fields);
-    call->ask.body = slice_of(body, ask->body.size);
-}
-
-static void drop_ask(struct peers_call *call)
-{
-    const void *owned[] = {call->ask.url,          call->ask.method, call->ask.path,
-                           call->ask.content_type, call->ask.fields, call->ask.body.data};
-
-    for (size_t i = 0; i < ARRAY_LEN(owned); i++)
-        free((void *)(uintptr_t)owned[i]); /* ours: keep_ask() */
-    call->ask = (struct peer_ask){.url = NULL};
-}
-
-static void link_call(struct peers_call **first, struct peers_call *call)
-{
-    call->previous = NULL;
-    call->next = *first;
-    if (call->next != NULL)
-        call->next->previous = call;
-    *first = call;
-}
-
-static void start_call(struct peers_call *call, const struct peer_ask *ask)
-{
-    link_call(&call->peers->calls, call);
-    call->peers->call_count++;
-    call->dial = peer_dial_new(call->peers);
-    peer_dial_ask(call->dial, ask);
-}
-
-static void unlink_call(struct peers_call *call)
-{
-    struct peers *peers = call->peers;
-
-    if (call->next != NULL)
-        call->next->previous = call->previous;
-    else if (call->dial == NULL)
-        peers->last_waiting = call->previous;
-    if (call->previous != NULL)
-        call->previous->next = call->next;
-    else if (call->dial != NULL)
-        peers->calls = call->next;
-    else
-        peers->first_waiting = call->next;
-}
-
-static void wait_call(struct peers_call *call, const struct peer_ask *ask)
-{
-    struct peers *peers = call->peers;
-
-    keep_ask(call, ask);
-    call->previous = peers->last_waiting;
-    if (call->previous != NULL)
-        call->previous->next = call;
-    else
-        peers->first_waiting = call;
-    peers->last_waiting = call;
-}
-
-static void call_free(struct peers_call *call)
-{
-    struct peers *peers = call->peers;
-    struct peers_call *next;
-
-    unlink_call(call);
-    peers->call_count -= call->dial != NULL;
-    peer_dial_free(call->dial);
-    drop_ask(call);
-    buf_free(&call->body);
-    free(call);
-    next = peers->first_waiting;
-    if (next == NULL || peers->stopped || peers->call_count >= PEER_CALLS_MAX)
-        return;
-    unlink_call(next);
-    start_call(next, &next->ask);
-    drop_ask(next);
-}
-
-static void call_head(void *arg, const struct peer_head *head)
-{
-    struct peers_call *call = arg;
-
-    call->answer.status = head->status;
-    call->answer.cluster_id = head->cluster_id;
-}
-
-static void call_data(void *arg, struct slice bytes)
-{
-    struct peers_call *call = arg;
-
-    call->too_long = !buf_append_slice(&call->body, bytes) || call->too_long;
-}
-
-static void call_done(void *arg, const struct err *err)
-{
-    struct peers_call *call = arg;
-    struct err too_long = ERR_INIT;
-
-    if (err->code == ERR_OK && call->too_long) {
-        err_set(&too_long, ERR_NO_MEMORY, "the answer is longer than %lu bytes",
-                PEER_ANSWER_MAX_BYTES);
-        err = &too_long;
-    }
-    call->answer.body = buf_slice(&call->body);
-    call->done(call->arg, err->code == ERR_OK ? &call->answer : NULL, err);
-    call_free(call);
-}
-
-struct peers_call *peers_request(struct peers *peers, const struct peers_request *request)
-{
-    struct peers_call *call = xalloc(sizeof(*call));
-    struct peer_ask ask = {.url = request->url,
-                           .method = request->method,
-                           .path = request->path,
-                           .content_type = request->content_type,
-                           .fields = request->fields,
-                           .body = request->body,
-                           .timeout_ms = request->timeout_ms,
-                           .arg = call,
-                           .head = call_head,
-                           .data = call_data,
-                           .done = call_done};
-
-    if (ask.timeout_ms == 0)
-        ask.timeout_ms = PEER_REQUEST_TIMEOUT_MS;
-    call->peers = peers;
-    call->arg = request->arg;
-    call->done = request->done;
-    buf_init(&call->body, PEER_ANSWER_MAX_BYTES);
-    if (peers->call_count < PEER_CALLS_MAX)
-        start_call(call, &ask);
-    else
-        wait_call(call, &ask);
-    return call;
-}
-
-void peers_cancel(struct peers_call *call)
-{
-    call_free(call);
-}
-
 /* ---- life ---- */
 
 static void on_tick(void *arg)
@@ -361,6 +189,7 @@ static void on_tick(void *arg)
         return;
     for (struct peer_link *link = peers->links; link != NULL; link = link->next)
         peer_link_tick(link, now_ms);
+    peers_asker_tick(peers->asker, now_ms);
     loop_timer_set(peers->tick, now_ms + PEER_HEARTBEAT_MS);
 }
 
@@ -413,6 +242,7 @@ int peers_new(const struct peers_config *config, struct peers **out, struct err 
     peers->loop = config->loop;
     peers->producers = producers_new(config->loop);
     peers->scratch = xalloc(PEER_SCRATCH_BYTES);
+    peers->asker = peers_asker_new(peers);
     make_fields(peers);
     peers->config.peer_urls = NULL; /* the caller's; ours are in the fields */
     peers->tick = loop_timer_new(peers->loop, on_tick, peers);
@@ -436,7 +266,10 @@ static void free_links(struct peers *peers)
 
 static void on_stopped(void *arg)
 {
-    free_links(arg);
+    struct peers *peers = arg;
+
+    free_links(peers);
+    peers_asker_stop(peers->asker);
 }
 
 void peers_stop(struct peers *peers)
@@ -454,14 +287,7 @@ void peers_free(struct peers *peers)
         return;
     peers->stopped = true;
     free_links(peers);
-    while (peers->calls != NULL) {
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the first of a list has no one before it */
-        call_free(peers->calls);
-    }
-    while (peers->first_waiting != NULL) {
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): as above */
-        call_free(peers->first_waiting);
-    }
+    peers_asker_free(peers->asker);
     worker_free(peers->resolver);
     producers_free(peers->producers);
     worker_free(peers->writer);

@@ -142,7 +142,8 @@ struct peers_request {
     void *arg;
     /*
      * Exactly once, from the loop, unless peers_cancel() came first. `answer` is NULL when there is
-     * none: err says why. Both borrowed for the call.
+     * none: err says why. Both borrowed for the call. ERR_REQUEST_TOO_MANY_REQUESTS:
+     * PEER_CALLS_WAITING_MAX wait for their turn already, on a later turn.
      */
     void (*done)(void *arg, const struct peers_answer *answer, const struct err *err);
 };

@@ -1,6 +1,7 @@
 /*
  * peers_internal.h - what peers.c (members, sending), peer_link.c (streams and posts of one
- * member), peer_dial.c (one outgoing connection), peer_lookup.c (addresses of names),
+ * member), peer_asker.c (small requests), peer_dial.c (one outgoing connection), peer_lookup.c
+ * (addresses of names),
  * peer_snapshot.c (databases, both ways) and peer_serve.c (incoming requests) share.
  * Thread: core.
  */
@@ -59,6 +60,10 @@ struct peer_dial *peer_dial_new(struct peers *peers) MUST_CHECK; /* owned */
 void peer_dial_free(struct peer_dial *dial); /* no callback; also from inside one. NULL is fine */
 void peer_dial_stop(struct peer_dial *dial); /* give up, close; no callback */
 bool peer_dial_busy(const struct peer_dial *dial);
+/* Is its connection open and waiting for the next request? */
+bool peer_dial_kept(const struct peer_dial *dial);
+/* What was asked last; NULL: nothing yet. Borrowed until the next ask. */
+const char *peer_dial_url(const struct peer_dial *dial);
 void peer_dial_ask(struct peer_dial *dial, const struct peer_ask *ask); /* must not be busy */
 bool peer_dial_send(struct peer_dial *dial, struct slice bytes);        /* false: wait for room() */
 void peer_dial_stall(struct peer_dial *dial, uint64_t stall_ms); /* another limit from now on */
@@ -149,6 +154,14 @@ void peer_sending_abandon(struct peer_sending *sending); /* its link goes */
 void peer_receive_snapshot(struct peers *peers, struct exchange *exchange);
 void peer_snapshots_free(struct peers *peers); /* after their threads have ended */
 
+/* ---- peer_asker.c: peers_request() ---- */
+
+struct peers_asker;
+struct peers_asker *peers_asker_new(struct peers *peers);
+void peers_asker_tick(struct peers_asker *asker, uint64_t now_ms); /* every PEER_HEARTBEAT_MS */
+void peers_asker_stop(struct peers_asker *asker);                  /* nothing is kept any more */
+void peers_asker_free(struct peers_asker *asker); /* what is under way ends without done() */
+
 /* ---- peers.c ---- */
 
 struct peers {
@@ -161,9 +174,7 @@ struct peers {
     struct peer_link *leaving; /* out of the list; freed when no callback of theirs can run */
     bool leaving_posted;
     size_t remote_count;
-    struct peers_call *calls;                        /* of peers_request(), under way */
-    struct peers_call *first_waiting, *last_waiting; /* and in the order of their turns */
-    size_t call_count;
+    struct peers_asker *asker;   /* owned */
     struct producers *producers; /* of images to send; owned */
     struct worker *resolver;     /* NULL until needed */
     struct worker *writer;       /* the same: databases that come */

@@ -443,7 +443,7 @@ static void answered(struct host_question *question, unsigned status, struct sli
     } else if (status == 400 &&
                memmem(body.data, body.size, "future revision", strlen("future revision")) != NULL) {
         asked->state = ASKED_BEHIND; /* asked again at the next tick */
-    } else if (status == 0) {
+    } else if (status == 0 || status == HOST_QUESTION_REFUSED) {
         pass_over(asked, "it does not answer");
     } else {
         asked->compacted = status == 400 && memmem(body.data, body.size, "has been compacted",

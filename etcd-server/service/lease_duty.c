@@ -331,6 +331,8 @@ static void leader_answered(struct host_question *question, unsigned status, str
         take_answer(query, body);
     if (status == 404)
         finish(query, ERR_LEASE_NOT_FOUND, NULL);
+    else if (status == HOST_QUESTION_REFUSED)
+        finish(query, ERR_REQUEST_TOO_MANY_REQUESTS, NULL);
     else if (query->remote)
         finish(query, ERR_OK, lease_find(query->duty->leases, query->id));
     /* else it is asked again at the next tick, until its time is up */

@@ -43,7 +43,8 @@ struct lease_query {
     /*
      * Exactly once, in lease_ask() or later, unless lease_forget() came first. `lease` is borrowed
      * for the call. ERR_OK; ERR_LEASE_NOT_FOUND (lease NULL, as with all that follow);
-     * ERR_NOT_LEADER and ERR_TIMEOUT_WAIT_APPLIED_INDEX (from_peer only); ERR_NO_LEADER,
+     * ERR_NOT_LEADER and ERR_TIMEOUT_WAIT_APPLIED_INDEX (from_peer only);
+     * ERR_REQUEST_TOO_MANY_REQUESTS: so many ask the leader by way of this member; ERR_NO_LEADER,
      * ERR_TIMEOUT, ERR_STOPPED, or why the log refused. When the leader answered for us, `remote`
      * is set with its numbers, and `lease` is what this member knows of it: NULL when that lags
      * behind.

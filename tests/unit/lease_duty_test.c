@@ -362,6 +362,43 @@ static void who_does_not_lead(void **state)
     assert_int_equal(gone.answers, 0);
 }
 
+static struct host_question *to_leader;
+
+static void ask_member(struct host *host, uint64_t member, struct host_question *question)
+{
+    (void)host;
+    assert_int_equal(member, raft_leader(engine_raft(lone.engine)));
+    to_leader = question;
+}
+
+/* The host has too many questions already: another try would be one more of them. */
+static void a_refused_question_is_not_asked_again(void **state)
+{
+    struct raft_message leads = {.type = RAFT_MSG_HEARTBEAT, .term = 5};
+    struct host_ops ops;
+    struct asked asked;
+
+    (void)state;
+    lone_init_of_three(&lone, NULL);
+    ops = *lone.host.ops;
+    ops.ask_member = ask_member;
+    lone.host.ops = &ops;
+    duty = lease_duty_new(&(struct lease_duty_config){.engine = lone.engine});
+    leads.to = engine_member_id(lone.engine);
+    for (size_t i = 0; i < member_count(engine_members(lone.engine)); i++)
+        if (member_at(engine_members(lone.engine), i)->id != leads.to)
+            leads.from = member_at(engine_members(lone.engine), i)->id;
+    engine_message(lone.engine, &leads);
+    turn();
+    ask(&asked, 5, true, false);
+    assert_int_equal(asked.answers, 0);
+    to_leader->done(to_leader, 0, SLICE_EMPTY); /* no answer came */
+    assert_int_equal(asked.answers, 0);
+    tick_after(LONE_TICK_MS);
+    to_leader->done(to_leader, HOST_QUESTION_REFUSED, SLICE_EMPTY);
+    is(&asked, ERR_REQUEST_TOO_MANY_REQUESTS, -1);
+}
+
 static void seven_ticks(struct engine_config *config)
 {
     config->election_ticks = 7;
@@ -424,19 +461,13 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define TEST_ALONE(name) cmocka_unit_test_teardown(name, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(runs_out_through_the_log),
-        TEST(renewed_in_time),
-        TEST(a_storm_is_spread),
-        TEST(a_storm_is_spread_over_turns),
-        TEST(in_flight_is_bounded),
-        TEST(tried_again),
-        TEST(no_end_is_kept),
-        TEST(expired_waits_for_its_revoke),
-        TEST(a_silence_is_doubted),
-        TEST(a_query_sees_the_silence_first),
-        TEST_ALONE(who_does_not_lead),
-        TEST_ALONE(checkpoints),
-        TEST_ALONE(the_shortest_is_that_of_etcd),
+        TEST(runs_out_through_the_log), TEST(renewed_in_time),
+        TEST(a_storm_is_spread),        TEST(a_storm_is_spread_over_turns),
+        TEST(in_flight_is_bounded),     TEST(tried_again),
+        TEST(no_end_is_kept),           TEST(expired_waits_for_its_revoke),
+        TEST(a_silence_is_doubted),     TEST(a_query_sees_the_silence_first),
+        TEST_ALONE(who_does_not_lead),  TEST_ALONE(a_refused_question_is_not_asked_again),
+        TEST_ALONE(checkpoints),        TEST_ALONE(the_shortest_is_that_of_etcd),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
  * peers_test.c - two and three members' transports: messages in order, cuts, refusals, bounds, and
  * the small requests beside them.
  */
+#include "etcd-server/host/peers_internal.h"
 #include "tests/lib/peer_fixture.h"
 
 #include <setjmp.h>
@@ -345,6 +346,102 @@ static void a_crowd_of_requests_waits(void **state)
     }
 }
 
+static bool few_connections(struct peer_nodes *all)
+{
+    return net_connections(all->net) <= 20;
+}
+
+static void ask_all_of_a_crowd(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(crowd.calls); i++) {
+        struct peers_request request = {
+            .url = node(1)->url, .method = "GET", .path = "/raft/probing", .done = crowd_answered};
+
+        crowd.calls[i] = peers_request(node(0)->peers, &request);
+    }
+}
+
+static bool all_of_a_crowd_are_served(struct peer_nodes *all)
+{
+    (void)all;
+    return crowd.answers == ARRAY_LEN(crowd.calls);
+}
+
+/* A new connection for each, with TLS, costs more than the answer. */
+static void connections_are_kept(void **state)
+{
+    (void)state;
+    peer_nodes_start(&nodes, 2);
+    PEER_NODES_WAIT(&nodes, peer_nodes_all_active);
+    for (size_t round = 0; round < 3; round++) {
+        crowd = (struct crowd){.answers = 0};
+        ask_all_of_a_crowd();
+        PEER_NODES_WAIT(&nodes, all_of_a_crowd_are_served);
+        assert_int_equal(crowd.good, ARRAY_LEN(crowd.calls));
+        assert_in_range(net_connections(nodes.net), PEER_CALLS_MAX, PEER_CALLS_MAX + 20);
+        if (round == 1) /* they break while nobody looks */
+            peer_nodes_cut(node(1));
+    }
+    peers_asker_tick(node(0)->peers->asker, loop_now_ms() + PEER_CALL_KEPT_MS - 1000);
+    assert_in_range(net_connections(nodes.net), PEER_CALLS_MAX, PEER_CALLS_MAX + 20);
+    peers_asker_tick(node(0)->peers->asker, loop_now_ms() + PEER_CALL_KEPT_MS);
+    PEER_NODES_WAIT(&nodes, few_connections);
+}
+
+static struct {
+    size_t refused, other;
+} flood;
+
+static void flood_ended(void *arg, const struct peers_answer *answer, const struct err *err)
+{
+    (void)arg;
+    if (answer == NULL && err->code == ERR_REQUEST_TOO_MANY_REQUESTS &&
+        strstr(err->text, "50000 requests to other members wait") != NULL)
+        flood.refused++;
+    else
+        flood.other++;
+}
+
+static bool flood_is_refused(struct peer_nodes *all)
+{
+    (void)all;
+    return flood.refused == 9;
+}
+
+/* Takes connections, as many as come, and nothing else. */
+static int listen_silently(char *url, size_t bytes)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    must(fd >= 0 && bind(fd, (struct sockaddr *)(void *)&at, size) == 0);
+    must(listen(fd, 2 * (int)PEER_CALLS_MAX) == 0);
+    must(getsockname(fd, (struct sockaddr *)(void *)&at, &size) == 0);
+    must(snprintf(url, bytes, "http://127.0.0.1:%u", (unsigned)ntohs(at.sin_port)) < (int)bytes);
+    return fd;
+}
+
+/* A member that does not answer: those that ask it are not kept without end. */
+static void too_many_that_wait_are_refused(void **state)
+{
+    char url[64];
+    int silent = listen_silently(url, sizeof(url));
+    struct peers_request request = {.url = url, .method = "GET", .path = "/", .done = flood_ended};
+    struct peers_call *call = NULL;
+
+    (void)state;
+    flood.refused = flood.other = 0;
+    peer_nodes_start(&nodes, 1);
+    for (size_t i = 0; i < PEER_CALLS_MAX + PEER_CALLS_WAITING_MAX + 10; i++)
+        call = peers_request(node(0)->peers, &request);
+    peers_cancel(call);                 /* one of the refused */
+    assert_int_equal(flood.refused, 0); /* never from inside the call */
+    PEER_NODES_WAIT(&nodes, flood_is_refused);
+    assert_int_equal(flood.other, 0);
+    (void)close(silent);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -358,6 +455,8 @@ int main(void)
         TEST(answers_are_etcds),
         TEST(failures_have_their_reasons),
         TEST(a_crowd_of_requests_waits),
+        TEST(connections_are_kept),
+        TEST(too_many_that_wait_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
