@@ -172,7 +172,7 @@ static int refuse_missing(const struct settings *settings, const char *flag, con
 }
 
 /* "10.96.0.0/12" -> "10.96.0.1": the address after the network's own. */
-static int first_of_cidr(const char *cidr, char text[INET6_ADDRSTRLEN], struct err *err)
+static bool first_of_one(const char *cidr, char text[INET6_ADDRSTRLEN])
 {
     const char *slash = strchr(cidr, '/');
     char *network = xstrndup(cidr, slash != NULL ? (size_t)(slash - cidr) : strlen(cidr));
@@ -181,12 +181,10 @@ static int first_of_cidr(const char *cidr, char text[INET6_ADDRSTRLEN], struct e
     char *end = NULL;
     unsigned long bits = slash != NULL ? strtoul(slash + 1, &end, 10) : 0;
     uint8_t binary[16];
-    int rc = -1;
+    bool good = slash != NULL && slash[1] >= '0' && slash[1] <= '9' && *end == '\0' &&
+                bits <= bytes * 8 - 1 && inet_pton(family, network, binary) == 1;
 
-    if (slash == NULL || end == slash + 1 || *end != '\0' || bits > bytes * 8 - 1 ||
-        inet_pton(family, network, binary) != 1) {
-        err_set(err, ERR_USAGE, "--service-cidr %.60s: write it as 10.96.0.0/12", cidr);
-    } else {
+    if (good) {
         for (size_t i = 0; i < bytes; i++) {
             unsigned kept = bits >= (i + 1) * 8 ? 8 : bits > i * 8 ? (unsigned)(bits - i * 8) : 0;
 
@@ -194,10 +192,29 @@ static int first_of_cidr(const char *cidr, char text[INET6_ADDRSTRLEN], struct e
         }
         binary[bytes - 1] |= 1;
         must(inet_ntop(family, binary, text, INET6_ADDRSTRLEN) != NULL);
-        rc = 0;
     }
     free(network);
-    return rc;
+    return good;
+}
+
+/* Of "10.96.0.0/16,fd00:10:96::/112", both families, the first counts, as with kubeadm. */
+static int first_of_cidr(const char *cidr, char text[INET6_ADDRSTRLEN], struct err *err)
+{
+    struct texts networks = {0};
+    char other[INET6_ADDRSTRLEN];
+    bool good;
+
+    texts_add_list(&networks, cidr);
+    good = networks.count >= 1 && networks.count <= 2 && first_of_one(networks.items[0], text) &&
+           (networks.count == 1 || (first_of_one(networks.items[1], other) &&
+                                    (strchr(text, ':') != NULL) != (strchr(other, ':') != NULL)));
+    texts_free(&networks);
+    if (!good)
+        err_set(err, ERR_USAGE,
+                "--service-cidr %.100s: write it as 10.96.0.0/12, or two with a comma, one of each "
+                "family",
+                cidr);
+    return good ? 0 : -1;
 }
 
 static int apiserver_sans(struct x509_sans *sans, const struct settings *settings, struct err *err)
@@ -224,6 +241,30 @@ static int apiserver_sans(struct x509_sans *sans, const struct settings *setting
     return rc;
 }
 
+/*
+ * kubeadm also takes the name of a file that says which release is meant, "stable-1" by default.
+ * True: the newest; else *version is behind it, "1.30" of "stable-1.30".
+ */
+static bool is_newest(const char **version)
+{
+    static const char *const names[] = {"stable", "latest"};
+    const char *text = *version;
+
+    text += strncmp(text, "ci/", 3) == 0 ? 3 : 0;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        size_t bytes = strlen(names[i]);
+
+        if (strncmp(text, names[i], bytes) != 0)
+            continue;
+        text += bytes;
+        if (strcmp(text, "") == 0 || strcmp(text, "-1") == 0)
+            return true;
+        if (strncmp(text, "-1.", 3) == 0)
+            *version = text + 1;
+    }
+    return false;
+}
+
 /* Whose O an old Kubernetes wrote (pki.md 1.8). */
 static int old_orgs(const struct settings *settings, enum role_id id, struct item *item,
                     struct err *err)
@@ -232,14 +273,15 @@ static int old_orgs(const struct settings *settings, enum role_id id, struct ite
     unsigned long minor, patch = 999;
     char *end = NULL;
 
-    if (version == NULL)
+    if (version == NULL || is_newest(&version))
         return 0;
     version += version[0] == 'v' ? 1 : 0;
     dot = strchr(version, '.');
     minor = dot != NULL ? strtoul(dot + 1, &end, 10) : 0;
     if (strncmp(version, "1.", 2) != 0 || end == dot + 1 || (*end != '\0' && *end != '.') ||
         minor > 999) {
-        err_set(err, ERR_USAGE, "--kubernetes-version %.40s: write it as 1.36 or 1.36.1",
+        err_set(err, ERR_USAGE,
+                "--kubernetes-version %.40s: write it as 1.36, 1.36.1 or stable-1.36",
                 settings->kubernetes_version);
         return -1;
     }
@@ -261,6 +303,7 @@ static int plan_kubeadm_role(struct plan *plan, enum role_id id, struct err *err
     struct item *item = plan_add_role(plan, role, role->file, issuer,
                                       role->cn[0] == '\0' ? settings->node_name : NULL);
 
+    item->any_name = item->ca;
     if (old_orgs(settings, id, item, err) < 0)
         return -1;
     if (role->sans == SANS_APISERVER)
@@ -527,7 +570,7 @@ static int plan_cluster(struct plan *plan, const struct settings *settings, stru
     int rc = take_members(settings, &members, &count, err);
 
     if (rc == 0)
-        (void)plan_add_role(plan, role_at(ROLE_ETCD_CA), "ca/etcd/ca", NULL, NULL);
+        plan_add_role(plan, role_at(ROLE_ETCD_CA), "ca/etcd/ca", NULL, NULL)->any_name = true;
     for (size_t i = 0; rc == 0 && i < count; i++) {
         if (strcmp(members[i].name, "ca") == 0 || strcmp(members[i].name, "clients") == 0) {
             err_set(err, ERR_USAGE,

@@ -222,9 +222,9 @@ static void judge_content(struct plan *plan, struct item *item, const struct x50
     if (key != NULL && !x509_has_key(chain->items[0], key))
         differs(plan, item, "the key in %s.key belongs to another certificate than this one (%s)",
                 item->base, info.subject);
-    if (strcmp(info.subject, subject) != 0)
+    if (!item->any_name && strcmp(info.subject, subject) != 0)
         differs(plan, item, "is for %s, asked for is %s", info.subject, subject);
-    if (strcmp(info.sans, sans) != 0)
+    if (!item->any_name && strcmp(info.sans, sans) != 0)
         differs(plan, item, "is valid for %s; asked for is %s", info.sans, sans);
     if (info.ca != item->ca)
         differs(plan, item, item->ca ? "is not a CA" : "is a CA, asked for is a leaf");
@@ -235,7 +235,8 @@ static void judge_content(struct plan *plan, struct item *item, const struct x50
                                               : "serverAuth, clientAuth");
     if (info.not_after_s < plan->now_s)
         differs(plan, item, "expired on %s", info.not_after);
-    if (plan->key_given && strcasecmp(info.key, x509_algorithm_name(plan->algorithm)) != 0)
+    if (plan->key_given && !item->any_name &&
+        strcasecmp(info.key, x509_algorithm_name(plan->algorithm)) != 0)
         differs(plan, item, "has a key of kind %s, asked for is %s", info.key,
                 x509_algorithm_name(plan->algorithm));
     if (item->issuer != NULL)
@@ -396,6 +397,30 @@ static int check_targets(const struct plan *plan, const struct item *item, struc
         free(path);
     }
     return rc;
+}
+
+/* Can its CA sign, as far as that is there already? Before anything is written, too. */
+static int check_issuer(struct plan *plan, const struct item *item, struct err *err)
+{
+    const struct item *issuer = NULL;
+
+    for (size_t i = 0; item->kind == ITEM_PAIR && item->issuer != NULL && i < plan->count; i++)
+        if (strcmp(plan->items[i].base, item->issuer) == 0)
+            issuer = &plan->items[i];
+    if (issuer == NULL || !issuer->kept)
+        return 0;
+    if (issuer->external) {
+        err_set(err, ERR_MISSING,
+                "%s/%s.key is not there, so nothing can be signed here: %s.crt cannot be made; "
+                "bring that pair, or make a request (etcd-pki csr) and sign it where the CA's key "
+                "is; nothing was written",
+                plan->dir, issuer->base, item->base);
+        return -1;
+    }
+    return plan->settings->dry_run || ca_ring_load(&plan->cas, plan->settings, plan->dir,
+                                                   issuer->base, plan->now_s, err) != NULL
+               ? 0
+               : -1;
 }
 
 static int64_t end_of(const struct plan *plan, const struct item *item, const struct x509_cert *ca)
@@ -596,7 +621,8 @@ static int write_all(struct plan *plan, struct err *err)
     size_t made = 0;
 
     for (size_t i = 0; i < plan->count; i++)
-        if (!plan->items[i].kept && check_targets(plan, &plan->items[i], err) < 0)
+        if (!plan->items[i].kept && (check_targets(plan, &plan->items[i], err) < 0 ||
+                                     check_issuer(plan, &plan->items[i], err) < 0))
             return -1;
 
     for (size_t i = 0; i < plan->count; i++) {

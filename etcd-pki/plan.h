@@ -12,6 +12,7 @@ enum item_kind { ITEM_PAIR, ITEM_COPY, ITEM_SERVICE_ACCOUNT, ITEM_TEXT };
 struct item { /* texts owned */
     enum item_kind kind;
     bool ca, crl_sign;
+    bool any_name; /* a CA that is there may be the operator's: subject, names, key as he chose */
     bool external; /* found: a CA certificate without key */
     bool kept;     /* found: complete and as wanted */
     char *base;    /* path below the directory without extension; ITEM_COPY, ITEM_TEXT: with it */

@@ -17,13 +17,61 @@
 #define FILES_MAX 10000u /* certificates below one that is looked at */
 #define KUBECONFIG_KEY "client-certificate-data:"
 
-static int find_below(const char *root, const char *below, const char *extension, unsigned depth,
-                      struct texts *found, struct err *err)
+struct finder {
+    const char *root, *extension;
+    struct texts *found;
+    struct texts links; /* symbolic links to directories, to be entered when all else is known */
+    struct seen {
+        dev_t device;
+        ino_t inode;
+    } * seen; /* the directories that were entered; owned */
+    size_t seen_count;
+};
+
+/* False: it was entered before. Links may lead there, or round in a circle. */
+static bool is_new(struct finder *finder, DIR *directory)
 {
-    char *path = below[0] != '\0' ? xasprintf("%s/%s", root, below) : xstrdup(root);
-    size_t tail = strlen(extension);
+    struct stat info;
+
+    if (fstat(dirfd(directory), &info) < 0)
+        return false;
+    for (size_t i = 0; i < finder->seen_count; i++)
+        if (finder->seen[i].device == info.st_dev && finder->seen[i].inode == info.st_ino)
+            return false;
+    finder->seen = xrealloc(finder->seen, (finder->seen_count + 1) * sizeof *finder->seen);
+    finder->seen[finder->seen_count++] = (struct seen){info.st_dev, info.st_ino};
+    return true;
+}
+
+static int find_below(struct finder *finder, const char *below, unsigned depth, struct err *err);
+
+/* `name`: below the root. */
+static int look_at(struct finder *finder, const char *name, unsigned depth, struct err *err)
+{
+    char *path = xasprintf("%s/%s", finder->root, name);
+    size_t bytes = strlen(name), tail = strlen(finder->extension);
+    struct stat info;
+    bool link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+    bool directory = stat(path, &info) == 0 && S_ISDIR(info.st_mode) && depth < DEPTH_MAX;
+    int rc = 0;
+
+    if (directory && link)
+        texts_add(&finder->links, name);
+    else if (directory)
+        rc = find_below(finder, name, depth + 1, err);
+    else if (bytes > tail && strcmp(name + bytes - tail, finder->extension) == 0 &&
+             finder->found->count < FILES_MAX)
+        texts_add(finder->found, name);
+    free(path);
+    return rc;
+}
+
+static int find_below(struct finder *finder, const char *below, unsigned depth, struct err *err)
+{
+    char *path = below[0] != '\0' ? xasprintf("%s/%s", finder->root, below) : xstrdup(finder->root);
     DIR *directory = opendir(path);
     struct dirent *entry;
+    bool fresh = directory != NULL && is_new(finder, directory);
     int rc = 0;
 
     if (directory == NULL) {
@@ -31,31 +79,43 @@ static int find_below(const char *root, const char *below, const char *extension
         free(path);
         return -1;
     }
-    while (rc == 0 && (entry = readdir(directory)) != NULL) {
-        size_t bytes = strlen(entry->d_name);
-        char *name, *full;
-        struct stat info;
+    while (rc == 0 && fresh && (entry = readdir(directory)) != NULL) {
+        char *name;
 
         if (entry->d_name[0] == '.')
             continue;
         name = below[0] != '\0' ? xasprintf("%s/%s", below, entry->d_name) : xstrdup(entry->d_name);
-        full = xasprintf("%s/%s", root, name);
-        if (lstat(full, &info) == 0 && S_ISDIR(info.st_mode) && depth < DEPTH_MAX)
-            rc = find_below(root, name, extension, depth + 1, found, err);
-        else if (bytes > tail && strcmp(entry->d_name + bytes - tail, extension) == 0 &&
-                 found->count < FILES_MAX)
-            texts_add(found, name);
+        rc = look_at(finder, name, depth, err);
         free(name);
-        free(full);
     }
     (void)closedir(directory);
     free(path);
     return rc;
 }
 
+static unsigned depth_of(const char *name)
+{
+    unsigned depth = 1;
+
+    for (; *name != '\0'; name++)
+        depth += *name == '/' ? 1 : 0;
+    return depth;
+}
+
 int scan_find(const char *root, const char *extension, struct texts *found, struct err *err)
 {
-    return find_below(root, "", extension, 0, found, err);
+    struct finder finder = {.root = root, .extension = extension, .found = found};
+    int rc = find_below(&finder, "", 0, err);
+
+    for (size_t i = 0; rc == 0 && i < finder.links.count; i++) { /* which may bring more */
+        char *name = xstrdup(finder.links.items[i]);
+
+        rc = find_below(&finder, name, depth_of(name), err);
+        free(name);
+    }
+    texts_free(&finder.links);
+    free(finder.seen);
+    return rc;
 }
 
 /* The certificate inside a kubeconfig: one base64 word behind its key. */

@@ -30,7 +30,10 @@ struct scan {
     struct entry *items;    /* sorted by base */
     size_t count;
 };
-/* Names below `root` that end in `extension`, in readdir's order; dot files are passed over. */
+/*
+ * Names below `root` that end in `extension`, in readdir's order; dot files are passed over. Links
+ * to directories are followed, each directory is entered once.
+ */
 int scan_find(const char *root, const char *extension, struct texts *found,
               struct err *err) MUST_CHECK;
 /* Every .crt below `dir`, and the issuers among them. */

@@ -95,6 +95,52 @@ load pki_setup
     [[ $output == *"ca.key is not there, so nothing can be signed here"* ]]
 }
 
+@test "kubeadm, cluster: the operator's own CAs are kept whatever they are called" {
+    own() { # FILE SUBJECT: as the manual of Kubernetes says, without alternative names
+        mkdir -p "$(dirname $1)"
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $1.key -out $1.crt -subj "$2" -days 3650 2> /dev/null
+        chmod 600 $1.key
+    }
+    node=(kubeadm --node-name cp-1 --apiserver-advertise-address 192.0.2.11)
+    own pki/ca /CN=kubernetes-ca && own pki/etcd/ca /O=Example/CN=etcd-ca && own pki/front-proxy-ca /CN=kubernetes-front-proxy-ca
+    sums=$(sha256sum pki/ca.* pki/etcd/ca.* pki/front-proxy-ca.*)
+    refused 0 "3 kept as they were" "${node[@]}" --key RSA-2048
+    [ "$sums" = "$(sha256sum pki/ca.* pki/etcd/ca.* pki/front-proxy-ca.*)" ]
+    openssl verify -CAfile pki/etcd/ca.crt pki/etcd/server.crt
+    refused 0 "nothing to do" "${node[@]}"
+    own c/ca/etcd/ca "/CN=some other name"
+    refused 0 "1 kept as they were" cluster --dir c --member m1=192.0.2.1 --key p256
+    cmp c/ca/etcd/ca.crt c/m1/etcd/ca.crt
+    refused 1 'asked for is CN=etcd-ca' init --dir c/ca # whose name was asked for
+    # what is no CA, has expired, or has another's key still is none
+    cp pki/etcd/server.crt c/ca/etcd/ca.crt
+    refused 1 "is not a CA" cluster --dir c --member m1=192.0.2.1 --key p256
+    # the key is elsewhere: all leaves have to be there
+    mv pki/etcd/ca.key away && mv pki/etcd/peer.crt peer.crt && mv pki/etcd/peer.key peer.key
+    rm pki/apiserver.*
+    refused 1 "pki/etcd/ca.key is not there, so nothing can be signed here: etcd/peer.crt cannot be made" "${node[@]}"
+    refused 1 "cannot be made" "${node[@]}" --dry-run
+    [ ! -e pki/apiserver.crt ]
+    mv peer.crt peer.key pki/etcd/
+    refused 0 "etcd/ca.crt  kept: an external CA" "${node[@]}"
+}
+
+@test "kubeadm: two service networks, releases by the name of a file" {
+    node=(kubeadm --node-name cp-1 --apiserver-advertise-address 192.0.2.11 --key p256 -q)
+    "$pki" "${node[@]}" --service-cidr 10.97.0.0/16,fd00:10:96::/112 --kubernetes-version stable-1
+    [[ $(openssl x509 -in pki/apiserver.crt -noout -ext subjectAltName) == *"IP Address:10.97.0.1, IP Address:192.0.2.11" ]]
+    [ "$(openssl x509 -in pki/apiserver-kubelet-client.crt -noout -subject -nameopt RFC2253)" = "subject=CN=kube-apiserver-kubelet-client" ]
+    "$pki" "${node[@]}" --dir old --kubernetes-version stable-1.28
+    [ "$(openssl x509 -in old/apiserver-etcd-client.crt -noout -subject -nameopt RFC2253)" = "subject=CN=kube-apiserver-etcd-client,O=system:masters" ]
+    for bad in 10.96.0.0/12,10.97.0.0/12 10.96.0.0/12,x fd00::/112,10.96.0.0/12,fd01::/112 10.96.0.0/+8 10.96.0.0; do
+        refused 2 "--service-cidr $bad" "${node[@]}" --dir bad --service-cidr "$bad"
+    done
+    for bad in stable-2 stable-1.x latest- unstable 1; do
+        refused 2 "--kubernetes-version $bad: write it as" "${node[@]}" --dir bad --kubernetes-version $bad
+    done
+    [ ! -e bad ]
+}
+
 @test "kubeadm's configuration file does for the flags" {
     cat > kubeadm.yaml <<'END'
 apiVersion: kubeadm.k8s.io/v1beta4

@@ -465,6 +465,28 @@ fits() { # BASE: the key is the certificate's
     [ "$sums" = "$(find pki -type f -exec sha256sum {} + | sort)" ]
 }
 
+@test "a directory by a symbolic link is looked at, and once" {
+    "$pki" kubeadm --node-name cp-1 --apiserver-advertise-address 192.0.2.1 --key p256 -q
+    mkdir data && mv pki/etcd data/etcd-pki && ln -s ../data/etcd-pki pki/etcd
+    ln -s ../pki pki/round && ln -s . data/etcd-pki/self && ln -s nowhere pki/dangling # in circles
+    run "$pki" check
+    [ "$status" -eq 0 ] && [ "$(wc -l <<< "$output")" -eq 11 ] # 10 certificates and a head
+    [ "$(grep -c '^etcd-' <<< "$output")" -eq 4 ] && [[ $output != *missing* ]]
+    run "$pki" check --at 2040-01-01
+    [ "$status" -eq 3 ] && [ "$(grep -c '^etcd-.* error: expired' <<< "$output")" -eq 4 ]
+    rm data/etcd-pki/peer.crt
+    refused 3 "missing" check
+    "$pki" kubeadm --node-name cp-1 --apiserver-advertise-address 192.0.2.1 --key p256 -q --force
+    was=$(openssl x509 -in data/etcd-pki/server.crt -noout -serial)
+    refused 0 "etcd-server renewed" renew etcd-server
+    [ "$was" != "$(openssl x509 -in data/etcd-pki/server.crt -noout -serial)" ] && [ -L pki/etcd ]
+    run "$pki" renew all
+    [ "$status" -eq 0 ] && [ "$(wc -l <<< "$output")" -eq 7 ]
+    fits data/etcd-pki/server
+    "$pki" verify -q || [ $? -eq 4 ]
+    [ "$(find -L pki -maxdepth 2 -name '.*.??????' 2> /dev/null)" = "" ]
+}
+
 @test "rotate-ca status -o json" {
     "$pki" cluster --member m1=192.0.2.1 --key p256 -q
     is() { # FILTER EXPECTED ARGUMENTS...
