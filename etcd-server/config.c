@@ -8,10 +8,12 @@
 #include "common/base/file.h"
 #include "common/base/level.h"
 #include "common/base/limits.h"
+#include "etcd-server/host/default_host.h"
 
 #include <sys/utsname.h>
 
 #define ADVERTISE_PEER_DEFAULT "http://localhost:2380"
+#define ADVERTISE_CLIENT_DEFAULT "http://localhost:2379"
 
 static int read_file(struct options *options, struct config *config, struct err *err)
 {
@@ -137,19 +139,55 @@ static int apply_gates(struct config *config, bool first, struct buf *notes, str
 
 /* ---- defaults that depend on each other ---- */
 
-static void default_cluster(struct config *config)
+/*
+ * Who listens at every address and advertises the default would send the others, and clients, to
+ * themselves. As in etcd the first URL listened at counts, with its port. False: not so.
+ */
+static bool advertise_host(const struct option_list *listen, struct option_list *advertised,
+                           const char *fallback, const char *host)
+{
+    if (listen->count == 0 || strstr(listen->items[0], "://0.0.0.0:") == NULL ||
+        advertised->count != 1 || strcmp(advertised->items[0], fallback) != 0)
+        return false;
+    free(advertised->items[0]);
+    advertised->items[0] = xasprintf("http://%s%s", host, strrchr(listen->items[0], ':'));
+    return true;
+}
+
+/* True: the peers are told another address than the default. */
+static bool default_addresses(struct config *config, struct buf *notes)
+{
+    char host[DEFAULT_HOST_BYTES];
+    bool known = default_host(host);
+    bool peer =
+        known && advertise_host(&config->listen_peer_urls, &config->initial_advertise_peer_urls,
+                                ADVERTISE_PEER_DEFAULT, host);
+    bool client =
+        known && advertise_host(&config->listen_client_urls, &config->advertise_client_urls,
+                                ADVERTISE_CLIENT_DEFAULT, host);
+
+    if (peer)
+        buf_printf(notes, "detected default host for advertise: peers are told %s\n",
+                   config->initial_advertise_peer_urls.items[0]);
+    if (client)
+        buf_printf(notes, "detected default host for advertise: clients are told %s\n",
+                   config->advertise_client_urls.items[0]);
+    return peer;
+}
+
+static void default_cluster(struct config *config, bool detected)
 {
     const struct option_list *urls = &config->initial_advertise_peer_urls;
     struct buf cluster = BUF_INIT(BUF_UNLIMITED);
+    /* As in etcd: a new address alone does not change it, and bootstrap says what is missing. But
+     * one that nobody gave is taken, where an etcd does not start. */
+    bool fixed = strcmp(config->name, "default") == 0 && !detected;
 
     if (*config->initial_cluster != '\0')
         return;
-    if (strcmp(config->name, "default") == 0) {
-        /* As in etcd: a new address alone does not change it, and bootstrap says what is missing.
-         */
+    if (fixed)
         buf_append_text(&cluster, "default=" ADVERTISE_PEER_DEFAULT);
-    }
-    for (size_t i = 0; i < urls->count && strcmp(config->name, "default") != 0; i++)
+    for (size_t i = 0; i < urls->count && !fixed; i++)
         buf_printf(&cluster, "%s%s=%s", i != 0 ? "," : "", config->name, urls->items[i]);
     free(config->initial_cluster);
     config->initial_cluster = xstrdup(buf_text(&cluster));
@@ -163,7 +201,7 @@ static void fill_in(struct config *config, struct buf *notes)
         config->data_dir = xasprintf("%s.etcd", config->name);
         buf_printf(notes, "'data-dir' was empty; using %s\n", config->data_dir);
     }
-    default_cluster(config);
+    default_cluster(config, default_addresses(config, notes));
     if (config->snapshot_count == 0) {
         config->snapshot_count = SNAPSHOT_COUNT_DEFAULT;
         buf_printf(notes, "--snapshot-count=0 stands for the default; using %lu\n",

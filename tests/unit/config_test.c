@@ -5,6 +5,7 @@
 #include "common/base/duration.h"
 #include "common/base/file.h"
 #include "common/base/limits.h"
+#include "etcd-server/host/default_host.h"
 #include "tests/lib/config_fixture.h"
 
 #include <stdio.h>
@@ -325,6 +326,42 @@ static void worked_out(void **state)
     unload(&loaded);
 }
 
+/* What that is on this machine, the function says that is asked; the manual says when. */
+static void listening_everywhere(void **state)
+{
+    char host[DEFAULT_HOST_BYTES] = "localhost", peer[128], client[128], cluster[160];
+    bool known = default_host(host);
+    struct loaded loaded;
+
+    (void)state;
+    (void)snprintf(peer, sizeof(peer), "http://%s:%s", host, known ? "12380" : "2380");
+    (void)snprintf(client, sizeof(client), "http://%s:%s", host, known ? "12379" : "2379");
+    (void)snprintf(cluster, sizeof(cluster), "n=%s", peer);
+    load(&loaded,
+         "--name=n --listen-peer-urls=http://0.0.0.0:12380 "
+         "--listen-client-urls=http://0.0.0.0:12379 --advertise-client-urls=http://localhost:2379",
+         NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_string_equal(loaded.config.initial_advertise_peer_urls.items[0], peer);
+    assert_string_equal(loaded.config.advertise_client_urls.items[0], client);
+    assert_string_equal(loaded.config.initial_cluster, cluster);
+    assert_true((strstr(buf_text(&loaded.notes), "detected default host") != NULL) == known);
+    unload(&loaded);
+    load(&loaded, "--listen-peer-urls=http://0.0.0.0:12380", NULL);
+    (void)snprintf(cluster, sizeof(cluster), "default=%s", peer);
+    assert_string_equal(loaded.config.initial_cluster, cluster);
+    unload(&loaded);
+    load(&loaded,
+         "--listen-peer-urls=http://127.0.0.1:1,http://[::]:1 "
+         "--listen-client-urls=http://0.0.0.0:12379 --advertise-client-urls=http://h:2379",
+         NULL);
+    assert_int_equal(loaded.rc, 0);
+    assert_string_equal(loaded.config.initial_advertise_peer_urls.items[0],
+                        "http://localhost:2380");
+    assert_string_equal(loaded.config.advertise_client_urls.items[0], "http://h:2379");
+    unload(&loaded);
+}
+
 static void environment(void **state)
 {
     static const char *const env[] = {"HOME=/",
@@ -515,6 +552,7 @@ int main(void)
         cmocka_unit_test(feature_gates),
         cmocka_unit_test(without_effect),
         cmocka_unit_test(worked_out),
+        cmocka_unit_test(listening_everywhere),
         cmocka_unit_test(environment),
         cmocka_unit_test(odd_but_good),
         cmocka_unit_test(help_and_version),
