@@ -33,11 +33,14 @@ struct waiter {
     enum raft_entry_type unsent_type;
     uint64_t asked_ms; /* reads: when they were asked last */
     uint64_t read_id;  /* reads: asked of raft under this id; 0 = not yet */
-    /* transfers: to whom; reads: confirmed, wait for this to be applied; 0 = not yet */
-    uint64_t index;
+    union {
+        uint64_t read_index;   /* reads: confirmed, wait for this to be applied; 0 = not yet */
+        uint64_t batch_serial; /* for the backend to have this batch; physical compactions: the last
+                                  one with deletions, 0 = not yet known */
+        uint64_t to_member;    /* transfers */
+    };
     ProtobufCMessage *response; /* physical compactions: the answer to give at the end */
-    int64_t revision;           /* of physical compactions; `index`: serial of the last batch
-                                   with deletions, 0 = not yet known */
+    int64_t revision;           /* of physical compactions */
 };
 
 struct waiter_queue {

@@ -433,7 +433,7 @@ uint64_t engine_transfer(struct engine *engine, uint64_t member, engine_done_fn 
     if (*refusal != ERR_OK)
         return 0;
     waiter = waiter_new(engine, WAIT_TRANSFER, engine_next_id(engine), done, arg);
-    waiter->index = member;
+    waiter->to_member = member;
     return waiter->id;
 }
 
@@ -441,7 +441,7 @@ static void finish_transfers(struct engine *engine)
 {
     uint64_t leader = raft_leader(engine->raft);
 
-    while (engine->transfers.first != NULL && leader == engine->transfers.first->index)
+    while (engine->transfers.first != NULL && leader == engine->transfers.first->to_member)
         waiter_finish(engine, engine->transfers.first, ERR_OK, NULL);
 }
 

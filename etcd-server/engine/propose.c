@@ -169,7 +169,7 @@ void reads_ask(struct engine *engine, uint64_t now_ms)
 void reads_ask_again(struct engine *engine, uint64_t now_ms)
 {
     for (struct waiter *waiter = engine->reads.last; waiter != NULL; waiter = waiter->previous) {
-        if (waiter->index != 0)
+        if (waiter->read_index != 0)
             break;
         if (waiter->read_id != 0 && now_ms - waiter->asked_ms < READ_RESEND_MS)
             return; /* the newest question is young: it answers for the older ones, too */
@@ -183,20 +183,20 @@ void reads_confirm(struct engine *engine, const struct raft_read *read)
 
     if (read->index == 0) {
         engine->stats.read_indexes_failed++;
-        while (engine->reads.first != NULL && engine->reads.first->index == 0 &&
+        while (engine->reads.first != NULL && engine->reads.first->read_index == 0 &&
                engine->reads.first->read_id != 0 && engine->reads.first->read_id <= read->read_id)
             waiter_finish(engine, engine->reads.first, ERR_LEADER_CHANGED, NULL);
         return;
     }
-    if (first != NULL && first->index == 0 && first->read_id != 0 &&
+    if (first != NULL && first->read_index == 0 && first->read_id != 0 &&
         first->read_id <= read->read_id &&
         host_now_ms(engine->host) - first->began_ms > READ_RESEND_MS)
         engine->stats.read_indexes_slow++;
     for (struct waiter *waiter = engine->reads.first; waiter != NULL; waiter = waiter->next) {
         if (waiter->read_id == 0 || waiter->read_id > read->read_id)
             break;
-        if (waiter->index == 0)
-            waiter->index = read->index;
+        if (waiter->read_index == 0)
+            waiter->read_index = read->index;
     }
 }
 
@@ -204,7 +204,7 @@ void reads_answer(struct engine *engine)
 {
     struct waiter *waiter;
 
-    while ((waiter = engine->reads.first) != NULL && waiter->index != 0 &&
-           (waiter->index <= engine->applied_index || PLANTED(READ_UNAPPLIED)))
+    while ((waiter = engine->reads.first) != NULL && waiter->read_index != 0 &&
+           (waiter->read_index <= engine->applied_index || PLANTED(READ_UNAPPLIED)))
         waiter_finish(engine, waiter, ERR_OK, NULL);
 }

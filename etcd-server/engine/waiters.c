@@ -98,16 +98,16 @@ void compact_waiters_seal(struct engine *engine)
 
     for (struct waiter *waiter = engine->compact_waiters.first;
          waiter != NULL && waiter->revision <= finished; waiter = waiter->next)
-        if (waiter->index == 0)
-            waiter->index = engine->batch_serial;
+        if (waiter->batch_serial == 0)
+            waiter->batch_serial = engine->batch_serial;
 }
 
 void compact_waiters_answer(struct engine *engine)
 {
     struct waiter *waiter;
 
-    while ((waiter = engine->compact_waiters.first) != NULL && waiter->index != 0 &&
-           waiter->index <= engine->committed_serial)
+    while ((waiter = engine->compact_waiters.first) != NULL && waiter->batch_serial != 0 &&
+           waiter->batch_serial <= engine->committed_serial)
         waiter_finish(engine, waiter, ERR_OK, waiter->response);
 }
 
@@ -168,7 +168,7 @@ static void note_late_reads(struct engine *engine, uint64_t now_ms)
     const struct waiter *first = engine->reads.first;
     uint64_t limit_ms;
 
-    if (first == NULL || first->deadline_ms > now_ms || first->index != 0 ||
+    if (first == NULL || first->deadline_ms > now_ms || first->read_index != 0 ||
         now_ms < engine->late_reads_after_ms)
         return;
     limit_ms = first->deadline_ms - first->began_ms;
