@@ -13,16 +13,6 @@
 #include "common/base/plants.h"
 #include "etcd-server/engine/engine_internal.h"
 
-void log_write_free(struct log_write *request)
-{
-    if (request == NULL)
-        return;
-    free(request->entries);
-    free(request->memory);
-    free(request->snapshot);
-    free(request);
-}
-
 static void renew_view(struct engine *engine)
 {
     struct batch *batches[2];
@@ -185,7 +175,7 @@ void engine_committed(struct engine *engine)
     engine->committed_serial = engine->batch_serial - 1;
     renew_view(engine);
     while (engine->commit_waiters.first != NULL &&
-           engine->commit_waiters.first->index <= engine->committed_serial)
+           engine->commit_waiters.first->batch_serial <= engine->committed_serial)
         waiter_finish(engine, engine->commit_waiters.first, ERR_OK, NULL);
     others_committed(engine);
     compact_waiters_answer(engine);
@@ -207,7 +197,7 @@ uint64_t engine_when_committed(struct engine *engine, engine_done_fn *done, void
 {
     struct waiter *waiter = waiter_new(engine, WAIT_COMMIT, engine_next_id(engine), done, arg);
 
-    waiter->index = engine->batch_serial;
+    waiter->batch_serial = engine->batch_serial;
     engine->commit_wanted = true;
     return waiter->id;
 }
