@@ -4,6 +4,7 @@
  *
  *   prefix must be empty -> load with a progress line -> delete, compact, defragment -> verdict
  */
+#include "common/base/limits.h"
 #include "common/schema/pbbytes.h"
 #include "etcd-ctl/ctl.h"
 #include "etcd-ctl/load.h"
@@ -19,7 +20,7 @@
 #define PERF_STDDEV_S 0.1
 #define SCALE_KEY_BYTES 512
 #define SCALE_VALUE_BYTES 512
-#define METRICS_MAX (16UL << 20) /* bytes of /metrics */
+#define METRICS_MAX (16UL * MIB) /* bytes of /metrics */
 #define BYTES_PER_MB (1024.0 * 1024.0)
 
 struct model {

@@ -3,6 +3,7 @@
  * all at once (a thread and a client each) and prints them in the order of their answers.
  */
 #include "common/base/clock.h"
+#include "common/base/limits.h"
 #include "common/schema/pbbytes.h"
 #include "common/schema/pbjson.h"
 #include "common/storage/datadir_defrag.h"
@@ -10,6 +11,8 @@
 
 #include <pthread.h>
 #include <stdio.h>
+
+#define HEALTH_ANSWER_MAX (16UL * MIB) /* bytes of the answer to a range of one key */
 
 /* With --cluster: from now on the client URLs of all members. */
 static int use_cluster(struct ctl *ctl, const struct args *args)
@@ -118,7 +121,7 @@ static void *check_health(void *arg)
     struct arena arena;
     int64_t started = clock_ns();
 
-    arena_init(&arena, 16UL << 20);
+    arena_init(&arena, HEALTH_ANSWER_MAX);
     etcdserverpb__range_request__init(&request);
     request.key = pb_text("health");
     health->healthy =

@@ -1,4 +1,5 @@
 /* cmd_snapshot.c - snapshot save, status and restore; the work is that of etcd-snap. */
+#include "common/base/limits.h"
 #include "common/client/snapshot_fetch.h"
 #include "common/client/snapshot_print.h"
 #include "common/storage/snapshot_restore.h"
@@ -7,7 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define PROGRESS_STEP_BYTES (16UL << 20) /* a line on a terminal per so many bytes */
+#define PROGRESS_STEP_BYTES (16UL * MIB) /* a line on a terminal per so many bytes */
 
 static void tell_progress(void *arg, uint64_t received, uint64_t remaining)
 {

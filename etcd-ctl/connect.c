@@ -8,6 +8,7 @@
  */
 #include "etcd-ctl/connect.h"
 
+#include "common/base/limits.h"
 #include "common/client/srv.h"
 #include "common/client/transport.h"
 #include "etcd-ctl/password.h"
@@ -15,7 +16,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define DISCOVERED_MAX (256UL * 1024) /* bytes of all endpoints of a domain */
+#define DISCOVERED_MAX (256UL * KIB) /* bytes of all endpoints of a domain */
 
 /* NULL when the flag was given neither as flag nor as variable: "" is something else. */
 static const char *given(const struct args *args, const char *name)

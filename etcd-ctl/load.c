@@ -8,6 +8,7 @@
 #include "etcd-ctl/load.h"
 
 #include "common/base/clock.h"
+#include "common/base/limits.h"
 #include "etcd-ctl/progress.h"
 
 #include <errno.h>
@@ -16,8 +17,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#define WORKER_STACK_BYTES (512UL * 1024)
-#define WORKER_ARENA_MAX (64UL << 20) /* one answer of a put */
+#define WORKER_STACK_BYTES (512UL * KIB)
+#define WORKER_ARENA_MAX (64UL * MIB) /* one answer of a put */
 #define FILES_PER_CLIENT 4            /* a connection, and what libcurl wakes itself with */
 
 struct run {

@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define WARN_S (30LL * 86400)
 #define CRIT_S (7LL * 86400)
 
 static const char *const kubeconfigs[] = {"admin.conf", "controller-manager.conf", "scheduler.conf",
@@ -290,7 +289,7 @@ static void judge_all(struct check *check)
 static int check_prepare(struct check *check, const struct settings *settings, struct err *err)
 {
     *check = (struct check){.settings = settings,
-                            .warn_s = WARN_S,
+                            .warn_s = WARN_S_DEFAULT,
                             .crit_s = CRIT_S,
                             .scan = {.passphrase = settings->passphrase}};
     if (take_at(settings, &check->at_s, err) < 0 ||

@@ -15,8 +15,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define TIMEOUT_S 5
-
 int probe_target_parse(const char *url, struct probe_target *target, struct err *err)
 {
     const char *host = strstr(url, "://") != NULL ? strstr(url, "://") + 3 : url;
@@ -361,7 +359,7 @@ static void probe_free(struct probe *probe)
 int cmd_probe(struct settings *settings)
 {
     struct err err = ERR_INIT;
-    int64_t timeout_s = TIMEOUT_S;
+    int64_t timeout_s = PROBE_TIMEOUT_S_DEFAULT;
     int status = EXIT_DONE;
 
     (void)signal(SIGPIPE, SIG_IGN); /* a closed connection is an answer */

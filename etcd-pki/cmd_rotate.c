@@ -21,7 +21,6 @@
 #include <unistd.h>
 
 #define ASKING_S 300 /* validity of the client certificate that asks */
-#define TIMEOUT_S 5
 
 struct rotation {
     const struct settings *settings;
@@ -338,7 +337,7 @@ static int ask_endpoints(const struct rotation *rotation, json_t *list, size_t *
     struct texts endpoints = {0};
     struct x509_list cert = {0};
     struct x509_key *key = NULL;
-    int64_t timeout_s = TIMEOUT_S;
+    int64_t timeout_s = PROBE_TIMEOUT_S_DEFAULT;
     int rc = -1;
 
     *without = 0;

@@ -10,8 +10,6 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#define WARN_S (30LL * 86400)
-
 enum kind { KIND_TEXT, KIND_BOOL };
 #define AT(field) offsetof(struct verify, field)
 static const struct {
@@ -215,8 +213,8 @@ static int take_version(const struct settings *settings, int *version, struct er
 static int prepare(struct verify *verify, const struct settings *settings, struct texts *kept,
                    struct err *err)
 {
-    *verify =
-        (struct verify){.settings = settings, .at_s = clock_s(), .warn_s = WARN_S, .gateway = true};
+    *verify = (struct verify){
+        .settings = settings, .at_s = clock_s(), .warn_s = WARN_S_DEFAULT, .gateway = true};
     if (take_at(settings, &verify->at_s, err) < 0)
         return -1;
     if (settings->warn != NULL &&

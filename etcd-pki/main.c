@@ -14,26 +14,26 @@
 #define ARGS_MAX 4096 /* words of one command line */
 
 enum verb_bit {
-    V_INIT = 1,
-    V_ISSUE = 2,
-    V_CLUSTER = 4,
-    V_KUBEADM = 8,
-    V_SHOW = 16,
-    V_DESCRIBE = 32,
-    V_VERIFY = 64,
-    V_FLAGS = 128,
-    V_KEY = 256,
-    V_CHECK = 512,
-    V_RENEW = 1024,
-    V_RENEW_CA = 2048,
-    V_REVOKE = 4096,
-    V_CRL = 8192,
-    V_CSR = 16384,
-    V_SIGN = 32768,
-    V_ROTATE = 65536,
-    V_PROBE = 131072,
-    V_VERSION = 262144,
-    V_EXPIRATION = 524288,
+    V_INIT = 1 << 0,
+    V_ISSUE = 1 << 1,
+    V_CLUSTER = 1 << 2,
+    V_KUBEADM = 1 << 3,
+    V_SHOW = 1 << 4,
+    V_DESCRIBE = 1 << 5,
+    V_VERIFY = 1 << 6,
+    V_FLAGS = 1 << 7,
+    V_KEY = 1 << 8,
+    V_CHECK = 1 << 9,
+    V_RENEW = 1 << 10,
+    V_RENEW_CA = 1 << 11,
+    V_REVOKE = 1 << 12,
+    V_CRL = 1 << 13,
+    V_CSR = 1 << 14,
+    V_SIGN = 1 << 15,
+    V_ROTATE = 1 << 16,
+    V_PROBE = 1 << 17,
+    V_VERSION = 1 << 18,
+    V_EXPIRATION = 1 << 19,
     V_MAKE = V_INIT | V_ISSUE | V_CLUSTER | V_KUBEADM,
     V_ENDS = V_MAKE | V_RENEW | V_RENEW_CA | V_SIGN,
     V_CA_KEY =
@@ -41,7 +41,7 @@ enum verb_bit {
     V_FOLLOW = V_ENDS | V_ROTATE | V_CHECK | V_REVOKE | V_CRL,         /* replace files */
     V_REPORT = V_ENDS | V_CSR | V_REVOKE | V_CRL | V_ROTATE | V_PROBE, /* say what they did */
     V_JSON = V_SHOW | V_DESCRIBE | V_VERIFY | V_CHECK | V_EXPIRATION | V_REPORT | V_VERSION,
-    V_ALL = 1048575,
+    V_ALL = (V_EXPIRATION << 1) - 1,
 };
 
 static const struct verb {

@@ -11,6 +11,9 @@
 #include "common/base/err.h"
 #include "common/tls/x509.h"
 
+#define WARN_S_DEFAULT (30LL * 86400) /* before the end of a certificate */
+#define PROBE_TIMEOUT_S_DEFAULT 5
+
 /* pki.md 4.9 */
 enum pki_exit {
     EXIT_DONE = 0,

@@ -10,7 +10,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
-#define INPUT_MAX_BYTES (1UL << 20)
+#define INPUT_MAX_BYTES (1UL * MIB)
 
 static char *trimmed(const char *from, size_t bytes)
 {

@@ -220,11 +220,11 @@ static void fill_in(struct config *config, struct buf *notes)
     if (config->compaction_sleep_interval_ns <= 0)
         config->compaction_sleep_interval_ns = (int64_t)COMPACTION_SLEEP_MS_DEFAULT * NS_PER_MS;
     if (config->watch_progress_notify_interval_ns <= 0)
-        config->watch_progress_notify_interval_ns = 600 * NS_PER_S;
-    if (config->bcrypt_cost < 4 || config->bcrypt_cost > 31) {
-        buf_printf(notes, "--bcrypt-cost=%" PRIu64 " is outside 4 to 31; using 10\n",
-                   config->bcrypt_cost);
-        config->bcrypt_cost = 10;
+        config->watch_progress_notify_interval_ns = WATCH_NOTIFY_S_DEFAULT * NS_PER_S;
+    if (config->bcrypt_cost < BCRYPT_COST_MIN || config->bcrypt_cost > BCRYPT_COST_MAX) {
+        buf_printf(notes, "--bcrypt-cost=%" PRIu64 " is outside %d to %d; using %d\n",
+                   config->bcrypt_cost, BCRYPT_COST_MIN, BCRYPT_COST_MAX, BCRYPT_COST_DEFAULT);
+        config->bcrypt_cost = BCRYPT_COST_DEFAULT;
     }
 }
 

@@ -1,9 +1,10 @@
 /* arena.c - see arena.h. Blocks double in size up to ARENA_BLOCK_MAX; big requests get
  * their own. */
 #include "common/base/arena.h"
+#include "common/base/limits.h"
 
 #define ARENA_BLOCK_FIRST 1024
-#define ARENA_BLOCK_MAX (256 * 1024)
+#define ARENA_BLOCK_MAX (256 * KIB)
 #define ARENA_ALIGN 16
 
 struct arena_block {

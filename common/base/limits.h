@@ -137,7 +137,11 @@
 #define TOKENS_MAX 100000UL          /* simple tokens kept; above it the least recently used goes */
 #define TOKEN_BYTES_MAX (16UL * KIB) /* a token that is looked at; a JWT has some hundred bytes */
 #define PASSWORD_JOBS_MAX 64UL       /* passwords being hashed or checked, or waiting for it */
-#define PASSWORD_BYTES_MAX 72UL      /* bcrypt looks at no more */
+/* rounds of bcrypt, as a power of two: its own range, and --bcrypt-cost */
+#define BCRYPT_COST_MIN 4
+#define BCRYPT_COST_MAX 31
+#define BCRYPT_COST_DEFAULT 10
+#define PASSWORD_BYTES_MAX 72UL /* bcrypt looks at no more */
 
 /* ---- store ---- */
 
@@ -179,6 +183,8 @@
 
 /* ---- watch (api.md 7) ---- */
 
+/* between progress notifications of a watch that asks for them */
+#define WATCH_NOTIFY_S_DEFAULT 600
 #define WATCH_STEP_RECORDS 64UL       /* of history read in one turn of the loop ... */
 #define WATCH_STEP_BYTES (64UL * KIB) /* ... and of events, after which it reads no more */
 #define WATCH_SLICE_REVISIONS 1000    /* that a watcher wants, in one message of history */
@@ -239,6 +245,7 @@
 #define PEER_PIPELINE_QUEUE_BYTES (64UL * MIB)
 #define PEER_PIPELINE_MAX 4UL             /* POSTs under way, per peer */
 #define PEER_REMOTES_MAX 64UL             /* members known from a header only */
+#define BOOT_ANSWER_MAX_BYTES (1UL * MIB) /* of a member that is joined, of a registry */
 #define PEER_ANSWER_MAX_BYTES (4UL * MIB) /* body of an ordinary answer */
 /* requests of peers_request() under way: a descriptor each, of FDS_KEPT */
 #define PEER_CALLS_MAX 64UL

@@ -10,6 +10,8 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#define RANGE_KVS_FIELD 2 /* RangeResponse.kvs, for who writes it by hand */
+
 enum rpc_kind { RPC_UNARY, RPC_SERVER_STREAM, RPC_BIDI };
 
 /* RPC_<service>_<method>, for example RPC_KV_Range; the position of the row. */

@@ -3,6 +3,7 @@
  * TLS 1.3 the handshake ends before the server has judged: the verdict is the next record (pki.md
  * 2.13). So a small request is sent and what comes is read, alert, data or a closed connection.
  */
+#include "common/base/limits.h"
 #include "common/tls/x509_internal.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 
-#define ANSWER_MAX (16UL * 1024)
+#define ANSWER_MAX (16UL * KIB)
 
 void x509_seen_free(struct x509_seen *seen)
 {

@@ -7,6 +7,7 @@
 #define ETCD_SERVER_DOORS_DOOR_CALL_H
 
 #include "common/base/buf.h"
+#include "common/base/limits.h"
 #include "etcd-server/service/call.h"
 #include "etcd-server/service/metrics.h"
 
@@ -21,8 +22,9 @@ struct door_config {
     size_t max_message_bytes; /* --max-request-bytes + REQUEST_OVERHEAD_BYTES; above: code 8 */
 };
 
-#define SPARE_CALLS_MAX 256          /* ended calls that a door keeps with their memory */
-#define DEADLINE_FAR_MS (1ULL << 50) /* beyond any clock */
+#define SPARE_CALLS_MAX 256                 /* ended calls that a door keeps with their memory */
+#define DEADLINE_FAR_MS (1ULL << 50)        /* beyond any clock */
+#define DOOR_SCRATCH_KEPT_BYTES (1UL * MIB) /* of the buffer in which answers are made */
 
 /* Owned by a call; what is large of it is given back between two calls. */
 struct call_memory {

@@ -20,7 +20,6 @@
 
 #include <stdio.h>
 
-#define KEEP_SCRATCH_BYTES (1UL * MIB)
 #define PIECES_PER_TURN 8 /* a reader as fast as we are must not keep the others waiting */
 
 static const char json_type[] = "application/json";
@@ -70,7 +69,7 @@ static struct gateway_call *of_call(struct call *call)
 static struct buf *scratch_of(struct gateway *gateway)
 {
     buf_reset(&gateway->scratch);
-    if (gateway->scratch.capacity > KEEP_SCRATCH_BYTES)
+    if (gateway->scratch.capacity > DOOR_SCRATCH_KEPT_BYTES)
         buf_free(&gateway->scratch);
     return &gateway->scratch;
 }

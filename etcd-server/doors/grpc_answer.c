@@ -17,9 +17,7 @@
 
 #include <stdio.h>
 
-#define KEEP_SCRATCH_BYTES (1UL * MIB)
 #define STATUS_BYTES (3 * ERR_TEXT_MAX + 64) /* trailers: a text may need three bytes for each */
-#define RANGE_KVS_FIELD 2                    /* of RangeResponse */
 #define RANGE_MORE_FIELD 3
 #define WATCH_EVENTS_FIELD 11 /* of WatchResponse */
 
@@ -34,7 +32,7 @@ static struct grpc_call *of_call(struct call *call)
 static struct buf *fresh(struct buf *buf)
 {
     buf_reset(buf);
-    if (buf->capacity > KEEP_SCRATCH_BYTES)
+    if (buf->capacity > DOOR_SCRATCH_KEPT_BYTES)
         buf_free(buf);
     return buf;
 }

@@ -16,7 +16,6 @@
 #include "common/base/limits.h"
 #include "common/schema/pbwire.h"
 
-#define RANGE_KVS_FIELD 2       /* of RangeResponse */
 #define HELD_BYTES (20UL * KIB) /* of one range, beside what it keeps: about */
 #define KEPT_MAX (GRPC_RANGE_KEPT_BYTES / sizeof(struct slice))
 

@@ -20,7 +20,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define PARSE_BYTES_MAX (64UL * 1024) /* of {"revision":N} and whatever is around it */
+#define PARSE_BYTES_MAX (64UL * KIB) /* of {"revision":N} and whatever is around it */
 #define FIELD_BYTES 64
 
 struct peer_door {

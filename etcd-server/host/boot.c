@@ -20,8 +20,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define SNAPSHOT_FILE_MAX_BYTES (64UL * MIB) /* a .snap holds the membership, a few KiB */
-
 int boot_is_new(const struct datadir *dir, bool *is_new, struct err *err)
 {
     bool exists = false;
@@ -134,7 +132,7 @@ static int open_existing(const struct boot_config *config, const struct wal_conf
 
     wal_positions_free(&boot->confirmed);
     buf_free(&boot->snapshot_bytes);
-    boot->snapshot_bytes = BUF_INIT(SNAPSHOT_FILE_MAX_BYTES);
+    boot->snapshot_bytes = BUF_INIT(SNAPFILE_MAX_BYTES);
     if (wal_valid_snapshots(dir->fs, dir->wal, &boot->confirmed, err) < 0 ||
         snapfile_load_newest(dir->fs, dir->snap, &boot->confirmed, &boot->snapshot_bytes,
                              &boot->snapshot, &found, err) < 0)

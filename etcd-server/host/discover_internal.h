@@ -5,8 +5,6 @@
 #include "common/base/limits.h"
 #include "etcd-server/host/discover.h"
 
-#define REGISTRY_ANSWER_MAX_BYTES (1UL * 1024 * 1024)
-
 /* One member in a registry: "name=url1,name=url2" under its id. */
 struct registered {
     char *id;    /* owned: hex */

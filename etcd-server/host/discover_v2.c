@@ -8,6 +8,7 @@
  *
  * The header X-Etcd-Index of a list says from where to wait. Errors are {"errorCode","message"}.
  */
+#include "common/base/limits.h"
 #include "etcd-server/host/discover_internal.h"
 
 #include "common/base/json_reader.h"
@@ -198,7 +199,7 @@ static int request(struct v2_registry *registry, const char *method, const char 
                              .body = body != NULL ? slice_text(body) : SLICE_EMPTY,
                              .tls = config->tls,
                              .timeout_ms = timeout_ms,
-                             .answer_max_bytes = REGISTRY_ANSWER_MAX_BYTES};
+                             .answer_max_bytes = BOOT_ANSWER_MAX_BYTES};
     struct fetch_answer got = {0};
     struct err cause = ERR_INIT;
     int rc = -1;

@@ -6,6 +6,7 @@
  *
  * Endpoints are tried in turn; one that answers is stayed with.
  */
+#include "common/base/limits.h"
 #include "common/schema/pbbytes.h"
 #include "etcd-server/host/discover_internal.h"
 
@@ -54,7 +55,7 @@ static int call_here(struct v3_registry *registry, const char *path,
                              .fields = fields,
                              .tls = config->tls,
                              .timeout_ms = config->request_timeout_ms,
-                             .answer_max_bytes = REGISTRY_ANSWER_MAX_BYTES};
+                             .answer_max_bytes = BOOT_ANSWER_MAX_BYTES};
     struct fetch_answer answer = {0};
     int rc;
 
@@ -103,7 +104,7 @@ static int log_in(struct v3_registry *registry, struct err *err)
         xstrdup(config->password[0] == '\0' && colon != NULL ? colon + 1 : config->password);
     int rc;
 
-    arena_init(&arena, REGISTRY_ANSWER_MAX_BYTES);
+    arena_init(&arena, BOOT_ANSWER_MAX_BYTES);
     request.name = name;
     request.password = password;
     rc = call_in_turn(registry, "/v3/auth/authenticate", (const ProtobufCMessage *)&request,
@@ -170,7 +171,7 @@ static int size(struct registry *base, uint64_t *size, struct err *err)
     bool negative = false;
     int rc;
 
-    arena_init(&arena, 4 * REGISTRY_ANSWER_MAX_BYTES);
+    arena_init(&arena, 4 * BOOT_ANSWER_MAX_BYTES);
     rc = range(registry, "_config/size", false, &arena, &found, err);
     if (rc == 0 && found->n_kvs != 0)
         value = pb_slice(found->kvs[0]->value);
@@ -200,7 +201,7 @@ static int list(struct registry *base, struct registry_list *list, struct err *e
     struct arena arena;
     int rc;
 
-    arena_init(&arena, 4 * REGISTRY_ANSWER_MAX_BYTES);
+    arena_init(&arena, 4 * BOOT_ANSWER_MAX_BYTES);
     rc = range(registry, "members/", true, &arena, &found, err);
     for (size_t i = 0; rc == 0 && i < found->n_kvs; i++) {
         const Mvccpb__KeyValue *kv = found->kvs[i];
@@ -228,7 +229,7 @@ static int enter(struct registry *base, const char *id, const char *value, struc
     struct arena arena;
     int rc;
 
-    arena_init(&arena, REGISTRY_ANSWER_MAX_BYTES);
+    arena_init(&arena, BOOT_ANSWER_MAX_BYTES);
     request.key = pb_text(key);
     request.value = pb_text(copy);
     rc = call(registry, "/v3/kv/put", (const ProtobufCMessage *)&request,

@@ -4,12 +4,12 @@
 #include "common/base/hex.h"
 #include "common/base/json_reader.h"
 #include "common/base/level.h"
+#include "common/base/limits.h"
 #include "common/client/fetch.h"
 #include "common/schema/versions.h"
 
 #include <stdio.h>
 
-#define ANSWER_MAX_BYTES (1UL * 1024 * 1024)
 #define CLUSTER_LOWEST "3.0" /* cluster versions below it are not joined, as by etcd */
 
 static int ask(const struct join_config *config, const char *peer_url, const char *path,
@@ -20,7 +20,7 @@ static int ask(const struct join_config *config, const char *peer_url, const cha
                              .path = path,
                              .tls = config->tls,
                              .timeout_ms = config->timeout_ms,
-                             .answer_max_bytes = ANSWER_MAX_BYTES};
+                             .answer_max_bytes = BOOT_ANSWER_MAX_BYTES};
 
     if (fetch(&question, answer, err) < 0)
         return -1;

@@ -5,6 +5,7 @@
 #ifndef ETCD_SERVER_HOST_NET_INTERNAL_H
 #define ETCD_SERVER_HOST_NET_INTERNAL_H
 
+#include "common/base/limits.h"
 #include "etcd-server/host/address.h"
 #include "etcd-server/host/net.h"
 
@@ -80,7 +81,7 @@ struct net {
     uint64_t received_bytes, sent_bytes;
     uint8_t *scratch; /* NET_SCRATCH_BYTES: what one read brings */
 };
-#define NET_SCRATCH_BYTES (64UL * 1024)
+#define NET_SCRATCH_BYTES (64UL * KIB)
 
 /* Where a listener is. */
 struct net_place {

@@ -2,6 +2,7 @@
  * peer_serve.c - what other members ask of us: /raft and below, with the checks, their order and
  * the texts of raft.md 2.2, 3.2 and 4.1.
  */
+#include "common/base/limits.h"
 #include "etcd-server/host/peers_internal.h"
 
 #include "common/base/hex.h"
@@ -10,8 +11,6 @@
 
 #include <stdio.h>
 #include <time.h>
-
-#define URLS_MAX 16 /* of X-PeerURLs */
 
 /* ---- answers ---- */
 
@@ -100,7 +99,7 @@ static void note_remote(struct peers *peers, const struct exchange *exchange)
     const struct peers_callbacks *callbacks = &peers->config.callbacks;
     uint64_t from = id_field(exchange, "x-server-from");
     struct peers_member member = {.id = from};
-    const char *urls[URLS_MAX];
+    const char *urls[MEMBER_URLS_MAX];
     char text[URL_MAX_BYTES + 1], *next, *saved = NULL;
     struct slice value;
 
@@ -110,7 +109,8 @@ static void note_remote(struct peers *peers, const struct exchange *exchange)
         return;
     memcpy(text, value.data, value.size);
     text[value.size] = '\0';
-    for (next = strtok_r(text, ",", &saved); next != NULL && member.peer_url_count < URLS_MAX;
+    for (next = strtok_r(text, ",", &saved);
+         next != NULL && member.peer_url_count < MEMBER_URLS_MAX;
          next = strtok_r(NULL, ",", &saved)) {
         struct err err = ERR_INIT;
         struct url url;

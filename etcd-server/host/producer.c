@@ -12,10 +12,11 @@
  * the core, after the thread has ended, everything was delivered and neither is on its way.
  */
 #include "etcd-server/host/producer.h"
+#include "common/base/limits.h"
 
 #include <sched.h>
 
-#define PRODUCER_QUEUE_BYTES (512UL * 1024) /* what goes from core to core fits into a cache */
+#define PRODUCER_QUEUE_BYTES (512UL * KIB) /* what goes from core to core fits into a cache */
 
 struct piece {
     struct piece *next;

@@ -24,7 +24,7 @@ int worker_new(unsigned threads, bool take_all, worker_fn *fn, void *arg, struct
                struct err *err) MUST_CHECK;
 void worker_post(struct worker *worker, struct host_task *task);
 /* A thread that no signal comes to, for these are the core thread's; 0, or an errno. Any thread. */
-int worker_thread(pthread_t *thread, void *(*run)(void *), void *arg) MUST_CHECK;
+int worker_thread(pthread_t *thread, void *(*run)(void *arg), void *arg) MUST_CHECK;
 /* Finish what waits, end the threads. NULL is fine. */
 void worker_free(struct worker *worker);
 /* Sleep on the worker's thread; false when the worker is being ended. */

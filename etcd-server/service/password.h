@@ -9,8 +9,6 @@
 
 #define PASSWORD_SALT_BYTES 16
 #define PASSWORD_HASH_BYTES 64 /* 60 characters and a NUL */
-#define BCRYPT_COST_MIN 4
-#define BCRYPT_COST_MAX 31
 
 /* False: libcrypt has no bcrypt, or the cost is out of its range. */
 bool password_hash(const char *password, unsigned cost, const uint8_t salt[PASSWORD_SALT_BYTES],

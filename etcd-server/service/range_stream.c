@@ -13,7 +13,6 @@
 #include "etcd-server/service/authorise.h"
 
 #define RANGE_RESPONSE_FIELD 1 /* of RangeStreamResponse */
-#define RANGE_KVS_FIELD 2      /* of RangeResponse */
 #define FRONT_BYTES (1 + PB_VARINT_MAX)
 
 struct range_stream {

@@ -1,9 +1,10 @@
 /* subcall.c - see subcall.h. Only unary calls whose answer is a message: no Range of its own, no
  * streams. */
 #include "common/base/base.h"
+#include "common/base/limits.h"
 #include "etcd-server/service/subcall.h"
 
-#define SUBCALL_ARENA_MAX_BYTES (64UL * 1024 * 1024)
+#define SUBCALL_ARENA_MAX_BYTES (64UL * MIB)
 
 static void finished(struct call *call, enum err_code code, const char *text)
 {
