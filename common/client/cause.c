@@ -58,6 +58,14 @@ static void tell_fault(const struct cause_facts *facts, struct client_failure *f
         hint(failure, "Check the clock of this machine and of the one that issued it.");
         return;
     case FAULT_UNKNOWN_CA:
+        if (seen->nobody) {
+            err_set(err, ERR_TLS,
+                    "%s: certificate signed by unknown authority: %s holds no certificate in PEM "
+                    "form",
+                    typed, facts->cacert);
+            hint(failure, "Give the CA that signed the server's certificate with --cacert.");
+            return;
+        }
         err_set(
             err, ERR_TLS,
             "%s: certificate signed by unknown authority: %s (%s) was issued by %s, which is not "

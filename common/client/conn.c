@@ -72,10 +72,10 @@ static BIO_METHOD *socket_method(void)
 
 /* ---- trust ---- */
 
-static bool load(SSL_CTX *context, const struct conn_files *files)
+static bool load(SSL_CTX *context, const struct conn_files *files,
+                 const struct handshake *handshake)
 {
-    if (files->cacert != NULL ? SSL_CTX_load_verify_file(context, files->cacert) != 1
-                              : SSL_CTX_set_default_verify_paths(context) != 1)
+    if (handshake->cacert == NULL && SSL_CTX_set_default_verify_paths(context) != 1)
         return false;
     SSL_CTX_set_default_passwd_cb(context, handshake_no_password);
     return files->cert == NULL ||
@@ -107,16 +107,11 @@ struct conn_trust *conn_trust_new(const struct conn_files *files, struct handsha
     SSL_CTX_set_mode(trust->context, SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_CTX_set_default_read_buffer_len(trust->context, TLS_READ_BYTES);
     SSL_CTX_set_read_ahead(trust->context, 1);
-    /* any certificate that is given is trusted, not roots only: as curl and Go have it */
-    must(X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(trust->context),
-                                     X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST) == 1);
-    if (!load(trust->context, files)) {
-        *words = openssl_words();
-    } else if (!handshake_watch(handshake, trust->context)) {
-        *words = "the host's name cannot be checked against a certificate";
-    } else {
+    if (load(trust->context, files, handshake)) {
+        handshake_watch(handshake, trust->context);
         return trust;
     }
+    *words = openssl_words();
     conn_trust_free(trust);
     return NULL;
 }

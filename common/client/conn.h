@@ -12,10 +12,9 @@
 
 struct conn_trust; /* whom to trust and what to show: for handshakes with one host */
 
-/* PEM files; borrowed for the call; NULL: the system's CAs, no certificate. Checked before:
- * credentials_check(). */
+/* PEM files; borrowed for the call; NULL: no certificate. Checked before: credentials_check(). */
 struct conn_files {
-    const char *cacert, *cert, *key;
+    const char *cert, *key;
 };
 
 /*

@@ -2,18 +2,22 @@
  * handshake.c - see handshake.h.
  *
  * Who connects makes the SSL_CTX and hands it over before the handshake. Three callbacks go in:
- * verify (which certificate failed, and why; the host name is checked by OpenSSL too, so that all
- * faults arrive in one place), info (alerts) and client certificate (was one asked for).
+ * verify (the chain is judged as judge.h says: which certificate failed, and why), info (alerts)
+ * and client certificate (was one asked for).
  */
 #include "common/client/handshake.h"
 
 #include "common/base/buf.h"
 #include "common/base/file.h"
 #include "common/base/limits.h"
+#include "common/tls/judge.h"
+#include "common/tls/ossl.h"
+#include "common/tls/x509.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/pem.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -94,6 +98,7 @@ static enum handshake_fault fault_of(int error)
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+    case X509_V_ERR_SUBJECT_ISSUER_MISMATCH:
         return FAULT_UNKNOWN_CA;
     default:
         return FAULT_OTHER;
@@ -105,21 +110,28 @@ static struct handshake *of_ssl(const SSL *ssl)
     return SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 }
 
-static int on_verify(int ok, X509_STORE_CTX *store)
+/* In place of OpenSSL's own judgement. */
+static int on_chain(X509_STORE_CTX *store, void *arg)
 {
-    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    struct handshake *handshake = of_ssl(ssl);
-    X509 *cert = X509_STORE_CTX_get_current_cert(store);
-    int error = X509_STORE_CTX_get_error(store);
+    struct handshake *handshake = arg;
+    X509 *cert;
+    int error = judge_chain(store);
 
-    if (!ok && handshake->fault == FAULT_NONE) {
-        handshake->fault = fault_of(error);
-        handshake->fault_text = X509_verify_cert_error_string(error);
-        handshake->depth = X509_STORE_CTX_get_error_depth(store);
-        if (cert != NULL)
-            cert_words(cert, &handshake->cert);
-    }
-    return ok;
+    if (error == 0)
+        error = judge_names(store);
+    if (error == 0)
+        error = judge_usage(store, X509_SERVER);
+    if (error == 0)
+        error = judge_host(store, handshake->host);
+    if (error == 0)
+        return 1;
+    handshake->fault = fault_of(error);
+    handshake->fault_text = X509_verify_cert_error_string(error);
+    handshake->depth = X509_STORE_CTX_get_error_depth(store);
+    cert = X509_STORE_CTX_get_current_cert(store);
+    if (cert != NULL)
+        cert_words(cert, &handshake->cert);
+    return 0;
 }
 
 static void on_info(const SSL *ssl, int where, int value)
@@ -136,27 +148,67 @@ static int on_client_cert(SSL *ssl, X509 **cert, EVP_PKEY **key)
     return 0; /* none to offer: this is only called when no certificate was configured */
 }
 
-void handshake_reset(struct handshake *handshake, const char *host, bool verify)
+void handshake_reset(struct handshake *handshake, const char *host, bool verify, const char *cacert)
 {
-    *handshake = (struct handshake){.host = host, .verify = verify, .alert = -1};
+    *handshake = (struct handshake){.host = host, .verify = verify, .cacert = cacert, .alert = -1};
 }
 
-bool handshake_watch(struct handshake *handshake, void *ssl_ctx)
+static int read_file(const char *path, struct buf *content, struct err *err)
+{
+    FILE *file = fopen(path, "re");
+
+    if (file == NULL) {
+        err_sys(err, errno, "open %s", path);
+        return -1;
+    }
+    (void)fclose(file);
+    return file_read_all(path, content, err);
+}
+
+static int read_anchors(const char *path, const char *typed, STACK_OF(X509) * *anchors,
+                        struct err *err)
+{
+    struct buf content = BUF_INIT(CLIENT_FILE_MAX);
+    int rc = read_file(path, &content, err);
+
+    if (rc == 0)
+        rc = ossl_anchors(typed, buf_slice(&content), anchors, err);
+    buf_free(&content);
+    return rc;
+}
+
+/* They were checked: what a file that was damaged since does not hold is not trusted. */
+static void trust_cacert(struct handshake *handshake, SSL_CTX *context)
+{
+    X509_STORE *store = X509_STORE_new();
+    STACK_OF(X509) *anchors = NULL;
+    struct err err = ERR_INIT;
+
+    must(store != NULL);
+    handshake->nobody = read_anchors(handshake->cacert, handshake->cacert, &anchors, &err) < 0 ||
+                        sk_X509_num(anchors) == 0;
+    for (int i = 0; i < sk_X509_num(anchors); i++)
+        must(X509_STORE_add_cert(store, sk_X509_value(anchors, i)) == 1);
+    judge_try_all_issuers(store);
+    SSL_CTX_set_cert_store(context, store);
+    sk_X509_pop_free(anchors, X509_free);
+    ERR_clear_error();
+}
+
+void handshake_watch(struct handshake *handshake, void *ssl_ctx)
 {
     SSL_CTX *context = ssl_ctx;
-    X509_VERIFY_PARAM *param = SSL_CTX_get0_param(context);
 
     handshake->begun = true;
     SSL_CTX_set_app_data(context, handshake);
     SSL_CTX_set_info_callback(context, on_info);
     SSL_CTX_set_client_cert_cb(context, on_client_cert);
     if (!handshake->verify)
-        return true;
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_verify);
-    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
-                                               X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return X509_VERIFY_PARAM_set1_ip_asc(param, handshake->host) == 1 ||
-           X509_VERIFY_PARAM_set1_host(param, handshake->host, 0) == 1;
+        return;
+    if (handshake->cacert != NULL)
+        trust_cacert(handshake, context);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_cert_verify_callback(context, on_chain, handshake);
 }
 
 int handshake_no_password(char *text, int size, int writing, void *arg)
@@ -171,15 +223,9 @@ int handshake_no_password(char *text, int size, int writing, void *arg)
 /* Make a BIO of the file's bytes; they must outlive it. */
 static BIO *open_pem(const char *path, struct buf *content, struct err *err)
 {
-    FILE *file = fopen(path, "re");
     BIO *bio = NULL;
 
-    if (file == NULL) {
-        err_sys(err, errno, "open %s", path);
-        return NULL;
-    }
-    (void)fclose(file);
-    if (file_read_all(path, content, err) == 0) {
+    if (read_file(path, content, err) == 0) {
         bio = BIO_new_mem_buf(content->data != NULL ? (const void *)content->data : "",
                               (int)buf_used(content));
         must(bio != NULL);
@@ -219,6 +265,7 @@ static EVP_PKEY *read_key(const char *path, const char *typed, struct err *err)
 int credentials_check(const struct credential_files *files, const struct credential_files *typed,
                       struct cert_words *own, bool *own_expired, struct err *err)
 {
+    STACK_OF(X509) *anchors = NULL;
     X509 *cert = NULL;
     EVP_PKEY *key = NULL;
     int rc = -1;
@@ -226,11 +273,9 @@ int credentials_check(const struct credential_files *files, const struct credent
     *own = (struct cert_words){0};
     *own_expired = false;
     if (files->cacert != NULL) {
-        cert = read_cert(files->cacert, typed->cacert, err);
-        if (cert == NULL)
+        if (read_anchors(files->cacert, typed->cacert, &anchors, err) < 0)
             return -1;
-        X509_free(cert);
-        cert = NULL;
+        sk_X509_pop_free(anchors, X509_free);
     }
     if (files->cert == NULL)
         return 0;

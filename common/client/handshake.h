@@ -33,8 +33,10 @@ enum handshake_fault {
 struct handshake {
     const char *host;           /* checked against the certificate; borrowed */
     bool verify;                /* check the server's certificate */
+    const char *cacert;         /* with the CAs of this file; NULL: the system's; borrowed */
     bool begun;                 /* TCP is connected, TLS was begun */
     bool asked;                 /* the server asked for a client certificate */
+    bool nobody;                /* there is no CA in `cacert` */
     int alert;                  /* TLS alert the server sent (RFC 8446 6); -1 for none */
     enum handshake_fault fault; /* first fault of the server's chain */
     int depth;                  /* of the faulty certificate: 0 is the server's own */
@@ -42,13 +44,14 @@ struct handshake {
     struct cert_words cert;     /* the faulty certificate */
 };
 
-/* Forget what was seen; `host` is borrowed for the handshakes to come. */
-void handshake_reset(struct handshake *handshake, const char *host, bool verify);
+/* Forget what was seen; `host` and `cacert` are borrowed for the handshakes to come. */
+void handshake_reset(struct handshake *handshake, const char *host, bool verify,
+                     const char *cacert);
 /*
  * Look at the handshakes of that SSL_CTX, from now on and as long as both live; the TCP connection
- * is there. False: the host cannot be checked, and nobody may be trusted.
+ * is there. The system's CAs are in it already, if they count.
  */
-bool handshake_watch(struct handshake *handshake, void *ssl_ctx) MUST_CHECK;
+void handshake_watch(struct handshake *handshake, void *ssl_ctx);
 /* For OpenSSL, in place of its question on the terminal: no key has a password. */
 int handshake_no_password(char *text, int size, int writing, void *arg);
 
@@ -58,7 +61,8 @@ struct credential_files {
 };
 
 /*
- * Check that `cacert` holds certificates, and that `cert` and `key` fit.
+ * Check that `cacert` holds nothing but certificates, though it may hold none, as etcdctl has it;
+ * and that `cert` and `key` fit.
  *
  * typed   what errors call them: a file may be a copy of what was typed
  * own     filled with the client certificate's words; zeroed without one

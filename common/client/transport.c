@@ -255,7 +255,7 @@ enum transport_result transport_exchange(struct transport *transport, struct exc
     exchange->status = 0;
     exchange->octets = (struct client_octets){.given = false};
     handshake_reset(&transport->handshake, exchange->endpoint->host,
-                    !transport->options.skip_verify);
+                    !transport->options.skip_verify, transport->options.cacert);
     answered = transport->kind->perform(transport, &facts);
     if (answered && transport->odd)
         facts.other_protocol = transport->kind->speaks_other(transport);

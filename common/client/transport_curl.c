@@ -82,8 +82,8 @@ static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
 static CURLcode on_context(CURL *easy, void *ssl_ctx, void *handshake)
 {
     (void)easy;
-    /* a host that OpenSSL does not take could not be checked */
-    return handshake_watch(handshake, ssl_ctx) ? CURLE_OK : CURLE_SSL_CERTPROBLEM;
+    handshake_watch(handshake, ssl_ctx);
+    return CURLE_OK;
 }
 
 /* What every transfer has: the address, no proxy, no signals, our limits. */
@@ -110,7 +110,7 @@ static bool speaks_other(struct transport *transport)
     bool other;
 
     must(easy != NULL);
-    handshake_reset(&handshake, endpoint->host, false);
+    handshake_reset(&handshake, endpoint->host, false, NULL);
     set_address(easy, endpoint, url);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)TRANSPORT_PROBE_MS);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
@@ -189,15 +189,13 @@ static void set_up(struct transport *transport, const char *url, struct curl_sli
     if (exchange->stream) /* a snapshot has a lot to read */
         curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, STREAM_READ_BYTES);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, verify ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L); /* the hook has OpenSSL check the host */
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L); /* the hook does it */
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_context);
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, &transport->handshake);
-    if (options->cacert != NULL) {
-        curl_easy_setopt(easy, CURLOPT_CAINFO, options->cacert);
-        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); /* nobody but these */
-    } else if (!system_has_cas()) {
+    if (options->cacert != NULL) /* the hook trusts those, and nobody else */
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    if (options->cacert != NULL || !system_has_cas())
         curl_easy_setopt(easy, CURLOPT_CAINFO, NULL); /* no list: no CA is known, told as such */
-    }
     curl_easy_setopt(easy, CURLOPT_SSLCERT, options->cert);
     curl_easy_setopt(easy, CURLOPT_SSLKEY, options->key);
     if (exchange->get) {

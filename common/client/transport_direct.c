@@ -132,7 +132,7 @@ static bool fail_conn(struct direct *direct, enum conn_result result, enum cause
 static bool shake_hands(struct direct *direct, struct cause_facts *facts)
 {
     const struct transport_options *options = &direct->base.options;
-    struct conn_files files = {options->cacert, options->cert, options->key};
+    struct conn_files files = {options->cert, options->key};
     enum conn_result result;
 
     facts->phase = PHASE_HANDSHAKE;
@@ -406,7 +406,7 @@ static bool answers_plain(struct direct *direct)
 static bool speaks_other(struct transport *transport)
 {
     const struct endpoint *endpoint = transport->exchange->endpoint;
-    const struct conn_files nothing = {NULL, NULL, NULL};
+    const struct conn_files nothing = {NULL, NULL};
     struct direct *direct = direct_of(transport);
     struct conn_trust *trust = NULL;
     struct handshake handshake;
@@ -414,7 +414,7 @@ static bool speaks_other(struct transport *transport)
     const char *words;
     bool other = false;
 
-    handshake_reset(&handshake, endpoint->host, false);
+    handshake_reset(&handshake, endpoint->host, false, NULL);
     if (connect_to(direct, clock_ms() + TRANSPORT_PROBE_MS, &ignored)) {
         direct->conn.until_ms = clock_ms() + TRANSPORT_PROBE_MS;
         if (endpoint->tls)

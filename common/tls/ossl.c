@@ -25,7 +25,8 @@ const char *ossl_reason(char *text, size_t bytes)
 
 /* ---- PEM ---- */
 
-int pem_walk(const char *file, struct slice text, pem_block_fn *block, void *arg, struct err *err)
+static int walk(const char *file, struct slice text, bool skip_bad, pem_block_fn *block, void *arg,
+                struct err *err)
 {
     BIO *bio = BIO_new_mem_buf(text.data != NULL ? (const void *)text.data : "", (int)text.size);
     int count = 0, rc = 0;
@@ -41,6 +42,8 @@ int pem_walk(const char *file, struct slice text, pem_block_fn *block, void *arg
             char reason[128];
             bool end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
 
+            if (!end && skip_bad)
+                continue; /* at least its first line is behind us */
             if (!end) {
                 err_set(err, ERR_TLS, "%s: PEM block %d does not decode: %s", file, count + 1,
                         ossl_reason(reason, sizeof reason));
@@ -66,6 +69,11 @@ int pem_walk(const char *file, struct slice text, pem_block_fn *block, void *arg
     }
     BIO_free(bio);
     return rc < 0 ? -1 : count;
+}
+
+int pem_walk(const char *file, struct slice text, pem_block_fn *block, void *arg, struct err *err)
+{
+    return walk(file, text, false, block, arg, err);
 }
 
 int ossl_read_file(const char *path, struct buf *out, struct err *err)
@@ -156,6 +164,19 @@ int ossl_certs(const char *file, struct slice text, bool only_certs, STACK_OF(X5
             return 0;
         }
         ossl_nothing_found(file, text, "a certificate", err);
+    }
+    sk_X509_pop_free(reader.certs, X509_free);
+    return -1;
+}
+
+int ossl_anchors(const char *file, struct slice text, STACK_OF(X509) * *certs, struct err *err)
+{
+    struct certs_reader reader = {file, true, sk_X509_new_null()};
+
+    must(reader.certs != NULL);
+    if (walk(file, text, true, take_cert, &reader, err) >= 0) {
+        *certs = reader.certs;
+        return 0;
     }
     sk_X509_pop_free(reader.certs, X509_free);
     return -1;
@@ -502,40 +523,4 @@ bool ossl_names_equal(const X509_NAME *a, const X509_NAME *b)
     return X509_NAME_get0_der(a, &a_der, &a_bytes) == 1 &&
            X509_NAME_get0_der(b, &b_der, &b_bytes) == 1 &&
            slice_equal(slice_of(a_der, a_bytes), slice_of(b_der, b_bytes));
-}
-
-/* ---- issuers ---- */
-
-/*
- * OpenSSL takes the first authority of the name, unless an identifier in the certificate says
- * otherwise; certificates by hand have none. Go tries all of that name, which matters while a
- * bundle holds the old and the new one (pki.md 2.6).
- */
-static int find_issuer(X509 **issuer, X509_STORE_CTX *store, X509 *cert)
-{
-    const STACK_OF(X509_OBJECT) *objects =
-        X509_STORE_get0_objects(X509_STORE_CTX_get0_store(store));
-    const X509_VERIFY_PARAM *rules = X509_STORE_CTX_get0_param(store);
-    bool valid = false;
-
-    *issuer = NULL;
-    (void)ERR_set_mark();
-    for (int i = 0; !valid && i < sk_X509_OBJECT_num(objects); i++) {
-        X509 *one = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-
-        if (one == NULL ||
-            X509_NAME_cmp(X509_get_subject_name(one), X509_get_issuer_name(cert)) != 0 ||
-            X509_get0_pubkey(one) == NULL || X509_verify(cert, X509_get0_pubkey(one)) != 1)
-            continue;
-        valid = X509_cmp_timeframe(rules, X509_get0_notBefore(one), X509_get0_notAfter(one)) == 0;
-        if (valid || *issuer == NULL)
-            *issuer = one;
-    }
-    (void)ERR_pop_to_mark();
-    return *issuer != NULL ? X509_up_ref(*issuer) : 0;
-}
-
-void ossl_try_all_issuers(X509_STORE *trust)
-{
-    X509_STORE_set_get_issuer(trust, find_issuer);
 }

@@ -1,7 +1,8 @@
 /*
  * ossl.h - what tls and x509 share about OpenSSL: PEM walked block by block, and certificates in
- * words. Private to common/tls: nothing outside includes it. Pure but for the *_file functions.
- * Thread: any, one object at a time. Errors: ERR_TLS what was found; of files those of file.h.
+ * words. Nothing outside common/tls includes it but the client's handshake. Pure but for the *_file
+ * functions. Thread: any, one object at a time. Errors: ERR_TLS what was found; of files those of
+ * file.h.
  */
 #ifndef COMMON_TLS_OSSL_H
 #define COMMON_TLS_OSSL_H
@@ -44,6 +45,12 @@ void ossl_wipe(struct buf *buf); /* overwrite and free */
  */
 int ossl_certs(const char *file, struct slice text, bool only_certs, STACK_OF(X509) * *certs,
                struct err *err) MUST_CHECK;
+/*
+ * Those of a client's trust file, as etcdctl reads it: another block is an error, one that does not
+ * decode is passed over, and none at all is none: nobody is trusted then.
+ */
+int ossl_anchors(const char *file, struct slice text, STACK_OF(X509) * *certs,
+                 struct err *err) MUST_CHECK;
 /* The first private key of a PEM text: PKCS#1, SEC1 or PKCS#8, of a kind etcd can use. Owned. */
 int ossl_key(const char *file, struct slice text, EVP_PKEY **key, struct err *err) MUST_CHECK;
 /*
@@ -63,12 +70,6 @@ int ossl_crls_file(const char *path, STACK_OF(X509_CRL) * *crls, struct err *err
 
 /* Say that `file` holds nothing of `what` ("a certificate"): empty, DER, or other blocks. */
 void ossl_nothing_found(const char *file, struct slice text, const char *what, struct err *err);
-
-/*
- * Judge with every anchor of the issuer's name, as Go does, not with the first one only. For
- * stores whose anchors are all loaded.
- */
-void ossl_try_all_issuers(X509_STORE *trust);
 
 /* Words. What is returned is owned; control characters and quotes come as \xHH. */
 char *ossl_name(const X509_NAME *name);                   /* "O=x, CN=y"; "(empty)" */

@@ -9,6 +9,7 @@
  */
 #include "common/tls/tls_internal.h"
 #include "common/base/limits.h"
+#include "common/tls/judge.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -226,7 +227,7 @@ static int load_anchors(struct tls_set *set, struct err *err)
     }
     if (ossl_certs_file(set->config->ca_file, true, &set->anchors, err) < 0)
         return -1;
-    ossl_try_all_issuers(store);
+    judge_try_all_issuers(store);
     for (int i = 0; i < sk_X509_num(set->anchors); i++) {
         X509 *anchor = sk_X509_value(set->anchors, i);
 

@@ -1,14 +1,13 @@
 /*
  * tls_verify.c - is this chain good, and if not, why not, in words.
  *
- * OpenSSL builds the chain and checks signatures, dates and CA bits; with PARTIAL_CHAIN any
- * certificate of the CA file ends it. What Go judges otherwise is judged here: names compared as
- * bytes, extended usages (of CAs too), revocation of every certificate below the anchor, allow
- * lists, the host. The first finding becomes session->cause and an alert.
+ * OpenSSL builds the chain and checks signatures, dates and CA bits; what Go judges otherwise is
+ * judge.h's. Here come revocation of every certificate below the anchor and the allow lists. The
+ * first finding becomes session->cause and an alert.
  */
+#include "common/tls/judge.h"
 #include "common/tls/tls_internal.h"
 
-#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -195,46 +194,36 @@ static void say_openssl(struct tls_session *session, X509_STORE_CTX *store)
 
 static int check_names_as_bytes(struct tls_session *session, X509_STORE_CTX *store)
 {
-    const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(store);
+    int error = judge_names(store);
+    char *subject;
 
-    for (int i = 0; i + 1 < sk_X509_num(chain); i++) {
-        const X509 *cert = sk_X509_value(chain, i), *above = sk_X509_value(chain, i + 1);
-        char *subject;
-
-        if (ossl_names_equal(X509_get_issuer_name(cert), X509_get_subject_name(above)))
-            continue;
-        subject = who(session, store, cert);
-        say_unknown(session, subject, cert);
+    if (error != 0) {
+        subject = who(session, store, X509_STORE_CTX_get_current_cert(store));
+        say_unknown(session, subject, X509_STORE_CTX_get_current_cert(store));
         free(subject);
-        return X509_V_ERR_SUBJECT_ISSUER_MISMATCH;
     }
-    return 0;
+    return error;
 }
 
 static int check_usage(struct tls_session *session, X509_STORE_CTX *store)
 {
-    const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(store);
     bool server = session->context->config.role == TLS_SERVER;
-    unsigned wanted = X509_ANY | (server ? X509_CLIENT : X509_SERVER);
+    int error = judge_usage(store, server ? X509_CLIENT : X509_SERVER);
+    struct buf has = BUF_INIT(ERR_TEXT_MAX);
+    const X509 *cert;
+    char *subject;
 
-    for (int i = 0; i < sk_X509_num(chain); i++) {
-        const X509 *cert = sk_X509_value(chain, i);
-        unsigned eku = ossl_eku(cert);
-        struct buf has = BUF_INIT(ERR_TEXT_MAX);
-        char *subject;
-
-        if (eku == 0 || (eku & wanted) != 0)
-            continue;
-        subject = who(session, store, cert);
-        ossl_usages(cert, &has);
-        set_cause(session,
-                  "%s: certificate specifies an incompatible key usage: it has %s, needed is %s",
-                  subject, buf_text(&has), server ? "clientAuth" : "serverAuth");
-        free(subject);
-        buf_free(&has);
-        return X509_V_ERR_INVALID_PURPOSE;
-    }
-    return 0;
+    if (error == 0)
+        return 0;
+    cert = X509_STORE_CTX_get_current_cert(store);
+    subject = who(session, store, cert);
+    ossl_usages(cert, &has);
+    set_cause(session,
+              "%s: certificate specifies an incompatible key usage: it has %s, needed is %s",
+              subject, buf_text(&has), server ? "clientAuth" : "serverAuth");
+    free(subject);
+    buf_free(&has);
+    return error;
 }
 
 static int check_revoked(struct tls_session *session, X509_STORE_CTX *store)
@@ -266,19 +255,6 @@ static int check_revoked(struct tls_session *session, X509_STORE_CTX *store)
     return 0;
 }
 
-static bool fits_host(X509 *leaf, const char *host)
-{
-    uint8_t binary[16];
-    bool address = inet_pton(AF_INET, host, binary) == 1 || inet_pton(AF_INET6, host, binary) == 1;
-
-    if (address)
-        return X509_check_ip_asc(leaf, host, 0) == 1;
-    return X509_check_host(leaf, host, strlen(host),
-                           X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
-                               X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
-                           NULL) == 1;
-}
-
 static int check_allowed(struct tls_session *session, X509_STORE_CTX *store)
 {
     const struct tls_config *config = &session->context->config;
@@ -290,7 +266,7 @@ static int check_allowed(struct tls_session *session, X509_STORE_CTX *store)
     bool by_cn = config->allowed_cns.count != 0, fits = list.count == 0;
 
     for (size_t i = 0; i < list.count && !fits; i++) {
-        fits = by_cn ? strcmp(cn, list.items[i]) == 0 : fits_host(leaf, list.items[i]);
+        fits = by_cn ? strcmp(cn, list.items[i]) == 0 : judge_fits_host(leaf, list.items[i]);
         (void)buf_printf(&allowed, "%s%s", i != 0 ? ", " : "", list.items[i]);
     }
     if (!fits && by_cn) {
@@ -318,7 +294,7 @@ static int check_host(struct tls_session *session, X509_STORE_CTX *store)
     struct buf sans = BUF_INIT(ERR_TEXT_MAX / 2);
     char *subject;
 
-    if (session->server_name == NULL || fits_host(leaf, session->server_name))
+    if (session->server_name == NULL || judge_host(store, session->server_name) == 0)
         return 0;
     subject = who(session, store, leaf);
     ossl_sans(leaf, &sans);
@@ -342,16 +318,13 @@ int tls_verify_chain(X509_STORE_CTX *store, void *arg)
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_session *session = SSL_get_app_data(ssl);
     const struct tls_config *config = &session->context->config;
-    X509_VERIFY_PARAM *rules = X509_STORE_CTX_get0_param(store);
 
     (void)arg;
     if (config->role == TLS_CLIENT && config->skip_verify)
         return 1;
-    (void)X509_VERIFY_PARAM_set_flags(rules, X509_V_FLAG_PARTIAL_CHAIN);
-    (void)X509_VERIFY_PARAM_set_purpose(rules, X509_PURPOSE_ANY); /* check_usage() does it as Go */
     if (config->verify_at_s != 0)
-        X509_VERIFY_PARAM_set_time(rules, (time_t)config->verify_at_s);
-    if (X509_verify_cert(store) != 1) {
+        X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(store), (time_t)config->verify_at_s);
+    if (judge_chain(store) != 0) {
         say_openssl(session, store);
         return 0;
     }

@@ -1,6 +1,7 @@
 /*
  * x509.c - keys, alternative names, and certificates read and described. x509_make.c makes them.
  */
+#include "common/tls/judge.h"
 #include "common/tls/x509_internal.h"
 #include "common/base/limits.h"
 
@@ -386,11 +387,7 @@ bool x509_certs_equal(const struct x509_cert *a, const struct x509_cert *b)
 
 bool x509_fits_host(const struct x509_cert *cert, const char *host)
 {
-    unsigned flags = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
-
-    if (x509_is_address(host))
-        return X509_check_ip_asc(cert->x509, host, 0) == 1;
-    return X509_check_host(cert->x509, host, strlen(host), flags, NULL) == 1;
+    return judge_fits_host(cert->x509, host);
 }
 
 static char *key_usage_words(const X509 *cert)

@@ -123,7 +123,7 @@ void x509_list_free(struct x509_list *list);
 
 bool x509_has_key(const struct x509_cert *cert, const struct x509_key *key);
 bool x509_certs_equal(const struct x509_cert *a, const struct x509_cert *b); /* same DER */
-bool x509_fits_host(const struct x509_cert *cert, const char *host); /* SANs only, never the CN */
+bool x509_fits_host(const struct x509_cert *cert, const char *host);         /* as judge.h says */
 /* May this pair sign now: CA:TRUE, keyCertSign, dates, key. `name` is for the message. */
 int x509_ca_check(const char *name, const struct x509_cert *cert, const struct x509_key *key,
                   int64_t now_s, struct err *err) MUST_CHECK;

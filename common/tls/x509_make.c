@@ -8,6 +8,7 @@
  * The issuer is the CA's subject byte for byte: Go compares nothing else (pki.md 2.7).
  */
 #include "common/base/limits.h"
+#include "common/tls/judge.h"
 #include "common/tls/x509_internal.h"
 
 #include <arpa/inet.h>
@@ -396,7 +397,7 @@ static void builder_init(struct chain_builder *builder, const struct x509_list *
     *builder = (struct chain_builder){X509_STORE_new(), X509_STORE_CTX_new(), NULL, NULL};
     must(builder->trust != NULL && builder->store != NULL && chain->count != 0);
     builder->between = stack_of(chain, 1);
-    ossl_try_all_issuers(builder->trust);
+    judge_try_all_issuers(builder->trust);
     for (size_t i = 0; i < anchors->count; i++)
         must(X509_STORE_add_cert(builder->trust, anchors->items[i]->x509) == 1);
     must(X509_STORE_CTX_init(builder->store, builder->trust, chain->items[0]->x509,

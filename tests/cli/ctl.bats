@@ -185,7 +185,10 @@ bats_require_minimum_version 1.5.0
         ctl --cert="$DIR/client.crt" get k
     fails 128 "private key does not match public key" "" -- \
         ctl --cert="$DIR/client.crt" --key="$DIR/rogue.key" get k
-    fails 128 "/dev/null holds no certificate" "" -- ctl --cacert=/dev/null get k
+    fails 128 "block 1 is a" "" -- ctl --cacert="$DIR/client.key" get k
+    run -0 "$ETCD_CTL" --endpoints="http://127.0.0.1:$PORT" --cacert=/dev/null get k # nobody is trusted then, as with etcdctl
+    fails 1 "unknown authority: /dev/null holds no certificate" "--cacert" -- \
+        "$ETCD_CTL" --endpoints="https://127.0.0.1:$((PORT + 4))" --cacert=/dev/null get k
     fails 128 "public key: /dev/fd/" "" -- ctl --cert="$DIR/client.crt" --key=<(cat "$DIR/rogue.key") get k
 }
 

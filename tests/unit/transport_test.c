@@ -389,6 +389,100 @@ static void both_tell_what_is_wrong_with_tls(void **state)
     pki_free(&pki);
 }
 
+static void expect_no_transport(const struct question *question, const char *cause)
+{
+    struct client_failure failure = {0};
+    struct transport *transport;
+    struct err err = ERR_INIT;
+
+    assert_int_equal(transport_new(kinds[0], &question->options, &transport, &failure, &err), -1);
+    if (strstr(err.text, cause) == NULL)
+        fail_msg("%s", err.text);
+}
+
+/* A server's certificate by hand, as openssl(1) makes them: below `ca`, with those extensions. */
+static struct test_pair by_hand(const struct pki *pki, const struct test_pair *ca, const char *name,
+                                const char *extensions)
+{
+    struct test_pair made = {.cert_file = test_path(pki->directory, name)};
+    char *ext = xasprintf("%s.ext", made.cert_file);
+
+    made.key_file = xasprintf("%s.key", made.cert_file);
+    test_write(ext, slice_text(extensions));
+    test_run("openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout %s "
+             "-subj /CN=%s | openssl x509 -req -CA %s -CAkey %s -set_serial 5 -extfile %s -out %s",
+             made.key_file, name, ca->cert_file, ca->key_file, ext, made.cert_file);
+    free(ext);
+    return made;
+}
+
+static void expect_served(struct question *question)
+{
+    struct outcome outcome;
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        ask(kinds[i], question, &outcome);
+        if (outcome.result != TRANSPORT_ANSWERED)
+            fail_msg("%s, %zu: %s", question->host, i, outcome.err.text);
+        buf_free(&outcome.body);
+    }
+}
+
+/* Names with a wildcard of two labels, several CAs of a name, a renewed one, none: pki.md 2.6. */
+static void both_judge_as_go_does(void **state)
+{
+    struct pki pki;
+    struct question question = plain_question("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+    struct test_pair same, hand;
+    char *bundle, *renewed, *nothing, *with_key;
+
+    (void)state;
+    pki_make(&pki);
+    same =
+        test_pair_make(pki.directory, &(struct test_leaf){.name = "same", .cn = "ca", .ca = true});
+    hand = by_hand(&pki, &pki.ca, "hand.crt",
+                   "subjectAltName=DNS:*.lan,DNS:*.etcd.svc\n"
+                   "authorityKeyIdentifier=issuer:always\nkeyUsage=nonRepudiation\n");
+    question.peer_tls = server_context(&hand, NULL);
+    question.options.cacert = pki.ca.cert_file;
+    question.host = "m1.lan";
+    expect_served(&question);
+    question.host = "Host_1.etcd.svc.";
+    expect_served(&question);
+    question.host = "a.m1.lan";
+    expect_tls_cause(&question, "not valid for \"a.m1.lan\", only for *.lan", "--endpoints");
+    question.host = "m1.lan";
+    renewed = test_path(pki.directory, "renewed.crt"); /* same key and name, another serial */
+    test_run("openssl x509 -in %s -signkey %s -set_serial 77 -days 30 -out %s", pki.ca.cert_file,
+             pki.ca.key_file, renewed);
+    question.options.cacert = renewed;
+    expect_served(&question);
+    tls_context_free(question.peer_tls);
+    test_pair_free(&hand);
+    hand = by_hand(&pki, &pki.ca, "bare.crt", "subjectAltName=DNS:*.lan\n");
+    question.peer_tls = server_context(&hand, NULL);
+    bundle = test_path(pki.directory, "bundle.crt");
+    test_run("cat %s %s > %s", same.cert_file, pki.ca.cert_file, bundle);
+    question.options.cacert = bundle;
+    expect_served(&question);
+    nothing = test_path(pki.directory, "nothing.crt");
+    test_write(nothing, SLICE_LITERAL("no certificate"));
+    question.options.cacert = nothing;
+    expect_tls_cause(&question, "nothing.crt holds no certificate in PEM form", "--cacert");
+    with_key = test_path(pki.directory, "with-key.crt");
+    test_run("cat %s %s > %s", pki.ca.cert_file, pki.ca.key_file, with_key);
+    question.options.cacert = with_key;
+    expect_no_transport(&question, "block 2 is a \"EC PRIVATE KEY\"");
+    tls_context_free(question.peer_tls);
+    test_pair_free(&hand);
+    test_pair_free(&same);
+    free(bundle);
+    free(renewed);
+    free(nothing);
+    free(with_key);
+    pki_free(&pki);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +492,7 @@ int main(void)
         cmocka_unit_test(direct_reads_into_the_room),
         cmocka_unit_test(both_tell_why_there_is_no_answer),
         cmocka_unit_test(both_tell_what_is_wrong_with_tls),
+        cmocka_unit_test(both_judge_as_go_does),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -275,13 +275,24 @@ static void hosts_fit_alternative_names_only(void **state)
     struct test_pair pair =
         test_pair_make(dir, &(struct test_leaf){.name = "leaf",
                                                 .cn = "cn.example",
-                                                .sans = "a.example,*.b.example,10.0.0.1",
+                                                .sans = "a.example,*.b.example,*.lan,10.0.0.1",
                                                 .usages = X509_SERVER});
 
     (void)state;
     assert_true(x509_fits_host(pair.cert, "a.example"));
     assert_true(x509_fits_host(pair.cert, "x.b.example"));
     assert_true(x509_fits_host(pair.cert, "10.0.0.1"));
+    assert_true(x509_fits_host(pair.cert, "A.EXAMPLE."));
+    assert_true(x509_fits_host(pair.cert, "m_1.b.example"));
+    assert_true(x509_fits_host(pair.cert, "m1.lan")); /* as Go: one label may follow the star */
+    assert_true(x509_fits_host(pair.cert, "m1.lan."));
+    assert_true(x509_fits_host(pair.cert, "::ffff:10.0.0.1"));
+    assert_true(x509_fits_host(pair.cert, "[::ffff:a00:1]"));
+    assert_false(x509_fits_host(pair.cert, "lan"));
+    assert_false(x509_fits_host(pair.cert, ".lan"));
+    assert_false(x509_fits_host(pair.cert, "*.lan.."));
+    assert_false(x509_fits_host(pair.cert, "m 1.lan"));
+    assert_false(x509_fits_host(pair.cert, ""));
     assert_false(x509_fits_host(pair.cert, "cn.example"));
     assert_false(x509_fits_host(pair.cert, "x.y.b.example"));
     assert_false(x509_fits_host(pair.cert, "10.0.0.2"));
