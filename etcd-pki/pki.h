@@ -1,8 +1,8 @@
 /*
- * pki.h - what the commands of etcd-pki share: the parsed command line, the roles, and the small
- * things. What a directory holds is scan.h, what is written plan.h and store.h, what was done
- * report.h. Thread: main.
- * Errors: ERR_USAGE what was given; of files those of file.h, of what is in them those of x509.h.
+ * pki.h - what the commands of etcd-pki share: the parsed command line, the roles, lists
+ * of texts, times and hosts. What a directory holds is scan.h, what is written plan.h and store.h,
+ * what was done report.h. Thread: main. Errors: ERR_USAGE what was given; of files those of file.h,
+ * of what is in them those of x509.h.
  */
 #ifndef ETCD_PKI_PKI_H
 #define ETCD_PKI_PKI_H
@@ -96,25 +96,30 @@ struct member_flags {  /* texts owned by whom fills it */
 /* Lines for an environment file. */
 void member_flags_env(const struct member_flags *set, struct buf *out);
 
-/* ---- small things ---- */
+/* ---- settings.c ---- */
 
-int take_at(const struct settings *settings, int64_t *at_s, struct err *err) MUST_CHECK; /* --at */
-
+const char *writing_dir(const struct settings *settings);
+const char *reading_dir(const struct settings *settings);
+bool wants_json(const struct settings *settings, struct err *err, bool *bad);
 int say(const struct err *err); /* "etcd-pki: ..." on stderr; EXIT_USAGE for ERR_USAGE, else 1 */
 void say_no_client_auth(const char *name, bool peer); /* what it means that a server has none */
+
+/* ---- times.c ---- */
+
+int64_t clock_s(void);
+int take_at(const struct settings *settings, int64_t *at_s, struct err *err) MUST_CHECK; /* --at */
 /* "8760h", "365d", "1y", "90m"; several parts add up; more than zero, at most 1000 years. */
 int parse_duration(const char *flag, const char *text, int64_t *seconds,
                    struct err *err) MUST_CHECK;
-int64_t clock_s(void);
-const char *writing_dir(const struct settings *settings);
-const char *reading_dir(const struct settings *settings);
-int add_sans(struct x509_sans *sans, const struct texts *texts, const char *flag,
-             struct err *err) MUST_CHECK;
+char *residual(int64_t until_s, int64_t now_s); /* "364d", "<invalid>"; owned */
+
+/* ---- hosts.c ---- */
+
 /* The host of "https://host:port", "[::1]:1" or "host"; owned; NULL when there is none. */
 char *url_host(const char *url);
 char *host_in_url(const char *host); /* an IPv6 address in brackets; owned */
-bool wants_json(const struct settings *settings, struct err *err, bool *bad);
-char *residual(int64_t until_s, int64_t now_s); /* "364d", "<invalid>"; owned */
+int add_sans(struct x509_sans *sans, const struct texts *texts, const char *flag,
+             struct err *err) MUST_CHECK;
 
 command_fn cmd_init, cmd_issue, cmd_cluster, cmd_kubeadm, cmd_show, cmd_describe, cmd_verify,
     cmd_flags, cmd_certificate_key, cmd_check, cmd_check_expiration, cmd_renew, cmd_renew_ca,

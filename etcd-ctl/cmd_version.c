@@ -1,4 +1,4 @@
-/* cmd_misc.c - version and options: what needs no server. */
+/* cmd_version.c - version. */
 #include "common/base/level.h"
 #include "etcd-ctl/ctl.h"
 
@@ -9,13 +9,5 @@ int cmd_version(struct ctl *ctl, const struct args *args)
     (void)args;
     buf_append_text(&ctl->out,
                     "etcdctl version: " ETCD_LEVEL "\nAPI version: " ETCD_API_VERSION "\n");
-    return CTL_OK;
-}
-
-int cmd_options(struct ctl *ctl, const struct args *args)
-{
-    if (args->word_count != 0)
-        return ctl_bad_args("options takes no arguments, but \"%s\" was given", args->words[0]);
-    args_help_globals(ctl->grammar, &ctl->out);
     return CTL_OK;
 }
