@@ -191,7 +191,7 @@ static int get_stream(struct ctl *ctl, const struct args *args,
     if (request->min_mod_revision != 0 || request->max_mod_revision != 0 ||
         request->min_create_revision != 0 || request->max_create_revision != 0)
         return ctl_bad_args("--stream does not support revision filters");
-    if (pages_read(ctl->client, request, show_page, &stream, &revision, &err) == 0)
+    if (pages_read(ctl->client, request, show_page, &stream, false, &revision, &err) == 0)
         return CTL_OK;
     return stream.code != CTL_OK ? stream.code : ctl_fail_err(ctl, CTL_FAILED, &err);
 }

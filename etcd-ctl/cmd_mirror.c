@@ -4,8 +4,8 @@
  *   pages of the source at one revision -> txns of puts       (left out with --rev)
  *   watch from there, or from --rev     -> a txn for each revision of the source
  *
- * Puts and deletes in order may be done twice without harm. So, once the destination has answered,
- * one that goes away is waited for, and what it may have missed is sent again.
+ * Puts and deletes in order may be done twice without harm. So a destination that goes away is
+ * waited for, and what it may have missed is sent again. Neither need be there at the beginning.
  */
 #include "common/base/clock.h"
 #include "common/base/limits.h"
@@ -36,17 +36,9 @@ struct mirror {
     size_t op_count;
     uint64_t bytes;
     int64_t revision; /* of the source */
-    bool reached;     /* the destination has answered */
 };
 
 /* ---- the destination ---- */
-
-/* Is the server away for a while, not refusing? */
-static bool may_pass(const struct client_failure *failure)
-{
-    return failure->kind == CLIENT_FAILURE_CONNECT || failure->kind == CLIENT_FAILURE_TIMEOUT ||
-           (failure->kind == CLIENT_FAILURE_REFUSED && failure->grpc == GRPC_UNAVAILABLE);
-}
 
 /* Send what was gathered, and forget it. */
 static int send_txn(struct mirror *mirror, struct err *err)
@@ -64,16 +56,12 @@ static int send_txn(struct mirror *mirror, struct err *err)
                         &cause) == 0) {
             (void)atomic_fetch_add(&mirror->copied, (long long)mirror->op_count);
             mirror->op_count = 0;
-            mirror->reached = true;
-        } else if (!mirror->reached || !may_pass(client_failure(mirror->destination))) {
+        } else if (!client_may_pass(mirror->destination, &cause)) {
             *err = cause;
             err_prefix(err, "destination");
             return -1;
         } else {
-            if (!told)
-                (void)fprintf(stderr, "destination: %s; trying again\n", cause.text);
-            told = true;
-            clock_pause_ms(CTL_RETRY_PAUSE_MS);
+            ctl_wait_for_server("destination: ", &cause, &told);
         }
     }
     mirror->bytes = 0;
@@ -149,7 +137,7 @@ static int copy_all(struct mirror *mirror, const struct watch_order *order, stru
 
     range.key = order->key;
     range.range_end = order->range_end;
-    return pages_read(mirror->ctl->client, &range, copy_page, mirror, &mirror->revision, err);
+    return pages_read(mirror->ctl->client, &range, copy_page, mirror, true, &mirror->revision, err);
 }
 
 /* ---- its changes ---- */

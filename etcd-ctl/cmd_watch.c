@@ -69,6 +69,7 @@ static int read_order(struct ctl *ctl, const struct args *args, struct watch_ord
     *order = (struct watch_order){.key = pb_text(key),
                                   .range_end = pb_text(end != NULL ? end : ""),
                                   .revision = args_number(args, "rev"),
+                                  .require_leader = true,
                                   .prev_kv = args_bool(args, "prev-kv"),
                                   .progress_notify = args_bool(args, "progress-notify")};
     if (key[0] == '\0') /* every key begins with nothing */
@@ -89,23 +90,24 @@ static int read_order(struct ctl *ctl, const struct args *args, struct watch_ord
 
 /* One of the watches of -i; lives until the program ends. */
 struct background {
-    struct ctl ctl; /* a client of its own */
+    struct background *next; /* begun after it */
+    struct ctl ctl;          /* a client of its own */
     struct watch_order order;
+    struct watch_follow follow;
     pthread_t thread;
 };
 
 struct session {
     struct ctl *ctl;
     const struct args *args;
-    bool watching;
-    ProtobufCBinaryData key; /* of the first watch */
+    struct background *newest, *oldest;
 };
 
-static void *follow(void *arg)
+static void *run_watch(void *arg)
 {
     struct background *background = arg;
 
-    (void)watch_follow(&background->ctl, &background->order); /* said already; the others go on */
+    (void)watch_follow(&background->follow); /* said already; the others go on */
     return NULL;
 }
 
@@ -113,14 +115,19 @@ static int start_background(struct session *session, struct background *backgrou
 {
     struct err err = ERR_INIT;
 
-    if (client_clone(session->ctl->client, 0, &background->ctl.client, &err) < 0)
+    if (client_clone_all(session->ctl->client, &background->ctl.client, &err) < 0)
         return ctl_fail(CTL_FAILED, "%s", err.text);
-    if (pthread_create(&background->thread, NULL, follow, background) != 0)
+    background->follow =
+        (struct watch_follow){.ctl = &background->ctl, .order = &background->order};
+    if (pthread_create(&background->thread, NULL, run_watch, background) != 0)
         return ctl_fail(CTL_FAILED, "no thread for one more watch: end some");
     (void)pthread_detach(background->thread); /* ends with the program */
-    if (!session->watching)
-        session->key = background->order.key;
-    session->watching = true;
+    if (session->newest != NULL)
+        session->newest->next = background;
+    else
+        session->oldest = background;
+    session->newest = background;
+    (void)watch_follow_began(&background->follow); /* as etcdctl: the next line is read then */
     return CTL_OK;
 }
 
@@ -154,21 +161,10 @@ static int line_watch(struct session *session, struct slice line, size_t count,
     return CTL_OK;
 }
 
-/* The revision that is current, asked with the rights that the first watch needs too. */
 static void line_progress(const struct session *session)
 {
-    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
-    ProtobufCMessage *response = NULL;
-
-    if (!session->watching)
-        return;
-    request.key = session->key;
-    request.count_only = true;
-    if (ctl_call(session->ctl, RPC_KV_Range, &request.base, &response, CTL_FAILED) != CTL_OK)
-        return;
-    buf_printf(&session->ctl->out, "progress notify: %" PRId64 "\n",
-               ((const Etcdserverpb__RangeResponse *)response)->header->revision);
-    ctl_flush(session->ctl);
+    for (struct background *at = session->oldest; at != NULL; at = at->next)
+        watch_follow_progress(&at->follow, session->ctl);
 }
 
 /* Anything but CTL_OK ends the program. */
@@ -217,6 +213,7 @@ static int interactive(struct ctl *ctl, const struct args *args)
 
 int cmd_watch(struct ctl *ctl, const struct args *args)
 {
+    struct watch_follow follow = {.next = 0};
     struct watch_order order;
     bool line_only;
     int code;
@@ -228,5 +225,7 @@ int cmd_watch(struct ctl *ctl, const struct args *args)
         return code;
     if (ctl->format == PRINT_TABLE)
         return ctl_refuse_format(ctl);
-    return watch_follow(ctl, &order);
+    follow.ctl = ctl;
+    follow.order = &order;
+    return watch_follow(&follow);
 }

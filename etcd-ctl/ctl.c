@@ -6,6 +6,7 @@
  */
 #include "etcd-ctl/ctl.h"
 
+#include "common/base/clock.h"
 #include "common/client/unicode.h"
 #include "common/schema/pbjson.h"
 
@@ -84,6 +85,14 @@ int ctl_call(struct ctl *ctl, enum rpc_id id, const ProtobufCMessage *request,
     if (client_call(ctl->client, id, request, &ctl->arena, response, &err) == 0)
         return CTL_OK;
     return ctl_fail_err(ctl, code, &err);
+}
+
+void ctl_wait_for_server(const char *whose, const struct err *cause, bool *told)
+{
+    if (!*told)
+        (void)fprintf(stderr, "%s%s; waiting for the server\n", whose, cause->text);
+    *told = true;
+    clock_pause_ms(CTL_RETRY_PAUSE_MS);
 }
 
 int ctl_refuse_format(const struct ctl *ctl)

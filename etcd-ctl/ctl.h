@@ -49,6 +49,9 @@ typedef void ctl_show_fn(struct ctl *ctl, const ProtobufCMessage *response);
  */
 int ctl_show(struct ctl *ctl, const ProtobufCMessage *response, ctl_show_fn *simple,
              ctl_show_fn *fields);
+/* A call failed with `cause`, client_may_pass(): say once, after `whose`, that its server is waited
+ * for, and let a moment pass. */
+void ctl_wait_for_server(const char *whose, const struct err *cause, bool *told);
 int ctl_refuse_format(const struct ctl *ctl); /* "X not supported as output format" */
 void ctl_flush(struct ctl *ctl);              /* what is in `out` goes to standard output now */
 

@@ -11,6 +11,7 @@ struct pages {
     Etcdserverpb__RangeRequest request; /* of the next; its key's bytes are owned */
     int64_t left;                       /* keys wanted; 0 = all */
     int64_t size;                       /* keys that the next page may have */
+    bool patient;
 };
 
 static void set_key(struct pages *pages, const uint8_t *bytes, size_t length, size_t zeros)
@@ -40,10 +41,18 @@ static int read_page(struct client *client, struct pages *pages, struct arena *a
 {
     const Etcdserverpb__RangeResponse *page;
     ProtobufCMessage *response = NULL;
+    struct err cause = ERR_INIT;
+    bool told = false;
 
     pages->request.limit = pages->left > 0 ? MIN(pages->left, pages->size) : pages->size;
-    if (client_call(client, RPC_KV_Range, &pages->request.base, arena, &response, err) < 0)
-        return -1;
+    while (client_call(client, RPC_KV_Range, &pages->request.base, arena, &response, &cause) < 0) {
+        if (!pages->patient || !client_may_pass(client, &cause)) {
+            *err = cause;
+            return -1;
+        }
+        ctl_wait_for_server("source: ", &cause, &told);
+        cause = ERR_INIT;
+    }
     page = CONTAINER_OF(response, Etcdserverpb__RangeResponse, base);
     if (pages->request.revision == 0 && page->header != NULL)
         pages->request.revision = page->header->revision;
@@ -58,9 +67,10 @@ static int read_page(struct client *client, struct pages *pages, struct arena *a
 }
 
 int pages_read(struct client *client, const Etcdserverpb__RangeRequest *range, page_fn *each,
-               void *arg, int64_t *revision, struct err *err)
+               void *arg, bool patient, int64_t *revision, struct err *err)
 {
-    struct pages pages = {.request = *range, .left = range->limit, .size = PAGE_KEYS_FIRST};
+    struct pages pages = {
+        .request = *range, .left = range->limit, .size = PAGE_KEYS_FIRST, .patient = patient};
     struct arena arena;
     int rc;
 

@@ -5,8 +5,7 @@
 #ifndef ETCD_CTL_PAGES_H
 #define ETCD_CTL_PAGES_H
 
-#include "common/client/client.h"
-#include "common/schema/rpc.pb-c.h"
+#include "etcd-ctl/ctl.h"
 
 /* `page` dies when it returns. -1 with `err` filled ends it all. */
 typedef int page_fn(void *arg, const Etcdserverpb__RangeResponse *page, struct err *err);
@@ -16,10 +15,11 @@ typedef int page_fn(void *arg, const Etcdserverpb__RangeResponse *page, struct e
  * limit there, no more than that; with a revision there, as of that one.
  *
  * range     borrowed; its sort fields are not for the caller
+ * patient   a server that is away is waited for, which stderr is told
  * revision  the one that was read
  * errors    those of client_call(), and of `each`
  */
 int pages_read(struct client *client, const Etcdserverpb__RangeRequest *range, page_fn *each,
-               void *arg, int64_t *revision, struct err *err) MUST_CHECK;
+               void *arg, bool patient, int64_t *revision, struct err *err) MUST_CHECK;
 
 #endif

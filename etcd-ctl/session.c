@@ -27,18 +27,9 @@ static void tell(const struct session *session, enum session_event event)
 /* A client for one more thread: the same endpoints, without a time limit. */
 static int clone_client(const struct client *client, struct client **clone)
 {
-    size_t count = client_endpoints(client);
-    const char **endpoints = xalloc(count * sizeof(*endpoints));
     struct err err = ERR_INIT;
-    int rc;
 
-    for (size_t i = 0; i < count; i++)
-        endpoints[i] = client_endpoint(client, i);
-    rc = client_clone(client, 0, clone, &err);
-    if (rc == 0)
-        rc = client_set_endpoints(*clone, endpoints, count, &err);
-    free(endpoints);
-    if (rc < 0)
+    if (client_clone_all(client, clone, &err) < 0)
         return ctl_fail(CTL_FAILED, "%s", err.text);
     client_set_timeout(*clone, 0);
     return CTL_OK;
@@ -94,22 +85,36 @@ static void *keep_alive(void *arg)
     return NULL; /* the arena and the client end with the program */
 }
 
+/* A server that is not there yet is waited for, without limit: a signal ends that and us. */
 static int grant(struct session *session, int64_t ttl)
 {
-    struct renewal *renewal = xalloc(sizeof(*renewal));
+    const struct ctl *ctl = session->ctl;
     Etcdserverpb__LeaseGrantRequest request;
     ProtobufCMessage *response = NULL;
-    int code;
+    struct err err = ERR_INIT;
+    bool told = false;
 
     etcdserverpb__lease_grant_request__init(&request);
     request.ttl = ttl;
-    *renewal = (struct renewal){.session = session};
-    code = ctl_call(session->ctl, RPC_Lease_LeaseGrant, &request.base, &response, CTL_FAILED);
-    if (code == CTL_OK) {
-        session->lease = ((const Etcdserverpb__LeaseGrantResponse *)response)->id;
-        session->ttl = ((const Etcdserverpb__LeaseGrantResponse *)response)->ttl;
-        code = clone_client(session->ctl->client, &renewal->client);
+    while (client_call(ctl->client, RPC_Lease_LeaseGrant, &request.base, &session->ctl->arena,
+                       &response, &err) < 0) {
+        if (!client_may_pass(ctl->client, &err))
+            return ctl_fail_err(session->ctl, CTL_FAILED, &err);
+        ctl_wait_for_server("", &err, &told);
+        err = ERR_INIT;
     }
+    session->lease = ((const Etcdserverpb__LeaseGrantResponse *)response)->id;
+    session->ttl = ((const Etcdserverpb__LeaseGrantResponse *)response)->ttl;
+    return CTL_OK;
+}
+
+static int start_renewal(const struct session *session)
+{
+    struct renewal *renewal = xalloc(sizeof(*renewal));
+    int code;
+
+    *renewal = (struct renewal){.session = session};
+    code = clone_client(session->ctl->client, &renewal->client);
     if (code == CTL_OK)
         code = start_thread(keep_alive, renewal);
     if (code != CTL_OK) {
@@ -121,10 +126,14 @@ static int grant(struct session *session, int64_t ttl)
 
 int session_begin(struct session *session, struct ctl *ctl, int64_t ttl)
 {
+    int code = CTL_OK, ends[2];
     sigset_t signals;
-    int ends[2];
 
     *session = (struct session){.ctl = ctl};
+    if (ttl > 0)
+        code = grant(session, ttl); /* while signals still end the program */
+    if (code != CTL_OK)
+        return code;
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGINT);
     (void)sigaddset(&signals, SIGTERM);
@@ -134,17 +143,10 @@ int session_begin(struct session *session, struct ctl *ctl, int64_t ttl)
         return ctl_fail(CTL_FAILED, "no descriptor for signals: %s", strerror(errno));
     session->events = ends[0];
     session->report = ends[1];
-    return ttl > 0 ? grant(session, ttl) : CTL_OK;
+    return ttl > 0 ? start_renewal(session) : CTL_OK;
 }
 
 /* ---- the call that waits ---- */
-
-/* Is the server away for a while, not refusing? */
-static bool may_pass(const struct client_failure *failure)
-{
-    return failure->kind == CLIENT_FAILURE_CONNECT || failure->kind == CLIENT_FAILURE_TIMEOUT ||
-           (failure->kind == CLIENT_FAILURE_REFUSED && failure->grpc == GRPC_UNAVAILABLE);
-}
 
 static int ask_once(struct session_call *call)
 {
@@ -167,7 +169,7 @@ static void *run_call(void *arg)
     bool told = false;
     int rc;
 
-    while ((rc = ask_once(call)) < 0 && may_pass(client_failure(call->ctl.client))) {
+    while ((rc = ask_once(call)) < 0 && client_may_pass(call->ctl.client, &call->err)) {
         if (!told)
             (void)fprintf(stderr, "%s; trying again\n", call->err.text);
         told = true;

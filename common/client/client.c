@@ -273,6 +273,25 @@ int client_clone(const struct client *client, size_t at, struct client **clone, 
     return 0;
 }
 
+int client_clone_all(const struct client *client, struct client **clone, struct err *err)
+{
+    const char **endpoints = xalloc(client->count * sizeof(*endpoints));
+    int rc;
+
+    for (size_t i = 0; i < client->count; i++)
+        endpoints[i] = client_endpoint(client, i);
+    *clone = NULL;
+    rc = client_clone(client, 0, clone, err);
+    if (rc == 0)
+        rc = client_set_endpoints(*clone, endpoints, client->count, err);
+    free(endpoints);
+    if (rc < 0) {
+        client_free(*clone);
+        *clone = NULL;
+    }
+    return rc;
+}
+
 void client_set_timeout(struct client *client, int64_t command_timeout_ms)
 {
     client->options.command_timeout_ms = command_timeout_ms;
@@ -281,6 +300,15 @@ void client_set_timeout(struct client *client, int64_t command_timeout_ms)
 const struct client_failure *client_failure(const struct client *client)
 {
     return &client->failure;
+}
+
+bool client_may_pass(const struct client *client, const struct err *err)
+{
+    const struct client_failure *failure = &client->failure;
+
+    return (failure->kind == CLIENT_FAILURE_CONNECT && err->code != ERR_TLS) ||
+           failure->kind == CLIENT_FAILURE_TIMEOUT ||
+           (failure->kind == CLIENT_FAILURE_REFUSED && failure->grpc == GRPC_UNAVAILABLE);
 }
 
 /* ---- one answer ---- */

@@ -91,6 +91,9 @@ int client_set_endpoints(struct client *client, const char *const *endpoints, si
 /* A new client for one endpoint of `client`, with its files, token and limits; owned. */
 int client_clone(const struct client *client, size_t at, struct client **clone,
                  struct err *err) MUST_CHECK;
+/* The same for all of its endpoints, in their order. */
+int client_clone_all(const struct client *client, struct client **clone,
+                     struct err *err) MUST_CHECK;
 void client_set_timeout(struct client *client, int64_t command_timeout_ms); /* 0 = no limit */
 
 /*
@@ -150,6 +153,7 @@ struct client_sink { /* what is done with a stream's answer */
     client_bytes_fn *bytes; /* NULL: a body that is no JSON is not understood */
     client_room_fn *room;   /* for `bytes`; may be NULL */
     void *arg;
+    bool require_leader; /* a server without one refuses (ERR_NO_LEADER), and ends what is there */
 };
 /*
  * As client_stream(), and says that bare bytes are understood, too (application/octet-stream): what
@@ -162,5 +166,8 @@ int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMe
 
 /* Of the last call that returned -1; borrowed, overwritten by the next call. */
 const struct client_failure *client_failure(const struct client *client);
+/* Is its cause that no server can be reached, or none that is ready, so that waiting may help? What
+ * TLS refuses is not: `err` is what that call left. */
+bool client_may_pass(const struct client *client, const struct err *err);
 
 #endif

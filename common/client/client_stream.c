@@ -88,6 +88,7 @@ static int stream_at(struct client *client, size_t at, const struct rpc_row *row
                                 .token = client->token,
                                 .timeout_ms = MAX(client->options.command_timeout_ms, 0),
                                 .accept = sink->bytes != NULL ? OCTETS_OR_JSON : NULL,
+                                .require_leader = sink->require_leader,
                                 .stream = true,
                                 .chunk = on_stream_piece,
                                 .room = sink->room != NULL ? on_room : NULL,

@@ -57,7 +57,8 @@ int snapshot_fetch(struct client *client, const char *path, struct leftover *lef
 {
     Etcdserverpb__SnapshotRequest request = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
     struct fetch fetch = {.progress = progress, .arg = arg, .version = version};
-    const struct client_sink sink = {take_piece, take_bytes, find_room, &fetch};
+    const struct client_sink sink = {
+        .each = take_piece, .bytes = take_bytes, .room = find_room, .arg = &fetch};
     struct client_octets octets;
 
     version[0] = '\0';

@@ -42,8 +42,9 @@ struct exchange {
     struct slice body;
     const char *token;  /* NULL = none */
     const char *accept; /* what answers are understood, for the server to choose; NULL = not said */
-    int64_t timeout_ms; /* until the whole answer, or in a stream its first bytes, are there; 0 =
-                           none */
+    bool require_leader; /* the server is to end the stream when it has no leader for long */
+    int64_t timeout_ms;  /* until the whole answer, or in a stream its first bytes, are there; 0 =
+                            none */
     bool stream;
     bool get; /* GET, without a body */
     /* A piece of the body; false stops the transfer. */

@@ -128,8 +128,9 @@ static bool speaks_other(struct transport *transport)
     return other;
 }
 
-static struct curl_slist *headers(const char *token, const char *accept, const char *user)
+static struct curl_slist *headers(const struct exchange *exchange, const char *user)
 {
+    const char *token = exchange->token, *accept = exchange->accept;
     struct curl_slist *list = curl_slist_append(NULL, "Content-Type: application/json");
 
     must(list != NULL);
@@ -144,6 +145,10 @@ static struct curl_slist *headers(const char *token, const char *accept, const c
         list = curl_slist_append(list, "TE: trailers"); /* for what is known at the end only */
         must(list != NULL);
         list = curl_slist_append(list, "Connection: TE"); /* TE is for this hop (RFC 9110 10.1.4) */
+        must(list != NULL);
+    }
+    if (exchange->require_leader) {
+        list = curl_slist_append(list, TRANSPORT_REQUIRE_LEADER);
         must(list != NULL);
     }
     if (token != NULL) {
@@ -290,8 +295,7 @@ static bool perform(struct transport *transport, struct cause_facts *facts)
     const struct exchange *exchange = transport->exchange;
     struct curl_transport *own = curl_of(transport);
     char *url = xasprintf("%s%s", exchange->endpoint->base, exchange->path);
-    struct curl_slist *list =
-        headers(exchange->token, exchange->accept, transport_user_field(transport));
+    struct curl_slist *list = headers(exchange, transport_user_field(transport));
     long os_error = 0;
     CURLcode code;
 

@@ -189,6 +189,8 @@ static enum conn_result send_request(struct direct *direct)
                    exchange->accept);
     else
         buf_append_text(&head, "Connection: close\r\n");
+    if (exchange->require_leader)
+        buf_append_text(&head, TRANSPORT_REQUIRE_LEADER "\r\n");
     if (exchange->token != NULL)
         buf_printf(&head, "Authorization: %s\r\n", exchange->token);
     if (user != NULL)

@@ -24,6 +24,9 @@ struct transport_kind {
     bool (*speaks_other)(struct transport *transport);
 };
 
+/* What etcd's clients send as metadata `hasleader: true`, through the gateway. */
+#define TRANSPORT_REQUIRE_LEADER "Grpc-Metadata-hasleader: true"
+
 struct transport { /* the first member of each kind's own */
     const struct transport_kind *kind;
     struct transport_options options; /* borrowed texts */

@@ -6,7 +6,7 @@ load ctl_setup
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-    start_plain_and_tls 10
+    start_plain_and_tls 16
     # on the TLS server, authentication is on: alice may use what begins with /a
     tls user add root:secret
     tls user add alice:word
@@ -24,9 +24,21 @@ background() {
     echo $! >"$name.job"
 }
 
+teardown() { # of a test that failed: what still runs
+    local job
+    for job in *.job; do
+        [ ! -f "$job" ] || kill "$(cat "$job")" 2>/dev/null || true
+    done
+}
+
+gone() {
+    ! kill -0 "$1"
+}
+
 # ends NAME CODE: it ends by itself
 ends() {
     local code=0
+    wait_for gone "$(cat "$1.job")"
     wait "$(cat "$1.job")" || code=$?
     [ "$code" -eq "$2" ] || { echo "$1: exit $code: $(cat "$1.out" "$1.err")"; return 1; }
 }
@@ -54,6 +66,10 @@ away() {
 
 alice() {
     tls --user=alice:word "$@"
+}
+
+late() {
+    ${EXEC-} "$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 14))" "$@"
 }
 
 # keys_are TEXT COMMAND...: what it prints, line ends as blanks
@@ -134,6 +150,73 @@ keys_are() {
     [ "$(wc -l < watcher.err)" -eq 1 ]
 }
 
+@test "watch -i: an endpoint that is dead, and progress of each watch behind its events" {
+    mkfifo lines
+    background watcher bash -c 'exec "$0" "$@" <lines' "$ETCD_CTL" --endpoints="127.0.0.1:1,127.0.0.1:$PORT" watch -i -w json
+    exec 5>lines
+    for ((i = 1; i <= 5; i++)); do ctl put "wi/$i" 1; done
+    first=$(ctl get wi/1 -w fields | sed -n 's/"CreateRevision" : //p')
+    printf '%s\n' "watch wi/ --prefix --rev=$first" "watch other" progress >&5
+    wait_for has_line watcher.out "progress notify"
+    ctl put wi/6 1
+    wait_for has_line watcher.out "$(printf wi/6 | base64)"
+    exec 5>&-
+    ends watcher 3
+    [ "$(grep -c '"Events":\[{' watcher.out)" -ge 2 ]
+    [ "$(grep -c "^progress notify: $((first + 4))$" watcher.out)" -eq 2 ]
+    [ "$(grep -A1 progress watcher.out | grep -c "\"revision\":$((first + 4)),.*\"Events\":\[\],")" -eq 2 ]
+    # the watch of the past answers only when it has shown it
+    [ "$(grep -n "$(printf wi/5 | base64)" watcher.out | cut -d: -f1)" -lt "$(grep -n progress watcher.out | tail -n 1 | cut -d: -f1)" ]
+}
+
+@test "watch: ends when its member has lost the leader, and does not begin without one" {
+    local first=http://127.0.0.1:$((PORT + 11)) second=http://127.0.0.1:$((PORT + 13))
+    local quick=(--initial-cluster="two1=$first,two2=$second" --heartbeat-interval=20 --election-timeout=200)
+    start two1 http $((PORT + 10)) "${quick[@]}"
+    start two2 http $((PORT + 12)) "${quick[@]}"
+    local two=("$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 10))")
+    wait_for "${two[@]}" put up 1
+    background watcher "${two[@]}" watch up --rev=1
+    wait_for has_line watcher.out 1
+    kill -9 "$(cat "$DIR/two2.pid")"
+    ends watcher 5
+    has_line watcher.err "watch was canceled (etcdserver: no leader)"
+    run -5 --separate-stderr "${two[@]}" watch up -w json
+    [ "$output" = '{"Header":{},"Events":null,"CompactRevision":0,"Canceled":true,"Created":false}' ]
+}
+
+@test "watch, lock, elect and make-mirror wait for a server that is not there yet, and say so" {
+    ctl put early/1 a
+    background watcher late watch late
+    background locker late lock L -- echo locked
+    background leader late elect E me
+    background observer late elect -l E
+    background from late make-mirror --prefix=late "127.0.0.1:$PORT"
+    background to ctl make-mirror --prefix=early/ "127.0.0.1:$((PORT + 14))"
+    for name in watcher locker leader from to; do
+        wait_for has_line "$name.err" "waiting for the server"
+        has_line "$name.err" "connection refused"
+    done
+    background stopped late lock L # signals end it
+    wait_for has_line stopped.err "waiting for the server"
+    stop stopped 143
+    start late http $((PORT + 14))
+    ends locker 0
+    has_line locker.out locked
+    wait_for has_line leader.out me
+    wait_for has_line observer.out me
+    wait_for keys_are "early/1 a " late get early/ --prefix
+    wait_for late put late 1
+    wait_for has_line watcher.out late
+    wait_for keys_are "late 1 " ctl get late
+    for name in watcher locker leader from to; do
+        [ "$(wc -l <"$name.err")" -eq 1 ]
+    done
+    stop leader 0
+    stop observer 0
+    for name in watcher from to; do stop "$name" 143; done
+}
+
 @test "elect: the first leads, an observer sees the next one too" {
     background watcher ctl elect -l E
     background one ctl elect E first
@@ -175,12 +258,10 @@ keys_are() {
     stop late 143
 }
 
-@test "make-mirror: what it refuses, and a destination that is not there" {
+@test "make-mirror: what it refuses" {
     fails 128 "takes one destination" "--help" -- ctl make-mirror
     fails 128 "--max-txn-ops=0" "--help" -- ctl make-mirror --max-txn-ops=0 "127.0.0.1:$PORT"
     fails 128 "KeyFile and CertFile must both be present" "--dest-key" -- ctl make-mirror --dest-cert="$DIR/client.crt" x:1
-    ctl put once 1
-    fails 1 "connection refused" "--listen-client-urls with DESTINATION" -- ctl make-mirror 127.0.0.1:1
     fails 2 "no available endpoints" "DESTINATION" -- ctl make-mirror ''
     fails 2 "authentication failed" "--user" -- tls make-mirror --user=root:wrong "127.0.0.1:$PORT"
 }
