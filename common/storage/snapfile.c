@@ -228,40 +228,6 @@ int snapfile_load_newest(struct fs *fs, const char *dir, const struct wal_positi
     return rc;
 }
 
-/* Those up to the name `newest` count; what a crash left above it may not crowd it out. */
-static int purge_kind(struct fs *fs, const char *dir, const char *suffix, const char *newest,
-                      size_t max, struct err *err)
-{
-    struct names names = {.suffix = suffix};
-    int rc = fs->ops->list(fs, dir, add_name, &names, err);
-    size_t count = names.count;
-
-    while (count > 0 && strcmp(names.items[count - 1], newest) > 0)
-        count--;
-    for (size_t at = 0; rc == 0 && at + max < count; at++) {
-        char *path = xasprintf("%s/%s", dir, names.items[at]);
-
-        rc = fs->ops->unlink(fs, path, err);
-        free(path);
-    }
-    names_free(&names);
-    return rc;
-}
-
-int snapfile_purge(struct fs *fs, const char *dir, const struct raft_snapshot_meta *newest,
-                   size_t max, struct err *err)
-{
-    char snap[NAME_BYTES], db[NAME_BYTES];
-
-    if (max == 0)
-        return 0;
-    format_name(newest->term, newest->index, snap);
-    (void)snprintf(db, sizeof(db), "%016" PRIx64 ".snap.db", newest->index);
-    return purge_kind(fs, dir, ".snap", snap, max, err) < 0
-               ? -1
-               : purge_kind(fs, dir, ".snap.db", db, max, err);
-}
-
 /* ---- cleaning ---- */
 
 struct cleaning {
@@ -280,12 +246,17 @@ static bool snap_is_left(const struct cleaning *cleaning, const char *name)
 }
 
 /* INDEX.snap.db */
+static bool read_db_name(const char *name, uint64_t *index)
+{
+    return strlen(name) == HEX16_DIGITS + strlen(".snap.db") && hex16_read(name, index);
+}
+
 static bool db_is_left(const struct cleaning *cleaning, const char *name)
 {
     uint64_t index;
     bool known = false;
 
-    if (strlen(name) != HEX16_DIGITS + strlen(".snap.db") || !hex16_read(name, &index))
+    if (!read_db_name(name, &index))
         return false;
     for (size_t i = 0; i < cleaning->confirmed->count; i++)
         known = known || cleaning->confirmed->items[i].index == index;
@@ -324,4 +295,47 @@ int snapfile_clean(struct fs *fs, const char *dir, const struct wal_positions *c
     return clean_kind(fs, dir, ".snap", &cleaning, snap_is_left, removed, err) < 0
                ? -1
                : clean_kind(fs, dir, ".snap.db", &cleaning, db_is_left, removed, err);
+}
+
+/* ---- purging ---- */
+
+/* Those up to the name `newest` count; what a crash left above it may not crowd it out. */
+static int purge_snaps(struct fs *fs, const char *dir, const char *newest, size_t max,
+                       struct err *err)
+{
+    struct names names = {.suffix = ".snap"};
+    int rc = fs->ops->list(fs, dir, add_name, &names, err);
+    size_t count = names.count;
+
+    while (count > 0 && strcmp(names.items[count - 1], newest) > 0)
+        count--;
+    for (size_t at = 0; rc == 0 && at + max < count; at++) {
+        char *path = xasprintf("%s/%s", dir, names.items[at]);
+
+        rc = fs->ops->unlink(fs, path, err);
+        free(path);
+    }
+    names_free(&names);
+    return rc;
+}
+
+/* A leader's database below the newest snapshot: raft did not want it, and never will. */
+static bool db_is_older(const struct cleaning *cleaning, const char *name)
+{
+    uint64_t index;
+
+    return read_db_name(name, &index) && index < cleaning->loaded_index;
+}
+
+int snapfile_purge(struct fs *fs, const char *dir, const struct raft_snapshot_meta *newest,
+                   size_t max, struct err *err)
+{
+    const struct cleaning older = {.loaded_index = newest->index};
+    char snap[NAME_BYTES];
+    size_t removed = 0;
+
+    format_name(newest->term, newest->index, snap);
+    if (max != 0 && purge_snaps(fs, dir, snap, max, err) < 0)
+        return -1;
+    return clean_kind(fs, dir, ".snap.db", &older, db_is_older, &removed, err);
 }

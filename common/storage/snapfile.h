@@ -41,8 +41,8 @@ int snapfile_load_newest(struct fs *fs, const char *dir, const struct wal_positi
                          struct err *err) MUST_CHECK;
 
 /*
- * Delete the oldest .snap files, and the oldest .snap.db files, until `max` of each are left; 0
- * keeps all.
+ * Delete the oldest .snap files until `max` are left; 0 keeps all. And the databases of a leader
+ * (.snap.db) that are older than the newest snapshot, however few: raft did not take them.
  *
  * newest  the one saved and recorded last. Files named above it do not count and stay: what a
  *         crash kept from being recorded; its name may be the higher one, for a leader's snapshot
