@@ -82,8 +82,8 @@ static int on_leader(void *arg, const ProtobufCMessage *message, struct err *err
     range.header = leader->header;
     range.kvs = &kv;
     range.n_kvs = kv != NULL ? 1 : 0;
-    (void)ctl_show(&call->ctl, &range.base, show_range,
-                   show_range_fields); /* the format was looked at before */
+    /* the format was looked at before */
+    (void)ctl_show(&call->ctl, &range.base, show_range, show_range_fields);
     ctl_flush(&call->ctl);
     return 0;
 }

@@ -69,22 +69,20 @@ static const struct verb {
     {"describe", NULL, V_DESCRIBE, cmd_describe, "describe directories, the same bytes each time",
      "[--normalise] [DIR...]"},
     {"verify", NULL, V_VERIFY, cmd_verify, "does this directory fit these etcd flags",
-     "[--dir DIR] [--at TIME] [--warn TIME] [--root PREFIX] [--etcd-version VERSION] [-o "
-     "text|json] "
+     "[--dir DIR] [--at TIME] [--warn TIME] [--root PREFIX] [--etcd-version VERSION] "
+     "[-o text|json] "
      "[--manifest FILE | --config-file FILE | --env-file FILE | --pid NUMBER | -- etcd FLAG...]"},
     {"flags", NULL, V_FLAGS, cmd_flags, "print flags, environment or exports for a set",
      "[MEMBER] [--dir DIR] [--for etcd|env|systemd|etcdctl|manifest]"},
     {"check", NULL, V_CHECK, cmd_check, "what expires when",
-     "[--warn TIME] [--crit TIME] [--at TIME] [--nagios] [--prometheus FILE] [--follow] [-o "
-     "text|json] "
-     "[FILE|DIR...]"},
+     "[--warn TIME] [--crit TIME] [--at TIME] [--nagios] [--prometheus FILE] [--follow] "
+     "[-o text|json] [FILE|DIR...]"},
     {"check-expiration", NULL, V_EXPIRATION, cmd_check_expiration, "the same, in kubeadm's tables",
      "[--dir DIR] [--at TIME] [-o text|json]"},
     {"renew", NULL, V_RENEW, cmd_renew, "the same certificates again, later",
      "(NAME...|all) [--if-expiring TIME] [--reuse-key | --key ALGORITHM] [--eku LIST] "
-     "[--backup-dir DIR] "
-     "[--validity TIME | --days N | --not-after TIME] [--backdate TIME] [--no-clamp] [--follow] "
-     "[--dry-run]"},
+     "[--backup-dir DIR] [--validity TIME | --days N | --not-after TIME] [--backdate TIME] "
+     "[--no-clamp] [--follow] [--dry-run]"},
     {"renew-ca", NULL, V_RENEW_CA, cmd_renew_ca, "a CA again, with the same key",
      "[CA] [--backup-dir DIR] [--validity TIME | --days N | --not-after TIME] [--backdate TIME] "
      "[--follow] [--dry-run]"},
@@ -101,13 +99,11 @@ static const struct verb {
      "[--follow] [--validity TIME | --days N | --not-after TIME] [--backdate TIME] [--no-clamp] "
      "[--dry-run]"},
     {"probe", NULL, V_PROBE, cmd_probe, "what an endpoint serves, and whether it takes this client",
-     "[--cacert FILE] [--cert FILE --key FILE] [--expect FILE] [--peer] [--timeout TIME] [--dir "
-     "DIR] "
-     "URL..."},
+     "[--cacert FILE] [--cert FILE --key FILE] [--expect FILE] [--peer] [--timeout TIME] "
+     "[--dir DIR] URL..."},
     {"rotate-ca", NULL, V_ROTATE, cmd_rotate_ca, "a new CA, with overlap",
-     "prepare|status|switch|finish [--endpoints LIST] [--timeout TIME] [--ca BASE] [--key "
-     "ALGORITHM] "
-     "[--force] [--follow] [--backup-dir DIR] [-o text|json]"},
+     "prepare|status|switch|finish [--endpoints LIST] [--timeout TIME] [--ca BASE] "
+     "[--key ALGORITHM] [--force] [--follow] [--backup-dir DIR] [-o text|json]"},
     {"certificate-key", NULL, V_KEY, cmd_certificate_key,
      "print a random key of 64 hexadecimal digits", ""},
     {"version", "--version", V_VERSION, cmd_version, "print the version", "[-o text|json]"},

@@ -135,8 +135,8 @@ static void collect(void *arg, struct metrics *metrics)
     metrics->current_revision = (double)mvcc_revision(engine_mvcc(engine));
     metrics->compact_revision = (double)mvcc_compact_revision(engine_mvcc(engine));
     metrics->server_id = engine_member_id(engine);
-    (void)snprintf(metrics->server_version, sizeof(metrics->server_version), "%s",
-                   ETCD_LEVEL); /* fits */
+    /* fits */
+    (void)snprintf(metrics->server_version, sizeof(metrics->server_version), "%s", ETCD_LEVEL);
     patch = strrchr(version, '.');
     (void)snprintf(metrics->cluster_version, sizeof(metrics->cluster_version), "%.*s",
                    patch != NULL ? (int)(patch - version) : 0, version); /* major.minor */

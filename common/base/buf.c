@@ -42,8 +42,8 @@ uint8_t *buf_make_room(struct buf *buf, size_t bytes)
     }
     if (buf->capacity - buf->size >= bytes)
         return buf->data != NULL ? buf->data + buf->size : NULL; /* NULL + 0 is undefined */
-    if (buf->start != 0 &&
-        buf->start >= used) { /* sliding is cheap: more was consumed than is left */
+    /* sliding is cheap: more was consumed than is left */
+    if (buf->start != 0 && buf->start >= used) {
         memmove(buf->data, buf->data + buf->start, used);
         buf->start = 0;
         buf->size = used;
@@ -105,8 +105,8 @@ bool buf_printf(struct buf *buf, const char *format, ...)
     if (room == NULL)
         return false;
     va_start(args, format);
-    (void)vsnprintf((char *)room, (size_t)length + 1, format,
-                    args); /* same arguments, same length */
+    /* same arguments, same length */
+    (void)vsnprintf((char *)room, (size_t)length + 1, format, args);
     va_end(args);
     buf->size += (size_t)length;
     return true;

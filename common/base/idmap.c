@@ -69,8 +69,8 @@ void *idmap_remove(struct idmap *map, uint64_t id)
     for (size_t at = (gap + 1) & mask; map->slots[at].id != 0; at = (at + 1) & mask) {
         size_t distance = (at - home(map, map->slots[at].id)) & mask;
 
-        if (distance >=
-            ((at - gap) & mask)) { /* may move back to the gap without passing its home */
+        /* may move back to the gap without passing its home */
+        if (distance >= ((at - gap) & mask)) {
             map->slots[gap] = map->slots[at];
             gap = at;
         }

@@ -37,8 +37,8 @@ static int add_name(void *arg, const char *text, struct err *err)
     if (!parse_name(text, &name))
         return 0;
     names->items = xrealloc(names->items, (names->count + 1) * sizeof(*names->items));
-    names->items[names->count++] =
-        name; /* names of equal length: ascending text, ascending value */
+    /* names of equal length: ascending text, ascending value */
+    names->items[names->count++] = name;
     return 0;
 }
 

@@ -170,8 +170,8 @@ static int take_entry(struct replay *replay, struct slice data, struct err *err)
 
     if (raft_entry_decode(data, &entry, &cause) < 0)
         return wal_damaged(&replay->reader, err, "%s", cause.text);
-    if (entry.index <=
-        replay->start.index) { /* the snapshot has it; what was behind it then, not */
+    /* the snapshot has it; what was behind it then, not */
+    if (entry.index <= replay->start.index) {
         log->entry_count = 0;
         return 0;
     }

@@ -80,8 +80,8 @@ static void op_answer(struct exchange *exchange, const struct exchange_head *hea
 
 static void op_abort(struct exchange *exchange)
 {
-    http1_over(
-        http1_of_exchange(exchange)); /* without a close frame the client sees that it is cut */
+    /* without a close frame the client sees that it is cut */
+    http1_over(http1_of_exchange(exchange));
 }
 
 static bool holds_back(const struct http1 *http1)

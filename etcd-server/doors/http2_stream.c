@@ -88,8 +88,8 @@ static void keep_little(struct buf *buf)
 
 void http2_stream_close(struct http2_stream *stream)
 {
-    struct http2 *http2 =
-        stream->http2; /* NOLINT(clang-analyzer-unix.Malloc): off all rings once freed */
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): off all rings once freed */
+    struct http2 *http2 = stream->http2;
     struct http2_door *door = http2->door;
 
     http2_complete(stream);

@@ -36,8 +36,8 @@ void others_step(struct engine *engine, const struct raft_event *event)
         return; /* other refusals of a message changed nothing: it is lost, as messages may be */
     err_set(&err, ERR_DAMAGED,
             "the log of this member contradicts its leader's below the commit index: one of them "
-            "lost what it had "
-            "promised; restore a snapshot, or remove this member and add it again");
+            "lost what it had promised; restore a snapshot, or remove this member and add it "
+            "again");
     engine_fail(engine);
     engine->host->ops->stop(engine->host, &err);
 }
@@ -411,8 +411,7 @@ static void stop_when_removed(struct engine *engine, uint64_t now_ms)
         return;
     err_set(&err, ERR_REMOVED,
             "this member has been permanently removed from the cluster; its data directory is of "
-            "no more use: to come "
-            "back, remove it and add a new member");
+            "no more use: to come back, remove it and add a new member");
     engine_fail(engine);
     engine->host->ops->stop(engine->host, &err);
 }

@@ -108,9 +108,8 @@ static int match(const struct join_config *config, struct join *join, struct err
     if (expected->member_count != join->member_count) {
         err_set(err, ERR_USAGE,
                 "error validating peerURLs: member count is unequal: --initial-cluster names %zu, "
-                "the cluster has %zu; "
-                "add this member first (etcd-ctl member add), then start it with the list that it "
-                "prints",
+                "the cluster has %zu; add this member first (etcd-ctl member add), then start it "
+                "with the list that it prints",
                 expected->member_count, join->member_count);
         return -1;
     }
@@ -123,8 +122,7 @@ static int match(const struct join_config *config, struct join *join, struct err
         if (found == NULL) {
             err_set(err, ERR_USAGE,
                     "error validating peerURLs: unmatched member while checking PeerURLs: %s=%s is "
-                    "in --initial-cluster "
-                    "but not in the cluster (%s)",
+                    "in --initial-cluster but not in the cluster (%s)",
                     wanted->name, wanted->peer_url_count != 0 ? wanted->peer_urls[0] : "",
                     buf_text(&why));
             buf_free(&why);
@@ -175,9 +173,8 @@ static int ask_all(const struct join_config *config, struct join *join, struct e
                 return 0;
     }
     err_set(err, ERR_NET,
-            "cannot fetch cluster info from peer urls: could not retrieve cluster information "
-            "from the given URLs: "
-            "%.700s",
+            "cannot fetch cluster info from peer urls: could not retrieve cluster information from "
+            "the given URLs: %.700s",
             last.text);
     return -1;
 }

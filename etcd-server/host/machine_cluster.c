@@ -41,8 +41,7 @@ static void removed(void *arg)
 
     err_set(&err, ERR_REMOVED,
             "the other members say that this member has been permanently removed from the cluster; "
-            "to come back, add "
-            "a new member with an empty data directory");
+            "to come back, add a new member with an empty data directory");
     engine_fail(cluster->config.engine);
     cluster->config.host->ops->stop(cluster->config.host, &err);
 }

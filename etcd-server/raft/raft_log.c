@@ -40,8 +40,8 @@ static void drop(struct raft_log *log, uint64_t index)
     if (index > log->committed)
         log->uncommitted_bytes -= entry->data.size;
     log->bytes -= entry->data.size + sizeof(*entry);
-    free(
-        (void *)(uintptr_t)entry->data.data); /* a slice is const to its readers; the log owns it */
+    /* a slice is const to its readers; the log owns it */
+    free((void *)(uintptr_t)entry->data.data);
     *entry = (struct raft_entry){0};
 }
 

@@ -122,8 +122,8 @@ static void answer(const struct engine_wait *wait, const struct engine_result *r
 
 static void defragmented(void *arg, const struct engine_result *result)
 {
-    Etcdserverpb__DefragmentResponse response =
-        ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT; /* no header (api.md 5) */
+    /* no header (api.md 5) */
+    Etcdserverpb__DefragmentResponse response = ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT;
 
     answer(arg, result, &response.base);
 }
@@ -189,8 +189,8 @@ void maintenance_hash_kv(struct service *service, struct call *call)
 
 static void leader_moved(void *arg, const struct engine_result *result)
 {
-    Etcdserverpb__MoveLeaderResponse response =
-        ETCDSERVERPB__MOVE_LEADER_RESPONSE__INIT; /* no header (api.md 5) */
+    /* no header (api.md 5) */
+    Etcdserverpb__MoveLeaderResponse response = ETCDSERVERPB__MOVE_LEADER_RESPONSE__INIT;
 
     answer(arg, result, &response.base);
 }

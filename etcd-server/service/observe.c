@@ -147,8 +147,8 @@ static void leader_read(void *arg, enum err_code code, const char *text,
         observe_free(observe);
         return;
     }
-    range =
-        txn->n_responses == 1 ? txn->responses[0]->response_range : NULL; /* what was asked for */
+    /* what was asked for */
+    range = txn->n_responses == 1 ? txn->responses[0]->response_range : NULL;
     observe->state = OBSERVE_NOBODY;
     if (range != NULL && range->n_kvs != 0) {
         observe->state = buf_used(&observe->leader) != 0 ? OBSERVE_LED : OBSERVE_NOBODY;

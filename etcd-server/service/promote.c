@@ -156,8 +156,8 @@ void promote_by_leader(struct service *service, struct call *call, uint64_t memb
     promotion->deadline_ms =
         host_now_ms(engine_host(service->engine)) + engine_patience_ms(service->engine);
     promotion->fields = token_field(call);
-    (void)snprintf(promotion->path, sizeof(promotion->path), "/members/promote/%" PRIu64,
-                   member); /* fits */
+    /* fits */
+    (void)snprintf(promotion->path, sizeof(promotion->path), "/members/promote/%" PRIu64, member);
     promotion->next = service->promotions;
     service->promotions = promotion;
     call->state = promotion;

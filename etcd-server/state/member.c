@@ -80,8 +80,8 @@ const char *member_cluster_version(const struct member_store *members)
 
 static void set_version(struct member_store *members, const char *version)
 {
-    (void)snprintf(members->version, sizeof(members->version), "%s",
-                   version); /* a longer one is no version */
+    /* a longer one is no version */
+    (void)snprintf(members->version, sizeof(members->version), "%s", version);
 }
 
 void member_store_set_removed(struct member_store *members, uint64_t id)
@@ -278,8 +278,8 @@ static enum err_code take_out(struct member_store *members, uint64_t id, struct 
 enum err_code member_apply_change(struct member_store *members,
                                   const struct raft_conf_change *change, struct batch *batch)
 {
-    struct err ignored =
-        ERR_INIT; /* a context that cannot be read is the same on every member: refused */
+    /* a context that cannot be read is the same on every member: refused */
+    struct err ignored = ERR_INIT;
     struct member member;
     bool promote = false;
     enum err_code code = ERR_OK;
