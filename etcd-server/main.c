@@ -47,6 +47,45 @@ static void log_notes(struct buf *notes)
     free(text);
 }
 
+/* Does `word` give a secret: --NAME=it (or, *next: --NAME and it follows)? `shown` of it is not. */
+static bool is_secret(const char *word, size_t *shown, bool *next)
+{
+    static const char *const names[] = {"discovery", "discovery-token", "discovery-user",
+                                        "discovery-password"};
+    const char *name = word + (word[0] == '-') + (word[0] == '-' && word[1] == '-');
+    size_t length = strcspn(name, "=");
+
+    *next = false;
+    for (size_t i = 0; name != word && i < ARRAY_LEN(names); i++) {
+        if (strlen(names[i]) != length || strncmp(names[i], name, length) != 0)
+            continue;
+        *shown = (size_t)(name - word) + length + 1;
+        *next = name[length] == '\0';
+        return !*next;
+    }
+    return false;
+}
+
+/* The command line, with secrets left out. */
+static void log_running(int argc, char **argv)
+{
+    struct buf text = BUF_INIT(TEXT_MAX_BYTES);
+    bool hidden = false, next = false;
+    size_t shown = 0;
+
+    for (int i = 0; i < argc; i++, hidden = next) {
+        next = false;
+        if (hidden)
+            buf_append_text(&text, " ***");
+        else if (is_secret(argv[i], &shown, &next))
+            buf_printf(&text, " %.*s***", (int)shown, argv[i]);
+        else
+            buf_printf(&text, "%s%s", i != 0 ? " " : "", argv[i]);
+    }
+    log_info("Running: ", log_str("args", buf_text(&text)));
+    buf_free(&text);
+}
+
 /* The wait status of the process says which signal it was; as PID 1 a signal of its own has no
  * effect. */
 static int end_by_signal(int number)
@@ -108,6 +147,7 @@ int main(int argc, char **argv)
         goto out;
     }
     log_setup(config.level, config.format);
+    log_running(argc, argv);
     if (notes.data != NULL)
         log_notes(&notes);
     exit_status = 0;

@@ -101,10 +101,8 @@ static int start_engine(struct server *server, struct err *err)
     machine_set_engine(server->machine, server->engine);
     boot_clean(&server->dir, &server->boot, server->backend);
     boot_free(&server->boot);
-    log_info("starting an etcd server", log_hex("member-id", engine.member_id),
-             log_hex("cluster-id", engine.cluster_id), log_str("etcd-version", ETCD_LEVEL),
-             log_str("suite-version", SUITE_VERSION), log_str("name", config->name),
-             log_str("data-dir", config->data_dir),
+    log_info("starting local member", log_hex("local-member-id", engine.member_id),
+             log_hex("cluster-id", engine.cluster_id),
              log_u64("applied-index", engine_applied_index(server->engine)),
              log_i64("revision", mvcc_revision(engine_mvcc(server->engine))));
     return 0;
@@ -470,6 +468,7 @@ static void accept_others(struct server *server)
 
     server_accept(server, PORTS_PEER, &peer);
     server_accept(server, PORTS_METRICS, &metrics);
+    server_log_serving(server);
 }
 
 static int run(struct server *server, struct err *err)
@@ -588,9 +587,11 @@ static int live(const struct config *config, int argc, const char *const *argv, 
         loop_new(&server->loop, err) < 0)
         goto out;
     server->net = net_new(server->loop);
-    if (server_bind(server, err) < 0 || server_open_files(server, err) < 0 ||
-        start_engine(server, err) < 0 || version_duty_check(server->engine, err) < 0 ||
-        start_cluster(server, err) < 0)
+    if (server_bind(server, err) < 0)
+        goto out;
+    server_log_settings(config);
+    if (server_open_files(server, err) < 0 || start_engine(server, err) < 0 ||
+        version_duty_check(server->engine, err) < 0 || start_cluster(server, err) < 0)
         goto out;
     start_service(server);
     start_checks(server);

@@ -10,9 +10,58 @@
 #include "etcd-server/host/force_new.h"
 #include "etcd-server/server_internal.h"
 
+#include <sys/stat.h>
+
 #define LOCK_RETRY_MS 100
 #define LOCK_NOTICE_MS 5000
 #define BOOTSTRAPPED_ASK_MS 1000 /* as etcd; for each of the others, who may not be there */
+
+struct look { /* at the data directory */
+    const char *path;
+    bool member, proxy;
+};
+
+static int look_at(void *arg, const char *name, struct err *err)
+{
+    struct look *look = arg;
+
+    (void)err;
+    look->member = look->member || strcmp(name, "member") == 0;
+    look->proxy = look->proxy || strcmp(name, "proxy") == 0;
+    if (strcmp(name, "member") != 0 && strcmp(name, "proxy") != 0 && strcmp(name, "fixtures") != 0)
+        log_warn("found invalid file under data directory", log_str("filename", name),
+                 log_str("data-dir", look->path));
+    return 0;
+}
+
+/* As etcd: what has no place beside `member` is named, two kinds of members in one directory are
+ * refused; others who may look in are, too, only told of. */
+static int check_dir(const char *path, struct err *err)
+{
+    struct look look = {.path = path};
+    struct stat status;
+
+    if (stat(path, &status) < 0) /* it is made, or that says why not */
+        return 0;
+    if (S_ISDIR(status.st_mode) && fs_posix()->ops->list(fs_posix(), path, look_at, &look, err) < 0)
+        return -1;
+    if (look.member && look.proxy) {
+        err_set(err, ERR_USAGE,
+                "invalid datadir; both member and proxy directories exist in %s; remove %s/proxy, "
+                "which is of the v2 proxy that is gone",
+                path, path);
+        return -1;
+    }
+    if ((status.st_mode & 0777) != 0700) {
+        char *error = xasprintf("directory \"%s\" exists with mode %04o; 0700 is recommended, to "
+                                "prevent unprivileged access to the data",
+                                path, (unsigned)status.st_mode & 0777);
+
+        log_warn("check file permission", log_str("error", error));
+        free(error);
+    }
+    return 0;
+}
 
 /* As etcd: wait for another process to let go of the directory, and say so. A signal ends that
  * (main.c). */
@@ -31,18 +80,6 @@ static int open_dir(struct server *server, struct err *err)
         waited_ms += LOCK_RETRY_MS;
     }
     return 0;
-}
-
-static char *join(const struct option_list *list)
-{
-    struct buf text = BUF_INIT(BUF_UNLIMITED);
-    char *joined;
-
-    for (size_t i = 0; i < list->count; i++)
-        buf_printf(&text, "%s%s", i != 0 ? "," : "", list->items[i]);
-    joined = xstrdup(buf_text(&text));
-    buf_free(&text);
-    return joined;
 }
 
 static int force_new(struct server *server, const struct boot_config *boot, struct err *err)
@@ -153,7 +190,7 @@ int server_open_files(struct server *server, struct err *err)
     const struct config *config = server->config;
     struct backend_options backend = {.no_fsync = config->unsafe_no_fsync,
                                       .lock_bytes = bytes_to_lock(config)};
-    char *advertised = join(&config->initial_advertise_peer_urls), *own = NULL;
+    char *advertised = server_list_text(&config->initial_advertise_peer_urls), *own = NULL;
     struct boot_config boot = {.dir = &server->dir,
                                .name = config->name,
                                .initial_cluster = config->initial_cluster,
@@ -165,7 +202,8 @@ int server_open_files(struct server *server, struct err *err)
     int rc = -1;
 
     boot.joining = strcmp(config->initial_cluster_state, "existing") == 0;
-    if (open_dir(server, err) < 0 || boot_is_new(&server->dir, &is_new, err) < 0)
+    if (check_dir(config->data_dir, err) < 0 || open_dir(server, err) < 0 ||
+        boot_is_new(&server->dir, &is_new, err) < 0)
         goto out;
     if (is_new && server_discovers(config) && (!boot.joining || config->discovery_srv[0] != '\0')) {
         if (server_discover(config, &found, err) < 0)

@@ -1,8 +1,8 @@
 /*
  * server_internal.h - what server.c (life), server_ports.c, server_files.c and server_tls.c (what
- * it begins with), server_auth.c and server_discover.c (settings) and server_env.c (what the doors
- * ask) share. Errors: ERR_USAGE of settings, else those of tls.h, datadir.h, boot.h, join.h and
- * discover.h. Thread: core.
+ * it begins with), server_auth.c, server_discover.c and server_log.c (settings) and server_env.c
+ * (what the doors ask) share. Errors: ERR_USAGE of settings, else those of tls.h, datadir.h,
+ * boot.h, join.h and discover.h. Thread: core.
  */
 #ifndef ETCD_SERVER_SERVER_INTERNAL_H
 #define ETCD_SERVER_SERVER_INTERNAL_H
@@ -111,6 +111,11 @@ bool server_discovers(const struct config *config);
 /* Ask for it; blocks (discover.h). */
 int server_discover(const struct config *config, struct discovered *found,
                     struct err *err) MUST_CHECK;
+
+/* The settings, in a line; and, with the member's id, where it is to be found. */
+void server_log_settings(const struct config *config);
+void server_log_serving(const struct server *server);
+char *server_list_text(const struct option_list *list); /* joined by commas; owned by the caller */
 
 struct ops_env server_ops_env(struct server *server);
 struct peer_env server_peer_env(struct server *server);

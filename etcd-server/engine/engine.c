@@ -362,7 +362,12 @@ static void published(void *arg, const struct engine_result *result)
 {
     struct engine *engine = arg;
 
-    engine->published = engine->published || result->code == ERR_OK;
+    if (engine->published || result->code != ERR_OK)
+        return;
+    engine->published = true;
+    host_note(engine->host, LOG_INFO, "published local member to cluster through raft",
+              log_hex("local-member-id", engine->config.member_id),
+              log_hex("cluster-id", engine->config.cluster_id));
 }
 
 static void ignore_result(void *arg, const struct engine_result *result)
