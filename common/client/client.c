@@ -1,10 +1,10 @@
 /*
  * client.c - see client.h.
  *
- * call -> login once -> attempt at an endpoint -> exchange (transport) -> answer or refusal.
- * What decides on another attempt is in next_step(): refusals are final unless the token grew old
- * or another endpoint may have a leader; a request that may have arrived is repeated only when it
- * changes nothing.
+ * call -> choose an endpoint that answers -> login once -> attempt at an endpoint -> exchange
+ * (transport) -> answer or refusal. What decides on another attempt is in next_step(): refusals are
+ * final unless the token grew old or another endpoint may have a leader; a request that may have
+ * arrived is repeated only when it changes nothing.
  */
 #include "common/client/client.h"
 
@@ -36,6 +36,7 @@ static void free_endpoints(struct client *client)
     free(client->endpoints);
     client->endpoints = NULL;
     client->count = client->current = 0;
+    client->chosen = false;
 }
 
 static bool blank(struct slice text)
@@ -581,6 +582,8 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
     struct cause cause = {.kept = false};
     bool again = true, logged_in = false;
 
+    if (only == SIZE_MAX)
+        client_choose(client);
     while (again) {
         cause.kept = false;
         again = false;
@@ -600,6 +603,8 @@ static int call(struct client *client, size_t only, enum rpc_id id, struct slice
             }
             if (step == STEP_DONE)
                 client->current = only == SIZE_MAX ? at : client->current;
+            if (client->failure.kind == CLIENT_FAILURE_TIMEOUT)
+                client->chosen = false; /* it may be silent from now on */
             if (step != STEP_NEXT)
                 return step == STEP_DONE ? 0 : -1;
             again |= result == TRANSPORT_PASSING;

@@ -1,6 +1,6 @@
 /*
  * client_internal.h - a client from the inside, for its own files: client.c (making, calls),
- * client_stream.c, client_get.c. Thread: the client's.
+ * client_stream.c, client_get.c, choose.c. Thread: the client's.
  */
 #ifndef COMMON_CLIENT_CLIENT_INTERNAL_H
 #define COMMON_CLIENT_CLIENT_INTERNAL_H
@@ -18,6 +18,7 @@ struct client {
     struct endpoint *endpoints;    /* owned */
     size_t count;
     size_t current; /* endpoint that worked last */
+    bool chosen;    /* it said something, or none did */
     struct transport *transport;
     char *token; /* owned, wiped; NULL = none */
     bool login_done;
@@ -43,6 +44,9 @@ struct answer {
 
 /* For exchange.chunk, with a struct answer: keeps the body, up to its maximum. */
 bool client_on_piece(void *arg, long status, struct slice piece);
+/* Make one that answers the current endpoint, if there are several and it is not known which does.
+ */
+void client_choose(struct client *client);
 /* Ask for a token. 0 also when authentication is off. */
 int client_login(struct client *client, struct err *err) MUST_CHECK;
 /* Was the last refusal about the token, so that a new one may help? */

@@ -142,6 +142,7 @@ int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMe
                 (unsigned long)CLIENT_LINE_MAX);
         goto out;
     }
+    client_choose(client);
     for (size_t i = 0;; i++) {
         rc = stream_at(client, (client->current + i) % client->count, rpc_row(id), buf_slice(&body),
                        sink, octets, &result, err);

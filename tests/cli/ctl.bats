@@ -72,6 +72,22 @@ bats_require_minimum_version 1.5.0
     [ "$output" = $'f\n1' ]
 }
 
+# As it is with a member that is stopped, or waits for the others: the kernel connects, nobody answers.
+@test "the next endpoint is used when one says nothing" {
+    local silent said
+    silent=$(free_ports 1)
+    python3 -c 'import signal, socket, sys; s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); print(flush=True); signal.pause()' \
+        "$silent" >up 3>&- &
+    echo $! >"$DIR/silent.pid"
+    until [ -s up ]; do :; done
+    for said in "put f 2" "get f" "lease grant 60"; do
+        run -0 timeout 4 "$ETCD_CTL" --endpoints="127.0.0.1:$silent,127.0.0.1:$PORT" $said
+    done
+    fails 1 "none of the 2 endpoints could be used; first: 127.0.0.1:$silent" "does not answer" -- \
+        timeout 4 "$ETCD_CTL" --command-timeout=1s --endpoints="127.0.0.1:$silent,127.0.0.1:1" get f
+    kill "$(cat "$DIR/silent.pid")"
+}
+
 @test "the old spellings work, with a note" {
     run -0 --separate-stderr "$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 2))" \
         --ca-file="$DIR/ca.crt" --cert-file="$DIR/client.crt" --key-file="$DIR/client.key" get up
