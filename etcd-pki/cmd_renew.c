@@ -11,6 +11,7 @@
 #include "etcd-pki/scan.h"
 #include "etcd-pki/store.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -299,7 +300,7 @@ int renewal_heal(const struct settings *settings, const char *dir, struct err *e
     return rc;
 }
 
-static int refuse_unfit(const struct scan *scan, const struct entry *entry, struct err *err)
+static int refuse_unfit(const struct entry *entry, struct err *err)
 {
     if (entry->error != NULL) {
         err_set(err, ERR_TLS, "%s", entry->error);
@@ -310,26 +311,48 @@ static int refuse_unfit(const struct scan *scan, const struct entry *entry, stru
                 "%s is a CA: etcd-pki renew-ca keeps its key, rotate-ca replaces it", entry->name);
         return -1;
     }
-    (void)scan;
     return 0;
 }
 
+/* One of `all` that is left as it is; why is said. */
+static void leave(struct renewal *renewal, const struct entry *entry)
+{
+    struct err why = ERR_INIT;
+    json_t *row;
+
+    if (entry->error != NULL)
+        err_set(&why, ERR_TLS, "%s", entry->error);
+    else
+        must(ca_for(renewal, entry, &why) == NULL);
+    row = report_row(renewal->settings->report, "notRenewed");
+    report_text(row, "file", entry->path);
+    report_text(row, "reason", why.text);
+    (void)fprintf(stderr, "etcd-pki: %s\n", why.text);
+    renewal->left++;
+    renewal->unreadable += entry->error != NULL ? 1 : 0;
+}
+
+/* What is another host's to renew is named and left, as kubeadm does, and what cannot be read. */
 static int select_all(struct renewal *renewal, const struct scan *scan, int64_t expiring_s,
                       size_t *skipped, struct err *err)
 {
     for (size_t i = 0; i < scan->count; i++) {
         const struct entry *entry = &scan->items[i];
 
-        if (entry->error != NULL)
-            return refuse_unfit(scan, entry, err);
-        if (entry->info.ca || entry->same_as != NULL)
+        if (entry->error == NULL && (entry->info.ca || entry->same_as != NULL))
             continue;
-        if (expiring_s != 0 && entry->info.not_after_s - renewal->now_s > expiring_s)
+        if (entry->error == NULL && expiring_s != 0 &&
+            entry->info.not_after_s - renewal->now_s > expiring_s)
             (*skipped)++;
+        else if (entry->error != NULL || entry->ca == NULL || !entry->ca->key_there)
+            leave(renewal, entry);
         else if (renewal_add(renewal, entry, err) < 0)
             return -1;
     }
-    return 0;
+    if (renewal->left == 0 || renewal->count + *skipped != 0)
+        return 0;
+    err_set(err, ERR_MISSING, "nothing was renewed: no certificate here can be, as said above");
+    return -1;
 }
 
 static bool is_chosen(const struct renewal *renewal, const struct entry *entry)
@@ -355,7 +378,7 @@ static int select_named(struct renewal *renewal, const struct scan *scan, int64_
                     names->items[i], renewal->dir);
             return -1;
         }
-        if (refuse_unfit(scan, entry, err) < 0)
+        if (refuse_unfit(entry, err) < 0)
             return -1;
         if (entry->same_as != NULL)
             entry = entry->same_as;
@@ -398,6 +421,11 @@ static int renew(struct renewal *renewal, const struct settings *settings, struc
         report_number(settings->report, "leftAlone", (int64_t)skipped);
     if (rc == 0 && says(settings) && skipped != 0)
         printf("%zu left alone: more than %s to go\n", skipped, settings->if_expiring);
+    if (rc == 0 && renewal->unreadable != 0) {
+        err_set(err, ERR_TLS, "%zu file%s could not be read, as said above; all else is renewed",
+                renewal->unreadable, renewal->unreadable != 1 ? "s" : "");
+        rc = -1;
+    }
     scan_free(&scan);
     file_close(&fd);
     return rc;

@@ -24,6 +24,7 @@ struct renewal {
     unsigned usages; /* 0: those of the old one */
     struct fresh *items;
     size_t count;
+    size_t left, unreadable; /* of all: not to be renewed here; of these, not to be read */
     struct ca_ring cas;
 };
 

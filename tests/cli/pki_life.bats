@@ -137,6 +137,29 @@ fits() { # BASE: the key is the certificate's
     [ "$(sha256sum < real.crt)" = "$(grep server.crt <<< "$sums" | cut -d' ' -f1)  -" ]
 }
 
+@test "renew all: what is another host's to renew, or cannot be read, does not stop the rest" {
+    "$pki" kubeadm --node-name cp-1 --apiserver-advertise-address 192.0.2.1 --key p256 -q
+    mv pki/etcd/ca.key away # as on a node that joined
+    "$pki" init --dir other --key p256 -q
+    "$pki" issue client guest --dir other --key p256 -q
+    mkdir -p pki/clients && cp other/clients/guest.* pki/clients/
+    sum() { sha256sum pki/apiserver.crt pki/etcd/server.crt pki/clients/guest.crt | cut -c1-8 | xargs; }
+    before=$(sum)
+    json '[.ok,([.files[]|select(.file|endswith(".crt"))]|length),[.notRenewed[].file]]' \
+        '[true,3,["pki/apiserver-etcd-client.crt","pki/clients/guest.crt","pki/etcd/healthcheck-client.crt","pki/etcd/peer.crt","pki/etcd/server.crt"]]' \
+        renew all
+    [ "$status" -eq 0 ] && [[ $stderr == *"pki/etcd/server.crt: detected external etcd-ca"* && $stderr == *'guest.crt: its CA "CN=etcd-ca" is not in'* ]]
+    after=$(sum)
+    [ "${before#* }" = "${after#* }" ] && [ "${before%% *}" != "${after%% *}" ]
+    refused 0 "8 left alone" renew all --if-expiring 1d
+    [[ $output != *external* ]]
+    echo junk > pki/junk.crt
+    run "$pki" renew all
+    [ "$status" -eq 1 ] && [ "$(grep -c ' renewed: serial' <<< "$output")" -eq 3 ]
+    [[ $output == *"pki/junk.crt: holds no PEM block"*"1 file could not be read"* ]]
+    fits pki/apiserver
+}
+
 @test "renew: an expired certificate, and a cluster's directory with its one CA" {
     "$pki" cluster --member m1=192.0.2.1 --member m2=192.0.2.2 --client root --key p256 -q
     run "$pki" renew all --days 30
