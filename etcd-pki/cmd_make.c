@@ -117,7 +117,7 @@ int plan_issue(struct plan *plan, const struct settings *settings, struct err *e
     }
     cn = settings->cn != NULL ? settings->cn : role->cn[0] != '\0' ? role->cn : name;
     if (cn == NULL) {
-        err_set(err, ERR_USAGE, "%s: needs a name: etcd-pki issue %s NAME", role_name, role_name);
+        err_set(err, ERR_USAGE, "%s: needs a name: %s NAME", role_name, role_name);
         return -1;
     }
     if (name != NULL && role->sans == SANS_MEMBER &&

@@ -83,7 +83,12 @@ int cmd_csr(struct settings *settings)
     struct err err = ERR_INIT;
     int fd = -1, rc = -1;
 
-    if (settings->args.count > 2)
+    if (settings->args.count == 0)
+        err_set(
+            &err, ERR_USAGE,
+            "csr: which role? kubeadm makes requests for all at once, here it is one at a time: "
+            "etcd-pki csr etcd-server NAME");
+    else if (settings->args.count > 2)
         err_set(&err, ERR_USAGE, "csr: \"%.100s\" is one word too many", settings->args.items[2]);
     else
         rc = plan_init(&plan, settings, false, &err);

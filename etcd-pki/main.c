@@ -411,6 +411,28 @@ static int run(const struct verb *verb, int argc, char **argv)
     return status;
 }
 
+/* "init phase certs NAME" is kubeadm's; what is typed here depends on the name. */
+static int say_phase(const char *name)
+{
+    const struct role *role = role_named(name);
+    struct err err = ERR_INIT;
+
+    if (role == role_at(ROLE_ETCD_CA))
+        err_set(&err, ERR_USAGE, "init phase certs %s is kubeadm's; here it is: etcd-pki init",
+                name);
+    else if (role != NULL && role->issuer == ROLE_ETCD_CA)
+        err_set(&err, ERR_USAGE,
+                "init phase certs %s is kubeadm's; here it is: etcd-pki issue %s%s", name,
+                role->name, role->cn[0] == '\0' ? " NAME [--ip ADDRESS]..." : "");
+    else
+        err_set(&err, ERR_USAGE,
+                "init phase certs %.60s is kubeadm's; here a node's whole set is made, and what is "
+                "there is kept: etcd-pki kubeadm --node-name NAME --apiserver-advertise-address "
+                "ADDRESS, or --config FILE",
+                name);
+    return say(&err);
+}
+
 static int act(int argc, char **argv)
 {
     const struct verb *verb;
@@ -433,6 +455,8 @@ static int act(int argc, char **argv)
         help = true;
     if (help && argc == 1)
         return print_help(NULL);
+    if (argc > 2 && strcmp(argv[0], "init") == 0 && strcmp(argv[1], "phase") == 0)
+        return say_phase(argc > 3 ? argv[3] : "all");
     verb = verb_named(argv[help ? 1 : 0]);
     if (verb == NULL) {
         err_set(&err, ERR_USAGE, "unknown verb \"%.100s\"; see etcd-pki help", argv[help ? 1 : 0]);

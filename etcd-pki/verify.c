@@ -2,6 +2,8 @@
  * verify.c - see verify.h. Two sides, each a serving pair, maybe another for dialling, and a trust
  * file; what only flags can get wrong is in verify_flags.c.
  */
+#include "common/base/file.h"
+#include "common/base/limits.h"
 #include "etcd-pki/verify.h"
 
 #include <stdarg.h>
@@ -134,6 +136,20 @@ static void judge_key(struct verify *verify, struct pair *pair)
     judge_owner(verify, pair);
 }
 
+/* Go does not see the block behind one; OpenSSL does, and so etcd-server. */
+static void judge_mark(struct verify *verify, const char *id, bool error, const char *path,
+                       const char *file, const char *flag)
+{
+    struct buf text = BUF_INIT(PEM_FILE_MAX_BYTES);
+    struct err err = ERR_INIT;
+
+    if (file_read_all(path, &text, &err) == 0 && buf_used(&text) > 3 &&
+        memcmp(buf_slice(&text).data, "\xef\xbb\xbf-", 4) == 0)
+        verify_find(verify, id, error, file, flag, "save it without the mark",
+                    "begins with a byte order mark: etcd does not see its first block");
+    x509_wipe(&text);
+}
+
 static void judge_dates(struct verify *verify, const char *file, const char *flag,
                         const struct x509_info *info)
 {
@@ -176,6 +192,9 @@ static void read_pair(struct verify *verify, struct pair *pair)
     x509_describe(pair->chain.items[0], &pair->info);
     pair->read = true;
     judge_key(verify, pair);
+    judge_mark(verify, "C1", true, pair->path, pair->file, pair->flag);
+    if (strcmp(pair->path, pair->key_path) != 0)
+        judge_mark(verify, "K1", true, pair->key_path, pair->key_file, pair->key_flag);
     judge_dates(verify, pair->file, pair->flag, &pair->info);
     judge_strength(verify, pair->file, pair->flag, &pair->info);
     for (size_t i = 0; i + 1 < pair->chain.count; i++) {
@@ -240,6 +259,8 @@ static void judge_trust(struct verify *verify, const struct side *side, struct x
     if (x509_list_read(path, true, anchors, &err) < 0)
         verify_find(verify, "T1", true, side->ca_file, flag,
                     "give PEM certificates and nothing else", "%s", err.text);
+    else
+        judge_mark(verify, "T1", anchors->count == 1, path, side->ca_file, flag);
     for (size_t i = 0; i < anchors->count; i++) {
         struct x509_info info;
 

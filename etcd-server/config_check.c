@@ -347,6 +347,9 @@ static int check_tls(const struct config *config, struct buf *notes, struct err 
                            "(--peer-cert-allowed-cn, --peer-cert-allowed-hostname); give one");
     if (automatic && config->self_signed_cert_validity_years == 0)
         return REFUSE(err, "selfSignedCertValidity is invalid,it should be greater than 0");
+    if (automatic && config->self_signed_cert_validity_years > SELF_SIGNED_YEARS_MAX)
+        return REFUSE(err, "--self-signed-cert-validity=%" PRIu64 ": at most %lu years",
+                      (uint64_t)config->self_signed_cert_validity_years, SELF_SIGNED_YEARS_MAX);
     if (config->auto_tls && *config->cert_file != '\0')
         buf_append_text(notes, "--auto-tls is ignored, for --cert-file is given\n");
     if (config->peer_auto_tls && *config->peer_cert_file != '\0')

@@ -534,8 +534,8 @@ static const struct option rows[] = {
     {.name = "self-signed-cert-validity",
      .file_key = "self-signed-cert-validity",
      .fallback = "1",
-     .help =
-         "Years (365 days each) for auto TLS certificates. 0 is an error when auto TLS is used.",
+     .help = "Years (365 days each) for auto TLS certificates. 0, or more than 1000, is an error "
+             "when auto TLS is used.",
      .offset = FIELD(self_signed_cert_validity_years),
      .kind = OPTION_UINT,
      .status = OPTION_WORKS},

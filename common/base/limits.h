@@ -128,6 +128,7 @@
 #define PEM_BLOCKS_MAX 4096UL              /* blocks of one PEM file */
 #define CERT_SANS_MAX 100UL                /* alternative names put into one certificate */
 #define CERT_CN_MAX 64UL                   /* characters of a common name (RFC 5280 A.1) */
+#define SELF_SIGNED_YEARS_MAX 1000UL       /* --auto-tls; a date has four digits for its year */
 #define PASSPHRASE_MAX_BYTES 1024UL        /* of a CA's key */
 #define PASSPHRASE_ROUNDS 600000           /* PBKDF2 with SHA-256: a tenth of a second, once */
 #define PASSPHRASE_ROUNDS_MAX 5000000L     /* asked for by a key file; more is an attack */

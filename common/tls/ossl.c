@@ -106,6 +106,9 @@ void ossl_nothing_found(const char *file, struct slice text, const char *what, s
         err_set(err, ERR_TLS,
                 "%s: is DER, not PEM; convert it (openssl x509 -inform DER -in FILE -out FILE)",
                 file);
+    else if (text.size > 1 && memcmp(text.data, "\xff\xfe", 2) == 0)
+        err_set(err, ERR_TLS, "%s: is UTF-16; it should hold %s as PEM, in ASCII: convert it", file,
+                what);
     else
         err_set(err, ERR_TLS, "%s: holds no PEM block with %s", file, what);
 }

@@ -576,6 +576,34 @@ EOF
     done
 }
 
+@test "what kubeadm's users type first: what to type here" {
+    refused 2 "here it is: etcd-pki issue etcd-server NAME" init phase certs etcd-server --config k.yaml
+    refused 2 "here it is: etcd-pki issue apiserver-etcd-client" init phase certs apiserver-etcd-client
+    refused 2 "here it is: etcd-pki init" init phase certs etcd-ca
+    for name in all apiserver sa ""; do refused 2 "here a node's whole set is made" init phase certs $name; done
+    refused 2 "one at a time: etcd-pki csr etcd-server NAME" certs generate-csr
+    refused 2 "server: needs a name: server NAME" csr server
+    [ ! -e pki ]
+}
+
+@test "files as Windows saves them: what is wrong is said" {
+    "$pki" init --key p256 -q
+    "$pki" issue server m1 --key p256 -q
+    "$pki" init --dir other --key p256 -q
+    iconv -t UTF-16 pki/etcd/ca.crt > wide.crt
+    refused 1 "wide.crt: is UTF-16" show wide.crt
+    marked() { # FILE...: with a byte order mark in front, which Go does not skip
+        for file in "$@"; do printf '\xef\xbb\xbf' | cat - $file > $(basename $file); done
+    }
+    marked pki/etcd/server.crt pki/etcd/server.key pki/etcd/ca.crt
+    mkdir sub && cat other/etcd/ca.crt pki/etcd/ca.crt > sub/two.crt && marked sub/two.crt
+    judged() { run "$pki" verify -- etcd --cert-file $1 --key-file $2 --client-cert-auth --trusted-ca-file $3; }
+    judged pki/etcd/server.crt pki/etcd/server.key two.crt
+    [ "$status" -eq 4 ] && [[ $output == *"warning T1  two.crt"*"etcd does not see its first block"* ]]
+    judged server.crt server.key ca.crt
+    [ "$status" -eq 3 ] && [[ $output == *"error   C1  server.crt"* && $output == *"error   K1  server.key"* && $output == *"error   T1  ca.crt"* ]]
+}
+
 @test "certificate-key and dry runs" {
     run "$pki" certs certificate-key
     [[ $output =~ ^[0-9a-f]{64}$ ]]

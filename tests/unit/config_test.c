@@ -170,6 +170,8 @@ static void wrong_tls(void **state)
         {"--client-cert-allowed-cn=a --client-cert-allowed-hostname=b", 1,
          "AllowedCNs and AllowedHostnames are mutually exclusive"},
         {"--auto-tls --self-signed-cert-validity=0", 1, "selfSignedCertValidity is invalid"},
+        {"--peer-auto-tls --self-signed-cert-validity=1001", 1,
+         "--self-signed-cert-validity=1001: at most 1000 years"},
         {"--listen-client-urls=https://127.0.0.1:1 --advertise-client-urls=https://127.0.0.1:1", 1,
          "TLS key/cert (--cert-file, --key-file) must be provided for client url "
          "https://127.0.0.1:1 with HTTPS scheme"},
