@@ -456,15 +456,27 @@ static struct link_door peer_link_door(struct server *server)
 
     if (server->peer_tls == NULL || server->config->peer_skip_client_san_verification)
         return door;
-    server->peer_gate = peer_gate_new(server->loop, &door);
+    server->peer_gate = peer_gate_new(server->loop, &door, "rejected connection on peer endpoint");
     return peer_gate_door(server->peer_gate);
+}
+
+/* So must that of who reads metrics by https. */
+static struct link_door metrics_link_door(struct server *server)
+{
+    struct link_door door = port_link_door(&server->metrics_port);
+
+    if (server->client_tls == NULL)
+        return door;
+    server->metrics_gate =
+        peer_gate_new(server->loop, &door, "rejected connection on metrics endpoint");
+    return peer_gate_door(server->metrics_gate);
 }
 
 /* The others have to reach this member before any client can, and operators as well. */
 static void accept_others(struct server *server)
 {
     struct link_door peer = peer_link_door(server);
-    struct link_door metrics = port_link_door(&server->metrics_port);
+    struct link_door metrics = metrics_link_door(server);
 
     server_accept(server, PORTS_PEER, &peer);
     server_accept(server, PORTS_METRICS, &metrics);
@@ -538,6 +550,7 @@ static void take_apart(struct server *server)
     if (server->machine != NULL)
         machine_set_cluster(server->machine, NULL);
     peer_gate_free(server->peer_gate);
+    peer_gate_free(server->metrics_gate);
     machine_cluster_free(server->cluster);
     join_free(&server->joined);
     for (size_t i = 0; i < ARRAY_LEN(server->signals); i++)

@@ -65,6 +65,7 @@ struct server {
     struct peer_door *peer;
     struct peer_answers *peer_answers;
     struct peer_gate *peer_gate;          /* NULL: callers' addresses are not looked at */
+    struct peer_gate *metrics_gate;       /* the same, of --listen-metrics-urls */
     struct exchange_handler raft_handler; /* /raft and below */
     struct http1_door client_door, http_door, metrics_door, peer_door;
     struct http2_door *client_http2, *http_http2, *metrics_http2;

@@ -12,17 +12,20 @@
 #include "etcd-server/host/address.h"
 #include "etcd-server/host/worker.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <strings.h>
 #include <sys/socket.h>
 
-#define NAMES_MAX 16 /* DNS SANs that are looked up */
+#define NAMES_MAX 128 /* DNS SANs that are looked up */
 #define GATE_THREADS 2
-#define HOST_BYTES 256
+#define REVERSE_MAX_BYTES (64UL * KIB) /* the names of an address */
 
 struct peer_gate {
+    const char *refused; /* static: for the log */
     struct loop *loop;
     struct link_door next;
     struct worker *resolver; /* NULL until needed */
@@ -66,15 +69,16 @@ static bool source_address(const char *remote, char address[ADDRESS_TEXT_BYTES])
     return true;
 }
 
-/* "*.example.org" stands for one label. */
-static bool name_fits(const char *pattern, const char *name)
+bool peer_gate_name_fits(const char *pattern, const char *name)
 {
-    const char *dot;
+    size_t size = strlen(name), ending;
 
+    if (size != 0 && name[size - 1] == '.')
+        size--;
     if (strncmp(pattern, "*.", 2) != 0)
-        return strcasecmp(pattern, name) == 0;
-    dot = strchr(name, '.');
-    return dot != NULL && dot != name && strcasecmp(pattern + 1, dot) == 0;
+        return strlen(pattern) == size && strncasecmp(pattern, name, size) == 0;
+    ending = strlen(++pattern);
+    return size > ending && strncasecmp(pattern, name + size - ending, ending) == 0;
 }
 
 /* ---- on the thread ---- */
@@ -86,24 +90,38 @@ static bool is_address(const struct sockaddr *found, const char *address)
     return address_host(found, text) && strcmp(text, address) == 0;
 }
 
+static bool any_fits(const struct gate_lookup *lookup, const char *name)
+{
+    for (size_t i = 0; i < lookup->name_count; i++)
+        if (peer_gate_name_fits(lookup->names[i], name))
+            return true;
+    return false;
+}
+
+/* All names that the address has, as a lookup of Go's gives them: getnameinfo() knows one. */
 static bool reverse_fits(const struct gate_lookup *lookup)
 {
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST}, *list = NULL;
-    char name[HOST_BYTES] = "";
-    size_t size;
+    int family = strchr(lookup->address, ':') != NULL ? AF_INET6 : AF_INET;
+    struct in6_addr address;
+    struct hostent entry, *found = NULL;
+    char *room = NULL;
+    int rc = ERANGE, problem;
     bool fits = false;
 
-    if (getaddrinfo(lookup->address, NULL, &hints, &list) != 0)
+    if (inet_pton(family, lookup->address, &address) != 1)
         return false;
-    if (getnameinfo(list->ai_addr, list->ai_addrlen, name, sizeof(name), NULL, 0, NI_NAMEREQD) ==
-        0) {
-        size = strlen(name);
-        if (size != 0 && name[size - 1] == '.')
-            name[size - 1] = '\0';
-        for (size_t i = 0; i < lookup->name_count; i++)
-            fits = fits || name_fits(lookup->names[i], name);
+    for (size_t bytes = KIB; rc == ERANGE && bytes <= REVERSE_MAX_BYTES; bytes *= 2) {
+        free(room);
+        room = xalloc(bytes);
+        rc = gethostbyaddr_r(&address, family == AF_INET6 ? 16 : 4, family, &entry, room, bytes,
+                             &found, &problem);
     }
-    freeaddrinfo(list);
+    if (rc == 0 && found != NULL) {
+        fits = any_fits(lookup, found->h_name);
+        for (char **alias = found->h_aliases; *alias != NULL && !fits; alias++)
+            fits = any_fits(lookup, *alias);
+    }
+    free(room);
     return fits;
 }
 
@@ -151,7 +169,7 @@ static void refuse(struct gate_link *waits, const char *address)
     }
     size = strlen(cause);
     (void)snprintf(cause + size, sizeof(cause) - size, "]");
-    log_warn("rejected connection on peer endpoint", log_str("remote-addr", link->remote),
+    log_warn(waits->gate->refused, log_str("remote-addr", link->remote),
              log_str("common-name", peer->cn), log_str("error", cause));
     waits->cause = xstrdup(cause);
     link->phase = LINK_HEADER;
@@ -280,10 +298,12 @@ static void gate_end(struct link *link)
     link->changed(link);
 }
 
-struct peer_gate *peer_gate_new(struct loop *loop, const struct link_door *next)
+struct peer_gate *peer_gate_new(struct loop *loop, const struct link_door *next,
+                                const char *refused)
 {
     struct peer_gate *gate = xalloc(sizeof(*gate));
 
+    gate->refused = refused;
     gate->loop = loop;
     gate->next = *next;
     return gate;

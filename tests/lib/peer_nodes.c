@@ -125,7 +125,7 @@ void peer_nodes_listen(struct peer_node *at)
     at->http1.handler.streams = peers_streams_body;
     if (at->server != NULL) {
         at->inner = config.door;
-        at->gate = peer_gate_new(at->all->loop, &at->inner);
+        at->gate = peer_gate_new(at->all->loop, &at->inner, "rejected");
         config.door = peer_gate_door(at->gate);
     }
     rc = net_listen(at->all->net, &config, &at->port, &err);

@@ -227,10 +227,25 @@ static void certificates_rotate_without_a_restart(void **state)
     test_pair_free(&next);
 }
 
+/* What lies below a wildcard is known by its end, as etcd has it. */
+static void names_of_addresses(void **state)
+{
+    (void)state;
+    assert_true(peer_gate_name_fits("m1.lan", "M1.lan."));
+    assert_true(peer_gate_name_fits("*.etcd.svc", "m1.etcd.svc"));
+    assert_true(peer_gate_name_fits("*.etcd.svc", "m1.zone.etcd.svc."));
+    assert_false(peer_gate_name_fits("*.etcd.svc", ".etcd.svc"));
+    assert_false(peer_gate_name_fits("*.etcd.svc", "etcd.svc"));
+    assert_false(peer_gate_name_fits("*.etcd.svc", "m1xetcd.svc"));
+    assert_false(peer_gate_name_fits("m1.lan", "x.m1.lan"));
+    assert_false(peer_gate_name_fits("", "m1"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_of_addresses),
         TEST(messages_and_snapshots_go_over_tls),
         TEST(bad_certificates_are_refused_with_the_cause_on_both_sides),
         TEST(a_name_that_resolves_to_the_source_is_accepted),
