@@ -199,8 +199,8 @@ static void refuse_urls(struct call *call, enum err_code code, size_t count)
                       code == ERR_MEMBER_BAD_URLS && count > MEMBER_URLS_MAX ? text : NULL);
 }
 
-/* Canonical and sorted (formats.md 10.1); at least one. */
-static enum err_code take_urls(struct member *member, char *const *urls, size_t count)
+/* At least one; sorted (formats.md 10.1), or in the order given. */
+static enum err_code take_urls(struct member *member, char *const *urls, size_t count, bool sorted)
 {
     struct err ignored = ERR_INIT; /* the client gets etcd's text */
     const char *texts[MEMBER_URLS_MAX];
@@ -217,7 +217,8 @@ static enum err_code take_urls(struct member *member, char *const *urls, size_t 
         }
     }
     if (code == ERR_OK) {
-        qsort(texts, count, sizeof(*texts), by_text);
+        if (sorted)
+            qsort(texts, count, sizeof(*texts), by_text);
         member_set_peer_urls(member, texts, count);
     }
     while (parsed_count != 0)
@@ -242,14 +243,14 @@ static bool url_taken(const struct member_store *members, const struct member *b
 
 #define CONNECTED_MIN_MS 5000 /* a link that young may be gone again */
 
-static bool is_connected(struct service *service, uint64_t member)
+/* For at least so long. */
+static bool is_connected(struct service *service, uint64_t member, uint64_t least_ms)
 {
     struct host *host = engine_host(service->engine);
 
     if (member == engine_member_id(service->engine))
         return true;
-    return host->ops->connected_ms != NULL &&
-           host->ops->connected_ms(host, member) >= CONNECTED_MIN_MS;
+    return host->ops->connected_ms != NULL && host->ops->connected_ms(host, member) >= least_ms;
 }
 
 struct head_count {
@@ -269,12 +270,13 @@ static struct head_count count_voters(struct service *service, uint64_t except)
             continue;
         count.voters++;
         count.started += member->name[0] != '\0';
-        count.connected += is_connected(service, member->id);
+        count.connected += is_connected(service, member->id, CONNECTED_MIN_MS);
     }
     return count;
 }
 
-/* A learner costs no quorum, but needs members that are all there, as in etcd. */
+/* A learner costs no quorum, but it too needs one of the larger cluster that is there, as in etcd.
+ */
 static enum err_code may_add(struct service *service, bool learner)
 {
     struct head_count count = count_voters(service, 0);
@@ -284,7 +286,18 @@ static enum err_code may_add(struct service *service, bool learner)
         return ERR_OK;
     if (!learner && count.started < quorum && !(count.voters == 1 && count.started == 1))
         return ERR_MEMBER_NOT_ENOUGH_STARTED;
-    return count.connected < count.voters ? ERR_UNHEALTHY : ERR_OK;
+    return count.voters > 1 && count.connected < quorum ? ERR_UNHEALTHY : ERR_OK;
+}
+
+/* The learner, which is in step with the leader, counts as started. Who is connected is not asked:
+ * it may be there to take the place of a voter that is not. */
+static enum err_code may_promote(struct service *service)
+{
+    struct head_count count = count_voters(service, 0);
+
+    if (service->config.strict_reconfig_check && count.started + 1 < (count.voters + 1) / 2 + 1)
+        return ERR_MEMBER_NOT_ENOUGH_STARTED;
+    return ERR_OK;
 }
 
 static enum err_code may_remove_voter(struct service *service, const struct member *member)
@@ -297,7 +310,7 @@ static enum err_code may_remove_voter(struct service *service, const struct memb
         return ERR_OK;
     if (rest.started < rest.voters / 2 + 1)
         return ERR_MEMBER_NOT_ENOUGH_STARTED;
-    if (is_connected(service, member->id) && rest.connected < rest.voters / 2 + 1)
+    if (is_connected(service, member->id, 1) && rest.connected < rest.voters / 2 + 1)
         return ERR_UNHEALTHY;
     return ERR_OK;
 }
@@ -394,7 +407,7 @@ void cluster_member_add(struct service *service, struct call *call)
     enum err_code code;
 
     member_init(&member, 0);
-    code = take_urls(&member, request->peerurls, request->n_peerurls);
+    code = take_urls(&member, request->peerurls, request->n_peerurls, true);
     if (code == ERR_OK) /* behind the URLs, as in etcd (api.md 11) */
         code = authorise_root(service, call);
     if (code == ERR_OK)
@@ -444,7 +457,7 @@ void cluster_member_update(struct service *service, struct call *call)
 
     member_init(&member, request->id);
     if (old != NULL)
-        code = take_urls(&member, request->peerurls, request->n_peerurls);
+        code = take_urls(&member, request->peerurls, request->n_peerurls, false); /* as etcd */
     if (code == ERR_OK && url_taken(engine_members(service->engine), &member))
         code = ERR_PEER_URL_EXIST;
     if (code == ERR_OK)
@@ -463,20 +476,21 @@ void cluster_member_promote(struct service *service, struct call *call)
     struct raft_peer learner = {0};
     enum err_code code = ERR_OK;
 
-    if (member == NULL)
+    if (raft_role(raft) != RAFT_LEADER && !call->from_peer) {
+        promote_by_leader(service, call, request->id); /* only it knows how far the learner is */
+        return;
+    }
+    if (raft_role(raft) != RAFT_LEADER)
+        code = ERR_NOT_LEADER; /* whoever asked finds the new one */
+    else if (member == NULL)
         code = ERR_MEMBER_NOT_FOUND;
     else if (!member->learner)
         code = ERR_MEMBER_NOT_LEARNER;
-    else if (raft_role(raft) != RAFT_LEADER && call->from_peer)
-        code = ERR_NOT_LEADER; /* whoever asked finds the new one */
-    else if (raft_role(raft) != RAFT_LEADER) {
-        promote_by_leader(service, call, request->id); /* only it knows how far the learner is */
-        return;
-    } else if (!raft_peer(raft, request->id, &learner) ||
-               learner.match * 10 < raft_last_index(raft) * 9)
+    else if (!raft_peer(raft, request->id, &learner) ||
+             learner.match * 10 < raft_last_index(raft) * 9)
         code = ERR_LEARNER_NOT_READY; /* below 90 % of the leader's log (raft.md 9.6) */
     else
-        code = may_add(service, false);
+        code = may_promote(service);
     if (code == ERR_OK)
         propose(service, call, RAFT_CONF_ADD_NODE, member, true);
     else
