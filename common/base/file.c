@@ -153,7 +153,13 @@ out:
     return rc;
 }
 
-int file_make_dirs(const char *path, unsigned mode, struct err *err)
+static void note_dir(struct file_dirs *dirs, const char *path)
+{
+    dirs->paths = xrealloc(dirs->paths, (dirs->count + 1) * sizeof(*dirs->paths));
+    dirs->paths[dirs->count++] = xstrdup(path);
+}
+
+int file_make_noted_dirs(const char *path, unsigned mode, struct file_dirs *made, struct err *err)
 {
     char *copy = xstrdup(path);
     int rc = 0;
@@ -164,7 +170,9 @@ int file_make_dirs(const char *path, unsigned mode, struct err *err)
         if (!last && *at != '/')
             continue;
         *at = '\0';
-        if (mkdir(copy, mode) < 0 && errno != EEXIST) {
+        if (mkdir(copy, mode) == 0) {
+            note_dir(made, copy);
+        } else if (errno != EEXIST) {
             err_sys(err, errno, "mkdir %s", copy);
             rc = -1;
         }
@@ -182,6 +190,43 @@ int file_make_dirs(const char *path, unsigned mode, struct err *err)
     }
     free(copy);
     return rc;
+}
+
+int file_make_dirs(const char *path, unsigned mode, struct err *err)
+{
+    struct file_dirs made = {0};
+    int rc = file_make_noted_dirs(path, mode, &made, err);
+
+    file_dirs_fini(&made);
+    return rc;
+}
+
+void file_dirs_add(struct file_dirs *dirs, const struct file_dirs *more)
+{
+    for (size_t i = 0; i < more->count; i++)
+        note_dir(dirs, more->paths[i]);
+}
+
+int file_dirs_sync(const struct file_dirs *dirs, struct err *err)
+{
+    for (size_t i = dirs->count; i-- > 0;)
+        if (file_sync_parent(dirs->paths[i], err) < 0)
+            return -1;
+    return 0;
+}
+
+void file_dirs_remove(const struct file_dirs *dirs)
+{
+    for (size_t i = dirs->count; i-- > 0;)
+        (void)rmdir(dirs->paths[i]); /* something in it: it is somebody's */
+}
+
+void file_dirs_fini(struct file_dirs *dirs)
+{
+    for (size_t i = 0; i < dirs->count; i++)
+        free(dirs->paths[i]);
+    free(dirs->paths);
+    *dirs = (struct file_dirs){0};
 }
 
 static int remove_in(int parent, const char *name, unsigned depth)

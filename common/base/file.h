@@ -31,6 +31,22 @@ int file_stage(const char *path, struct slice content, unsigned mode, char **tem
 int file_sync_parent(const char *path, struct err *err) MUST_CHECK;
 /* `path` with all that leads to it; what exists is fine. */
 int file_make_dirs(const char *path, unsigned mode, struct err *err) MUST_CHECK;
+
+/* Directories that were not there before, outermost first; owned. Zeroed: none. */
+struct file_dirs {
+    char **paths;
+    size_t count;
+};
+/* As file_make_dirs(); what it makes is added to `made`, also when it fails in the end. */
+int file_make_noted_dirs(const char *path, unsigned mode, struct file_dirs *made,
+                         struct err *err) MUST_CHECK;
+void file_dirs_add(struct file_dirs *dirs, const struct file_dirs *more); /* copies */
+/* Makes their own names durable. */
+int file_dirs_sync(const struct file_dirs *dirs, struct err *err) MUST_CHECK;
+/* Removes those in which there is nothing, innermost first. */
+void file_dirs_remove(const struct file_dirs *dirs);
+void file_dirs_fini(struct file_dirs *dirs);
+
 /* `path` with all that is in it; absent is fine; follows no links. */
 int file_remove_tree(const char *path, struct err *err) MUST_CHECK;
 bool file_exists(const char *path);

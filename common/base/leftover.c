@@ -22,6 +22,7 @@ struct leftover {
     pthread_t thread;
     pthread_mutex_t lock;      /* guards what follows */
     char *paths[LEFTOVER_MAX]; /* owned; NULL: free */
+    struct file_dirs dirs;
 };
 
 static _Noreturn void die(int number)
@@ -47,6 +48,7 @@ static void remove_all(struct leftover *leftover)
                file_remove_tree(leftover->paths[i], &ignored) < 0)
             continue;
     }
+    file_dirs_remove(&leftover->dirs);
 }
 
 static void *wait_for_signal(void *arg)
@@ -121,6 +123,7 @@ void leftover_end(struct leftover *leftover)
     file_close(&leftover->ended);
     for (size_t i = 0; i < LEFTOVER_MAX; i++)
         free(leftover->paths[i]);
+    file_dirs_fini(&leftover->dirs);
     (void)pthread_mutex_destroy(&leftover->lock);
     must(pthread_sigmask(SIG_SETMASK, &leftover->before, NULL) == 0);
     free(leftover);
@@ -149,6 +152,12 @@ void leftover_add(struct leftover *leftover, const char *path)
         }
     }
     must(copy == NULL); /* there was room */
+}
+
+void leftover_add_dirs(struct leftover *leftover, const struct file_dirs *dirs)
+{
+    if (leftover != NULL)
+        file_dirs_add(&leftover->dirs, dirs);
 }
 
 void leftover_forget(struct leftover *leftover, const char *path)

@@ -11,6 +11,7 @@
 #define COMMON_BASE_LEFTOVER_H
 
 #include "common/base/err.h"
+#include "common/base/file.h"
 
 #define LEFTOVER_MAX 4 /* things named at a time */
 
@@ -26,6 +27,8 @@ void leftover_release(struct leftover *leftover);
 
 /* While held: `path` (copied), a file or a directory with all in it, is not finished; or it is. */
 void leftover_add(struct leftover *leftover, const char *path);
+/* While held: these (copied) were made for it, and go after it if there is nothing in them then. */
+void leftover_add_dirs(struct leftover *leftover, const struct file_dirs *dirs);
 void leftover_forget(struct leftover *leftover, const char *path); /* NULL or not named: is fine */
 
 #endif

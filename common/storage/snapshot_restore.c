@@ -37,6 +37,7 @@ struct places {                /* all owned */
     char *temporary;           /* holds member/; NULL = not made yet */
     char *wal_temporary;       /* NULL = inside `temporary`, or not made yet */
     struct leftover *leftover; /* borrowed; may be NULL */
+    struct file_dirs parents;  /* that were made for the two */
     bool data_exists;
     bool wal_moved, data_moved;
 };
@@ -198,7 +199,7 @@ static int find_places(const struct snapshot_restore *restore, struct places *pl
     return place_wal(places, err);
 }
 
-static int make_parent(const char *path, struct err *err)
+static int make_parent(const char *path, struct file_dirs *made, struct err *err)
 {
     const char *slash = strrchr(path, '/');
     char *parent;
@@ -207,26 +208,35 @@ static int make_parent(const char *path, struct err *err)
     if (slash == NULL || slash == path)
         return 0;
     parent = xstrndup(path, (size_t)(slash - path));
-    rc = file_make_dirs(parent, 0700, err);
+    rc = file_make_noted_dirs(parent, 0700, made, err);
     free(parent);
     return rc;
 }
 
-static char *make_temporary(struct leftover *leftover, const char *pattern, struct err *err)
+/* In what leads to `path`, which is made as well. */
+static char *make_temporary(struct places *places, const char *path, const char *pattern,
+                            struct err *err)
 {
-    char *path = xstrdup(pattern);
-    bool made;
+    struct leftover *leftover = places->leftover;
+    struct file_dirs made = {0};
+    char *temporary = NULL;
 
     leftover_hold(leftover);
-    made = mkdtemp(path) != NULL; /* mode 0700 */
-    if (made)
-        leftover_add(leftover, path);
+    if (make_parent(path, &made, err) == 0) {
+        temporary = xstrdup(pattern);
+        if (mkdtemp(temporary) != NULL) { /* mode 0700 */
+            leftover_add(leftover, temporary);
+        } else {
+            err_sys(err, errno, "make the directory %s", pattern);
+            free(temporary);
+            temporary = NULL;
+        }
+    }
+    leftover_add_dirs(leftover, &made);
     leftover_release(leftover);
-    if (made)
-        return path;
-    err_sys(err, errno, "make the directory %s", pattern);
-    free(path);
-    return NULL;
+    file_dirs_add(&places->parents, &made);
+    file_dirs_fini(&made);
+    return temporary;
 }
 
 static int make_places(struct places *places, struct err *err)
@@ -234,14 +244,12 @@ static int make_places(struct places *places, struct err *err)
     char *pattern =
         xasprintf("%s%s" LEFT_BEHIND "XXXXXX", places->data, places->data_exists ? "/" : "");
 
-    if (make_parent(places->data, err) == 0)
-        places->temporary = make_temporary(places->leftover, pattern, err);
+    places->temporary = make_temporary(places, places->data, pattern, err);
     free(pattern);
     if (places->temporary == NULL || places->wal == NULL)
         return places->temporary == NULL ? -1 : 0;
     pattern = xasprintf("%s" LEFT_BEHIND "XXXXXX", places->wal);
-    if (make_parent(places->wal, err) == 0)
-        places->wal_temporary = make_temporary(places->leftover, pattern, err);
+    places->wal_temporary = make_temporary(places, places->wal, pattern, err);
     free(pattern);
     return places->wal_temporary == NULL ? -1 : 0;
 }
@@ -284,6 +292,8 @@ static int move_data(struct places *places, struct err *err)
     char *to = moved_place(places);
     int rc = move(from, to, &places->data_moved, err);
 
+    if (rc == 0)
+        rc = file_dirs_sync(&places->parents, err);
     if (rc == 0 && places->data_exists)
         (void)rmdir(places->temporary); /* empty; what is left of it hurts nobody */
     free(from);
@@ -308,6 +318,9 @@ static void drop_places(struct places *places, bool failed)
     }
     if (places->wal_moved && failed)
         (void)!file_remove_tree(places->wal, &ignored);
+    if (failed)
+        file_dirs_remove(&places->parents);
+    file_dirs_fini(&places->parents);
     free(places->data);
     free(places->wal);
     free(places->inside);
@@ -515,6 +528,7 @@ static int check_file(const struct snapshot_restore *restore, const struct bolt 
 static int build(const struct snapshot_restore *restore, const struct bolt *bolt,
                  const struct bootstrap *bootstrap, struct places *places, struct err *err)
 {
+    struct file_dirs inside = {0}; /* go with the rest */
     char *snap, *db, *wal;
     int rc = -1;
 
@@ -527,7 +541,7 @@ static int build(const struct snapshot_restore *restore, const struct bolt *bolt
     else
         wal = xasprintf("%s/%s", places->temporary,
                         places->inside != NULL ? places->inside : "member/wal");
-    if (file_make_dirs(snap, 0700, err) == 0 && make_parent(wal, err) == 0 &&
+    if (file_make_dirs(snap, 0700, err) == 0 && make_parent(wal, &inside, err) == 0 &&
         write_db(restore, bolt, bootstrap, db, err) == 0 &&
         restore_log_write(bootstrap, snap, wal, err) == 0 && file_sync_parent(db, err) == 0 &&
         file_sync_parent(snap, err) == 0 && file_sync_parent(wal, err) == 0) {
@@ -536,6 +550,7 @@ static int build(const struct snapshot_restore *restore, const struct bolt *bolt
         rc = file_sync_parent(member, err);
         free(member);
     }
+    file_dirs_fini(&inside);
     free(snap);
     free(db);
     free(wal);

@@ -128,6 +128,20 @@ expect() {
     expect 1 "Not a directory" "$snap" restore "$good" --data-dir file
 }
 
+@test "a restore that fails takes the directories along that it made" {
+    touch file
+    mkdir -p old/empty
+    expect 1 "Not a directory" "$snap" restore "$good" --data-dir a/b/c --wal-dir file/d/wal
+    expect 1 "Not a directory" "$snap" restore "$good" --data-dir file/a/b
+    expect 1 "File name too long" "$snap" restore "$good" --data-dir "a/../b/c/$(printf %300s | tr ' ' x)/d"
+    expect 1 "Not a directory" "$snap" restore "$good" --data-dir old/empty/d --wal-dir file/wal
+    [ "$(echo *)" = "file old" ]
+    [ -d old/empty ]
+    expect 0 "" "$snap" restore "$good" --data-dir a/b/c --wal-dir a/d/wal
+    [ -e a/b/c/member/snap/db ]
+    [ -e a/d/wal/0000000000000000-0000000000000000.wal ]
+}
+
 @test "a restore killed in a directory that was there is cleaned up after by name" {
     mkdir -p mount/.restore-Ab12cd/member
     expect 1 'mount/.restore-Ab12cd is what a restore that was killed left behind; remove it' "$snap" restore "$good" --data-dir mount
@@ -276,6 +290,8 @@ interrupt() {
         [ "$status" -eq 143 ]
         interrupt INT 'new.restore-*/member/snap/db' LD_PRELOAD="$STALL_SHIM" "$program" snapshot restore "$good" --data-dir new --wal-dir log
         [ "$status" -eq 130 ]
+        interrupt TERM 'a/b/new.restore-*/member/snap/db' LD_PRELOAD="$STALL_SHIM" "$program" snapshot restore "$good" --data-dir a/b/new --wal-dir c/d/log
+        [ "$status" -eq 143 ]
         mkdir mount
         interrupt HUP 'mount/.restore-*/member' LD_PRELOAD="$STALL_SHIM" "$program" snapshot restore "$good" --data-dir mount
         [ "$status" -eq 129 ]
