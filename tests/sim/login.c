@@ -291,18 +291,17 @@ static bool names_match(const char *const known[RIGHTS_NAMES], char **names, siz
 static bool permissions_match(const struct rights_role *expected, Authpb__Permission **permissions,
                               size_t count)
 {
-    size_t same = 0;
+    bool same = count == expected->count;
 
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < expected->count; j++) {
-            const Authpb__Permission *one = permissions[i];
-            const struct rights_permission *other = &expected->permissions[j];
+    for (size_t i = 0; same && i < count; i++) {
+        const Authpb__Permission *one = permissions[i];
+        const struct rights_permission *other = &expected->permissions[i];
 
-            same += (unsigned)one->permtype == other->type &&
-                    slice_equal(pb_slice(one->key), slice_of(other->key, other->key_bytes)) &&
-                    slice_equal(pb_slice(one->range_end), slice_of(other->end, other->end_bytes));
-        }
-    return same == expected->count && same == count;
+        same = (unsigned)one->permtype == other->type &&
+               slice_equal(pb_slice(one->key), slice_of(other->key, other->key_bytes)) &&
+               slice_equal(pb_slice(one->range_end), slice_of(other->end, other->end_bytes));
+    }
+    return same;
 }
 
 static void check_user(struct node *node, size_t at)

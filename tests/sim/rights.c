@@ -153,16 +153,56 @@ static bool same_bytes(ProtobufCBinaryData bytes, const char *text, size_t size)
     return bytes.len == size && (size == 0 || memcmp(bytes.data, text, size) == 0);
 }
 
-static struct rights_permission *find(struct rights_role *role, ProtobufCBinaryData key,
-                                      ProtobufCBinaryData end)
+static bool is_on(const struct rights_permission *one, ProtobufCBinaryData key,
+                  ProtobufCBinaryData end)
 {
-    for (size_t i = 0; i < role->count; i++) {
-        struct rights_permission *one = &role->permissions[i];
+    return same_bytes(key, one->key, one->key_bytes) && same_bytes(end, one->end, one->end_bytes);
+}
 
-        if (same_bytes(key, one->key, one->key_bytes) && same_bytes(end, one->end, one->end_bytes))
-            return one;
+static int compare_key(const struct rights_permission *one, ProtobufCBinaryData key)
+{
+    return slice_compare(slice_of(one->key, one->key_bytes), pb_slice(key));
+}
+
+/* As etcd: only the first one of that key is looked at, so there may be several on one range. */
+static void grant_permission(struct rights_role *role, const Authpb__Permission *given)
+{
+    struct rights_permission *one;
+    size_t at = 0;
+
+    while (at < role->count && compare_key(&role->permissions[at], given->key) < 0)
+        at++;
+    one = &role->permissions[at];
+    if (at < role->count && is_on(one, given->key, given->range_end)) {
+        one->type = (unsigned)given->permtype;
+        return;
     }
-    return NULL;
+    while (at < role->count && compare_key(&role->permissions[at], given->key) == 0)
+        at++;
+    must(role->count < RIGHTS_PERMISSIONS_MAX && given->key.len <= RIGHTS_KEY_BYTES &&
+         given->range_end.len <= RIGHTS_KEY_BYTES);
+    one = &role->permissions[at];
+    memmove(one + 1, one, (role->count - at) * sizeof(*one));
+    role->count++;
+    *one = (struct rights_permission){.type = (unsigned)given->permtype,
+                                      .key_bytes = given->key.len,
+                                      .end_bytes = given->range_end.len};
+    memcpy(one->key, given->key.data, one->key_bytes);
+    if (one->end_bytes != 0)
+        memcpy(one->end, given->range_end.data, one->end_bytes);
+}
+
+/* All on that range. */
+static bool revoke_permission(struct rights_role *role, ProtobufCBinaryData key,
+                              ProtobufCBinaryData end)
+{
+    size_t before = role->count;
+
+    role->count = 0;
+    for (size_t i = 0; i < before; i++)
+        if (!is_on(&role->permissions[i], key, end))
+            role->permissions[role->count++] = role->permissions[i];
+    return role->count != before;
 }
 
 static enum err_code change_role(struct rights *rights, const raft_request *request)
@@ -176,7 +216,6 @@ static enum err_code change_role(struct rights *rights, const raft_request *requ
                                                            : revoke->role;
     int at = rights_name(rights_roles, name);
     struct rights_role *role = &rights->roles[at];
-    struct rights_permission *one;
 
     must(at >= 0);
     if (request->auth_role_add != NULL) {
@@ -192,23 +231,9 @@ static enum err_code change_role(struct rights *rights, const raft_request *requ
         for (size_t i = 0; i < RIGHTS_NAMES; i++)
             rights->users[i].roles &= ~(1U << at);
     } else if (grant != NULL) {
-        one = find(role, grant->perm->key, grant->perm->range_end);
-        if (one == NULL) {
-            must(role->count < RIGHTS_PERMISSIONS_MAX);
-            one = &role->permissions[role->count++];
-            one->key_bytes = grant->perm->key.len;
-            one->end_bytes = grant->perm->range_end.len;
-            must(one->key_bytes <= RIGHTS_KEY_BYTES && one->end_bytes <= RIGHTS_KEY_BYTES);
-            memcpy(one->key, grant->perm->key.data, one->key_bytes);
-            if (one->end_bytes != 0)
-                memcpy(one->end, grant->perm->range_end.data, one->end_bytes);
-        }
-        one->type = (unsigned)grant->perm->permtype;
-    } else {
-        one = find(role, revoke->key, revoke->range_end);
-        if (one == NULL)
-            return ERR_PERMISSION_NOT_GRANTED;
-        *one = role->permissions[--role->count];
+        grant_permission(role, grant->perm);
+    } else if (!revoke_permission(role, revoke->key, revoke->range_end)) {
+        return ERR_PERMISSION_NOT_GRANTED;
     }
     rights->revision++;
     return ERR_OK;
