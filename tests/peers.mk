@@ -8,3 +8,8 @@ check-peers: $(PEERS_MEMBER)
 	@etcd=$$(tests/interop/find-etcd $(BUILD)/peer-etcd '$(ETCD_BIN)'); \
 	if [ -n "$$etcd" ]; then tests/interop/peers_interop.sh "$$etcd" $(PEERS_MEMBER); \
 	else echo "LEFT OUT: peers against a real etcd; give ETCD_BIN=<folder of etcd, etcdctl>"; fi
+.PHONY: check-upgrade
+check-upgrade: all
+	@old=$$(tests/interop/peer-etcd $(BUILD)/peer-etcd-3.4 bookworm); \
+	if [ -n "$$old" ]; then tests/interop/upgrade_interop "$$old" $(BIN); \
+	else echo "LEFT OUT: an upgrade from etcd 3.4, which could not be fetched"; fi

@@ -251,13 +251,18 @@ static void answer(struct engine *engine, struct waiter *waiter,
     waiter_finish(engine, waiter, code, response);
 }
 
-static struct waiter *waiter_for(struct engine *engine,
-                                 const Etcdserverpb__InternalRaftRequest *request)
+static struct waiter *waiter_of(struct engine *engine, uint64_t id)
 {
-    uint64_t id = request->id != 0 || request->header == NULL ? request->id : request->header->id;
     struct waiter *waiter = idmap_get(&engine->waiters, id);
 
     return waiter != NULL && waiter->kind == WAIT_PROPOSAL ? waiter : NULL;
+}
+
+static struct waiter *waiter_for(struct engine *engine,
+                                 const Etcdserverpb__InternalRaftRequest *request)
+{
+    return waiter_of(engine, request->id != 0 || request->header == NULL ? request->id
+                                                                         : request->header->id);
 }
 
 static void stop_applying(struct engine *engine, uint64_t index, const char *why)
@@ -307,6 +312,9 @@ static void apply_normal(struct engine *engine, const struct raft_entry *entry, 
         return; /* the first entry of a term */
     if (v2_request_decode(entry->data, &v2)) {
         member_apply_v2(engine->members, v2.method, v2.path, v2.value, full ? engine->open : NULL);
+        waiter = waiter_of(engine, v2.id);
+        if (waiter != NULL)
+            waiter_finish(engine, waiter, ERR_OK, NULL);
         return;
     }
     request = unpack(engine, entry->data);

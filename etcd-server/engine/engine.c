@@ -6,7 +6,6 @@
  *            -> compaction step, seal a batch, snapshot
  */
 #include "common/base/base.h"
-#include "common/base/duration.h"
 #include "common/base/plants.h"
 #include "etcd-server/engine/engine_internal.h"
 
@@ -356,88 +355,7 @@ uint64_t engine_wake_at(const struct engine *engine)
     return mvcc_compacting(engine->mvcc) ? engine->compact_after_ms : UINT64_MAX;
 }
 
-/* ---- publishing ---- */
-
-static void published(void *arg, const struct engine_result *result)
-{
-    struct engine *engine = arg;
-
-    if (engine->published || result->code != ERR_OK)
-        return;
-    engine->published = true;
-    host_note(engine->host, LOG_INFO, "published local member to cluster through raft",
-              log_hex("local-member-id", engine->config.member_id),
-              log_hex("cluster-id", engine->config.cluster_id));
-}
-
-static void ignore_result(void *arg, const struct engine_result *result)
-{
-    (void)arg;
-    (void)result; /* tried again at a later tick when it failed */
-}
-
-/* The name and client URLs of this member, and the cluster version, belong into the log
- * (raft.md 9.6). */
-static void publish(struct engine *engine, uint64_t now_ms)
-{
-    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
-    Membershippb__ClusterMemberAttrSetRequest set =
-        MEMBERSHIPPB__CLUSTER_MEMBER_ATTR_SET_REQUEST__INIT;
-    Membershippb__Attributes attributes = MEMBERSHIPPB__ATTRIBUTES__INIT;
-    Membershippb__ClusterVersionSetRequest version =
-        MEMBERSHIPPB__CLUSTER_VERSION_SET_REQUEST__INIT;
-    enum err_code refusal;
-
-    if (raft_leader(engine->raft) == 0 || now_ms < engine->publish_after_ms)
-        return;
-    engine->publish_after_ms = now_ms + engine_patience_ms(engine);
-    if (!engine->published) {
-        set.member_id = engine->config.member_id;
-        attributes.name =
-            (char *)(uintptr_t)engine->config.name; /* protobuf-c has no const; it is only read */
-        attributes.client_urls = (char **)(uintptr_t)engine->config.client_urls;
-        attributes.n_client_urls = engine->config.client_url_count;
-        set.member_attributes = &attributes;
-        request.cluster_member_attr_set = &set;
-        if (engine_propose(engine, &request, NULL, published, engine, &refusal) == 0)
-            return;
-        request.cluster_member_attr_set = NULL;
-    }
-    if (raft_role(engine->raft) == RAFT_LEADER &&
-        member_cluster_version(engine->members)[0] == '\0') {
-        version.ver = (char *)(uintptr_t)CLUSTER_VERSION; /* as above */
-        request.cluster_version_set = &version;
-        if (engine_propose(engine, &request, NULL, ignore_result, engine, &refusal) == 0)
-            return;
-    }
-}
-
-/* Clients wait until it is published: say why, as long as it takes. */
-static void warn_unpublished(struct engine *engine, uint64_t now_ms)
-{
-    uint64_t patience_ms = engine_patience_ms(engine);
-    struct buf text = BUF_INIT(ERR_TEXT_MAX);
-
-    if (now_ms < engine->unpublished_warn_ms)
-        return;
-    if (engine->unpublished_warn_ms != 0) {
-        (void)duration_write((int64_t)patience_ms * NS_PER_MS, &text); /* fits */
-        host_note(engine->host, LOG_WARN, "failed to publish local member to cluster through raft",
-                  log_hex("local-member-id", engine->config.member_id),
-                  log_str("publish-timeout", buf_text(&text)),
-                  log_str("error", raft_leader(engine->raft) == 0
-                                       ? "no leader: most members have to be up and in reach; "
-                                         "clients wait until then"
-                                       : "etcdserver: request timed out"));
-    }
-    engine->unpublished_warn_ms = now_ms + patience_ms;
-    buf_free(&text);
-}
-
-bool engine_ready(const struct engine *engine)
-{
-    return engine->published;
-}
+/* ---- time ---- */
 
 void engine_campaign(struct engine *engine)
 {
@@ -445,7 +363,7 @@ void engine_campaign(struct engine *engine)
 
     others_step(engine, &event);
     engine_turn(engine);
-    publish(engine, host_now_ms(engine->host));
+    publish_turn(engine, host_now_ms(engine->host));
     engine_turn(engine);
 }
 
@@ -460,10 +378,7 @@ void engine_tick(struct engine *engine)
     waiters_expire(engine, now_ms);
     others_tick(engine, now_ms);
     log_keep_tick(engine, now_ms);
-    if (!engine->published || member_cluster_version(engine->members)[0] == '\0')
-        publish(engine, now_ms);
-    if (!engine->published)
-        warn_unpublished(engine, now_ms);
+    publish_tick(engine, now_ms);
 }
 
 void engine_log_written(struct engine *engine, uint64_t persist_id, size_t count)

@@ -138,6 +138,9 @@ typedef void engine_done_fn(void *arg, const struct engine_result *result);
 uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest *request,
                         struct arena *arena, engine_done_fn *done, void *arg,
                         enum err_code *refusal) MUST_CHECK;
+/* Set the cluster version, "3.5.0", in the form that all members know. Else as engine_propose(). */
+uint64_t engine_propose_version(struct engine *engine, const char *version, engine_done_fn *done,
+                                void *arg, enum err_code *refusal) MUST_CHECK;
 /* Would a write proposed now wait here for the backend, and go to another leader perhaps when that
  * takes long? `revoke`: of a lease. */
 bool engine_keeps_write(const struct engine *engine, bool revoke);

@@ -43,6 +43,8 @@ struct waiter {
     int64_t revision;           /* of physical compactions */
 };
 
+struct v2_request;
+
 struct waiter_queue {
     struct waiter *first, *last;
 };
@@ -154,7 +156,14 @@ void compact_waiters_answer(struct engine *engine); /* a batch is in the backend
 void waiters_expire(struct engine *engine, uint64_t now_ms);
 void waiters_fail_all(struct engine *engine, enum err_code code);
 
-/* propose.c: reads */
+/* publish.c: as soon as a leader is known, and until it is in the log */
+void publish_turn(struct engine *engine, uint64_t now_ms);
+void publish_tick(struct engine *engine, uint64_t now_ms); /* and says so when that takes long */
+
+/* propose.c: as engine_propose(); the request's id is set here */
+uint64_t propose_v2(struct engine *engine, struct v2_request *request, engine_done_fn *done,
+                    void *arg, enum err_code *refusal) MUST_CHECK;
+/* reads */
 /* One question to raft for all that came since the last one. */
 void reads_ask(struct engine *engine, uint64_t now_ms);
 /* Questions whose answer did not come are asked again, at the next turn. */

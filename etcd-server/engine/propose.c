@@ -12,6 +12,7 @@
 #include "common/base/base.h"
 #include "common/base/plants.h"
 #include "etcd-server/engine/engine_internal.h"
+#include "etcd-server/engine/v2request.h"
 
 /* ---- proposals ---- */
 
@@ -44,10 +45,9 @@ static unsigned share_of(const struct engine *engine, bool revoke)
     return engine->config.priority_revokes && revoke ? 2 : 1;
 }
 
-static enum err_code may_propose(const struct engine *engine,
-                                 const Etcdserverpb__InternalRaftRequest *request)
+static enum err_code may_propose(const struct engine *engine, bool revoke)
 {
-    unsigned share = share_of(engine, request->lease_revoke != NULL);
+    unsigned share = share_of(engine, revoke);
 
     if (engine->failed)
         return ERR_STOPPED;
@@ -80,23 +80,41 @@ static bool is_of_member(const Etcdserverpb__InternalRaftRequest *request)
     return request->cluster_member_attr_set != NULL || request->cluster_version_set != NULL;
 }
 
+/* What lies in `scratch`; `keeps`: until the backend has caught up. */
+static uint64_t propose_scratch(struct engine *engine, struct waiter call, bool keeps,
+                                enum err_code *refusal)
+{
+    struct slice data = buf_slice(&engine->scratch);
+    struct waiter *waiter;
+    bool unsent = keeps;
+
+    if (!unsent)
+        *refusal = others_propose(engine, RAFT_ENTRY_NORMAL, data, &unsent);
+    if (*refusal != ERR_OK)
+        return 0;
+    waiter = waiter_new(engine, WAIT_PROPOSAL, call.id, call.done, call.arg);
+    waiter->arena = call.arena;
+    if (unsent)
+        others_keep(engine, waiter, RAFT_ENTRY_NORMAL, data);
+    return waiter->id;
+}
+
 uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest *request,
                         struct arena *arena, engine_done_fn *done, void *arg,
                         enum err_code *refusal)
 {
     Etcdserverpb__RequestHeader header = ETCDSERVERPB__REQUEST_HEADER__INIT;
-    struct waiter *waiter;
+    struct waiter call = {.done = done, .arg = arg, .arena = arena};
+    bool revoke = request->lease_revoke != NULL;
     size_t bytes;
-    uint64_t id;
-    bool unsent = engine_keeps_write(engine, request->lease_revoke != NULL);
 
-    *refusal = may_propose(engine, request);
+    *refusal = may_propose(engine, revoke);
     if (*refusal != ERR_OK)
         return 0;
-    id = engine_next_id(engine);
+    call.id = engine_next_id(engine);
     if (request->header == NULL)
         request->header = &header;
-    request->header->id = id;
+    request->header->id = call.id;
     bytes = etcdserverpb__internal_raft_request__get_packed_size(request);
     if (bytes > engine->config.max_request_bytes && !is_of_member(request)) {
         request->header = request->header == &header ? NULL : request->header;
@@ -106,17 +124,23 @@ uint64_t engine_propose(struct engine *engine, Etcdserverpb__InternalRaftRequest
     buf_reset(&engine->scratch);
     must(etcdserverpb__internal_raft_request__pack(request, buf_reserve(&engine->scratch, bytes)) ==
          bytes);
+    buf_advance(&engine->scratch, bytes);
     request->header = request->header == &header ? NULL : request->header;
-    if (!unsent)
-        *refusal = others_propose(engine, RAFT_ENTRY_NORMAL, slice_of(engine->scratch.data, bytes),
-                                  &unsent);
+    return propose_scratch(engine, call, engine_keeps_write(engine, revoke), refusal);
+}
+
+uint64_t propose_v2(struct engine *engine, struct v2_request *request, engine_done_fn *done,
+                    void *arg, enum err_code *refusal)
+{
+    struct waiter call = {.done = done, .arg = arg};
+
+    *refusal = may_propose(engine, false);
     if (*refusal != ERR_OK)
         return 0;
-    waiter = waiter_new(engine, WAIT_PROPOSAL, id, done, arg);
-    waiter->arena = arena;
-    if (unsent)
-        others_keep(engine, waiter, RAFT_ENTRY_NORMAL, slice_of(engine->scratch.data, bytes));
-    return waiter->id;
+    call.id = request->id = engine_next_id(engine);
+    buf_reset(&engine->scratch);
+    v2_request_encode(request, &engine->scratch);
+    return propose_scratch(engine, call, engine_keeps_write(engine, false), refusal);
 }
 
 uint64_t engine_propose_change(struct engine *engine, struct raft_conf_change *change,

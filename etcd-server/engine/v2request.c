@@ -2,6 +2,9 @@
  * request". */
 #include "etcd-server/engine/v2request.h"
 
+#include "common/base/base.h"
+#include "common/schema/pbwire.h"
+
 static bool read_varint(struct slice *at, uint64_t *number)
 {
     *number = 0;
@@ -57,4 +60,21 @@ bool v2_request_decode(struct slice data, struct v2_request *request)
             return false;
     }
     return is_method(request->method);
+}
+
+void v2_request_encode(const struct v2_request *request, struct buf *out)
+{
+    /* Dir, PrevValue, PrevIndex, Expiration, Wait ... Stream: all zero */
+    static const uint8_t rest[] = {0x28, 0, 0x32, 0, 0x38, 0, 0x48, 0, 0x50, 0,    0x58, 0,
+                                   0x60, 0, 0x68, 0, 0x70, 0, 0x78, 0, 0x80, 0x01, 0};
+    size_t most = 4 * 11 + request->method.size + request->path.size + request->value.size;
+    uint8_t *start = buf_reserve(out, most), *at = start;
+
+    must(start != NULL);
+    at = pb_put_u64(at, 1, request->id);
+    at = pb_put_bytes(at, 2, request->method);
+    at = pb_put_bytes(at, 3, request->path);
+    at = pb_put_bytes(at, 4, request->value);
+    buf_advance(out, (size_t)(at - start));
+    must(buf_append(out, rest, sizeof(rest)));
 }

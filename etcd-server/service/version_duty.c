@@ -55,13 +55,9 @@ const char *version_duty_decide(const char *now, unsigned lowest, const char *ta
 
 static void propose_version(struct version_duty *duty, const char *version)
 {
-    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
-    Membershippb__ClusterVersionSetRequest set = MEMBERSHIPPB__CLUSTER_VERSION_SET_REQUEST__INIT;
     enum err_code refusal;
 
-    set.ver = (char *)(uintptr_t)version; /* protobuf-c has no const; it is only read */
-    request.cluster_version_set = &set;
-    if (engine_propose(duty->config.engine, &request, NULL, ignore_result, duty, &refusal) == 0)
+    if (engine_propose_version(duty->config.engine, version, ignore_result, duty, &refusal) == 0)
         return; /* the next round tries again */
 }
 

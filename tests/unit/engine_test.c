@@ -3,6 +3,7 @@
  * what is promised when, and what is applied.
  */
 #include "common/schema/pbwire.h"
+#include "etcd-server/engine/v2request.h"
 #include "tests/lib/engine_fixture.h"
 
 static void small_requests(struct engine_config *config)
@@ -304,6 +305,34 @@ static void test_deep_txns(void **state)
     assert_int_equal(revision(), before + 4);
 }
 
+/* etcd 3.4 ends at a request that it does not know. */
+static void test_an_old_cluster_is_told_in_its_words(void **state)
+{
+    struct v2_request own, version;
+    size_t before;
+    enum err_code refusal;
+
+    (void)state;
+    lone_fini(&lone);
+    lone_init(&lone, NULL);
+    member_apply_version(engine_members(lone.engine), "3.4.0", NULL);
+    before = lone.log_end;
+    lone_lead(&lone);
+    assert_true(engine_ready(lone.engine));
+    assert_int_equal(lone.log_end, before + 2); /* the term's first, and its name */
+    assert_true(v2_request_decode(lone.log[lone.log_end - 1].data, &own));
+    assert_true(slice_starts_with(own.path, SLICE_LITERAL("/0/members/")));
+    assert_string_equal(
+        member_find(engine_members(lone.engine), engine_member_id(lone.engine))->name, "a");
+    assert_int_not_equal(
+        engine_propose_version(lone.engine, "3.5.0", note_outcome, &(struct outcome){0}, &refusal),
+        0);
+    lone_turn(&lone);
+    assert_true(v2_request_decode(lone.log[lone.log_end - 1].data, &version));
+    assert_true(slice_equal(version.value, SLICE_LITERAL("3.5.0")));
+    assert_string_equal(member_cluster_version(engine_members(lone.engine)), "3.5.0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +349,7 @@ int main(void)
         TEST(test_the_auth_revision_is_always_stored),
         TEST(test_large_entries_are_let_go),
         TEST(test_deep_txns),
+        TEST(test_an_old_cluster_is_told_in_its_words),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,14 +222,19 @@ static void old_requests_are_told_apart(void **state)
     /* ID 1, Method PUT, Path /0/version, Val 3.5.0, then the always written tail */
     static const char v2[] = "\x08\x01\x12\x03PUT\x1a\x0a/0/version\"\x05"
                              "3.5.0(\x00"
-                             "2\x00";
+                             "2\x00"
+                             "8\x00H\x00P\x00X\x00`\x00h\x00p\x00x\x00\x80\x01\x00";
     static const char put[] = "\x22\x08\x0a\x02k3\x12\x02v3"; /* an InternalRaftRequest */
     struct member_store *members = member_store_new();
     struct v2_request request;
+    struct buf written = BUF_INIT(BUF_UNLIMITED);
 
     (void)state;
     assert_true(v2_request_decode(slice_of(v2, sizeof(v2) - 1), &request));
     assert_true(slice_equal(request.path, SLICE_LITERAL("/0/version")));
+    v2_request_encode(&request, &written);
+    assert_true(slice_equal(buf_slice(&written), slice_of(v2, sizeof(v2) - 1)));
+    buf_free(&written);
     member_apply_v2(members, request.method, request.path, request.value, NULL);
     assert_string_equal(member_cluster_version(members), "3.5.0");
     assert_false(v2_request_decode(slice_of(put, sizeof(put) - 1), &request));
