@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <strings.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static ProtobufCBinaryData zero_byte(void)
@@ -297,13 +298,20 @@ int cmd_put(struct ctl *ctl, const struct args *args)
 int kv_delete_request(struct ctl *ctl, const struct args *args,
                       Etcdserverpb__DeleteRangeRequest *request)
 {
+    int code;
+
     etcdserverpb__delete_range_request__init(request);
     if (args->word_count == 0 || args->word_count > 2)
         return ctl_bad_args("del command needs one argument as key and an optional argument as "
                             "range_end, not %zu arguments",
                             args->word_count);
     request->prev_kv = args_bool(args, "prev-kv");
-    return key_range(ctl, args, &request->key, &request->range_end);
+    code = key_range(ctl, args, &request->key, &request->range_end);
+    if (code == CTL_OK && args->word_count == 2 && !args_bool(args, "range"))
+        (void)fputs("note: RANGE_END without --range: every key from KEY up to it is deleted (in "
+                    "etcd v3.6, after some seconds for second thoughts)\n",
+                    stderr);
+    return code;
 }
 
 int cmd_del(struct ctl *ctl, const struct args *args)

@@ -262,37 +262,80 @@ static int show_renewal(struct ctl *ctl, const Etcdserverpb__LeaseKeepAliveRespo
     return CTL_OK;
 }
 
+/* etcdctl prints no words among the JSON. */
+static void show_gone(struct ctl *ctl, int64_t id)
+{
+    if (ctl->format == PRINT_SIMPLE)
+        buf_printf(&ctl->out, "lease %016" PRIx64 " expired or revoked.\n", (uint64_t)id);
+}
+
+/* A lease that was renewed lives until `until_ms`: so long a server that is away is asked again. */
+static int renew(struct ctl *ctl, const Etcdserverpb__LeaseKeepAliveRequest *request,
+                 int64_t ttl_ms, int64_t until_ms, ProtobufCMessage **response)
+{
+    bool told = false;
+
+    for (;;) {
+        int64_t left = until_ms - clock_ms();
+        struct err err = ERR_INIT;
+
+        if (left <= 0)
+            return CTL_OK;
+        client_set_timeout(ctl->client, MAX(MIN(left, ttl_ms / 3), 1));
+        if (client_call(ctl->client, RPC_Lease_LeaseKeepAlive, &request->base, &ctl->arena,
+                        response, &err) == 0)
+            return CTL_OK;
+        if (!client_may_pass(ctl->client, &err))
+            return ctl_fail_err(ctl, CTL_FAILED, &err);
+        ctl_wait_for_server("", &err, &told);
+    }
+}
+
+static int keep_alive(struct ctl *ctl, const Etcdserverpb__LeaseKeepAliveRequest *request,
+                      const Etcdserverpb__LeaseKeepAliveResponse *lease, int64_t until_ms)
+{
+    while (lease != NULL && lease->ttl > 0) {
+        int64_t ttl_ms = MIN(lease->ttl, INT32_MAX) * 1000, asked;
+        ProtobufCMessage *response = NULL;
+        int code = show_renewal(ctl, lease);
+
+        ctl_flush(ctl);
+        if (code != CTL_OK)
+            return code;
+        clock_pause_ms(ttl_ms / 3);
+        arena_reset(&ctl->arena);
+        asked = clock_ms();
+        code = renew(ctl, request, ttl_ms, until_ms, &response);
+        if (code != CTL_OK)
+            return code;
+        lease = (const Etcdserverpb__LeaseKeepAliveResponse *)response;
+        if (lease != NULL)
+            until_ms = asked + MIN(lease->ttl, INT32_MAX) * 1000;
+    }
+    show_gone(ctl, request->id);
+    return CTL_OK;
+}
+
 int cmd_lease_keep_alive(struct ctl *ctl, const struct args *args)
 {
-    bool once = args_bool(args, "once");
+    const Etcdserverpb__LeaseKeepAliveResponse *lease;
     Etcdserverpb__LeaseKeepAliveRequest request;
+    bool once = args_bool(args, "once");
+    ProtobufCMessage *response = NULL;
+    int64_t asked = clock_ms();
     int code;
 
     etcdserverpb__lease_keep_alive_request__init(&request);
     code = lease_id(args, "lease keep-alive", &request.id);
-    while (code == CTL_OK) {
-        const Etcdserverpb__LeaseKeepAliveResponse *lease;
-        ProtobufCMessage *response = NULL;
-
+    if (code == CTL_OK)
         code = call(ctl, RPC_Lease_LeaseKeepAlive, &request.base, &response, NULL,
                     once ? CTL_NO_CLIENT : CTL_FAILED);
-        if (code != CTL_OK)
-            break;
-        lease = (const Etcdserverpb__LeaseKeepAliveResponse *)response;
-        if (lease->ttl <= 0 && once)
-            return ctl_fail(CTL_NO_CLIENT, "%s", err_text(ERR_LEASE_NOT_FOUND));
-        if (lease->ttl <= 0) {
-            if (ctl->format == PRINT_SIMPLE) /* as etcdctl: no words among the JSON */
-                buf_printf(&ctl->out, "lease %016" PRIx64 " expired or revoked.\n",
-                           (uint64_t)request.id);
-            break;
-        }
-        code = show_renewal(ctl, lease);
-        ctl_flush(ctl);
-        if (once || code != CTL_OK)
-            break;
-        clock_pause_ms(MIN(lease->ttl, INT32_MAX) * 1000 / 3);
-        arena_reset(&ctl->arena);
-    }
-    return code;
+    if (code != CTL_OK)
+        return code;
+    lease = (const Etcdserverpb__LeaseKeepAliveResponse *)response;
+    if (!once)
+        return keep_alive(ctl, &request, lease, asked + MIN(lease->ttl, INT32_MAX) * 1000);
+    if (lease->ttl <= 0)
+        return ctl_fail(CTL_NO_CLIENT, "%s", err_text(ERR_LEASE_NOT_FOUND));
+    return show_renewal(ctl, lease);
 }

@@ -188,6 +188,7 @@ int cmd_txn(struct ctl *ctl, const struct args *args)
 
     if (args->word_count != 0)
         return ctl_bad_args("txn command does not accept argument");
+    client_ask_password(ctl->client);
     code = read_section(ctl, titles ? "compares:" : NULL, add_compare, &compares);
     if (code == CTL_OK)
         code = read_section(ctl, titles ? "success requests (get, put, del):" : NULL, add_request,

@@ -203,6 +203,7 @@ static int interactive(struct ctl *ctl, const struct args *args)
     char *line = xalloc(WATCH_LINE_MAX);
     int code = CTL_OK;
 
+    client_ask_password(ctl->client);
     while (code == CTL_OK && fgets(line, (int)WATCH_LINE_MAX, stdin) != NULL)
         code = take_line(&session, slice_text(line));
     free(line);

@@ -34,26 +34,50 @@ static void forget(char *user, char *password)
     free(password);
 }
 
-/* --user NAME:PASSWORD, NAME with --password, or NAME and a prompt. Both owned by the caller; NULL
- * when one is empty. */
-static void read_user(const char *text, const char *secret, const char *prompt, char **user,
-                      char **password)
+/* etcd's client logs nobody in then; a certificate still tells who asks. */
+static void tell_empty(const char *what)
+{
+    (void)fprintf(stderr, "note: the %s given is empty: the request goes without a user\n", what);
+}
+
+static char *ask(const char *prompt)
+{
+    char *password = password_ask(prompt);
+
+    if (password == NULL || password[0] == '\0')
+        tell_empty("password");
+    return password;
+}
+
+static char *ask_source(void)
+{
+    return ask("Password: ");
+}
+
+static char *ask_destination(void)
+{
+    return ask("Destination Password: ");
+}
+
+/* --user NAME:PASSWORD, NAME with --password, or NAME alone, and a password to be asked for; an
+ * empty --password is none. Both owned by the caller; NULL when one is empty. */
+static void read_user(const char *text, const char *secret, char **user, char **password)
 {
     const char *colon;
 
     if (text == NULL || text[0] == '\0')
         return;
+    if (secret != NULL && secret[0] == '\0')
+        secret = NULL;
     colon = secret == NULL ? strchr(text, ':') : NULL;
     *user = colon != NULL ? xstrndup(text, (size_t)(colon - text)) : xstrdup(text);
     if (secret != NULL)
         *password = xstrdup(secret);
-    else
-        *password = colon != NULL ? xstrdup(colon + 1) : password_ask(prompt);
-    if ((*user)[0] != '\0' && *password != NULL && (*password)[0] != '\0')
+    else if (colon != NULL)
+        *password = xstrdup(colon + 1);
+    if ((*user)[0] != '\0' && (*password == NULL || (*password)[0] != '\0'))
         return;
-    /* etcd's client logs nobody in then; a certificate still tells who asks */
-    (void)fprintf(stderr, "note: the %s given is empty: the request goes without a user\n",
-                  (*user)[0] == '\0' ? "user name" : "password");
+    tell_empty((*user)[0] == '\0' ? "user name" : "password");
     forget(*user, *password);
     *user = *password = NULL;
 }
@@ -229,9 +253,11 @@ int connect_source(struct ctl *ctl, const struct args *args)
     if (token != NULL && token[0] != '\0')
         options.token = token;
     else
-        read_user(given(args, "user"), given(args, "password"), "Password: ", &user, &password);
+        read_user(given(args, "user"), given(args, "password"), &user, &password);
     options.user = user;
     options.password = password;
+    if (user != NULL && password == NULL)
+        options.ask_password = ask_source; /* behind what the command asks for, as etcdctl */
     if (code == CTL_OK)
         code = make(&options, &ctl->client);
     forget(user, password);
@@ -252,11 +278,14 @@ int connect_destination(const struct args *args, const char *endpoint, struct cl
     options.flag_prefix = "dest-";
     options.tls = !args_bool(args, "dest-insecure-transport");
     options.skip_verify = args_bool(args, "insecure-skip-tls-verify");
-    read_user(given(args, "dest-user"), given(args, "dest-password"),
-              "Destination Password: ", &user, &password);
+    read_user(given(args, "dest-user"), given(args, "dest-password"), &user, &password);
     options.user = user;
     options.password = password;
+    if (user != NULL && password == NULL)
+        options.ask_password = ask_destination;
     code = make(&options, client);
+    if (code == CTL_OK)
+        client_ask_password(*client);
     forget(user, password);
     return code;
 }

@@ -25,7 +25,7 @@ static void tell(const struct session *session, enum session_event event)
 }
 
 /* A client for one more thread: the same endpoints, without a time limit. */
-static int clone_client(const struct client *client, struct client **clone)
+static int clone_client(struct client *client, struct client **clone)
 {
     struct err err = ERR_INIT;
 

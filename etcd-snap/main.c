@@ -178,6 +178,12 @@ static int run(int argc, char *const *argv)
         print_usage(stderr, command);
         return EXIT_ERROR;
     }
+    if ((command->run == cmd_restore || command->run == cmd_defrag) && !args.given[OPT_DATA_DIR]) {
+        err_set(&err, ERR_USAGE, "required flag(s) \"data-dir\" not set; give --data-dir=DIR");
+        (void)complain(&err, 0);
+        print_usage(stderr, command);
+        return EXIT_ERROR;
+    }
     if (count - 1 != command->argument_count)
         return wrong_count(command, count - 1);
     return command->run(&args, words + 1);

@@ -262,10 +262,27 @@ int client_set_endpoints(struct client *client, const char *const *endpoints, si
     return count > 0 ? 0 : -1;
 }
 
-int client_clone(const struct client *client, size_t at, struct client **clone, struct err *err)
+void client_ask_password(struct client *client)
 {
-    struct client_options options = client->options;
+    struct client_options *options = &client->options;
 
+    if (options->ask_password == NULL || options->user == NULL)
+        return;
+    options->password = options->ask_password();
+    options->ask_password = NULL;
+    if (options->password != NULL && options->password[0] != '\0')
+        return;
+    free((char *)(uintptr_t)options->password);
+    free((char *)(uintptr_t)options->user);
+    options->user = options->password = NULL;
+}
+
+int client_clone(struct client *client, size_t at, struct client **clone, struct err *err)
+{
+    struct client_options options;
+
+    client_ask_password(client);
+    options = client->options;
     options.endpoints = client_endpoint(client, at);
     options.token = client->token;
     if (make_client(&options, client, clone, NULL, err) < 0)
@@ -274,7 +291,7 @@ int client_clone(const struct client *client, size_t at, struct client **clone, 
     return 0;
 }
 
-int client_clone_all(const struct client *client, struct client **clone, struct err *err)
+int client_clone_all(struct client *client, struct client **clone, struct err *err)
 {
     const char **endpoints = xalloc(client->count * sizeof(*endpoints));
     int rc;
@@ -491,8 +508,11 @@ int client_login(struct client *client, struct err *err)
     struct arena arena;
     int rc = 0;
 
-    etcdserverpb__authenticate_request__init(&request);
     client->login_done = true; /* also keeps call() from coming back here */
+    client_ask_password(client);
+    if (client->options.user == NULL)
+        return 0;
+    etcdserverpb__authenticate_request__init(&request);
     free_secret(client->token);
     client->token = NULL;
     request.name = (char *)(uintptr_t)client->options.user;

@@ -31,15 +31,17 @@ struct client; /* endpoints, credentials and one kept-alive connection; ends in 
 /* All texts borrowed until client_new() returns; zero is "plain, no user, defaults". */
 struct client_options {
     const struct transport_kind *transport; /* who carries the calls; never NULL */
-    const char *endpoints;   /* comma separated host:port, URL or unix socket; NULL = default */
-    const char *cacert;      /* PEM file of trusted CAs; NULL = the system's */
-    const char *cert;        /* PEM client certificate (chain); with key or not at all */
-    const char *key;         /* its PEM key */
-    bool tls;                /* TLS for endpoints without a scheme (--insecure-transport=false) */
-    bool skip_verify;        /* take any server certificate */
-    const char *user;        /* NULL = no authentication */
-    const char *password;    /* NULL = "" */
-    const char *token;       /* a token that was got elsewhere; NULL = none */
+    const char *endpoints; /* comma separated host:port, URL or unix socket; NULL = default */
+    const char *cacert;    /* PEM file of trusted CAs; NULL = the system's */
+    const char *cert;      /* PEM client certificate (chain); with key or not at all */
+    const char *key;       /* its PEM key */
+    bool tls;              /* TLS for endpoints without a scheme (--insecure-transport=false) */
+    bool skip_verify;      /* take any server certificate */
+    const char *user;      /* NULL = no authentication */
+    const char *password;  /* NULL = "" */
+    char *(*ask_password)(void); /* asked once, when it is first needed, instead; owned by us. "" or
+                                    NULL: no user after all. NULL = nobody to ask */
+    const char *token;           /* a token that was got elsewhere; NULL = none */
     const char *server_name; /* certificates are checked against it; NULL = the endpoint's host */
     const char *flag_prefix; /* of cacert, cert and key in errors, static; NULL = "" */
     int64_t dial_timeout_ms; /* connection and handshake; 0 = default */
@@ -89,11 +91,12 @@ const char *client_endpoint(const struct client *client, size_t at);
 int client_set_endpoints(struct client *client, const char *const *endpoints, size_t count,
                          struct err *err) MUST_CHECK;
 /* A new client for one endpoint of `client`, with its files, token and limits; owned. */
-int client_clone(const struct client *client, size_t at, struct client **clone,
+int client_clone(struct client *client, size_t at, struct client **clone,
                  struct err *err) MUST_CHECK;
 /* The same for all of its endpoints, in their order. */
-int client_clone_all(const struct client *client, struct client **clone,
-                     struct err *err) MUST_CHECK;
+int client_clone_all(struct client *client, struct client **clone, struct err *err) MUST_CHECK;
+/* Ask for the password now, if that is still to be done: who reads stdin may want it first. */
+void client_ask_password(struct client *client);
 void client_set_timeout(struct client *client, int64_t command_timeout_ms); /* 0 = no limit */
 
 /*

@@ -23,6 +23,10 @@ bats_require_minimum_version 1.5.0
     [ "$output" = $'k1\nv1' ]
     [ "$(ctl get k1 --print-value-only)" = v1 ]
     [ "$(ctl del k1)" = 1 ]
+    run --separate-stderr ctl del k1 k2
+    [[ $status -eq 0 && $output == 0 && $stderr == *"RANGE_END without --range"* ]]
+    run --separate-stderr ctl del k1 k2 --range
+    [[ $status -eq 0 && $output == 0 && -z $stderr ]]
     [ -z "$(ctl get k1)" ]
 }
 

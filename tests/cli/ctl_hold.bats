@@ -150,6 +150,24 @@ keys_are() {
     [ "$(wc -l < watcher.err)" -eq 1 ]
 }
 
+@test "lease keep-alive: goes on while the lease may live, and then says that it does not" {
+    start away http $((PORT + 8))
+    wait_for away put up 1
+    local lasting short
+    lasting=$(away lease grant 60 | cut -d' ' -f2)
+    short=$(away lease grant 2 | cut -d' ' -f2)
+    background lasting away lease keep-alive "$lasting"
+    background short away lease keep-alive "$short"
+    wait_for has_line lasting.out "keepalived with TTL(60)"
+    wait_for has_line short.out "keepalived with TTL(2)"
+    kill -9 "$(cat "$DIR/away.pid")"
+    ends short 0
+    has_line short.out "lease $short expired or revoked."
+    has_line short.err "waiting for the server"
+    kill -0 "$(cat lasting.job)"
+    stop lasting 143
+}
+
 @test "watch -i: an endpoint that is dead, and progress of each watch behind its events" {
     mkfifo lines
     background watcher bash -c 'exec "$0" "$@" <lines' "$ETCD_CTL" --endpoints="127.0.0.1:1,127.0.0.1:$PORT" watch -i -w json
