@@ -9,21 +9,9 @@ set -eu
 real=$(realpath "${1:?usage: auth_interop.sh ETCD_BIN_DIR [BIN_DIR]}")
 ours=$(realpath "${2:-build/bin}")
 vectors=$(realpath "$(dirname "$0")/../wire/vectors")
-dir=$(mktemp -d)
-port=$((10000 + $$ % 10000 * 2))
-pid=
+# shellcheck source=tests/interop/lib.sh
+. "$(dirname "$0")/lib.sh"
 
-cleanup() {
-    [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
-    wait
-    rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
-
-ok() { echo "ok: $*"; }
-fail() { echo "FAILED: $*" >&2; exit 1; }
-same() { [ "$2" = "$3" ] && ok "$1" || fail "$1: \"$2\" and \"$3\""; }
 ctl() { "$ours/etcd-ctl" --endpoints="127.0.0.1:$port" "$@"; }
 refused() { # refused WHAT TEXT command...
     what=$1 text=$2; shift 2
@@ -37,14 +25,14 @@ start() {
         --advertise-client-urls "http://127.0.0.1:$port" --listen-peer-urls "http://127.0.0.1:$((port + 1))" \
         --initial-advertise-peer-urls "http://127.0.0.1:$((port + 1))" \
         --initial-cluster "default=http://127.0.0.1:$((port + 1))" --bcrypt-cost 4 --log-level error >"$dir/log" 2>&1 &
-    pid=$! tries=0
+    pids=$! tries=0
     until curl -fs "http://127.0.0.1:$port/health" >/dev/null 2>&1; do
         tries=$((tries + 1))
-        [ $tries -lt 50 ] && kill -0 "$pid" 2>/dev/null || { cat "$dir/log" >&2; fail "$1 does not start on $2"; }
+        [ $tries -lt 50 ] && kill -0 "$pids" 2>/dev/null || { cat "$dir/log" >&2; fail "$1 does not start on $2"; }
         sleep 0.1
     done
 }
-stop() { kill "$pid"; wait "$pid" 2>/dev/null || true; pid=; }
+stop() { kill "$pids"; wait "$pids" 2>/dev/null || true; pids=; }
 restore() { # restore DB DATA_DIR
     "$ours/etcd-snap" restore "$1" --data-dir "$2" --name default \
         --initial-cluster "default=http://127.0.0.1:$((port + 1))" \

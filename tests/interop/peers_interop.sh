@@ -4,17 +4,8 @@
 set -eu
 real=${1:?usage: peers_interop.sh ETCD_BIN_DIR PEERS_MEMBER}
 member=$(realpath "${2:?}")
-dir=$(mktemp -d)
-port=$((12000 + $$ % 9000 * 2)) # below the ports that the kernel gives away
-pids=
-
-cleanup() {
-    for pid in $pids; do kill "$pid" 2>/dev/null || true; done
-    wait
-    rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
+# shellcheck source=tests/interop/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 fail() { echo "FAILED: $*" >&2; tail -n 5 "$dir/etcd.log" "$dir/member.log" >&2; exit 1; }
 ctl() { "$real/etcdctl" --endpoints="127.0.0.1:$port" "$@"; }

@@ -7,21 +7,9 @@ set -eu
 real=${1:?usage: snapshot_interop.sh ETCD_BIN_DIR [ETCD_SNAP]}
 snap=$(realpath "${2:-build/bin/etcd-snap}")
 vectors=$(realpath "$(dirname "$0")/../wire/vectors")
-dir=$(mktemp -d)
-port=$((12000 + $$ % 9000 * 2)) # below the ports that the kernel gives away
-pids=
+# shellcheck source=tests/interop/lib.sh
+. "$(dirname "$0")/lib.sh"
 
-cleanup() {
-    for pid in $pids; do kill "$pid" 2>/dev/null || true; done
-    wait
-    rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
-
-ok() { echo "ok: $*"; }
-fail() { echo "FAILED: $*" >&2; exit 1; }
-same() { [ "$2" = "$3" ] && ok "$1" || fail "$1: \"$2\" and \"$3\""; }
 ctl() { "$real/etcdctl" --endpoints="127.0.0.1:$port" "$@"; }
 
 # start DATA_DIR [flag...]: a real etcd on the ports of this run, waited for.

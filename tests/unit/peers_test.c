@@ -174,9 +174,14 @@ static void a_slow_peer_fills_its_own_queue_only(void **state)
 
 /* ---- small requests ---- */
 
+/* clang-format off */
+#define RAW(text) {(const uint8_t *)(text), sizeof(text) - 1}
+/* clang-format on */
+
 /* The rows of a real member's answers (its peer-http-answers listing). */
 static void answers_are_etcds(void **state)
 {
+    /* clang-format off */
     static const struct {
         const char *method, *path, *fields;
         struct slice body;
@@ -186,82 +191,35 @@ static void answers_are_etcds(void **state)
     } cases[] = {
         {"GET", "/raft", PEER_NODES_FIELDS, {0}, 405, "Method Not Allowed\n", false},
         {"POST", "/raft", NULL, {0}, 412, "incompatible version\n", true},
-        {"POST",
-         "/raft",
-         PEER_NODES_VERSIONS "X-Etcd-Cluster-ID: 1\r\n",
-         {0},
-         412,
-         "cluster ID mismatch\n",
-         true},
-        {"POST",
-         "/raft",
+        {"POST", "/raft", PEER_NODES_VERSIONS "X-Etcd-Cluster-ID: 1\r\n",
+         {0}, 412, "cluster ID mismatch\n", true},
+        {"POST", "/raft",
          "X-Server-Version: 2.3.0\r\nX-Min-Cluster-Version: 2.1.0\r\nX-Etcd-Cluster-ID: 4d\r\n",
-         {0},
-         412,
-         "incompatible version\n",
-         true},
-        {"POST",
-         "/raft",
+         {0}, 412, "incompatible version\n", true},
+        {"POST", "/raft",
          "X-Server-Version: 3.7.0\r\nX-Min-Cluster-Version: 3.6.0\r\nX-Etcd-Cluster-ID: 4d\r\n",
-         {0},
-         412,
-         "incompatible version\n",
-         true},
-        {"POST",
-         "/raft",
-         PEER_NODES_FIELDS,
-         {(const uint8_t *)"\xff", 1},
-         400,
-         "error unmarshalling raft message\n",
-         true},
-        {"POST",
-         "/raft",
-         PEER_NODES_FIELDS,
-         {(const uint8_t *)"\x08\x08\x10\x63\x18\x03", 6},
-         500,
-         "error processing raft message\n",
-         true},
-        {"POST",
-         "/raft",
-         PEER_NODES_FIELDS,
-         {(const uint8_t *)"\x08\x08\x10\x02\x18\x09", 6},
-         500,
-         "error processing raft message\n",
-         true}, /* 9 was removed */
-        {"POST",
-         "/raft",
-         PEER_NODES_FIELDS,
-         {(const uint8_t *)"\x08\x08\x10\x02\x18\x03", 6},
-         204,
-         "",
-         true},
+         {0}, 412, "incompatible version\n", true},
+        {"POST", "/raft", PEER_NODES_FIELDS,
+         RAW("\xff"), 400, "error unmarshalling raft message\n", true},
+        {"POST", "/raft", PEER_NODES_FIELDS,
+         RAW("\x08\x08\x10\x63\x18\x03"), 500, "error processing raft message\n", true},
+        {"POST", "/raft", PEER_NODES_FIELDS, /* 9 was removed */
+         RAW("\x08\x08\x10\x02\x18\x09"), 500, "error processing raft message\n", true},
+        {"POST", "/raft", PEER_NODES_FIELDS,
+         RAW("\x08\x08\x10\x02\x18\x03"), 204, "", true},
         {"GET", "/raft/stream/other/3", PEER_NODES_FIELDS, {0}, 404, "invalid path\n", true},
         {"GET", "/raft/stream/msgapp/9", PEER_NODES_FIELDS, {0}, 410, "removed member\n", true},
-        {"GET",
-         "/raft/stream/msgapp/8",
-         PEER_NODES_FIELDS,
-         {0},
-         404,
-         "error sender not found\n",
-         true},
+        {"GET", "/raft/stream/msgapp/8", PEER_NODES_FIELDS,
+         {0}, 404, "error sender not found\n", true},
         {"GET", "/raft/stream/msgapp/xyz", PEER_NODES_FIELDS, {0}, 404, "invalid from\n", true},
-        {"GET",
-         "/raft/stream/message/1",
-         PEER_NODES_FIELDS "X-Raft-To: 5\r\n",
-         {0},
-         412,
-         "to field mismatch\n",
-         true},
-        {"POST",
-         "/raft/stream/message/1",
-         PEER_NODES_FIELDS,
-         {0},
-         405,
-         "Method Not Allowed\n",
-         false},
+        {"GET", "/raft/stream/message/1", PEER_NODES_FIELDS "X-Raft-To: 5\r\n",
+         {0}, 412, "to field mismatch\n", true},
+        {"POST", "/raft/stream/message/1", PEER_NODES_FIELDS,
+         {0}, 405, "Method Not Allowed\n", false},
         {"GET", "/raft/snapshot", PEER_NODES_FIELDS, {0}, 405, "Method Not Allowed\n", false},
         {"GET", "/raft/nothing", PEER_NODES_FIELDS, {0}, 404, "404 page not found\n", false},
     };
+    /* clang-format on */
 
     (void)state;
     peer_nodes_start(&nodes, 2);

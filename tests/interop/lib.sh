@@ -1,0 +1,18 @@
+# shellcheck shell=sh disable=SC2034
+# lib.sh - what the interop scripts begin with: a directory and ports of their own, cleaned up at the end; `pids` holds
+# what is to be killed then. Each step prints one line, the first that fails ends the run.
+dir=$(mktemp -d)
+port=$((12000 + $$ % 9000 * 2)) # below the ports that the kernel gives away
+pids=
+
+cleanup() {
+    for pid in $pids; do kill "$pid" 2>/dev/null || true; done
+    wait
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+ok() { echo "ok: $*"; }
+fail() { echo "FAILED: $*" >&2; exit 1; }
+same() { [ "$2" = "$3" ] && ok "$1" || fail "$1: \"$2\" and \"$3\""; }
