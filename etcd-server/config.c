@@ -269,8 +269,6 @@ int config_load(int argc, const char *const argv[], const char *const env[], str
     *action = options.help ? CONFIG_HELP : options.version ? CONFIG_VERSION : CONFIG_RUN;
     *exit_status = rc < 0 ? options.exit_status : 0;
     buf_append_slice(notes, buf_slice(&options.notes));
-    if (rc < 0 || *action != CONFIG_RUN)
-        config_free(config);
     options_free(&options);
     return rc;
 }

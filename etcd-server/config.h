@@ -181,7 +181,8 @@ enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION };
  * Read everything and check it.
  *
  * env          "NAME=value" texts, NULL at the end
- * config       filled on success when *action is CONFIG_RUN; ends in config_free()
+ * config       what it says when *action is CONFIG_RUN; after a failure with status 1 what was read
+ *              until then, with where the log goes. Always ends in config_free()
  * notes        appended: what the user should know, a line each, for stderr or as warnings
  * exit_status  on failure: 2 for flag syntax (then the usage belongs behind the error), else 1
  * errors       ERR_USAGE, ERR_FORMAT, ERR_IO (the config file)

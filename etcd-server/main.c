@@ -86,6 +86,37 @@ static void log_running(int argc, char **argv)
     buf_free(&text);
 }
 
+static bool has_stderr(const struct log_outputs *outputs)
+{
+    for (size_t i = 0; i < outputs->count; i++)
+        if (outputs->fds[i] == STDERR_FILENO)
+            return true;
+    return false;
+}
+
+/* The log says what is wrong with the settings, where it can be opened, as etcd's does. Who stands
+ * before a terminal is told in any case. */
+static void refuse(const struct config *config, int argc, char **argv, struct buf *notes,
+                   const struct err *err)
+{
+    struct log_outputs outputs = {.count = 0};
+    struct err ignored = ERR_INIT; /* there is something worse to tell */
+    bool told = false;
+
+    if (log_outputs_open(&outputs, config->log_outputs.items, config->log_outputs.count,
+                         &ignored) == 0) {
+        log_setup(config->level, config->format);
+        log_running(argc, argv);
+        if (notes->data != NULL)
+            log_notes(notes);
+        log_warn("failed to verify flags", log_str("error", err->text));
+        told = has_stderr(&outputs) && log_enabled(LOG_WARN);
+        log_outputs_close(&outputs);
+    }
+    if (!told)
+        fprintf(stderr, "%s%s\n", notes->data != NULL ? buf_text(notes) : "", err->text);
+}
+
 /* The wait status of the process says which signal it was; as PID 1 a signal of its own has no
  * effect. */
 static int end_by_signal(int number)
@@ -127,11 +158,13 @@ int main(int argc, char **argv)
     let_signals_end_it();
     if (config_load(argc, (const char *const *)argv, (const char *const *)environ, &config, &action,
                     &notes, &exit_status, &err) < 0) {
-        fprintf(stderr, "%s%s\n", notes.data != NULL ? buf_text(&notes) : "", err.text);
-        if (exit_status == 2) {
-            config_usage(&usage);
-            print(stderr, &usage);
+        if (exit_status != 2) {
+            refuse(&config, argc, argv, &notes, &err);
+            goto out;
         }
+        fprintf(stderr, "%s%s\n", notes.data != NULL ? buf_text(&notes) : "", err.text);
+        config_usage(&usage);
+        print(stderr, &usage);
         goto out;
     }
     if (action != CONFIG_RUN) {

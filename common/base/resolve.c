@@ -4,11 +4,10 @@
 #include "common/base/url.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netdb.h>
 
 #define RESOLVE_WAIT_MS 30000 /* as etcd, and so the pause */
-#define RESOLVE_PAUSE_S 1
+#define RESOLVE_PAUSE_MS 1000
 
 static bool is_name(const struct url *url)
 {
@@ -40,7 +39,6 @@ static int look_up(const struct url *url, char **resolved)
 
 int resolve_url(void *arg, const char *text, char **resolved, struct err *err)
 {
-    static const struct timespec pause = {.tv_sec = RESOLVE_PAUSE_S};
     struct resolve_wait *wait = arg;
     struct url url;
     int error;
@@ -55,11 +53,10 @@ int resolve_url(void *arg, const char *text, char **resolved, struct err *err)
     if (wait->until_ms == 0)
         wait->until_ms = clock_ms() + RESOLVE_WAIT_MS;
     while ((error = look_up(&url, resolved)) != 0 &&
-           clock_ms() + RESOLVE_PAUSE_S * 1000 < wait->until_ms) {
+           clock_ms() + RESOLVE_PAUSE_MS < wait->until_ms) {
         if (wait->again != NULL)
             wait->again(text, gai_strerror(error));
-        if (nanosleep(&pause, NULL) < 0)
-            break; /* who was interrupted wants to end */
+        clock_pause_ms(RESOLVE_PAUSE_MS);
     }
     if (error != 0)
         err_set(err, ERR_NET, "failed to resolve \"%s\" (%s)", text, gai_strerror(error));

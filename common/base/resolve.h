@@ -20,7 +20,7 @@ struct resolve_wait {
  *
  * wait      struct resolve_wait; the type is that of bootstrap_resolve_fn
  * resolved  set on success only; owned by the caller
- * errors    ERR_USAGE (no URL), ERR_NET "failed to resolve ..."; also when a signal comes
+ * errors    ERR_USAGE (no URL), ERR_NET "failed to resolve ..."
  */
 int resolve_url(void *wait, const char *url, char **resolved, struct err *err) MUST_CHECK;
 

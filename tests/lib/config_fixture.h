@@ -40,8 +40,7 @@ static inline void load(struct loaded *loaded, const char *words, const char *co
 
 static inline void unload(struct loaded *loaded)
 {
-    if (loaded->rc == 0 && loaded->action == CONFIG_RUN)
-        config_free(&loaded->config);
+    config_free(&loaded->config);
     buf_free(&loaded->notes);
 }
 
