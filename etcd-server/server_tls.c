@@ -68,6 +68,9 @@ static int make_context(const struct server *server, struct tls_config *tls, boo
     if (rc == 0)
         log_info("TLS is on", log_str("listener", kind),
                  log_str("certificate", tls_context_describe(*context)));
+    if (rc == 0 && tls_context_note(*context)[0] != '\0')
+        log_warn("TLS files are not as usual", log_str("listener", kind),
+                 log_str("note", tls_context_note(*context)));
     free(cert);
     free(key);
     return rc;

@@ -89,6 +89,8 @@ enum tls_refresh tls_context_refresh(struct tls_context *context, uint64_t now_m
 
 /* For a log line: "CN=cp-1, serial 675c.., until 2027-11-22T01:42:28Z"; "" without a pair. */
 const char *tls_context_describe(const struct tls_context *context);
+/* What an operator may not expect of the files in use, for a log line; "": nothing. */
+const char *tls_context_note(const struct tls_context *context);
 
 struct tls_session; /* one connection */
 

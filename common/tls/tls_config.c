@@ -149,13 +149,6 @@ int tls_config_check(const struct tls_config *config, struct err *err)
         buf_free(&text);
         return -1;
     }
-    if (config->crl_file != NULL && config->crl_file[0] != '\0' &&
-        (config->ca_file == NULL || config->ca_file[0] == '\0')) {
-        err_set(err, ERR_USAGE,
-                "a revocation list (%s) needs the trusted CA file whose certificate signed it",
-                config->crl_file);
-        return -1;
-    }
     return check_versions(config, err) < 0 || check_suites(config, err) < 0 ? -1 : 0;
 }
 

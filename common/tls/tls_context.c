@@ -148,7 +148,9 @@ void tls_set_release(struct tls_set *set)
     SSL_CTX_free(set->ssl);
     sk_X509_pop_free(set->anchors, X509_free);
     sk_X509_CRL_pop_free(set->crls, X509_CRL_free);
+    sk_X509_CRL_pop_free(set->far_crls, X509_CRL_free);
     free(set->describe);
+    free(set->note);
     free(set);
 }
 
@@ -239,46 +241,80 @@ static int load_anchors(struct tls_set *set, struct err *err)
     return 0;
 }
 
-/* A list counts only if an authority we trust signed it: otherwise anybody could revoke anybody. */
-static int check_crl(const struct tls_set *set, X509_CRL *crl, int number, struct err *err)
+/*
+ * A list counts only if an authority we trust signed it: otherwise anybody could revoke anybody.
+ * *far: no anchor has that name, so it may be one in between, which a peer sends.
+ */
+static int check_crl(const struct tls_set *set, X509_CRL *crl, int number, bool *far,
+                     struct err *err)
 {
     const X509_NAME *issuer = X509_CRL_get_issuer(crl);
-    bool named = false;
     char *text;
 
+    *far = true;
     for (int i = 0; i < sk_X509_num(set->anchors); i++) {
         X509 *anchor = sk_X509_value(set->anchors, i);
 
         if (!ossl_names_equal(X509_get_subject_name(anchor), issuer))
             continue;
-        named = true;
+        *far = false;
         if (X509_CRL_verify(crl, X509_get0_pubkey(anchor)) == 1)
             return 0;
     }
     ERR_clear_error();
+    if (*far)
+        return 0;
     text = ossl_name(issuer);
-    if (named)
-        err_set(err, ERR_TLS,
-                "%s: list %d says it is issued by %s, but its signature is not made with the key "
-                "of that authority in %s",
-                set->config->crl_file, number, text, set->config->ca_file);
-    else
-        err_set(err, ERR_TLS, "%s: list %d is issued by %s, which is not in %s",
-                set->config->crl_file, number, text, set->config->ca_file);
+    err_set(err, ERR_TLS,
+            "%s: list %d says it is issued by %s, but its signature is not made with the key of "
+            "that authority in %s",
+            set->config->crl_file, number, text, set->config->ca_file);
     free(text);
     return -1;
 }
 
+static void note_far(struct tls_set *set, const X509_CRL *crl, int number)
+{
+    const struct tls_config *config = set->config;
+    char *issuer = ossl_name(X509_CRL_get_issuer(crl));
+
+    if (set->note == NULL)
+        set->note =
+            xasprintf("%s: list %d is issued by %s, which is not in %s: it counts for those "
+                      "who send that authority's certificate along",
+                      config->crl_file, number, issuer,
+                      config->ca_file != NULL ? config->ca_file : "a CA file");
+    free(issuer);
+}
+
 static int load_crls(struct tls_set *set, struct err *err)
 {
+    STACK_OF(X509_CRL) *lists = NULL;
+    int number = 0, rc = 0;
+
     if (set->config->crl_file == NULL)
         return 0;
-    if (ossl_crls_file(set->config->crl_file, &set->crls, err) < 0)
+    if (ossl_crls_file(set->config->crl_file, &lists, err) < 0)
         return -1;
-    for (int i = 0; i < sk_X509_CRL_num(set->crls); i++)
-        if (check_crl(set, sk_X509_CRL_value(set->crls, i), i + 1, err) < 0)
-            return -1;
-    return 0;
+    set->crls = sk_X509_CRL_new_null();
+    set->far_crls = sk_X509_CRL_new_null();
+    must(set->crls != NULL && set->far_crls != NULL);
+    while (rc == 0 && sk_X509_CRL_num(lists) > 0) {
+        X509_CRL *crl = sk_X509_CRL_shift(lists);
+        bool far;
+
+        rc = check_crl(set, crl, ++number, &far, err);
+        must(sk_X509_CRL_push(rc == 0 && far ? set->far_crls : set->crls, crl) > 0);
+        if (rc == 0 && far)
+            note_far(set, crl, number);
+    }
+    sk_X509_CRL_pop_free(lists, X509_CRL_free);
+    if (rc == 0 && SSL_CTX_get_verify_mode(set->ssl) == SSL_VERIFY_NONE) {
+        free(set->note);
+        set->note = xasprintf("%s: no client is asked for a certificate, so nobody is looked up",
+                              set->config->crl_file);
+    }
+    return rc;
 }
 
 static int pick_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_bytes,
@@ -510,4 +546,9 @@ enum tls_refresh tls_context_refresh(struct tls_context *context, uint64_t now_m
 const char *tls_context_describe(const struct tls_context *context)
 {
     return context->set->describe;
+}
+
+const char *tls_context_note(const struct tls_context *context)
+{
+    return context->set->note != NULL ? context->set->note : "";
 }

@@ -18,9 +18,11 @@ struct tls_set {
     unsigned users;                  /* the context, and each session that began with it */
     SSL_CTX *ssl;                    /* owned */
     STACK_OF(X509) * anchors;        /* owned; NULL: the system's */
-    STACK_OF(X509_CRL) * crls;       /* owned; NULL: none */
+    STACK_OF(X509_CRL) * crls;       /* owned; signed by an anchor ... */
+    STACK_OF(X509_CRL) * far_crls;   /* owned; ... or perhaps by an authority that the peer sends */
     const struct tls_config *config; /* borrowed from the context */
     char *describe;                  /* owned; of our own leaf */
+    char *note;                      /* owned; NULL: nothing is odd about the files */
 };
 
 /* What a file looked like; absent is a state too. */

@@ -226,22 +226,33 @@ static int check_usage(struct tls_session *session, X509_STORE_CTX *store)
     return error;
 }
 
-static int check_revoked(struct tls_session *session, X509_STORE_CTX *store)
+/* Is chain[at] in that list? `far`: who signed it has yet to be seen. */
+static bool is_listed(const STACK_OF(X509) * chain, int at, X509_CRL *crl, bool far,
+                      X509_REVOKED **entry)
+{
+    X509 *cert = sk_X509_value(chain, at);
+    X509 *above = sk_X509_value(chain, MIN(at + 1, sk_X509_num(chain) - 1));
+
+    if (!ossl_names_equal(X509_CRL_get_issuer(crl), X509_get_issuer_name(cert)) ||
+        X509_CRL_get0_by_serial(crl, entry, X509_get0_serialNumber(cert)) != 1)
+        return false;
+    return !far || X509_CRL_verify(crl, X509_get0_pubkey(above)) == 1;
+}
+
+static int find_revoked(struct tls_session *session, X509_STORE_CTX *store,
+                        const STACK_OF(X509_CRL) * crls, bool far)
 {
     const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(store);
-    const STACK_OF(X509_CRL) *crls = session->set->crls;
 
     for (int i = 0; i < sk_X509_num(chain); i++) {
         X509 *cert = sk_X509_value(chain, i);
 
         for (int k = 0; k < sk_X509_CRL_num(crls); k++) {
-            X509_CRL *crl = sk_X509_CRL_value(crls, k);
             X509_REVOKED *entry = NULL;
             char serial[OSSL_SERIAL_TEXT], when[OSSL_TIME_TEXT];
             char *subject;
 
-            if (!ossl_names_equal(X509_CRL_get_issuer(crl), X509_get_issuer_name(cert)) ||
-                X509_CRL_get0_by_serial(crl, &entry, X509_get0_serialNumber(cert)) != 1)
+            if (!is_listed(chain, i, sk_X509_CRL_value(crls, k), far, &entry))
                 continue;
             subject = who(session, store, cert);
             ossl_serial(X509_get0_serialNumber(cert), serial);
@@ -253,6 +264,16 @@ static int check_revoked(struct tls_session *session, X509_STORE_CTX *store)
         }
     }
     return 0;
+}
+
+static int check_revoked(struct tls_session *session, X509_STORE_CTX *store)
+{
+    int error = find_revoked(session, store, session->set->crls, false);
+
+    if (error == 0)
+        error = find_revoked(session, store, session->set->far_crls, true);
+    ERR_clear_error();
+    return error;
 }
 
 static int check_allowed(struct tls_session *session, X509_STORE_CTX *store)

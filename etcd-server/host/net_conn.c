@@ -219,6 +219,9 @@ static void tls_begin(struct net_conn *conn)
     case TLS_REFRESH_LOADED:
         log_info("reloaded TLS files", log_str("endpoint", listener->name),
                  log_str("certificate", tls_context_describe(listener->tls)));
+        if (tls_context_note(listener->tls)[0] != '\0')
+            log_warn("TLS files are not as usual", log_str("endpoint", listener->name),
+                     log_str("note", tls_context_note(listener->tls)));
         break;
     case TLS_REFRESH_BROKEN:
         log_error("cannot use changed TLS files, going on with the old ones",
