@@ -26,6 +26,7 @@ struct finder {
         ino_t inode;
     } * seen; /* the directories that were entered; owned */
     size_t seen_count;
+    bool linked; /* on the way through links: before that no directory is met twice */
 };
 
 /* False: it was entered before. Links may lead there, or round in a circle. */
@@ -35,7 +36,7 @@ static bool is_new(struct finder *finder, DIR *directory)
 
     if (fstat(dirfd(directory), &info) < 0)
         return false;
-    for (size_t i = 0; i < finder->seen_count; i++)
+    for (size_t i = 0; finder->linked && i < finder->seen_count; i++)
         if (finder->seen[i].device == info.st_dev && finder->seen[i].inode == info.st_ino)
             return false;
     finder->seen = xrealloc(finder->seen, (finder->seen_count + 1) * sizeof *finder->seen);
@@ -107,6 +108,7 @@ int scan_find(const char *root, const char *extension, struct texts *found, stru
     struct finder finder = {.root = root, .extension = extension, .found = found};
     int rc = find_below(&finder, "", 0, err);
 
+    finder.linked = true;
     for (size_t i = 0; rc == 0 && i < finder.links.count; i++) { /* which may bring more */
         char *name = xstrdup(finder.links.items[i]);
 
