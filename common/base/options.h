@@ -32,7 +32,7 @@ enum option_kind {
 };
 
 enum option_status {
-    OPTION_WORKS,
+    OPTION_WORKS,     /* and so do rows that say nothing */
     OPTION_LATER,     /* refused unless it has its default: `advice` says why */
     OPTION_NO_EFFECT, /* accepted; a note with `advice` when it is set */
     OPTION_REMOVED,   /* a flag that is gone: exit 2 with `advice`; has no field */
@@ -43,13 +43,14 @@ struct option {
     const char *group;        /* heading in --help; NULL = same as the row above */
     const char *name;         /* of the flag, without dashes */
     const char *old_name;     /* other spelling, NULL = none; the last one given counts */
-    const char *file_key;     /* "a.b" is b in section a; NULL = not in the file */
+    const char *file_key;     /* "a.b" is b in section a; NULL = as `name` */
     const char *old_file_key; /* another spelling there, beside old_name; NULL = none */
     const char *fallback;     /* default, as written behind the flag */
     const char *choices;      /* OPTION_CHOICE: "a|b" */
     const char *advice;
     const char *help;
-    size_t offset; /* of the field in the program's struct */
+    bool not_in_file; /* on the command line only */
+    size_t offset;    /* of the field in the program's struct */
     enum option_kind kind;
     enum option_status status;
 };

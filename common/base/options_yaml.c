@@ -72,10 +72,9 @@ static const struct option *find_key(struct walk *walk)
     for (size_t i = 0; i < table->count; i++) {
         const struct option *row = &table->rows[i];
 
-        if (row->file_key == NULL || row->status == OPTION_REMOVED ||
-            row->status == OPTION_VERY_OLD)
+        if (row->not_in_file || row->status == OPTION_REMOVED || row->status == OPTION_VERY_OLD)
             continue;
-        if (strcmp(row->file_key, walk->key) == 0 ||
+        if (strcmp(row->file_key != NULL ? row->file_key : row->name, walk->key) == 0 ||
             (row->old_name != NULL && strcmp(row->old_name, walk->key) == 0) ||
             (row->old_file_key != NULL && strcmp(row->old_file_key, walk->key) == 0))
             return row;

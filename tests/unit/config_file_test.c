@@ -92,6 +92,11 @@ static void config_file(void **state)
     assert_string_equal(loaded.config.client_cert_allowed_cn.items[0], "admin");
     assert_null(strstr(buf_text(&loaded.notes), "unknown key"));
     unload(&loaded);
+    load_yaml(&loaded, "raft-read-timeout: 9000000000\nclient-crl-file: x"); /* of flags only */
+    assert_int_equal(loaded.rc, 0);
+    assert_non_null(strstr(buf_text(&loaded.notes), "unknown key raft-read-timeout"));
+    assert_non_null(strstr(buf_text(&loaded.notes), "unknown key client-crl-file"));
+    unload(&loaded);
     load_yaml(&loaded, "log-outputs: []"); /* not a server that says nothing */
     assert_int_equal(loaded.rc, 0);
     assert_int_equal(loaded.config.log_outputs.count, 1);
