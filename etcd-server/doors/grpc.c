@@ -220,6 +220,8 @@ static bool take_metadata(struct grpc_call *call, struct slice *version)
             has_authorization = true;
         } else if (slice_equal(name, SLICE_LITERAL("hasleader"))) {
             call->call.require_leader = slice_equal(value, SLICE_LITERAL("true"));
+        } else if (slice_equal(name, SLICE_LITERAL("grpcgateway-accept"))) {
+            call->call.common_name = NULL; /* that of a gateway, not of who calls (api.md 9.3) */
         } else if (slice_equal(name, SLICE_LITERAL("client-api-version"))) {
             *version = value;
         } else if (slice_equal(name, SLICE_LITERAL("grpc-timeout"))) {

@@ -4,25 +4,40 @@
 
 enum need {
     NEEDS_ROOT,
-    NEEDS_NOTHING, /* only Authenticate: it makes the token */
+    NEEDS_NOTHING, /* Authenticate makes the token; health and schema are no data */
     NEEDS_USER,
     NEEDS_LATER, /* the handler asks, or apply */
 };
 
 static const uint8_t needs[RPC_COUNT] = {
-    [RPC_Auth_Authenticate] = NEEDS_NOTHING,  [RPC_Auth_UserGet] = NEEDS_LATER,
-    [RPC_Auth_RoleGet] = NEEDS_LATER,         [RPC_KV_Range] = NEEDS_LATER,
-    [RPC_KV_RangeStream] = NEEDS_LATER,       [RPC_KV_Put] = NEEDS_LATER,
-    [RPC_KV_DeleteRange] = NEEDS_LATER,       [RPC_KV_Txn] = NEEDS_LATER,
-    [RPC_Watch_Watch] = NEEDS_LATER,          [RPC_Lease_LeaseGrant] = NEEDS_USER,
-    [RPC_Lease_LeaseRevoke] = NEEDS_USER,     [RPC_Lease_LeaseKeepAlive] = NEEDS_USER,
-    [RPC_Lease_LeaseTimeToLive] = NEEDS_USER, [RPC_Lease_LeaseLeases] = NEEDS_USER,
-    [RPC_Cluster_MemberList] = NEEDS_USER,    [RPC_Cluster_MemberAdd] = NEEDS_LATER,
-    [RPC_Maintenance_Alarm] = NEEDS_LATER,    [RPC_Lock_Lock] = NEEDS_LATER,
-    [RPC_Lock_Unlock] = NEEDS_LATER,          [RPC_Election_Campaign] = NEEDS_LATER,
-    [RPC_Election_Proclaim] = NEEDS_LATER,    [RPC_Election_Leader] = NEEDS_LATER,
-    [RPC_Election_Observe] = NEEDS_LATER,     [RPC_Election_Resign] = NEEDS_LATER,
-    [RPC_Health_Check] = NEEDS_NOTHING,       [RPC_Health_Watch] = NEEDS_NOTHING,
+    [RPC_Auth_Authenticate] = NEEDS_NOTHING,
+    [RPC_Auth_UserGet] = NEEDS_LATER,
+    [RPC_Auth_RoleGet] = NEEDS_LATER,
+    [RPC_KV_Range] = NEEDS_LATER,
+    [RPC_KV_RangeStream] = NEEDS_LATER,
+    [RPC_KV_Put] = NEEDS_LATER,
+    [RPC_KV_DeleteRange] = NEEDS_LATER,
+    [RPC_KV_Txn] = NEEDS_LATER,
+    [RPC_Watch_Watch] = NEEDS_LATER,
+    [RPC_Lease_LeaseGrant] = NEEDS_USER,
+    [RPC_Lease_LeaseRevoke] = NEEDS_USER,
+    [RPC_Lease_LeaseKeepAlive] = NEEDS_USER,
+    [RPC_Lease_LeaseTimeToLive] = NEEDS_USER,
+    [RPC_Lease_LeaseLeases] = NEEDS_USER,
+    [RPC_Cluster_MemberList] = NEEDS_USER,
+    [RPC_Cluster_MemberAdd] = NEEDS_LATER,
+    [RPC_Maintenance_Alarm] = NEEDS_LATER,
+    [RPC_Lock_Lock] = NEEDS_LATER,
+    [RPC_Lock_Unlock] = NEEDS_LATER,
+    [RPC_Election_Campaign] = NEEDS_LATER,
+    [RPC_Election_Proclaim] = NEEDS_LATER,
+    [RPC_Election_Leader] = NEEDS_LATER,
+    [RPC_Election_Observe] = NEEDS_LATER,
+    [RPC_Election_Resign] = NEEDS_LATER,
+    [RPC_Health_Check] = NEEDS_NOTHING,
+    [RPC_Health_Watch] = NEEDS_NOTHING,
+    [RPC_Health_List] = NEEDS_NOTHING,
+    [RPC_ServerReflection_ServerReflectionInfo] = NEEDS_NOTHING,
 };
 
 static struct auth_store *store(struct service *service)

@@ -33,6 +33,7 @@ struct toy {
     const char *token;
     char token_text[64];
     bool require_leader;
+    bool named;      /* by a certificate */
     size_t messages; /* BIDI messages got */
     bool ended;      /* BIDI end seen */
     bool fail_reads; /* ops */
@@ -228,6 +229,7 @@ static inline void toy_start(struct service *service, struct call *call)
         (void)snprintf(toy->token_text, sizeof(toy->token_text), "%s", call->token);
     toy->token = call->token != NULL ? toy->token_text : NULL;
     toy->require_leader = call->require_leader;
+    toy->named = call->common_name != NULL;
     if (call->row->id == RPC_Lock_Lock || (call->row->id == RPC_KV_Put && toy->hold)) {
         toy->held = call;
     } else if (call->row->id == RPC_KV_Put) {

@@ -148,6 +148,30 @@ static void certificates_that_only_let_in(void **state)
     assert_int_equal(read_by("root", true, true), ERR_USER_EMPTY);
 }
 
+/* Those that balance load or read the schema have no password. */
+static void health_and_schema_are_for_all(void **state)
+{
+    static const enum rpc_id free_for_all[] = {RPC_Health_List, RPC_Health_Check,
+                                               RPC_ServerReflection_ServerReflectionInfo};
+
+    (void)state;
+    serve(false);
+    add_root();
+    for (size_t i = 0; i < ARRAY_LEN(free_for_all); i++) {
+        struct call call = {.row = rpc_row(free_for_all[i]), .ops = &ops};
+
+        arena_init(&call.arena, 1 * MIB);
+        call.request = arena_zalloc(&call.arena, call.row->request->sizeof_message);
+        assert_non_null(call.request);
+        protobuf_c_message_init(call.row->request, call.request);
+        code = ERR_OK;
+        service_start(service, &call);
+        assert_int_not_equal(code, ERR_USER_EMPTY);
+        service_cancel(service, &call);
+        arena_free(&call.arena);
+    }
+}
+
 /* Nobody renews anything any more once there are users, not even a lease without keys. */
 static void a_stream_older_than_the_users(void **state)
 {
@@ -180,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(certificates_that_name_users, tear_down),
         cmocka_unit_test_teardown(certificates_that_only_let_in, tear_down),
+        cmocka_unit_test_teardown(health_and_schema_are_for_all, tear_down),
         cmocka_unit_test_teardown(a_stream_older_than_the_users, tear_down),
     };
 

@@ -45,6 +45,19 @@ static void byte_by_byte(void **state)
     assert_true(fix.toy.require_leader);
 }
 
+/* What a gateway before us hands on has its certificate, and is not its own word. */
+static void certificate_of_a_gateway(void **state)
+{
+    (void)state;
+    fix.link.link.common_name = "root";
+    (void)h2_grpc(&fix.h2, KV "Put", "x-forwarded-for", "10.0.0.1", put_ab, true);
+    h2_run(&fix.h2);
+    assert_true(fix.toy.named);
+    (void)h2_grpc(&fix.h2, KV "Put", "grpcgateway-accept", "*/*", put_ab, true);
+    h2_run(&fix.h2);
+    assert_false(fix.toy.named);
+}
+
 static void refused(const char *path, struct slice body, const char *header, const char *value,
                     const char *status)
 {
@@ -326,8 +339,9 @@ static void both_doors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(unary),   TEST(byte_by_byte), TEST(statuses),   TEST(gzip), TEST(deadline_and_cancel),
-        TEST(streams), TEST(large_range),  TEST(both_doors),
+        TEST(unary),       TEST(byte_by_byte),        TEST(statuses),
+        TEST(gzip),        TEST(deadline_and_cancel), TEST(streams),
+        TEST(large_range), TEST(both_doors),          TEST(certificate_of_a_gateway),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
