@@ -91,11 +91,12 @@ static uint64_t put_cost(const Etcdserverpb__PutRequest *put)
 void kv_put(struct service *service, struct call *call)
 {
     Etcdserverpb__PutRequest *put = (Etcdserverpb__PutRequest *)(void *)call->request;
-    enum err_code code = quota_check(service, put_cost(put));
     Etcdserverpb__InternalRaftRequest *request;
+    enum err_code code;
 
-    if (code == ERR_OK)
-        code = mvcc_check_put(put);
+    if (!quota_check(service, call, put_cost(put)))
+        return;
+    code = mvcc_check_put(put);
     if (code != ERR_OK) {
         call_refuse(call, code);
         return;
@@ -171,11 +172,12 @@ void kv_txn(struct service *service, struct call *call)
     Etcdserverpb__TxnRequest *txn = (Etcdserverpb__TxnRequest *)(void *)call->request;
     uint64_t cost =
         MAX(branch_cost(txn->success, txn->n_success), branch_cost(txn->failure, txn->n_failure));
-    enum err_code code = quota_check(service, cost);
     Etcdserverpb__InternalRaftRequest *request;
+    enum err_code code;
 
-    if (code == ERR_OK)
-        code = mvcc_check_txn(txn, service->config.max_txn_ops);
+    if (!quota_check(service, call, cost))
+        return;
+    code = mvcc_check_txn(txn, service->config.max_txn_ops);
     if (code != ERR_OK) {
         call_refuse(call, code);
     } else if (mvcc_txn_is_read_only(txn)) {

@@ -11,13 +11,10 @@ void lease_grant(struct service *service, struct call *call)
 {
     Etcdserverpb__LeaseGrantRequest *grant =
         (Etcdserverpb__LeaseGrantRequest *)(void *)call->request;
-    enum err_code code = quota_check(service, GRANT_COST_BYTES);
     Etcdserverpb__InternalRaftRequest *request;
 
-    if (code != ERR_OK) {
-        call_refuse(call, code);
+    if (!quota_check(service, call, GRANT_COST_BYTES))
         return;
-    }
     request = call_raft_request(call);
     if (request == NULL)
         return;

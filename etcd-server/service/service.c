@@ -374,6 +374,8 @@ static void alarm_raised(void *arg, const struct engine_result *result)
 
     (void)result; /* when it failed, the next refused request tries again */
     service->alarm_proposal = 0;
+    while (service->alarm_wishes.first != NULL)
+        call_refuse(wish_end(service->alarm_wishes.first), ERR_NO_SPACE);
 }
 
 static void raise_alarm(struct service *service)
@@ -393,14 +395,18 @@ static void raise_alarm(struct service *service)
         engine_propose(service->engine, &request, NULL, alarm_raised, service, &refusal);
 }
 
-enum err_code quota_check(struct service *service, uint64_t cost)
+bool quota_check(struct service *service, struct call *call, uint64_t cost)
 {
     int64_t quota = service->config.quota_bytes;
 
     if (cost == 0 || quota < 0 || engine_size(service->engine) + cost < (uint64_t)quota)
-        return ERR_OK;
+        return true;
     raise_alarm(service);
-    return ERR_NO_SPACE;
+    if (service->alarm_proposal != 0 && !wishes_add(&service->alarm_wishes, call))
+        return false; /* it was refused for want of memory */
+    if (service->alarm_proposal == 0)
+        call_refuse(call, ERR_NO_SPACE);
+    return false;
 }
 
 uint64_t service_turn(struct service *service)

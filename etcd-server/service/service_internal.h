@@ -34,6 +34,7 @@ struct service {
     bool not_serving;                    /* what the health service says */
     unsigned snapshot_streams;
     uint64_t alarm_proposal;      /* of NOSPACE, on its way into the log; 0 = none */
+    struct wishes alarm_wishes;   /* calls that are refused when it is up */
     struct watch_call *watches;   /* open watch streams */
     struct keepalive *keepalives; /* open LeaseKeepAlive streams that want a leader */
     uint64_t leaderless_ticks;
@@ -110,9 +111,10 @@ Etcdserverpb__InternalRaftRequest *call_raft_request(struct call *call);
 void *call_alloc(struct call *call, size_t bytes);
 
 /*
- * The quota check in front of Put, Txn and LeaseGrant (api.md 10.3): ERR_NO_SPACE, and the alarm is
- * raised, when the store plus `cost` is not below the quota. A cost of 0 always passes.
+ * The quota check in front of Put, Txn and LeaseGrant (api.md 10.3). False: the store plus `cost`
+ * is not below the quota; the alarm is raised, and when it is up the call is refused with
+ * ERR_NO_SPACE, so that who is told finds it. A cost of 0 always passes.
  */
-enum err_code quota_check(struct service *service, uint64_t cost);
+bool quota_check(struct service *service, struct call *call, uint64_t cost);
 
 #endif
