@@ -148,6 +148,8 @@ static void changed(void *arg, const struct engine_result *result)
     call->cancel = NULL;
     if (call->row->id == RPC_Cluster_MemberPromote && result->code == ERR_OK)
         wait->service->config.metrics->learner_promote_successes++; /* only the leader comes here */
+    if (call->row->id == RPC_Cluster_MemberPromote && result->code != ERR_OK)
+        metrics_promotion_failed(wait->service->config.metrics, result->code);
     if (result->code != ERR_OK)
         call_refuse(call, result->code);
     else
@@ -467,6 +469,14 @@ void cluster_member_update(struct service *service, struct call *call)
     member_fini(&member);
 }
 
+/* Who does not lead passes it on, and counts nothing. */
+static void refuse_promotion(struct service *service, struct call *call, enum err_code code)
+{
+    if (code != ERR_NOT_LEADER)
+        metrics_promotion_failed(service->config.metrics, code);
+    call_refuse(call, code);
+}
+
 void cluster_member_promote(struct service *service, struct call *call)
 {
     const Etcdserverpb__MemberPromoteRequest *request =
@@ -494,5 +504,5 @@ void cluster_member_promote(struct service *service, struct call *call)
     if (code == ERR_OK)
         propose(service, call, RAFT_CONF_ADD_NODE, member, true);
     else
-        call_refuse(call, code);
+        refuse_promotion(service, call, code);
 }

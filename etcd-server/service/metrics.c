@@ -253,6 +253,19 @@ void metrics_call_handled(struct metrics *metrics, const struct rpc_row *row, en
     metrics->rpcs[row->id].handled[code]++;
 }
 
+void metrics_promotion_failed(struct metrics *metrics, enum err_code why)
+{
+    size_t at = 0;
+
+    while (at < metrics->promotion_count && metrics->promotions[at].code != why)
+        at++;
+    if (at == METRICS_REASONS_MAX)
+        at--; /* the newest share the last one */
+    else if (at == metrics->promotion_count)
+        metrics->promotions[metrics->promotion_count++].code = why;
+    metrics->promotions[at].count++;
+}
+
 /* ---- text ---- */
 
 /* `number` as Go's strconv.FormatFloat(number, 'g', -1, 64). */
@@ -432,6 +445,28 @@ static void put_clients(const struct metrics *metrics, struct buf *out)
     }
 }
 
+/* The reasons as etcd's server has them: some of its clients' words are others. Before the first
+ * failure there is no such family. */
+static void put_promotions(const struct metrics *metrics, struct buf *out)
+{
+    static const char name[] = "etcd_server_learner_promote_failures";
+    char labels[256];
+
+    if (metrics->promotion_count == 0)
+        return;
+    put_kind(out, name, "counter", "Learners not promoted while this member led, by reason.");
+    for (size_t i = 0; i < metrics->promotion_count; i++) {
+        enum err_code code = metrics->promotions[i].code;
+
+        (void)snprintf(labels, sizeof(labels), "Reason=\"%s\"",
+                       code == ERR_MEMBER_NOT_FOUND     ? "membership: ID not found"
+                       : code == ERR_MEMBER_NOT_LEARNER ? "membership: can only promote a learner "
+                                                          "member"
+                                                        : err_text(code));
+        put_sample(out, name, "", labels, (double)metrics->promotions[i].count);
+    }
+}
+
 /* One family: a number of every peer, under `label`. */
 static void put_peer_family(const struct metrics *metrics, struct buf *out, const char *name,
                             const char *kind, const char *help, const char *label, size_t offset)
@@ -604,6 +639,7 @@ bool metrics_write(const struct metrics *metrics, struct buf *out)
     put_identity(metrics, out);
     put_applies(metrics, out);
     put_clients(metrics, out);
+    put_promotions(metrics, out);
     put_checks(metrics, out);
     put_peers(metrics, out);
     put_rpcs(metrics, out);

@@ -17,6 +17,7 @@
 #define METRICS_API_VERSIONS_MAX 16 /* client-api-version values told apart */
 #define METRICS_VERSION_BYTES 32
 #define METRICS_GRPC_CODES 17
+#define METRICS_REASONS_MAX 16 /* why learners were not promoted, told apart */
 #define METRICS_PEERS_MAX (RAFT_MEMBERS_MAX + PEER_REMOTES_MAX) /* other members told apart */
 
 struct histogram {
@@ -71,6 +72,11 @@ struct metrics_rpc {
     uint64_t handled[METRICS_GRPC_CODES];
 };
 
+struct metrics_refusals { /* of one kind of request, by reason */
+    enum err_code code;
+    uint64_t count;
+};
+
 struct metrics_client {
     char version[METRICS_VERSION_BYTES]; /* what the client said, or "unknown" */
     uint64_t unary;
@@ -118,6 +124,8 @@ struct metrics {
     struct histogram handling[RPC_COUNT]; /* from a call's start to its end */
     struct metrics_client clients[METRICS_API_VERSIONS_MAX];
     size_t client_count;
+    struct metrics_refusals promotions[METRICS_REASONS_MAX]; /* of learners, while we led */
+    size_t promotion_count;
     struct metrics_checked checks[METRICS_CHECKS];
     struct metrics_peer peers[METRICS_PEERS_MAX];
     size_t peer_count;
@@ -136,6 +144,8 @@ void metrics_observe_apply(struct metrics *metrics, enum metrics_apply operation
 /* A call begins (version: client-api-version, SLICE_EMPTY = unknown), and ends. */
 void metrics_call_started(struct metrics *metrics, const struct rpc_row *row, struct slice version);
 void metrics_call_handled(struct metrics *metrics, const struct rpc_row *row, enum grpc_code code);
+
+void metrics_promotion_failed(struct metrics *metrics, enum err_code why);
 
 /* How long a call took; for nothing unless `extensive`. */
 void metrics_observe_call(struct metrics *metrics, const struct rpc_row *row, double seconds);
