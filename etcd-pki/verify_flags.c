@@ -114,9 +114,11 @@ static void judge_suite_keys(struct verify *verify, const struct texts *suites)
 
 static void judge_versions(struct verify *verify)
 {
+    static const char *const protocols[] = {"h2"};
     struct texts suites = {0};
     struct err err = ERR_INIT;
     struct tls_config config = {.role = TLS_SERVER,
+                                .alpn = {protocols, ARRAY_LEN(protocols)},
                                 .cert_file = verify->cert_file,
                                 .key_file = verify->key_file,
                                 .min_version = verify->tls_min,

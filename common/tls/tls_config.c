@@ -88,9 +88,19 @@ static int check_versions(const struct tls_config *config, struct err *err)
     return 0;
 }
 
+static bool offers_http2(const struct tls_config *config)
+{
+    for (size_t i = 0; i < config->alpn.count; i++)
+        if (strcmp(config->alpn.items[i], "h2") == 0)
+            return true;
+    return false;
+}
+
 static int check_suites(const struct tls_config *config, struct err *err)
 {
-    bool http2 = config->cipher_suites.count == 0, usable = http2;
+    bool http2 = config->cipher_suites.count == 0 || !offers_http2(config);
+    bool usable = config->cipher_suites.count == 0 ||
+                  tls_version_number(config->max_version) != TLS1_2_VERSION; /* 1.3 has its own */
 
     for (size_t i = 0; i < config->cipher_suites.count; i++) {
         const struct suite *suite = suite_named(config->cipher_suites.items[i]);
@@ -101,7 +111,7 @@ static int check_suites(const struct tls_config *config, struct err *err)
             return -1;
         }
         http2 = http2 || suite->kind == SUITE_HTTP2;
-        usable = usable || suite->openssl != NULL || suite->kind == SUITE_TLS13;
+        usable = usable || suite->openssl != NULL;
     }
     if (config->role == TLS_SERVER && !http2) {
         err_set(err, ERR_USAGE,
@@ -112,8 +122,8 @@ static int check_suites(const struct tls_config *config, struct err *err)
     }
     if (!usable) {
         err_set(err, ERR_USAGE,
-                "none of the given TLS cipher suites is available here; the first "
-                "is \"%s\"",
+                "none of the given TLS cipher suites is available here for TLS1.2; the first is "
+                "\"%s\"",
                 config->cipher_suites.items[0]);
         return -1;
     }

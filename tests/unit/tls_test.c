@@ -274,7 +274,8 @@ static void versions(void **state)
 static void settings_in_the_words_of_etcd(void **state)
 {
     static const char *const foo[] = {"FOO"}, *const old[] = {"TLS_RSA_WITH_AES_128_CBC_SHA"};
-    static const char *const good[] = {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"};
+    static const char *const modern[] = {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"};
+    static const char *const gone[] = {"TLS_RSA_WITH_3DES_EDE_CBC_SHA"};
     const struct {
         const char *min, *max, *words;
         struct tls_list suites;
@@ -284,10 +285,12 @@ static void settings_in_the_words_of_etcd(void **state)
         {"TLS1.3",
          NULL,
          "cipher suites cannot be configured when only TLS1.3 is enabled",
-         {good, 1}},
+         {modern, 1}},
         {NULL, NULL, "unexpected TLS cipher suite \"FOO\"", {foo, 1}},
         {NULL, NULL, "HTTP/2-required AES_128_GCM_SHA256", {old, 1}},
+        {NULL, "TLS1.2", "none of the given TLS cipher suites is available", {gone, 1}},
     };
+    static const char *const h2[] = {"h2"};
     struct tls_config server = server_config(), client = client_config(&pki.client);
     struct ends ends;
 
@@ -298,12 +301,13 @@ static void settings_in_the_words_of_etcd(void **state)
         server.min_version = cases[i].min;
         server.max_version = cases[i].max;
         server.cipher_suites = cases[i].suites;
+        server.alpn = (struct tls_list){h2, i + 2 == ARRAY_LEN(cases)}; /* peers speak HTTP/1.1 */
         assert_int_equal(tls_config_check(&server, &err), -1);
         assert_int_equal(err.code, ERR_USAGE);
         SAYS(&err, cases[i].words);
     }
     server = server_config();
-    server.cipher_suites = (struct tls_list){good, 1};
+    server.cipher_suites = (struct tls_list){modern, 1};
     client.max_version = "TLS1.2";
     ends = connect_ends(&server, &client, "localhost");
     assert_string_equal(tls_session_cipher(ends.client), "ECDHE-ECDSA-AES128-GCM-SHA256");
@@ -311,6 +315,13 @@ static void settings_in_the_words_of_etcd(void **state)
     client.cipher_suites =
         (struct tls_list){(const char *const[]){"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"}, 1};
     SERVER_REFUSES(&server, &client, "no cipher suite supported by both");
+    client.cipher_suites = (struct tls_list){NULL, 0};
+    server.cipher_suites = (struct tls_list){old, 1}; /* without HTTP/2 any will do */
+    SERVER_REFUSES(&server, &client, "no cipher suite supported by both"); /* the key is no RSA */
+    client.max_version = NULL;
+    WORKS(&server, &client, "localhost"); /* TLS 1.3 has its own suites */
+    server.cipher_suites = (struct tls_list){gone, 1};
+    WORKS(&server, &client, "localhost");
 }
 
 static void plain_text_on_a_tls_port(void **state)
