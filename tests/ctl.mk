@@ -1,5 +1,5 @@
 # ctl.mk - tests of etcd-ctl: its parsers as unit tests, its commands against a server with bats.
-CTL_PARSERS_O := $(call obj,etcd-ctl/args.c etcd-ctl/args_help.c etcd-ctl/txn_parse.c)
+CTL_PARSERS_O := $(call obj,$(wildcard etcd-ctl/args*.c) etcd-ctl/txn_parse.c)
 $(B)/tests/unit/ctl_args_test $(B)/tests/unit/ctl_txn_test: $(CTL_PARSERS_O)
 $(B)/tests/unit/ctl_progress_test: $(call obj,etcd-ctl/progress.c)
 
