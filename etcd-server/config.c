@@ -201,6 +201,7 @@ static void fill_in(struct config *config, struct buf *notes)
         config->data_dir = xasprintf("%s.etcd", config->name);
         buf_printf(notes, "'data-dir' was empty; using %s\n", config->data_dir);
     }
+    config->names_cluster = *config->initial_cluster != '\0';
     default_cluster(config, default_addresses(config, notes));
     if (config->snapshot_count == 0) {
         config->snapshot_count = SNAPSHOT_COUNT_DEFAULT;

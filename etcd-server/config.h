@@ -20,6 +20,7 @@ struct config {
     /* ---- worked out by config_load() from the fields below ---- */
     enum log_level level;
     enum log_format format;
+    bool names_cluster; /* --initial-cluster is given, and not empty */
     enum config_compaction compaction;
     int64_t compaction_retention; /* PERIODIC: nanoseconds; REVISION: revisions to keep */
     /*

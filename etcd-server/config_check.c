@@ -469,11 +469,10 @@ static int check_logging(struct config *config, const struct options *options, s
 
 /* ---- the rest ---- */
 
-static int check_clustering(const struct config *config, const struct options *options,
-                            struct err *err)
+static int check_clustering(const struct config *config, struct err *err)
 {
-    int ways = (options_source(options, "initial-cluster") != OPTION_DEFAULT) +
-               (*config->discovery != '\0') + (*config->discovery_srv != '\0');
+    int ways =
+        config->names_cluster + (*config->discovery != '\0') + (*config->discovery_srv != '\0');
     bool v3 = *config->discovery_token != '\0';
 
     if (ways + v3 > 1)
@@ -524,10 +523,10 @@ static int check_hashes(const struct config *config, struct err *err)
 int config_check(struct config *config, const struct options *options, struct buf *notes,
                  struct err *err)
 {
-    if (check_logging(config, options, notes, err) < 0 ||
-        check_clustering(config, options, err) < 0 || check_urls(config, options, notes, err) < 0 ||
-        check_ticks(config, err) < 0 || check_compaction(config, err) < 0 ||
-        check_tls(config, notes, err) < 0 || check_hashes(config, err) < 0)
+    if (check_logging(config, options, notes, err) < 0 || check_clustering(config, err) < 0 ||
+        check_urls(config, options, notes, err) < 0 || check_ticks(config, err) < 0 ||
+        check_compaction(config, err) < 0 || check_tls(config, notes, err) < 0 ||
+        check_hashes(config, err) < 0)
         return -1;
     if (config->enable_lease_checkpoint && !config->enable_lease_checkpoint_persist)
         buf_append_text(notes, "Detected that checkpointing is enabled without persistence. "

@@ -310,6 +310,10 @@ static void worked_out(void **state)
     unload(&loaded);
     load(&loaded, "--initial-cluster-state=existing", NULL);
     unload(&loaded);
+    load(&loaded, "--initial-cluster= --discovery=http://c/d", NULL); /* a variable of a shell */
+    if (loaded.rc != 0)
+        fail_msg("%s", loaded.err.text);
+    unload(&loaded);
     load(&loaded,
          "--listen-client-urls=https://127.0.0.1:237 --advertise-client-urls=https://h:2379 "
          "--cert-file=c --key-file=k",
