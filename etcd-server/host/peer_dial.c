@@ -1,6 +1,6 @@
 /*
  * peer_dial.c - one outgoing connection: resolve, connect, TLS, one HTTP/1.1 request at a time.
- * Where a name leads is peer_lookup.c, what an answer says peer_reply.c.
+ * Where a name leads is peer_lookup.c; what goes over it peer_request.c, what comes peer_reply.c.
  *
  *   IDLE -> RESOLVING -> CONNECTING -> HANDSHAKE -> ASKED -> READY -> ASKED ...
  *                any, on failure -> IDLE, then done()
@@ -9,17 +9,17 @@
  * done when the last of them returns. A request on a kept connection that the other side closed
  * meanwhile is sent once more on a new one.
  */
-#include "etcd-server/host/peers_internal.h"
+#include "etcd-server/host/peer_dial.h"
 
 #include "common/base/log.h"
 #include "etcd-server/host/address.h"
+#include "etcd-server/host/peer_lookup.h"
+#include "etcd-server/host/peers_internal.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <unistd.h>
-
-#define OUT_HIGH_BYTES HTTP_OUT_HIGH_BYTES /* of a streamed body: above, room() is waited for */
 
 enum dial_state {
     DIAL_IDLE,
@@ -629,36 +629,6 @@ const char *peer_dial_url(const struct peer_dial *dial)
     return dial->url_text;
 }
 
-/* The text behind "http://": what a Host header says. */
-static const char *authority(const char *url)
-{
-    const char *colon = strstr(url, "://");
-
-    return colon == NULL ? url : colon + 3;
-}
-
-static void write_request(struct peer_dial *dial, const struct peer_ask *ask)
-{
-    struct buf *out = &dial->request;
-    bool unix_socket = strncmp(ask->url, "unix", 4) == 0;
-    bool has_body = ask->body.size != 0 || ask->more_bytes != 0 || strcmp(ask->method, "POST") == 0;
-
-    buf_reset(out);
-    if (out->capacity > OUT_HIGH_BYTES)
-        buf_free(out);
-    buf_printf(out, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: etcd-server\r\n", ask->method,
-               ask->path, unix_socket ? "localhost" : authority(ask->url));
-    if (has_body)
-        buf_printf(out, "Content-Length: %" PRIu64 "\r\n",
-                   (uint64_t)ask->body.size + ask->more_bytes);
-    if (ask->content_type != NULL)
-        buf_printf(out, "Content-Type: %s\r\n", ask->content_type);
-    if (ask->fields != NULL)
-        buf_append_text(out, ask->fields);
-    buf_append_text(out, "\r\n");
-    buf_append_slice(out, ask->body);
-}
-
 void peer_dial_ask(struct peer_dial *dial, const struct peer_ask *ask)
 {
     uint64_t now_ms = loop_now_ms();
@@ -676,7 +646,7 @@ void peer_dial_ask(struct peer_dial *dial, const struct peer_ask *ask)
         free(dial->url_text);
         dial->url_text = xstrdup(ask->url);
     }
-    write_request(dial, ask);
+    peer_request_write(ask, &dial->request);
     dial->ask = *ask;
     dial->more_bytes = ask->more_bytes;
     dial->room_wanted = false;
@@ -706,7 +676,7 @@ bool peer_dial_send(struct peer_dial *dial, struct slice bytes)
     buf_append_slice(&dial->out, bytes);
     if (dial->state == DIAL_ASKED)
         loop_fd_want(dial->watch, LOOP_READ | LOOP_WRITE);
-    if (buf_used(&dial->out) < OUT_HIGH_BYTES)
+    if (buf_used(&dial->out) < HTTP_OUT_HIGH_BYTES)
         return true;
     dial->room_wanted = true;
     return false;

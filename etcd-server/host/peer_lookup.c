@@ -7,6 +7,8 @@
  * So done() never comes from inside peer_lookup_new(). A thread that asks cannot be stopped: who
  * waits no more drops the lookup, which ends by itself.
  */
+#include "etcd-server/host/peer_lookup.h"
+
 #include "etcd-server/host/address.h"
 #include "etcd-server/host/peers_internal.h"
 

@@ -5,7 +5,7 @@
 #include "etcd-server/host/peer_reply.h"
 
 #include "common/base/hex.h"
-#include "etcd-server/host/peers_internal.h"
+#include "etcd-server/doors/exchange.h"
 
 static int on_field(http_parser *parser, const char *at, size_t size)
 {

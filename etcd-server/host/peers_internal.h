@@ -1,9 +1,7 @@
 /*
  * peers_internal.h - what peers.c (members, sending), peer_link.c (streams and posts of one
- * member), peer_asker.c (small requests), peer_dial.c (one outgoing connection), peer_lookup.c
- * (addresses of names),
- * peer_snapshot.c (databases, both ways) and peer_serve.c (incoming requests) share.
- * Thread: core.
+ * member), peer_asker.c (small requests), peer_snapshot.c (databases, both ways) and peer_serve.c
+ * (incoming requests) share; the way out is peer_dial.h. Thread: core.
  */
 #ifndef ETCD_SERVER_HOST_PEERS_INTERNAL_H
 #define ETCD_SERVER_HOST_PEERS_INTERNAL_H
@@ -11,62 +9,10 @@
 #include "common/base/limits.h"
 #include "common/base/url.h"
 #include "etcd-server/doors/peer_stream.h"
-#include "etcd-server/host/peer_reply.h"
+#include "etcd-server/host/peer_dial.h"
 #include "etcd-server/host/peers.h"
 #include "etcd-server/host/producer.h"
 #include "etcd-server/host/worker.h"
-
-/* ---- peer_lookup.c ---- */
-
-struct address;
-struct peer_lookup; /* one question for the addresses of a URL; frees itself after its end */
-
-/*
- * The end; not from inside peer_lookup_new().
- *
- * addresses  borrowed for the call; at most PEER_ADDRESSES_MAX
- * count      0: there is none
- * why        ... for this cause
- */
-typedef void peer_lookup_fn(void *arg, const struct address *addresses, size_t count,
-                            const char *why);
-
-/* `url` and `why` are borrowed for the call; `why` not "": nothing is asked, this is the answer. */
-struct peer_lookup *peer_lookup_new(struct peers *peers, const struct url *url, const char *why,
-                                    peer_lookup_fn *done, void *arg) MUST_CHECK;
-void peer_lookup_drop(struct peer_lookup *lookup); /* before its end: no done(). NULL is fine */
-
-/* ---- peer_dial.c ---- */
-
-struct peer_ask {
-    const char *url; /* borrowed for the call, as all texts here and `body` */
-    const char *method, *path;
-    const char *content_type; /* NULL: none */
-    const char *fields;       /* more lines; NULL: none */
-    struct slice body;
-    uint64_t more_bytes; /* of the body, to come through peer_dial_send() */
-    uint64_t timeout_ms; /* for all of it; 0: none */
-    uint64_t stall_ms;   /* without a byte either way; 0: none */
-    void *arg;
-    void (*head)(void *arg, const struct peer_head *head); /* NULL: not wanted */
-    void (*data)(void *arg, struct slice bytes);
-    /* The end: err->code ERR_OK, or why there is no whole answer. Another ask() is fine in here. */
-    void (*done)(void *arg, const struct err *err);
-    void (*room)(void *arg); /* what peer_dial_send() took has gone out; NULL: not wanted */
-};
-
-struct peer_dial; /* one request at a time; kept alive between them while the URL is the same */
-struct peer_dial *peer_dial_new(struct peers *peers) MUST_CHECK; /* owned */
-void peer_dial_free(struct peer_dial *dial); /* no callback; also from inside one. NULL is fine */
-void peer_dial_stop(struct peer_dial *dial); /* give up, close; no callback */
-bool peer_dial_busy(const struct peer_dial *dial);
-/* Is its connection open and waiting for the next request? */
-bool peer_dial_kept(const struct peer_dial *dial);
-/* What was asked last; NULL: nothing yet. Borrowed until the next ask. */
-const char *peer_dial_url(const struct peer_dial *dial);
-void peer_dial_ask(struct peer_dial *dial, const struct peer_ask *ask); /* must not be busy */
-bool peer_dial_send(struct peer_dial *dial, struct slice bytes);        /* false: wait for room() */
-void peer_dial_stall(struct peer_dial *dial, uint64_t stall_ms); /* another limit from now on */
 
 /* ---- peer_link.c ---- */
 
