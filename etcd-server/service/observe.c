@@ -32,6 +32,7 @@ struct observe {
     struct observe *next, **at; /* in service->observes; NULL: it wants no leader */
     struct buf leader;          /* its key, when LED */
     int64_t seen_revision;      /* newest state of the leader's key that was sent */
+    int64_t read_revision;      /* of the last read: what came until then it has seen */
     uint8_t *prefix, *past;     /* NAME/ and what follows it, in the call's arena */
     size_t prefix_bytes;
     Etcdserverpb__TxnRequest txn;
@@ -150,6 +151,7 @@ static void leader_read(void *arg, enum err_code code, const char *text,
     /* what was asked for */
     range = txn->n_responses == 1 ? txn->responses[0]->response_range : NULL;
     observe->state = OBSERVE_NOBODY;
+    observe->read_revision = txn->header->revision;
     if (range != NULL && range->n_kvs != 0) {
         observe->state = buf_used(&observe->leader) != 0 ? OBSERVE_LED : OBSERVE_NOBODY;
         if (!tell(observe, range->kvs[0]))
@@ -175,6 +177,8 @@ static bool take_event(struct observe *observe, Mvccpb__Event *event)
     bool deleted = event->type == MVCCPB__EVENT__EVENT_TYPE__DELETE;
     bool of_leader = slice_equal(buf_slice(&observe->leader), pb_slice(event->kv->key));
 
+    if (event->kv->mod_revision <= observe->read_revision) /* a watch that lags behind the reads */
+        return true;
     switch (observe->state) {
     case OBSERVE_READING:
         observe->changed = true;

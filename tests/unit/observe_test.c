@@ -207,12 +207,36 @@ static void compacted_meanwhile(void **state)
     assert_false(observer.ended);
 }
 
+/* Its watch lags behind its reads: who led before the last of them leads no more. */
+static void nobody_returns(void **state)
+{
+    (void)state;
+    turn();
+    assert_int_equal(lone_grant(&lone, 0xb, 600), ERR_OK);
+    observer.full = true;
+    assert_int_equal(lone_put(&lone, "n/a", 0xa), ERR_OK);
+    turn();
+    assert_int_equal(observer.told, 2);
+    revoke(0xa);
+    for (int i = 0; i < 2 * WATCH_SLICE_REVISIONS; i++) /* more than one message of history */
+        assert_int_equal(lone_put(&lone, "n/b", 0xb), ERR_OK);
+    revoke(0xb);
+    observer.full = false;
+    observer.call.resume(&observer.call);
+    turn();
+    assert_int_equal(observer.told, 2);
+    assert_int_equal(lone_put(&lone, "n/c", 0), ERR_OK);
+    turn();
+    assert_int_equal(observer.told, 3);
+    assert_int_equal(observer.revision, revision());
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(refused_by_an_event), TEST(differs_meanwhile),   TEST(left_by_an_event),
-        TEST(leaders_change),      TEST(compacted_meanwhile),
+        TEST(leaders_change),      TEST(compacted_meanwhile), TEST(nobody_returns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
