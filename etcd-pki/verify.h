@@ -44,10 +44,13 @@ void verify_set(struct verify *verify, const char *dir); /* verify_set.c: S1, C5
 /* verify_flags.c: a revocation list against the trust file and the version of etcd: R1, R3. */
 void verify_crl(struct verify *verify, const char *path, const char *file, const char *flag,
                 const struct x509_list *anchors);
-/* verify_input.c: etcd's flags out of a manifest, a configuration, an environment, a process;
- * verify_config.c: out of the configuration alone. ERR_USAGE: it is no YAML. */
+/* verify_input.c: etcd's flags out of a manifest, a configuration, an environment, a process. */
 int verify_input(const struct settings *settings, struct texts *words, struct err *err) MUST_CHECK;
+/* One of etcd's variables as its flag; others are passed over. */
+void verify_variable(const char *name, const char *value, struct texts *words);
+/* verify_yaml.c: out of these two; ERR_USAGE: it is no YAML. Nothing found is no error. */
 int verify_config(const char *path, struct texts *words, struct err *err) MUST_CHECK;
+int verify_manifest(const char *path, struct texts *words, struct err *err) MUST_CHECK;
 void verify_free(struct verify *verify);
 
 #endif

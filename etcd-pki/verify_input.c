@@ -1,7 +1,6 @@
 /*
- * verify_input.c - etcd's flags from where operators keep them: behind "--", in a static-pod
- * manifest, in an environment file, in a running process; verify_config.c has the configuration
- * file.
+ * verify_input.c - etcd's flags from where operators keep them: behind "--", in an environment
+ * file, in a running process; verify_yaml.c has its configuration file and the static-pod manifest.
  */
 #include "common/base/file.h"
 #include "common/base/limits.h"
@@ -21,16 +20,19 @@ static char *trimmed(const char *from, size_t bytes)
     return xstrndup(from, bytes);
 }
 
-/* "    - --cert-file=/etc/..." */
-static void manifest_line(const char *line, size_t bytes, struct texts *words)
+void verify_variable(const char *name, const char *value, struct texts *words)
 {
-    char *text = trimmed(line, bytes), *dash = text;
+    char *flag, *word;
 
-    if (strncmp(dash, "- ", 2) == 0)
-        dash += 2 + strspn(dash + 2, " \"'");
-    if (strncmp(dash, "--", 2) == 0 && dash != text)
-        texts_add(words, dash);
-    free(text);
+    if (strncmp(name, "ETCD_", 5) != 0)
+        return;
+    flag = xstrdup(name + 5);
+    for (char *c = flag; *c != '\0'; c++)
+        *c = *c == '_' ? '-' : (char)tolower((unsigned char)*c);
+    word = xasprintf("--%s=%s", flag, value);
+    texts_add(words, word);
+    free(word);
+    free(flag);
 }
 
 /* "ETCD_CERT_FILE=..." */
@@ -40,21 +42,17 @@ static void environment_line(const char *line, size_t bytes, struct texts *words
 
     if (strncmp(at, "export ", 7) == 0)
         at += 7;
-    if (strncmp(at, "ETCD_", 5) == 0 && equals != NULL) {
-        char *value = trimmed(equals + 1, strlen(equals + 1)), *word;
+    if (equals != NULL) {
+        char *value = trimmed(equals + 1, strlen(equals + 1));
 
         *equals = '\0';
-        for (char *c = at; *c != '\0'; c++)
-            *c = *c == '_' ? '-' : (char)tolower((unsigned char)*c);
-        word = xasprintf("--%s=%s", at + 5, value);
-        texts_add(words, word);
-        free(word);
+        verify_variable(at, value, words);
         free(value);
     }
     free(text);
 }
 
-enum form { FORM_MANIFEST, FORM_ENVIRONMENT, FORM_PROCESS, FORM_PROCESS_ENVIRONMENT };
+enum form { FORM_ENVIRONMENT, FORM_PROCESS, FORM_PROCESS_ENVIRONMENT };
 
 static int take_file(const char *path, enum form form, struct texts *words, struct err *err)
 {
@@ -70,9 +68,6 @@ static int take_file(const char *path, enum form form, struct texts *words, stru
         char *word;
 
         switch (form) {
-        case FORM_MANIFEST:
-            manifest_line(at, bytes, words);
-            break;
         case FORM_ENVIRONMENT:
         case FORM_PROCESS_ENVIRONMENT:
             environment_line(at, bytes, words);
@@ -136,12 +131,13 @@ int verify_input(const struct settings *settings, struct texts *words, struct er
     }
     for (size_t i = 0; i < settings->after.count; i++)
         texts_add(words, settings->after.items[i]);
-    if (settings->manifest != NULL)
-        return take_some(settings->manifest, FORM_MANIFEST, words, err);
-    if (settings->etcd_config != NULL)
-        return verify_config(settings->etcd_config, words, err) < 0
-                   ? -1
-                   : refuse_none(settings->etcd_config, words, err);
+    if (settings->manifest != NULL || settings->etcd_config != NULL) {
+        const char *path = settings->manifest != NULL ? settings->manifest : settings->etcd_config;
+        int rc = settings->manifest != NULL ? verify_manifest(path, words, err)
+                                            : verify_config(path, words, err);
+
+        return rc < 0 ? -1 : refuse_none(path, words, err);
+    }
     if (settings->env_file != NULL)
         return take_some(settings->env_file, FORM_ENVIRONMENT, words, err);
     if (settings->pid == NULL)

@@ -576,6 +576,37 @@ EOF
     done
 }
 
+@test "verify: a manifest in each form of YAML" {
+    "$pki" init --key p256 -q
+    "$pki" issue server m1 --key p256 -q
+    cert=$PWD/pki/etcd/server.crt key=$PWD/pki/etcd/server.key bad=https://192.0.2.9:2379
+    head='apiVersion: v1\nkind: Pod\nmetadata: {name: etcd}\nspec:\n  containers:\n'
+    form() { # TEXT: it says the same
+        printf "$head$1" > pod.yaml
+        refused 3 "error   N1  $cert" verify --manifest pod.yaml
+        [[ $output == *"1 error, 0 warnings" ]]
+    }
+    form "  - command: [etcd, --cert-file=$cert, \"--key-file=$key\", --advertise-client-urls=$bad]\n"
+    form "  - image: etcd\n    command:\n    - /usr/local/bin/etcd\n    args:\n    - --cert-file=$cert # the pair\n    - --key-file\n    - $key\n    - --advertise-client-urls\n    - '$bad'\n"
+    form "  - name: etcd\n    image: etcd\n    args: [--advertise-client-urls=$bad]\n    env:\n    - {name: ETCD_CERT_FILE, value: $cert}\n    - {name: ETCD_KEY_FILE, value: $key}\n    - {name: HOME, value: /}\n"
+    form "  - name: beside\n    command: [proxy, --cert-file=nowhere, x]\n  - command: [etcd, --cert-file=$cert, --key-file=$key, --advertise-client-urls=$bad]\n"
+    head='kind: ConfigMap\n---\nkind: Pod\nspec:\n  containers:\n'
+    form "  - command: [etcd, --cert-file=$cert, --key-file=$key, --advertise-client-urls=$bad]\n"
+    printf 'a: [\n' > pod.yaml
+    refused 2 "pod.yaml:2: no YAML" verify --manifest pod.yaml
+    for nothing in 'a: &a [b]\nc: {d: *a}\n' '&a [*a, *a, *a]\n' 'a: &a [x, x, x, x, x, x, x, x, x]\n'; do
+        printf "$nothing" > pod.yaml
+        before=a # each eight times the one before
+        for name in b c d e f g h i j k; do
+            [[ $nothing == *x* ]] && printf "$name: &$name [*$before, *$before, *$before, *$before, *$before, *$before, *$before, *$before]\n" >> pod.yaml
+            before=$name
+        done
+        refused 2 "none of etcd's flags in it" verify --manifest pod.yaml
+    done
+    printf 'a: &a [b]\nc: {d: *a}\n' > pod.yaml
+    refused 2 "none of etcd's flags in it" verify --manifest pod.yaml
+}
+
 @test "what kubeadm's users type first: what to type here" {
     refused 2 "here it is: etcd-pki issue etcd-server NAME" init phase certs etcd-server --config k.yaml
     refused 2 "here it is: etcd-pki issue apiserver-etcd-client" init phase certs apiserver-etcd-client
