@@ -287,6 +287,20 @@ static bool read_words(struct args_walk *walk, size_t skip, bool *help)
 
 /* ---- entry points ---- */
 
+/* Words behind "--" are those of a command to be run, or were meant. */
+static void drop_empty(const struct grammar *grammar, struct args *args)
+{
+    for (size_t i = 0; i < grammar->lax_count && !args->has_dash; i++) {
+        const struct lax_command *lax = &grammar->lax[i];
+
+        if (strcmp(lax->words, args->command->words) != 0)
+            continue;
+        while (args->word_count > lax->most && args->words[args->word_count - 1][0] == '\0')
+            args->word_count--;
+        args->dash_at = args->word_count;
+    }
+}
+
 enum args_outcome args_parse(const struct grammar *grammar, int argc, char *const *argv,
                              char *const *environment, struct args *args, struct err *err)
 {
@@ -310,6 +324,7 @@ enum args_outcome args_parse(const struct grammar *grammar, int argc, char *cons
         return ARGS_WRONG;
     if (outcome != ARGS_RUN)
         return outcome;
+    drop_empty(grammar, args);
     return args_read_environment(args, grammar->global_count, environment, err) ? ARGS_RUN
                                                                                 : ARGS_WRONG;
 }

@@ -49,6 +49,13 @@ struct old_word {
     const char *word, *hint;
 };
 
+/* A command that overlooks an empty word behind so many, as etcdctl does: scripts leave one there.
+ */
+struct lax_command {
+    const char *words;
+    size_t most;
+};
+
 struct grammar {
     const struct command *commands;
     size_t command_count;
@@ -58,6 +65,8 @@ struct grammar {
     size_t alias_count;
     const struct old_word *old_words;
     size_t old_word_count;
+    const struct lax_command *lax;
+    size_t lax_count;
 };
 
 #define ARGS_FLAGS_MAX 64

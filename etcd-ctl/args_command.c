@@ -45,52 +45,6 @@ static const struct flag *find_letter(const struct grammar *grammar, char letter
 
 /* ---- words ---- */
 
-/* Does the flag at `text` take the next word? Unknown ones do not. */
-static bool takes_next(const struct grammar *grammar, const char *text)
-{
-    const struct flag *flag;
-    const char *today;
-
-    if (text[1] != '-') {
-        char old[3] = {'-', text[1], '\0'};
-
-        today = args_alias(grammar, old, 2);
-        flag = today != NULL ? find_anywhere(grammar, today, strlen(today))
-                             : find_letter(grammar, text[1]);
-        return flag != NULL && flag->type != FLAG_BOOL && text[2] == '\0';
-    }
-    if (strchr(text, '=') != NULL)
-        return false;
-    today = args_alias(grammar, text + 2, strlen(text + 2));
-    flag = find_anywhere(grammar, today != NULL ? today : text + 2,
-                         strlen(today != NULL ? today : text + 2));
-    return flag != NULL && flag->type != FLAG_BOOL;
-}
-
-/* The first two words that are neither flags nor their values; blank ones are dropped. */
-static size_t leading_words(struct args_walk *walk, const char *words[2], bool *help)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < walk->count; i++) {
-        const char *text = walk->texts[i];
-
-        if (strcmp(text, "--") == 0)
-            break;
-        if (strcmp(text, "-h") == 0 || strcmp(text, "--help") == 0)
-            *help = true;
-        else if (text[0] == '-' && text[1] != '\0')
-            i += takes_next(walk->grammar, text);
-        else if (count == 0 && args_blank(text))
-            buf_append_text(&walk->args->notes, "note: an empty word before the command was "
-                                                "dropped (a blank after a backslash at the end of "
-                                                "a line?)\n");
-        else if (count < 2)
-            words[count++] = text;
-    }
-    return count;
-}
-
 static size_t first_word(const struct command *command)
 {
     return strcspn(command->words, " ");
@@ -124,6 +78,67 @@ static const struct command *find_group(const struct grammar *grammar, const cha
         found = command;
     }
     return found;
+}
+
+/* A flag with a value in one command and none in another (--prefix) takes what is no command. */
+static bool may_take(const struct grammar *grammar, const char *name, const char *next)
+{
+    for (size_t i = 0; i < grammar->command_count; i++) {
+        const struct command *command = &grammar->commands[i];
+
+        for (size_t j = 0; j < command->flag_count; j++)
+            if (strcmp(command->flags[j].name, name) == 0 && command->flags[j].type != FLAG_BOOL)
+                return next != NULL && next[0] != '-' && find_group(grammar, next) == NULL;
+    }
+    return false;
+}
+
+/* Does the flag at `text` take the next word? Unknown ones do not. */
+static bool takes_next(const struct grammar *grammar, const char *text, const char *next)
+{
+    const struct flag *flag;
+    const char *today;
+
+    if (text[1] != '-') {
+        char old[3] = {'-', text[1], '\0'};
+
+        today = args_alias(grammar, old, 2);
+        flag = today != NULL ? find_anywhere(grammar, today, strlen(today))
+                             : find_letter(grammar, text[1]);
+        return flag != NULL && flag->type != FLAG_BOOL && text[2] == '\0';
+    }
+    if (strchr(text, '=') != NULL)
+        return false;
+    today = args_alias(grammar, text + 2, strlen(text + 2));
+    flag = find_anywhere(grammar, today != NULL ? today : text + 2,
+                         strlen(today != NULL ? today : text + 2));
+    if (flag != NULL && flag->type == FLAG_BOOL)
+        return may_take(grammar, flag->name, next);
+    return flag != NULL;
+}
+
+/* The first two words that are neither flags nor their values; blank ones are dropped. */
+static size_t leading_words(struct args_walk *walk, const char *words[2], bool *help)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < walk->count; i++) {
+        const char *text = walk->texts[i];
+
+        if (strcmp(text, "--") == 0)
+            break;
+        if (strcmp(text, "-h") == 0 || strcmp(text, "--help") == 0)
+            *help = true;
+        else if (text[0] == '-' && text[1] != '\0')
+            i += takes_next(walk->grammar, text, i + 1 < walk->count ? walk->texts[i + 1] : NULL);
+        else if (count == 0 && args_blank(text))
+            buf_append_text(&walk->args->notes, "note: an empty word before the command was "
+                                                "dropped (a blank after a backslash at the end of "
+                                                "a line?)\n");
+        else if (count < 2)
+            words[count++] = text;
+    }
+    return count;
 }
 
 static const struct command *find_sub(const struct grammar *grammar, const struct command *group,

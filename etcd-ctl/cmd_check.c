@@ -180,9 +180,10 @@ static int defragment(struct ctl *ctl, size_t at)
     return CTL_OK;
 }
 
-/* Take away what the load wrote. `defragmented`: of so many endpoints, when that is wanted. */
-static int clean_up(struct ctl *ctl, const struct args *args, size_t defragmented)
+/* Take away what the load wrote. */
+static int clean_up(struct ctl *ctl, const struct args *args)
 {
+    size_t defragmented = args_bool(args, "auto-defrag") ? client_endpoints(ctl->client) : 0;
     int64_t revision = 0;
     int code;
 
@@ -190,10 +191,15 @@ static int clean_up(struct ctl *ctl, const struct args *args, size_t defragmente
     code = delete_keys(ctl, args_text(args, "prefix"), &revision);
     if (code == CTL_OK && args_bool(args, "auto-compact"))
         code = compact(ctl, revision);
-    for (size_t i = 0; code == CTL_OK && args_bool(args, "auto-defrag") && i < defragmented; i++)
+    for (size_t i = 0; code == CTL_OK && i < defragmented; i++)
         code = defragment(ctl, i);
     ctl_flush(ctl);
     return code;
+}
+
+static int interrupted(void)
+{
+    return ctl_fail(CTL_FAILED, "interrupted before the end; the keys are deleted");
 }
 
 static bool no_errors(struct ctl *ctl, const struct load_result *result)
@@ -241,10 +247,10 @@ static int load_and_judge(struct ctl *ctl, const struct args *args, const struct
     int code = run(ctl, &load, 1000, result);
 
     if (code == CTL_OK)
-        code = clean_up(ctl, args, client_endpoints(ctl->client));
+        code = clean_up(ctl, args);
     if (code == CTL_OK && !judge(ctl, model->perf_rate, result))
         code = CTL_FAILED;
-    return code;
+    return code == CTL_OK && result->stopped ? interrupted() : code;
 }
 
 int cmd_check_perf(struct ctl *ctl, const struct args *args)
@@ -296,11 +302,13 @@ static int load_and_measure(struct ctl *ctl, const struct args *args, const stru
     if (code != CTL_OK)
         return code;
     code = read_memory(ctl, &after);
-    cleaned = clean_up(ctl, args, 1);
+    cleaned = clean_up(ctl, args);
     if (code != CTL_OK || cleaned != CTL_OK)
         return code != CTL_OK ? code : cleaned;
     if (!no_errors(ctl, result))
         return CTL_FAILED;
+    if (result->stopped)
+        return interrupted();
     buf_printf(&ctl->out, "PASS: Approximate system memory used : %.2f MB.\n",
                (after - before) / BYTES_PER_MB);
     return CTL_OK;

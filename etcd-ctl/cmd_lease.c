@@ -113,6 +113,8 @@ int cmd_lease_revoke(struct ctl *ctl, const struct args *args)
         code = call(ctl, RPC_Lease_LeaseRevoke, &request.base, &response, "revoke", CTL_FAILED);
     if (code != CTL_OK)
         return code;
+    if (ctl->format == PRINT_PROTOBUF)
+        return ctl_refuse_format(ctl); /* as etcdctl */
     if (ctl->format != PRINT_SIMPLE)
         return ctl_show(ctl, response, NULL, show_header_fields);
     buf_printf(&ctl->out, "lease %016" PRIx64 " revoked\n", (uint64_t)request.id);

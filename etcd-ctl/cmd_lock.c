@@ -31,9 +31,10 @@ static int unlock(struct ctl *ctl, ProtobufCBinaryData key)
 static void set_variables(struct ctl *ctl, const V3lockpb__LockResponse *lock)
 {
     int64_t revision = lock->header != NULL ? lock->header->revision : 0;
+    char *key = xstrndup((const char *)lock->key.data, lock->key.len);
 
-    must(setenv("ETCD_LOCK_KEY", show_text(ctl, "%.*s", (int)lock->key.len, lock->key.data), 1) ==
-         0);
+    must(setenv("ETCD_LOCK_KEY", key, 1) == 0);
+    free(key);
     must(setenv("ETCD_LOCK_REV", show_text(ctl, "%" PRId64, revision), 1) == 0);
 }
 

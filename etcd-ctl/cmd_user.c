@@ -2,19 +2,24 @@
 #include "etcd-ctl/cmd_role.h"
 #include "etcd-ctl/password.h"
 
+#include <stdio.h>
+
 static char *text_of(const struct args *args, size_t at)
 {
     return (char *)(uintptr_t)args->words[at]; /* messages are only read */
 }
 
-static void trim(char *text)
+/* The first word, which is what etcdctl takes; false: more follow. */
+static bool keep_word(char *text)
 {
-    size_t begin = strspn(text, " \t\r"), bytes = strlen(text + begin);
+    static const char blanks[] = " \t\r\n\v\f";
+    size_t begin = strspn(text, blanks), bytes = strcspn(text + begin, blanks);
+    size_t end = begin + bytes;
+    bool all = text[end + strspn(text + end, blanks)] == '\0';
 
-    while (bytes > 0 && strchr(" \t\r", text[begin + bytes - 1]) != NULL)
-        bytes--;
     memmove(text, text + begin, bytes);
-    text[bytes] = '\0';
+    wipe(text + bytes, strlen(text + bytes));
+    return all;
 }
 
 /* Ask for a new password: twice, or (interactive false) one line. */
@@ -25,7 +30,9 @@ static int new_password(const char *name, bool interactive, char **password)
 
     if (!interactive) {
         *password = password_ask(NULL);
-        trim(*password); /* etcdctl takes a word */
+        if (!keep_word(*password))
+            (void)fputs("note: the password is the first word of the line, as etcdctl takes it\n",
+                        stderr);
         if ((*password)[0] != '\0')
             return CTL_OK;
         return ctl_bad_args("empty password: give one line on standard input");

@@ -115,7 +115,7 @@ static int start_background(struct session *session, struct background *backgrou
 {
     struct err err = ERR_INIT;
 
-    if (client_clone_all(session->ctl->client, &background->ctl.client, &err) < 0)
+    if (client_clone_all(session->ctl->client, 0, &background->ctl.client, &err) < 0)
         return ctl_fail(CTL_FAILED, "%s", err.text);
     background->follow =
         (struct watch_follow){.ctl = &background->ctl, .order = &background->order};

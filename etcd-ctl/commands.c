@@ -272,6 +272,22 @@ static const struct old_word old_words[] = {
     {"backup", "snapshot save FILE"},
 };
 
+static const struct lax_command lax[] = {
+    {"put", 2},
+    {"get", 2},
+    {"lease list", 0},
+    {"member list", 0},
+    {"defrag", 0},
+    {"endpoint health", 0},
+    {"watch", 2},
+    {"check perf", 0},
+    {"endpoint status", 0},
+    {"check datascale", 0},
+    {"role grant-permission", 4},
+    {"endpoint hashkv", 0},
+    {"role revoke-permission", 3},
+};
+
 const struct grammar ctl_grammar = {
     .commands = commands,
     .command_count = ARRAY_LEN(commands),
@@ -281,4 +297,6 @@ const struct grammar ctl_grammar = {
     .alias_count = ARRAY_LEN(aliases),
     .old_words = old_words,
     .old_word_count = ARRAY_LEN(old_words),
+    .lax = lax,
+    .lax_count = ARRAY_LEN(lax),
 };

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -28,6 +29,7 @@ struct run {
     int64_t begin_ns, next_ns;
     uint64_t tickets, done;
     size_t working;
+    bool stopped; /* no more tickets: a signal came */
     struct load_result *result;
 };
 
@@ -49,7 +51,7 @@ static bool take_ticket(struct run *run, uint64_t *number, int64_t *due_ns)
     (void)pthread_mutex_lock(&run->lock);
     *number = run->tickets;
     *due_ns = load->rate > 0 ? MAX(run->next_ns, now) : now;
-    got = load->puts > 0 ? run->tickets < load->puts : *due_ns < until;
+    got = !run->stopped && (load->puts > 0 ? run->tickets < load->puts : *due_ns < until);
     if (got) {
         run->tickets++;
         if (load->rate > 0)
@@ -168,8 +170,8 @@ static int make_clients(struct ctl *ctl, struct run *run, struct worker *workers
 
     for (size_t i = 0; i < run->load->clients; i++) {
         workers[i].run = run;
-        if (client_clone(ctl->client, i % client_endpoints(ctl->client), &workers[i].client, &err) <
-            0)
+        if (client_clone_all(ctl->client, i % client_endpoints(ctl->client), &workers[i].client,
+                             &err) < 0)
             return ctl_fail(CTL_FAILED, "%s", err.text);
     }
     return CTL_OK;
@@ -195,7 +197,27 @@ static int start(struct run *run, struct worker *workers)
     exit(CTL_FAILED); /* those that run hold what would be freed */
 }
 
-static void follow(struct run *run, load_progress_fn *progress, void *arg)
+/* Those that end the program, and that nobody ignores: an ignored one would be queued. */
+static void block_ending(sigset_t *ending, sigset_t *old)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+
+    (void)sigemptyset(ending);
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        struct sigaction action;
+
+        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            (void)sigaddset(ending, numbers[i]);
+    }
+    must(pthread_sigmask(SIG_BLOCK, ending, old) == 0); /* the threads inherit it */
+}
+
+static bool has_come(const sigset_t *signals)
+{
+    return sigtimedwait(signals, NULL, &(struct timespec){.tv_sec = 0}) > 0;
+}
+
+static void follow(struct run *run, const sigset_t *ending, load_progress_fn *progress, void *arg)
 {
     const struct load *load = run->load;
 
@@ -209,6 +231,7 @@ static void follow(struct run *run, load_progress_fn *progress, void *arg)
         (void)pthread_mutex_unlock(&run->lock);
         progress(arg, done, elapsed_ms);
         (void)pthread_mutex_lock(&run->lock);
+        run->stopped |= has_come(ending);
         if (run->working > 0)
             (void)pthread_cond_timedwait(&run->over, &run->lock, &until);
     }
@@ -246,6 +269,7 @@ int load_run(struct ctl *ctl, const struct load *load, load_progress_fn *progres
 {
     struct run run = {.load = load, .result = result};
     struct worker *workers = xalloc(load->clients * sizeof(*workers));
+    sigset_t ending, old;
     pthread_condattr_t clock;
     int code;
 
@@ -257,14 +281,17 @@ int load_run(struct ctl *ctl, const struct load *load, load_progress_fn *progres
     code = make_clients(ctl, &run, workers);
     if (code == CTL_OK) {
         run.begin_ns = run.next_ns = clock_ns();
+        block_ending(&ending, &old);
         code = start(&run, workers);
     }
     if (code == CTL_OK) {
-        follow(&run, progress, arg);
+        follow(&run, &ending, progress, arg);
         result->elapsed_s = (double)(clock_ns() - run.begin_ns) / NS_PER_S;
         for (size_t i = 0; i < load->clients; i++)
             must(pthread_join(workers[i].thread, NULL) == 0);
         sum_up(workers, load->clients, result);
+        result->stopped = run.stopped;
+        must(pthread_sigmask(SIG_SETMASK, &old, NULL) == 0); /* a second signal ends us */
     }
     for (size_t i = 0; i < load->clients; i++)
         client_free(workers[i].client);

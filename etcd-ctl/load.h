@@ -31,6 +31,7 @@ struct load_result {
     struct load_error errors[LOAD_ERRORS_MAX];
     size_t error_count;
     uint64_t failed; /* puts that did not succeed */
+    bool stopped;    /* SIGINT or SIGTERM came before the end */
 };
 
 /* While it runs, every PROGRESS_EVERY_MS: `done` of load.puts or load.duration_ms. */

@@ -29,7 +29,7 @@ static int clone_client(struct client *client, struct client **clone)
 {
     struct err err = ERR_INIT;
 
-    if (client_clone_all(client, clone, &err) < 0)
+    if (client_clone_all(client, 0, clone, &err) < 0)
         return ctl_fail(CTL_FAILED, "%s", err.text);
     client_set_timeout(*clone, 0);
     return CTL_OK;

@@ -291,7 +291,7 @@ int client_clone(struct client *client, size_t at, struct client **clone, struct
     return 0;
 }
 
-int client_clone_all(struct client *client, struct client **clone, struct err *err)
+int client_clone_all(struct client *client, size_t at, struct client **clone, struct err *err)
 {
     const char **endpoints = xalloc(client->count * sizeof(*endpoints));
     int rc;
@@ -299,10 +299,12 @@ int client_clone_all(struct client *client, struct client **clone, struct err *e
     for (size_t i = 0; i < client->count; i++)
         endpoints[i] = client_endpoint(client, i);
     *clone = NULL;
-    rc = client_clone(client, 0, clone, err);
+    rc = client_clone(client, at, clone, err);
     if (rc == 0)
         rc = client_set_endpoints(*clone, endpoints, client->count, err);
     free(endpoints);
+    if (rc == 0)
+        (*clone)->current = at;
     if (rc < 0) {
         client_free(*clone);
         *clone = NULL;

@@ -93,8 +93,9 @@ int client_set_endpoints(struct client *client, const char *const *endpoints, si
 /* A new client for one endpoint of `client`, with its files, token and limits; owned. */
 int client_clone(struct client *client, size_t at, struct client **clone,
                  struct err *err) MUST_CHECK;
-/* The same for all of its endpoints, in their order. */
-int client_clone_all(struct client *client, struct client **clone, struct err *err) MUST_CHECK;
+/* The same for all of its endpoints, in their order; the one `at` is tried first. */
+int client_clone_all(struct client *client, size_t at, struct client **clone,
+                     struct err *err) MUST_CHECK;
 /* Ask for the password now, if that is still to be done: who reads stdin may want it first. */
 void client_ask_password(struct client *client);
 void client_set_timeout(struct client *client, int64_t command_timeout_ms); /* 0 = no limit */

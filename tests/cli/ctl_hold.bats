@@ -151,16 +151,16 @@ keys_are() {
 }
 
 @test "lease keep-alive: goes on while the lease may live, and then says that it does not" {
-    start away http $((PORT + 8))
-    wait_for away put up 1
+    start late http $((PORT + 14))
+    wait_for late put up 1
     local lasting short
-    lasting=$(away lease grant 60 | cut -d' ' -f2)
-    short=$(away lease grant 2 | cut -d' ' -f2)
-    background lasting away lease keep-alive "$lasting"
-    background short away lease keep-alive "$short"
+    lasting=$(late lease grant 60 | cut -d' ' -f2)
+    short=$(late lease grant 2 | cut -d' ' -f2)
+    background lasting late lease keep-alive "$lasting"
+    background short late lease keep-alive "$short"
     wait_for has_line lasting.out "keepalived with TTL(60)"
     wait_for has_line short.out "keepalived with TTL(2)"
-    kill -9 "$(cat "$DIR/away.pid")"
+    kill -9 "$(cat "$DIR/late.pid")"
     ends short 0
     has_line short.out "lease $short expired or revoked."
     has_line short.err "waiting for the server"
@@ -328,7 +328,8 @@ keys_are() {
 }
 
 @test "check: the line of progress, and keys that are in the way" {
-    run -0 ctl check datascale --prefix=/scale/
+    # an endpoint that is dead does not count
+    run -0 "$ETCD_CTL" --endpoints="127.0.0.1:$PORT,127.0.0.1:1" check datascale --prefix=/scale/
     [[ ${lines[0]} == "Start data scale check for work load [10000 key-value pairs, 1024 bytes per key-value, 50 concurrent clients]." ]]
     [[ $output == *$'\r 10000 / 10000  100.00% '* ]]
     [[ ${lines[-1]} == "PASS: Approximate system memory used : "*" MB." ]]
@@ -336,6 +337,26 @@ keys_are() {
     ctl put /scale/x 1
     fails 3 'prefix "/scale/" has keys' "" -- ctl check perf --prefix=/scale/
     fails 128 "--prefix must not be empty" "--help" -- ctl check perf --prefix=
+}
+
+@test "check: what a signal interrupts deletes its keys, and says how far it came" {
+    background perf ctl check perf --prefix=/perf/
+    wait_for ctl_has /perf/
+    stop perf 1
+    has_line perf.out "writes/s"
+    has_line perf.err "interrupted before the end"
+    [ -z "$(ctl get /perf/ --prefix --keys-only --limit=1)" ]
+    background scale ctl check datascale --load=m --prefix=/big/
+    wait_for ctl_has /big/
+    stop scale 1
+    has_line scale.err "interrupted before the end"
+    [ -z "$(ctl get /big/ --prefix --keys-only --limit=1)" ]
+    run -0 "$ETCD_CTL" --endpoints="127.0.0.1:$PORT,http://127.0.0.1:$PORT" check datascale --auto-defrag --prefix=/big/
+    [ "$(grep -c '^Defragmented ' <<<"$output")" -eq 2 ]
+}
+
+ctl_has() {
+    [ -n "$(ctl get "$1" --prefix --keys-only --limit=1)" ]
 }
 
 @test "limits on what is sent and taken" {

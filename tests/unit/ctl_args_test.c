@@ -17,18 +17,21 @@ static const struct flag get_flags[] = {
     {"prefix", 'p', FLAG_BOOL, "", "prefix"},
     {"limit", 'l', FLAG_INT, "0", "limit"},
 };
+static const struct flag mirror_flags[] = {{"prefix", 0, FLAG_TEXT, "", "prefix"}};
 static const struct command commands[] = {
     {"get", "KEY", "get", get_flags, 2, NULL, false},
     {"defrag", "", "defrag", NULL, 0, NULL, false},
     {"del", "KEY", "del", NULL, 0, NULL, false},
     {"member add", "NAME", "add", NULL, 0, NULL, false},
     {"member list", "", "list", NULL, 0, NULL, false},
+    {"mirror", "DEST", "mirror", mirror_flags, 1, NULL, false},
 };
 static const struct alias aliases[] = {{"cert-file", "cert"}, {"-C", "endpoints"}};
 static const struct old_word old_words[] = {{"ls", "get DIR --prefix --keys-only"}};
+static const struct lax_command lax[] = {{"get", 2}};
 static const struct grammar grammar = {
-    commands, ARRAY_LEN(commands), globals,   ARRAY_LEN(globals),
-    aliases,  ARRAY_LEN(aliases),  old_words, ARRAY_LEN(old_words),
+    commands,  ARRAY_LEN(commands),  globals, ARRAY_LEN(globals), aliases, ARRAY_LEN(aliases),
+    old_words, ARRAY_LEN(old_words), lax,     ARRAY_LEN(lax),
 };
 
 #define WORDS_MAX 12
@@ -241,6 +244,35 @@ static void variables_stand_behind_flags(void **state)
     free(copy);
 }
 
+/* --prefix has a value in one command only; an empty word too many counts as nothing in get. */
+static void commands_differ(void **state)
+{
+    struct err err = ERR_INIT;
+    struct args args;
+    char *copy;
+
+    (void)state;
+    assert_int_equal(parse("--prefix|src/|mirror|there", &args, &err, &copy), ARGS_RUN);
+    assert_string_equal(args.command->words, "mirror");
+    assert_string_equal(args_text(&args, "prefix"), "src/");
+    assert_int_equal(args.word_count, 1);
+    args_free(&args);
+    free(copy);
+    assert_int_equal(parse("--prefix|get|k", &args, &err, &copy), ARGS_RUN);
+    assert_string_equal(args.command->words, "get");
+    assert_true(args_bool(&args, "prefix"));
+    args_free(&args);
+    free(copy);
+    assert_int_equal(parse("get|k||", &args, &err, &copy), ARGS_RUN);
+    assert_int_equal(args.word_count, 2);
+    args_free(&args);
+    free(copy);
+    assert_int_equal(parse("del|k||", &args, &err, &copy), ARGS_RUN);
+    assert_int_equal(args.word_count, 3);
+    args_free(&args);
+    free(copy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +283,7 @@ int main(void)
         cmocka_unit_test(lists_add_up),
         cmocka_unit_test(help_has_a_topic),
         cmocka_unit_test(variables_stand_behind_flags),
+        cmocka_unit_test(commands_differ),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
