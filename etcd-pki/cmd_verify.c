@@ -52,10 +52,14 @@ static const struct {
     {"experimental-peer-skip-client-san-verification", KIND_BOOL, AT(skip_san_old)},
 };
 
-/* Go's flag package: one dash or two, "=" or the next word; a boolean needs "=". */
-static int take_etcd_flags(struct verify *verify, const struct texts *words, struct err *err)
+/*
+ * From the word of that number on, as Go's flag package: one dash or two, "=" or the next word; a
+ * boolean needs "=".
+ */
+static int take_etcd_flags(struct verify *verify, const struct texts *words, size_t from,
+                           struct err *err)
 {
-    for (size_t i = 0; i < words->count; i++) {
+    for (size_t i = from; i < words->count; i++) {
         const char *word = words->items[i], *equals, *value;
         bool text = true; /* also of a flag that does not matter here, as --data-dir */
         size_t bytes;
@@ -92,6 +96,29 @@ static int take_etcd_flags(struct verify *verify, const struct texts *words, str
             i++;
     }
     return 0;
+}
+
+/* With --config-file among them etcd ignores all other flags and its environment. */
+static int take_config_file(struct verify *verify, struct texts *kept, struct err *err)
+{
+    struct verify only = {.settings = verify->settings,
+                          .at_s = verify->at_s,
+                          .warn_s = verify->warn_s,
+                          .version = verify->version,
+                          .gateway = true,
+                          .config_file = verify->config_file,
+                          .crl_file = verify->crl_file, /* which R5 is about */
+                          .peer_crl_file = verify->peer_crl_file};
+    char *path = verify_path(verify, verify->config_file);
+    size_t from = kept->count;
+    int rc = verify_config(path, kept, err);
+
+    if (rc == 0)
+        rc = take_etcd_flags(&only, kept, from, err);
+    if (rc == 0)
+        *verify = only;
+    free(path);
+    return rc;
 }
 
 /* As kubeadm starts etcd on a node whose files lie in `dir` (pki.md 1.11), URLs left out. */
@@ -228,8 +255,10 @@ static int prepare(struct verify *verify, const struct settings *settings, struc
     }
     if (take_version(settings, &verify->version, err) < 0 || verify_input(settings, kept, err) < 0)
         return -1;
+    if (kept->count != 0 && take_etcd_flags(verify, kept, 0, err) < 0)
+        return -1;
     if (kept->count != 0)
-        return take_etcd_flags(verify, kept, err);
+        return verify->config_file != NULL ? take_config_file(verify, kept, err) : 0;
     verify->by_directory = true;
     return judge_directory(verify, reading_dir(settings), kept, err);
 }

@@ -567,6 +567,12 @@ EOF
         printf 'peer-transport-security:\n  cert-file: pki/etcd/peer.crt\n  key-file: pki/etcd/peer.key\n  %s\n' "$names" > bad.conf
         refused 3 "P1  pki/etcd/peer.crt" verify --config-file bad.conf
     done
+    # where etcd is called with one, it ignores all other flags
+    printf 'client-transport-security: {cert-file: pki/etcd/server.crt, key-file: pki/etcd/peer.key}\n' > bad.conf
+    refused 3 "K2  pki/etcd/peer.key" verify -- etcd --config-file=bad.conf --cert-file=nowhere --key-file=nowhere
+    [[ $output != *nowhere* ]]
+    "$pki" verify -q -- etcd --key-file=nowhere --config-file etcd.conf
+    refused 1 "open nowhere.conf" verify -- etcd --config-file nowhere.conf
     printf 'a: [\n' > bad.conf
     refused 2 "bad.conf:2: no YAML" verify --config-file bad.conf
     for nothing in '' '# only this' '- a' 'text' 'name:'; do

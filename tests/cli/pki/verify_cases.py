@@ -55,6 +55,11 @@ def flags_of(one, p):
             p.write("current.crl", one["crl"])
         args.append("--client-crl-file=" + p.path("current.crl"))
     if "--config-file" in one["flags"]:
+        p.write("config.yaml", "".join(  # the same again, as etcd_tls_cases.py has it
+            "%s: %s\n" % (key[2:], value) for key, value in (f.split("=", 1) for f in args if "-urls=" in f)).encode() +
+            b"client-transport-security:\n" + b"".join(
+                b"  %s: %s\n" % (f[2:].partition("=")[0].encode(), (f.partition("=")[2] or "true").encode())
+                for f in args if "-urls=" not in f))
         args.append("--config-file=" + p.path("config.yaml"))
     return args + extra
 
