@@ -262,6 +262,48 @@ static int parse_string(struct parser *parser, const ProtobufCFieldDescriptor *f
     return 0;
 }
 
+static bool is_line_end(uint8_t byte)
+{
+    return byte == '\n' || byte == '\r';
+}
+
+/*
+ * `text` without its line ends, as etcd's gateway reads base64: they are passed over, but it is the
+ * length with them that decides whether there is padding (a multiple of 4) or none. Empty: that is
+ * not why it cannot be read, or there is nothing else in it.
+ */
+static struct slice without_line_ends(struct parser *parser, struct slice text)
+{
+    uint8_t *plain = arena_alloc(parser->arena, MAX(text.size, 1));
+    bool padded = text.size % 4 == 0;
+    size_t size = 0;
+
+    if (plain == NULL)
+        return SLICE_EMPTY;
+    for (size_t i = 0; i < text.size; i++)
+        if (!is_line_end(text.data[i]))
+            plain[size++] = text.data[i];
+    if ((padded && size % 4 != 0) || (!padded && memchr(plain, '=', size) != NULL))
+        return SLICE_EMPTY;
+    return slice_of(plain, size);
+}
+
+static bool decode_lines(struct parser *parser, struct slice text, uint8_t *bytes, size_t *size)
+{
+    size_t line_ends = 0;
+
+    for (size_t i = 0; i < text.size; i++)
+        line_ends += is_line_end(text.data[i]);
+    if (line_ends == 0)
+        return false;
+    if (line_ends != text.size) {
+        text = without_line_ends(parser, text);
+        return text.size != 0 && base64_decode(text, bytes, size);
+    }
+    *size = 0;
+    return true;
+}
+
 static int parse_bytes(struct parser *parser, const ProtobufCFieldDescriptor *field,
                        ProtobufCBinaryData *value, struct err *err)
 {
@@ -277,7 +319,7 @@ static int parse_bytes(struct parser *parser, const ProtobufCFieldDescriptor *fi
     bytes = arena_alloc(parser->arena, BASE64_DECODED_MAX(text.size));
     if (bytes == NULL)
         return no_memory(parser, err);
-    if (!base64_decode(text, bytes, &value->len))
+    if (!base64_decode(text, bytes, &value->len) && !decode_lines(parser, text, bytes, &value->len))
         return bad_value(field, string.raw, "not base64", err);
     value->data = bytes;
     return 0;

@@ -280,24 +280,30 @@ static bool too_large(struct gateway_call *call, uint64_t bytes)
     return true;
 }
 
-/* The first message, of `text`; NULL and refused when it is malformed or too large. */
+/*
+ * The first message, of `text`; NULL and refused when it is malformed or too large. No message to a
+ * LeaseKeepAlive is, as behind the first one, the client's end, as in etcd: an answer of nothing.
+ * (To a Watch, too; but there etcd says nothing for ever.)
+ */
 static ProtobufCMessage *take_message(struct gateway_call *call, struct slice text)
 {
     struct arena *arena = &call->message_arena;
     ProtobufCMessage *message = NULL;
     struct err err = ERR_INIT;
 
-    if (call->gateway->config.metrics != NULL)
-        call->gateway->config.metrics->grpc_received_bytes += text.size;
     if (pbjson_parse(call->call.row->request, text, NULL, arena, &message, &err) < 0) {
         if (err.code == ERR_NO_MEMORY)
             gateway_refuse(call, GRPC_RESOURCE_EXHAUSTED, err.text);
+        else if (call->call.row->id == RPC_Lease_LeaseKeepAlive)
+            call->ended_by_words = true;
         else if (call->call.row->kind == RPC_BIDI)
             gateway_refuse(call, GRPC_INVALID_ARGUMENT, err.text);
         else
             gateway_refuse_plainly(call, GRPC_INVALID_ARGUMENT, err.text);
         return NULL;
     }
+    if (call->gateway->config.metrics != NULL)
+        call->gateway->config.metrics->grpc_received_bytes += text.size;
     /* JSON is never shorter than the message it stands for */
     if (text.size > call->gateway->config.max_message_bytes &&
         too_large(call, protobuf_c_message_get_packed_size(message)))
@@ -404,11 +410,15 @@ static void start_with_first(struct gateway_call *call)
     }
     if (value.size != 0 || !bidi) {
         call->call.request = take_message(call, value);
-        if (call->call.request == NULL)
+        if (call->call.request == NULL && !call->ended_by_words)
             return;
     }
     drop_value(call, value);
     call->state = GATEWAY_WAITING;
+    if (call->ended_by_words) { /* the next value is that of an end */
+        call->end_seen = true;
+        ignore_pieces(call);
+    }
     if (bidi) {
         call->exchange->turn = on_turn;
         exchange_again(call->exchange);
@@ -432,11 +442,20 @@ static void on_data(struct exchange *exchange, struct slice bytes, bool ended)
         ignore_pieces(call);
         return;
     }
-    buf_append_slice(&call->in, bytes);
+    if (!call->ended_by_words)
+        buf_append_slice(&call->in, bytes);
     if (call->state == GATEWAY_READING)
         start_with_first(call);
     else
         exchange_again(exchange);
+}
+
+static void count_start(struct gateway_call *call, struct slice version)
+{
+    if (call->gateway->config.metrics == NULL)
+        return;
+    metrics_call_started(call->gateway->config.metrics, call->call.row, version);
+    call->counted = true;
 }
 
 static void start_call(struct gateway *gateway, const struct rpc_row *row,
@@ -454,10 +473,8 @@ static void start_call(struct gateway *gateway, const struct rpc_row *row,
     call->digest = call->call.raw && wants_digest(exchange);
     if (!take_metadata(call, &version))
         return;
-    if (gateway->config.metrics != NULL) {
-        metrics_call_started(gateway->config.metrics, row, version);
-        call->counted = true;
-    }
+    if (exchange->in_pieces || row->kind == RPC_BIDI)
+        count_start(call, version);
     if (call->expired && (exchange->in_pieces || row->kind == RPC_BIDI)) {
         refuse_expired(call);
     } else if (exchange->body_too_large) {
@@ -476,6 +493,7 @@ static void start_call(struct gateway *gateway, const struct rpc_row *row,
             refuse_expired(call);
             return;
         }
+        count_start(call, version); /* in etcd what cannot be read does not come to gRPC */
         call->state = GATEWAY_WAITING;
         gateway->config.start(gateway->config.service, &call->call);
     }

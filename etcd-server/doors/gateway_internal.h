@@ -43,6 +43,7 @@ struct gateway_call {
     struct arena message_arena; /* of the request; BIDI: of the message being handled */
     bool end_seen;              /* the client sends no more */
     bool end_told;              /* BIDI: message(NULL) was called */
+    bool ended_by_words;        /* by a first one that is no message */
     bool expired;               /* its deadline was over before it began */
 };
 

@@ -525,6 +525,8 @@ class Story:
 
     def keepalives(self):
         bodies = [json.dumps({"ID": self.rng.choice(LEASES + [404])}) for _ in range(self.rng.randrange(1, 5))]
+        if self.rng.random() < 0.1:
+            bodies.insert(self.rng.randrange(0, 2), self.rng.choice(["nonsense", '{"ID":"x"}', "[]", "null", '{"ID":1.5}']))
         return {"do": "http", "method": "POST", "path": "/v3/lease/keepalive", "headers": [], "body": self.r.one("", "\n", " ").join(bodies), "chunked": False}
 
     def step(self, kind):

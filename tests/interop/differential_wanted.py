@@ -118,12 +118,11 @@ def hash_of_nothing(step, theirs, ours, pair):
             and ("spelling" in step or int(pair.sides[0].fill(step["body"]).get("revision", 0)) == 0))
 
 
-# Not asked, so that runs can go on behind it: a MemberUpdate of a member that is there with texts that are no URLs (etcd
-# stores them, and other members end at them; we refuse them as MemberAdd does), alarms of two kinds at once (the last one
-# raised counts in etcd), an unknown sort_target (etcd
-# ends), X-HTTP-Method-Override (of forms), a LeaseKeepAlive that is no JSON (etcd: 200 and nothing; we: 400), Resign and
-# Proclaim without a lease (etcd makes one that nobody wants), unknown fields that nest deeper than 392 levels (400), and
-# more than twelve keys in an order in which some are equal (that of Go's sort).
+# Not asked, so that runs can go on behind it: a MemberUpdate of a member that is there with texts that are no URLs
+# (etcd stores them, and other members end at them; we refuse them as MemberAdd does), alarms of two kinds at once
+# (the last one raised counts in etcd), an unknown sort_target (etcd ends), X-HTTP-Method-Override (of forms), Resign
+# and Proclaim without a lease (etcd makes one that nobody wants), unknown fields that nest deeper than 392 levels
+# (400), and more than twelve keys in an order in which some are equal (that of Go's sort).
 DELIBERATE = [
     ("HTTP below etcd", "our own words, and the fields of CORS with them", refused_by_go),
     ("unknown hosts", "the first line is etcd's, the help our own", unknown_host),
