@@ -1,6 +1,7 @@
 /*
  * peer_dial.c - one outgoing connection: resolve, connect, TLS, one HTTP/1.1 request at a time.
- * Where a name leads is peer_lookup.c; what goes over it peer_request.c, what comes peer_reply.c.
+ * Where a name leads is peer_lookup.c, the bytes of the connection peer_wire.c; what goes over it
+ * is peer_request.c, what comes peer_reply.c.
  *
  *   IDLE -> RESOLVING -> CONNECTING -> HANDSHAKE -> ASKED -> READY -> ASKED ...
  *                any, on failure -> IDLE, then done()
@@ -38,20 +39,15 @@ struct peer_dial {
     struct peer_lookup *lookup; /* while RESOLVING */
     struct address addresses[PEER_ADDRESSES_MAX];
     size_t address_count, address_at;
-    int fd;
+    struct peer_wire wire;
     struct loop_fd *watch;
-    struct tls_session *session;
     struct loop_timer *timer;
     struct peer_ask ask; /* texts are not kept */
-    struct buf request;  /* head and body as given */
-    size_t request_sent;
-    struct buf out; /* of the body that follows */
     bool room_wanted;
     uint64_t more_bytes;       /* of the body, not given yet */
     uint64_t dial_until_ms;    /* before ASKED */
     uint64_t address_until_ms; /* CONNECTING; a silent address leaves time to those behind it */
     uint64_t until_ms;         /* of the whole, 0 = none */
-    uint64_t moved_ms;
     struct peer_reply reply;
     bool reused; /* the request went out on a kept connection */
     unsigned depth;
@@ -68,14 +64,9 @@ static void disconnect(struct peer_dial *dial)
     dial->lookup = NULL;
     loop_fd_free(dial->watch);
     dial->watch = NULL;
-    tls_session_free(dial->session);
-    dial->session = NULL;
-    if (dial->fd >= 0)
-        (void)close(dial->fd);
-    dial->fd = -1;
+    peer_wire_close(&dial->wire);
     dial->state = DIAL_IDLE;
     loop_timer_set(dial->timer, 0);
-    buf_reset(&dial->out);
 }
 
 static void destroy(struct peer_dial *dial)
@@ -84,8 +75,7 @@ static void destroy(struct peer_dial *dial)
     loop_timer_free(dial->timer);
     url_fini(&dial->url);
     free(dial->url_text);
-    buf_free(&dial->request);
-    buf_free(&dial->out);
+    peer_wire_fini(&dial->wire);
     free(dial);
 }
 
@@ -162,8 +152,7 @@ static void answered(struct peer_dial *dial, bool keep)
 
     if (over(dial))
         return;
-    keep = keep && dial->more_bytes == 0 && buf_used(&dial->out) == 0 &&
-           dial->request_sent == dial->request.size;
+    keep = keep && dial->more_bytes == 0 && peer_wire_unsent(&dial->wire).size == 0;
     if (keep) {
         dial->state = DIAL_READY;
         loop_timer_set(dial->timer, 0);
@@ -217,31 +206,24 @@ static void ended(struct peer_dial *dial, const char *cause)
 
 /* ---- the socket ---- */
 
-static bool would_block(int error)
+/* What came, to who asked. False: the state changed, look at nothing. */
+static bool take_all(struct peer_dial *dial)
 {
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
-}
-
-/* Take plaintext out of the session. False: as of feed(). */
-static bool read_sealed(struct peer_dial *dial)
-{
-    struct err err = ERR_INIT;
-
     for (;;) {
-        size_t got = 0;
+        struct err err = ERR_INIT;
+        struct slice bytes;
 
-        switch (
-            tls_session_read(dial->session, dial->peers->scratch, PEER_SCRATCH_BYTES, &got, &err)) {
-        case TLS_OK:
-            if (!feed(dial, slice_of(dial->peers->scratch, got)))
+        switch (peer_wire_take(&dial->wire, &bytes, &err)) {
+        case PEER_WIRE_BYTES:
+            if (!feed(dial, bytes))
                 return false;
             break;
-        case TLS_AGAIN:
+        case PEER_WIRE_AGAIN:
             return true;
-        case TLS_EOF:
-            ended(dial, "the connection was closed");
+        case PEER_WIRE_CLOSED:
+            ended(dial, err.text);
             return false;
-        case TLS_ERROR:
+        case PEER_WIRE_FAILED:
             if (dial->state == DIAL_READY) {
                 disconnect(dial);
             } else {
@@ -253,97 +235,27 @@ static bool read_sealed(struct peer_dial *dial)
     }
 }
 
-/* False: the state changed, look at nothing. */
+/* False: as of take_all(). */
 static bool read_some(struct peer_dial *dial)
 {
-    uint8_t *room = dial->peers->scratch;
-    size_t room_bytes = PEER_SCRATCH_BYTES;
-    ssize_t got;
+    struct err err = ERR_INIT;
 
-    if (dial->session != NULL) {
-        room = tls_session_input_room(dial->session, &room_bytes);
-        must(room != NULL); /* everything is read out of the session at once */
-    }
-    got = read(dial->fd, room, room_bytes);
-    if (got < 0 && would_block(errno))
+    switch (peer_wire_read(&dial->wire, &err)) {
+    case PEER_WIRE_BYTES:
+        return dial->state == DIAL_HANDSHAKE || take_all(dial);
+    case PEER_WIRE_AGAIN:
         return true;
-    if (got <= 0) {
-        if (dial->session != NULL && dial->state != DIAL_HANDSHAKE)
-            tls_session_input_end(dial->session);
-        ended(dial, got < 0 ? strerror(errno) : "the connection was closed");
+    case PEER_WIRE_CLOSED:
+    case PEER_WIRE_FAILED:
+        ended(dial, err.text);
         return false;
     }
-    dial->moved_ms = loop_now_ms();
-    if (dial->session == NULL)
-        return feed(dial, slice_of(room, (size_t)got));
-    tls_session_input_advance(dial->session, (size_t)got);
-    return dial->state == DIAL_HANDSHAKE || read_sealed(dial);
+    return false;
 }
 
-static struct slice plain_out(const struct peer_dial *dial)
-{
-    if (dial->request_sent < dial->request.size)
-        return slice_of(dial->request.data + dial->request_sent,
-                        dial->request.size - dial->request_sent);
-    return buf_slice(&dial->out);
-}
-
-static void plain_sent(struct peer_dial *dial, size_t bytes)
-{
-    if (dial->request_sent < dial->request.size)
-        dial->request_sent += bytes;
-    else
-        buf_consume(&dial->out, bytes);
-}
-
-/* What the socket took; negative: it is broken. */
-static ssize_t send_some(struct peer_dial *dial, struct slice bytes)
-{
-    ssize_t sent;
-
-    if (bytes.size == 0)
-        return 0;
-    sent = send(dial->fd, bytes.data, bytes.size, MSG_NOSIGNAL);
-    if (sent < 0)
-        return would_block(errno) ? 0 : -1;
-    if (sent > 0)
-        dial->moved_ms = loop_now_ms();
-    return sent;
-}
-
-/* False: broken. */
 static bool write_some(struct peer_dial *dial)
 {
-    struct err err = ERR_INIT;
-    struct slice bytes;
-    size_t taken;
-    ssize_t sent;
-
-    do {
-        if (dial->session == NULL) {
-            bytes = plain_out(dial);
-            sent = send_some(dial, bytes);
-            plain_sent(dial, (size_t)MAX(sent, 0));
-            continue;
-        }
-        bytes = plain_out(dial);
-        if (bytes.size != 0 && dial->state == DIAL_ASKED) {
-            if (tls_session_write(dial->session, bytes, &taken, &err) == TLS_ERROR)
-                return false;
-            plain_sent(dial, taken);
-        }
-        bytes = tls_session_output(dial->session);
-        sent = send_some(dial, bytes);
-        tls_session_output_sent(dial->session, (size_t)MAX(sent, 0));
-    } while (sent > 0 && (size_t)sent == bytes.size);
-    return sent >= 0;
-}
-
-static bool waiting(const struct peer_dial *dial)
-{
-    if (dial->session != NULL && tls_session_output(dial->session).size != 0)
-        return true;
-    return dial->state == DIAL_ASKED && plain_out(dial).size != 0;
+    return peer_wire_write(&dial->wire, dial->state == DIAL_ASKED);
 }
 
 static void set_timer(struct peer_dial *dial)
@@ -355,7 +267,7 @@ static void set_timer(struct peer_dial *dial)
     else if (dial->state != DIAL_ASKED)
         at_ms = dial->state == DIAL_CONNECTING ? dial->address_until_ms : dial->dial_until_ms;
     else if (dial->ask.stall_ms != 0)
-        at_ms = MIN(at_ms != 0 ? at_ms : UINT64_MAX, dial->moved_ms + dial->ask.stall_ms + 1);
+        at_ms = MIN(at_ms != 0 ? at_ms : UINT64_MAX, dial->wire.moved_ms + dial->ask.stall_ms + 1);
     loop_timer_set(dial->timer, at_ms);
 }
 
@@ -366,9 +278,9 @@ static void begin_request(struct peer_dial *dial)
     const struct peer_reply_to to = {.arg = dial, .head = on_head, .data = on_data};
 
     peer_reply_begin(&dial->reply, &to);
-    dial->request_sent = 0;
+    dial->wire.request_sent = 0;
     dial->state = DIAL_ASKED;
-    dial->moved_ms = loop_now_ms();
+    dial->wire.moved_ms = loop_now_ms();
 }
 
 /* False: the dial ended. */
@@ -376,10 +288,10 @@ static bool shake_hands(struct peer_dial *dial)
 {
     struct err err = ERR_INIT;
 
-    switch (tls_session_handshake(dial->session, &err)) {
+    switch (tls_session_handshake(dial->wire.session, &err)) {
     case TLS_OK:
         begin_request(dial);
-        return read_sealed(dial); /* it may have come with the last flight */
+        return take_all(dial); /* it may have come with the last flight */
     case TLS_AGAIN:
         return true;
     case TLS_EOF:
@@ -408,13 +320,15 @@ static void advance(struct peer_dial *dial)
             fail_text(dial, "the connection was closed during the TLS handshake");
         return;
     }
-    if (dial->room_wanted && plain_out(dial).size == 0 && dial->state == DIAL_ASKED) {
+    if (dial->room_wanted && peer_wire_unsent(&dial->wire).size == 0 && dial->state == DIAL_ASKED) {
         dial->room_wanted = false;
         dial->ask.room(dial->ask.arg);
         if (over(dial) || dial->state != DIAL_ASKED)
             return;
     }
-    loop_fd_want(dial->watch, LOOP_READ | (waiting(dial) ? LOOP_WRITE : 0));
+    loop_fd_want(dial->watch,
+                 LOOP_READ |
+                     (peer_wire_waits(&dial->wire, dial->state == DIAL_ASKED) ? LOOP_WRITE : 0));
     set_timer(dial);
 }
 
@@ -425,7 +339,8 @@ static void connected(struct peer_dial *dial)
     int one = 1;
 
     if (dial->url.scheme == URL_HTTP || dial->url.scheme == URL_HTTPS)
-        (void)setsockopt(dial->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* or slower */
+        (void)setsockopt(dial->wire.fd, IPPROTO_TCP, TCP_NODELAY, &one,
+                         sizeof(one)); /* or slower */
     if (!url_is_tls(&dial->url)) {
         begin_request(dial);
         return;
@@ -436,7 +351,7 @@ static void connected(struct peer_dial *dial)
     else if (err.code == ERR_OK)
         err = ERR_INIT;
     if (tls_session_new(peers->config.tls, dial->url.scheme == URL_HTTPS ? dial->url.host : NULL,
-                        &dial->session, &err) < 0) {
+                        &dial->wire.session, &err) < 0) {
         fail(dial, &err);
         return;
     }
@@ -448,7 +363,7 @@ static void on_connect(struct peer_dial *dial)
     int error = 0;
     socklen_t size = sizeof(error);
 
-    if (getsockopt(dial->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+    if (getsockopt(dial->wire.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
         error = errno;
     if (error != 0) {
         connect_next(dial, error);
@@ -488,20 +403,21 @@ static void connect_next(struct peer_dial *dial, int sys)
 
         loop_fd_free(dial->watch);
         dial->watch = NULL;
-        if (dial->fd >= 0)
-            (void)close(dial->fd);
-        dial->fd = socket(address->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (dial->fd < 0) {
+        if (dial->wire.fd >= 0)
+            (void)close(dial->wire.fd);
+        dial->wire.fd =
+            socket(address->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (dial->wire.fd < 0) {
             sys = errno;
             continue;
         }
         dial->state = DIAL_CONNECTING;
         dial->address_until_ms = address_deadline(dial);
-        if (connect(dial->fd, &address->u.any, address->bytes) < 0 && errno != EINPROGRESS) {
+        if (connect(dial->wire.fd, &address->u.any, address->bytes) < 0 && errno != EINPROGRESS) {
             sys = errno;
             continue;
         }
-        dial->watch = loop_fd_new(dial->peers->loop, dial->fd, on_ready, dial);
+        dial->watch = loop_fd_new(dial->peers->loop, dial->wire.fd, on_ready, dial);
         loop_fd_want(dial->watch, LOOP_WRITE); /* also when connected at once: one way for all */
         set_timer(dial);
         return;
@@ -524,9 +440,9 @@ static void on_timer(void *arg)
                                                       : "no connection in time (i/o timeout)");
     } else if (dial->until_ms != 0 && now_ms >= dial->until_ms) {
         fail_text(dial, "no answer in time (i/o timeout)");
-    } else if (dial->ask.stall_ms != 0 && now_ms > dial->moved_ms + dial->ask.stall_ms) {
-        if (dial->more_bytes != 0 && plain_out(dial).size == 0) {
-            dial->moved_ms = now_ms; /* it is we who are slow */
+    } else if (dial->ask.stall_ms != 0 && now_ms > dial->wire.moved_ms + dial->ask.stall_ms) {
+        if (dial->more_bytes != 0 && peer_wire_unsent(&dial->wire).size == 0) {
+            dial->wire.moved_ms = now_ms; /* it is we who are slow */
             set_timer(dial);
         } else {
             fail_text(dial, "nothing was sent or received for too long (i/o timeout)");
@@ -589,10 +505,8 @@ struct peer_dial *peer_dial_new(struct peers *peers)
     struct peer_dial *dial = xalloc(sizeof(*dial));
 
     dial->peers = peers;
-    dial->fd = -1;
+    peer_wire_init(&dial->wire, peers->scratch);
     dial->timer = loop_timer_new(peers->loop, on_timer, dial);
-    buf_init(&dial->request, BUF_UNLIMITED); /* bounded by who asks */
-    buf_init(&dial->out, BUF_UNLIMITED);
     return dial;
 }
 
@@ -646,7 +560,7 @@ void peer_dial_ask(struct peer_dial *dial, const struct peer_ask *ask)
         free(dial->url_text);
         dial->url_text = xstrdup(ask->url);
     }
-    peer_request_write(ask, &dial->request);
+    peer_request_write(ask, &dial->wire.request);
     dial->ask = *ask;
     dial->more_bytes = ask->more_bytes;
     dial->room_wanted = false;
@@ -671,12 +585,12 @@ bool peer_dial_send(struct peer_dial *dial, struct slice bytes)
 {
     must(peer_dial_busy(dial) && bytes.size <= dial->more_bytes);
     dial->more_bytes -= bytes.size;
-    if (plain_out(dial).size == 0)
-        dial->moved_ms = loop_now_ms();
-    buf_append_slice(&dial->out, bytes);
+    if (peer_wire_unsent(&dial->wire).size == 0)
+        dial->wire.moved_ms = loop_now_ms();
+    buf_append_slice(&dial->wire.out, bytes);
     if (dial->state == DIAL_ASKED)
         loop_fd_want(dial->watch, LOOP_READ | LOOP_WRITE);
-    if (buf_used(&dial->out) < HTTP_OUT_HIGH_BYTES)
+    if (buf_used(&dial->wire.out) < HTTP_OUT_HIGH_BYTES)
         return true;
     dial->room_wanted = true;
     return false;

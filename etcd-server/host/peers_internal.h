@@ -10,6 +10,7 @@
 #include "common/base/url.h"
 #include "etcd-server/doors/peer_stream.h"
 #include "etcd-server/host/peer_dial.h"
+#include "etcd-server/host/peer_wire.h"
 #include "etcd-server/host/peers.h"
 #include "etcd-server/host/producer.h"
 #include "etcd-server/host/worker.h"
@@ -131,7 +132,6 @@ struct peers {
     struct metrics_peer uncounted; /* of all links, when there are no metrics */
     uint8_t *scratch;              /* PEER_SCRATCH_BYTES: what one read brings */
 };
-#define PEER_SCRATCH_BYTES (64UL * 1024)
 
 struct peer_link *peers_find(const struct peers *peers, uint64_t id); /* NULL: unknown */
 /* Hand a message to raft, when it may be: NULL, or why not. */
