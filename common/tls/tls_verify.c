@@ -208,12 +208,11 @@ static int check_names_as_bytes(struct tls_session *session, X509_STORE_CTX *sto
 static int check_usage(struct tls_session *session, X509_STORE_CTX *store)
 {
     bool server = session->context->config.role == TLS_SERVER;
-    int error = judge_usage(store, server ? X509_CLIENT : X509_SERVER);
     struct buf has = BUF_INIT(ERR_TEXT_MAX);
     const X509 *cert;
     char *subject;
 
-    if (error == 0)
+    if (judge_usage(store, server ? X509_CLIENT : X509_SERVER) == 0)
         return 0;
     cert = X509_STORE_CTX_get_current_cert(store);
     subject = who(session, store, cert);
@@ -223,7 +222,7 @@ static int check_usage(struct tls_session *session, X509_STORE_CTX *store)
               subject, buf_text(&has), server ? "clientAuth" : "serverAuth");
     free(subject);
     buf_free(&has);
-    return error;
+    return X509_V_ERR_CERT_REJECTED; /* alert 42, as from Go */
 }
 
 /* Is chain[at] in that list? `far`: who signed it has yet to be seen. */
