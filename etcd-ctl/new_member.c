@@ -1,6 +1,11 @@
-/* new_member.c - see new_member.h. A URL is looked up and dialled once, for a second at most. */
+/*
+ * new_member.c - see new_member.h. URLs are looked up and dialled once, all of them within a
+ * second: what is not known by then does not hold the command up.
+ */
 #include "etcd-ctl/new_member.h"
+#include "common/base/clock.h"
 #include "common/base/url.h"
+#include "common/client/dial.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,7 +16,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DIAL_MS 1000
+#define LOOK_MS 1000
+
+struct notes {
+    const char *present; /* a URL of the members there are; NULL = none */
+    int64_t until_ms;
+};
 
 /* ---- the quorum ---- */
 
@@ -52,17 +62,17 @@ static bool is_loopback(const struct sockaddr *address)
     return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
-static struct addrinfo *look_up(const struct url *url, int *error)
+static struct addrinfo *look_up(const struct url *url, int64_t until_ms,
+                                struct dial_failure *failure)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-    char port[8];
+    const struct dial_target target = {.host = url->host, .port = url->port, .until_ms = until_ms};
+    struct addrinfo *list = NULL;
 
-    (void)snprintf(port, sizeof(port), "%u", url->port); /* fits */
-    *error = getaddrinfo(url->host, port, &hints, &list);
-    return *error == 0 ? list : NULL;
+    *failure = (struct dial_failure){.stage = DIAL_LOOK_UP};
+    return dial_look_up(&target, &list, failure) == 0 ? list : NULL;
 }
 
-static bool listens(const struct addrinfo *address)
+static bool listens(const struct addrinfo *address, int64_t until_ms)
 {
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error = 0;
     struct pollfd wait = {.fd = fd, .events = POLLOUT};
@@ -72,7 +82,7 @@ static bool listens(const struct addrinfo *address)
     if (fd < 0)
         return false;
     connected = connect(fd, address->ai_addr, address->ai_addrlen) == 0 ||
-                (errno == EINPROGRESS && poll(&wait, 1, DIAL_MS) == 1 &&
+                (errno == EINPROGRESS && poll(&wait, 1, (int)MAX(until_ms - clock_ms(), 0)) == 1 &&
                  getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes) == 0 && error == 0);
     (void)close(fd); /* nothing was sent */
     return connected;
@@ -87,18 +97,18 @@ static const char *first_url(const Etcdserverpb__MemberListResponse *present)
     return NULL;
 }
 
-static bool is_far(const char *text)
+static bool is_far(const char *text, int64_t until_ms)
 {
     struct err ignored = ERR_INIT; /* what does not parse says nothing */
     struct addrinfo *list = NULL;
     struct url url = {0};
+    struct dial_failure failure;
     bool far = false;
-    int error;
 
     if (url_parse(text, &url, &ignored) < 0)
         return false;
     if (url.port != 0)
-        list = look_up(&url, &error);
+        list = look_up(&url, until_ms, &failure);
     if (list != NULL)
         far = !is_loopback(list->ai_addr);
     if (list != NULL)
@@ -107,25 +117,26 @@ static bool is_far(const char *text)
     return far;
 }
 
-static void note_address(const struct url *url, const char *present)
+static void note_address(const struct url *url, const struct notes *notes)
 {
-    int error = 0;
-    struct addrinfo *list = look_up(url, &error);
+    struct dial_failure failure;
+    struct addrinfo *list = look_up(url, notes->until_ms, &failure);
+    const char *present = notes->present;
 
     if (list == NULL) {
         (void)fprintf(stderr,
                       "note: %s: %s does not resolve here (%s); every member must be able to reach "
                       "the new one by it\n",
-                      url->text, url->host, gai_strerror(error));
+                      url->text, url->host, failure.cause);
         return;
     }
-    if (is_loopback(list->ai_addr) && present != NULL && is_far(present))
+    if (is_loopback(list->ai_addr) && present != NULL && is_far(present, notes->until_ms))
         (void)fprintf(
             stderr,
             "note: %s is an address of each machine itself; members elsewhere (%s) cannot "
             "reach the new one by it\n",
             url->text, present);
-    else if (listens(list))
+    else if (listens(list, notes->until_ms))
         (void)fprintf(stderr,
                       "note: something listens at %s already; the new member has to, and is "
                       "started after this command\n",
@@ -133,9 +144,9 @@ static void note_address(const struct url *url, const char *present)
     freeaddrinfo(list);
 }
 
-static void note_url(const char *text, const Etcdserverpb__MemberListResponse *present)
+static void note_url(const char *text, const struct notes *notes)
 {
-    const char *other = first_url(present);
+    const char *other = notes->present;
     struct err ignored = ERR_INIT; /* the cluster refuses it */
     struct url url = {0};
 
@@ -147,15 +158,17 @@ static void note_url(const char *text, const Etcdserverpb__MemberListResponse *p
                       url_is_tls(&url) ? "means" : "has no", other,
                       url_is_tls(&url) ? "have none" : "use it");
     if (url.port != 0)
-        note_address(&url, other);
+        note_address(&url, notes);
     url_fini(&url);
 }
 
 void new_member_notes(const char *name, char *const *urls, size_t url_count, bool learner,
                       const Etcdserverpb__MemberListResponse *present)
 {
+    const struct notes notes = {.present = first_url(present), .until_ms = clock_ms() + LOOK_MS};
+
     for (size_t i = 0; i < MIN(url_count, 4); i++) /* the rest would say the same */
-        note_url(urls[i], present);
+        note_url(urls[i], &notes);
     if (!learner)
         note_quorum(name, urls[0], present);
 }

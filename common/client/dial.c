@@ -136,9 +136,9 @@ static int resolve_name(const struct dial_target *target, const char *port, stru
     return -1;
 }
 
-/* An address costs no thread. *list ends in freeaddrinfo(). */
-static int resolve(const struct dial_target *target, struct addrinfo **list,
-                   struct dial_failure *failure)
+/* An address costs no thread. */
+int dial_look_up(const struct dial_target *target, struct addrinfo **list,
+                 struct dial_failure *failure)
 {
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM};
     char port[8];
@@ -223,7 +223,7 @@ int dial(const struct dial_target *target, int *fd, struct dial_failure *failure
     if (target->socket != NULL) {
         told.stage = DIAL_CONNECT;
         rc = dial_socket(target, fd, &told);
-    } else if (resolve(target, &list, &told) == 0) {
+    } else if (dial_look_up(target, &list, &told) == 0) {
         rc = dial_each(list, target->until_ms, fd, &told);
         freeaddrinfo(list);
     }

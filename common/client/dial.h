@@ -24,6 +24,11 @@ struct dial_failure {
     const char *cause; /* in words; static */
 };
 
+/* Only the first half. list: owned, ends in freeaddrinfo(); set on success only. */
+struct addrinfo;
+int dial_look_up(const struct dial_target *target, struct addrinfo **list,
+                 struct dial_failure *failure) MUST_CHECK;
+
 /* fd: owned, does not block, closed on exec; set on success only. failure: set on failure only. */
 int dial(const struct dial_target *target, int *fd, struct dial_failure *failure) MUST_CHECK;
 
