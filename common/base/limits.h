@@ -137,7 +137,9 @@
 
 #define TOKENS_MAX 100000UL          /* simple tokens kept; above it the least recently used goes */
 #define TOKEN_BYTES_MAX (16UL * KIB) /* a token that is looked at; a JWT has some hundred bytes */
-#define PASSWORD_JOBS_MAX 64UL       /* passwords being hashed or checked, or waiting for it */
+#define PASSWORD_JOBS_MAX 64UL       /* passwords being hashed or checked; others wait ... */
+#define PASSWORDS_WAITING_MAX 10000UL       /* ... above this their calls are refused ... */
+#define PASSWORDS_WAITING_BYTES (4UL * MIB) /* ... or above so many bytes of them */
 /* rounds of bcrypt, as a power of two: its own range, and --bcrypt-cost */
 #define BCRYPT_COST_MIN 4
 #define BCRYPT_COST_MAX 31

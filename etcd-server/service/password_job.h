@@ -1,7 +1,8 @@
 /*
  * password_job.h - a password hashed or checked on a pool thread for a call that waits. At most
- * PASSWORD_JOBS_MAX at once: what is above is refused, so that strangers who guess passwords cannot
- * fill the pool. Thread: core; the work itself on the pool, with copies of its own.
+ * PASSWORD_JOBS_MAX at once, so that strangers who guess passwords cannot fill the pool; those
+ * above wait for their turn, as in etcd, until too many do. Thread: core; the work itself on the
+ * pool, with copies of its own.
  */
 #ifndef ETCD_SERVER_SERVICE_PASSWORD_JOB_H
 #define ETCD_SERVER_SERVICE_PASSWORD_JOB_H

@@ -11,13 +11,21 @@
 
 struct watch_call;
 struct keepalive;
+struct password_work;
+
+/* Passwords that wait for the pool (password_job.c). */
+struct password_queue {
+    struct password_work *first, *last;
+    size_t count, bytes;
+};
 
 struct service {
     struct service_config config;
     struct engine *engine;
     struct lease_duty *leases;
     struct simple_tokens *tokens;
-    unsigned password_jobs;                  /* on the pool */
+    unsigned password_jobs;                  /* on the pool ... */
+    struct password_queue passwords;         /* ... and behind it */
     struct candidate *candidates;            /* Lock and Campaign calls under way */
     struct departure *departures;            /* their keys on the way out */
     struct candidate *woken;                 /* of those, who has to look again */

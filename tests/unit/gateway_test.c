@@ -19,6 +19,8 @@ static void unary(void **state)
     has(post("/v3beta/kv/put?x=y", PUT), "{" HEADER("2") "}");
     has(post("/v3/kv/pu%74", PUT " nonsense"), "{" HEADER("3") "}");
     assert_int_equal(fix.metrics.rpcs[RPC_KV_Put].started, 3);
+    has(post("/v3/kv/put", "nonsense"), "HTTP/1.1 400 "); /* does not come to gRPC, in etcd */
+    assert_int_equal(fix.metrics.rpcs[RPC_KV_Put].started, 3);
     assert_int_equal(fix.metrics.rpcs[RPC_KV_Put].handled[GRPC_OK], 3);
     assert_string_equal(fix.metrics.clients[0].version, "unknown");
     for (size_t i = 0; i < RPC_COUNT; i++) /* every path is served */

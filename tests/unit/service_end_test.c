@@ -2,6 +2,7 @@
  * service_end_test.c - the service goes while it still has something under way; the engine, which
  * lives on, must not come back to it.
  */
+#include "common/base/limits.h"
 #include "etcd-server/service/service.h"
 #include "tests/lib/lone.h"
 
@@ -376,6 +377,39 @@ static void test_quota_raises_one_alarm(void **state)
     lone_fini(&lone);
 }
 
+/* Those whom the pool has no room for wait; who goes meanwhile leaves the line. */
+static void test_passwords_wait_for_the_pool(void **state)
+{
+    static struct call calls[PASSWORD_JOBS_MAX + 6];
+    static char name[] = "u", password[] = "p";
+
+    (void)state;
+    start(-1);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        Etcdserverpb__AuthUserAddRequest *user;
+
+        call_init(&calls[i], RPC_Auth_UserAdd);
+        user = (void *)calls[i].request;
+        user->name = name;
+        user->password = password;
+        service_start(service, &calls[i]);
+        assert_int_equal(lone.job_count, MIN(i + 1, PASSWORD_JOBS_MAX));
+    }
+    service_cancel(service, &calls[0]);
+    service_cancel(service, &calls[PASSWORD_JOBS_MAX]);
+    service_cancel(service, &calls[PASSWORD_JOBS_MAX + 5]);
+    while (lone_job(&lone))
+        lone_turn(&lone);
+    lone_turn(&lone);
+    assert_int_equal(answers, ARRAY_LEN(calls) - 3);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        calls[i].request = NULL; /* its texts are not of its arena */
+        arena_free(&calls[i].arena);
+    }
+    service_free(service);
+    lone_fini(&lone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_watches_without_a_leader),
         cmocka_unit_test(test_alarm_under_way),
         cmocka_unit_test(test_quota_raises_one_alarm),
+        cmocka_unit_test(test_passwords_wait_for_the_pool),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
