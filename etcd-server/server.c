@@ -27,6 +27,12 @@ static uint64_t whole_ms(int64_t ns)
     return ns > 0 ? (uint64_t)(ns / NS_PER_MS + (ns % NS_PER_MS != 0)) : 0;
 }
 
+static void enter(struct server *server, enum server_stage stage)
+{
+    must(stage > server->stage);
+    server->stage = stage;
+}
+
 /* ---- engine ---- */
 
 /* All but the host, which is made first. */
@@ -286,7 +292,8 @@ static void serve_clients(struct server *server)
     log_info("ready to serve client requests");
     if (notify_send("READY=1", &notice) < 0)
         log_warn("cannot notify systemd", log_str("error", notice.text));
-    server->serving = true;
+    enter(server, SERVER_SERVING);
+    server->served = true;
 }
 
 /* ---- the loop ---- */
@@ -318,7 +325,8 @@ static void on_drained(void *arg)
 {
     struct server *server = arg;
 
-    server->drained = true;
+    if (server->stage == SERVER_LEAVING)
+        enter(server, SERVER_DRAINED);
     engine_flush(server->engine);
 }
 
@@ -326,9 +334,9 @@ static void on_drained(void *arg)
  * is a leader, which a watch that requires one is refused without. */
 static void leave(struct server *server)
 {
-    if (server->left)
+    if (server->stage >= SERVER_LEAVING)
         return;
-    server->left = true;
+    enter(server, SERVER_LEAVING);
     net_shutdown(server->net, on_drained, server);
 }
 
@@ -337,12 +345,13 @@ static void on_turn_end(void *arg)
     struct server *server = arg;
 
     engine_turn(server->engine);
-    if (server->handed_over)
+    if (server->stage == SERVER_HANDED_OVER)
         leave(server);
     server->wake_ms = MIN(service_turn(server->service), engine_wake_at(server->engine));
-    if (!server->serving && !server->stopping && may_serve(server))
+    if (server->stage == SERVER_STARTING && may_serve(server))
         serve_clients(server);
-    if (server->drained && engine_idle(server->engine) && loop_now_ms() >= server->linger_until_ms)
+    if (server->stage == SERVER_DRAINED && engine_idle(server->engine) &&
+        loop_now_ms() >= server->linger_until_ms)
         loop_stop(server->loop);
 }
 
@@ -370,11 +379,10 @@ static void on_tick(void *arg)
     corrupt_check_tick(server->corrupt_check);
     version_duty_tick(server->version_duty);
     trim_tick(&server->trim, now_ms);
-    if (server->stopping && now_ms >= server->linger_until_ms)
+    if (server->stage >= SERVER_HANDING_OVER && now_ms >= server->linger_until_ms)
         leave(server);
     server->next_tick_ms += server->config->heartbeat_interval_ms;
-    if (server->next_tick_ms <=
-        now_ms) /* late: ticks that were missed are not made up for in a burst */
+    if (server->next_tick_ms <= now_ms) /* ticks that were missed are not made up for in a burst */
         server->next_tick_ms = now_ms + server->config->heartbeat_interval_ms;
     loop_timer_set(server->tick_timer, server->next_tick_ms);
 }
@@ -386,7 +394,8 @@ static void handed_over(void *arg, const struct engine_result *result)
 
     (void)result; /* if it failed, the others elect a leader by themselves */
     server->linger_until_ms = loop_now_ms() + HANDED_OVER_LINGER_MS;
-    server->handed_over = true;
+    if (server->stage == SERVER_HANDING_OVER) /* else it took too long, or the engine has failed */
+        enter(server, SERVER_HANDED_OVER);
 }
 
 /* A leader that goes gives the lead away first: to the voter whose link has been up longest
@@ -418,12 +427,12 @@ static void stop(struct server *server, int number)
 {
     if (server->signal_number == 0)
         server->signal_number = number;
-    if (server->stopping) {
+    if (server->stage >= SERVER_HANDING_OVER) {
         log_warn("stopping already; once more to stop at once");
         loop_stop(server->loop);
         return;
     }
-    server->stopping = true;
+    enter(server, SERVER_HANDING_OVER);
     log_info("closing etcd server", log_str("name", server->config->name),
              log_i64("signal", number));
     if (server->engine == NULL || raft_role(engine_raft(server->engine)) != RAFT_LEADER ||
@@ -506,7 +515,7 @@ static int run(struct server *server, struct err *err)
         *err = server->failure;
         return -1;
     }
-    if (machine_removed(server->machine) && server->serving) {
+    if (machine_removed(server->machine) && server->served) {
         /* Whoever removed it wanted this: nobody is to start it again. */
         log_warn("data-dir used by this member must be removed",
                  log_str("data-dir", server->config->data_dir));
@@ -534,7 +543,7 @@ static void deliver_posts(struct server *server)
 
 static void take_apart(struct server *server)
 {
-    server->stopping = true;
+    enter(server, SERVER_ENDED);
     if (server->engine != NULL)
         engine_fail(server->engine);     /* whoever waits still gets an answer that nobody reads */
     loop_timer_free(server->tick_timer); /* deliver_posts() runs the loop once more */

@@ -36,6 +36,22 @@
 /* A list of listen URLs each; the numbers are the groups of net.h. */
 enum server_ports { PORTS_PEER, PORTS_CLIENT, PORTS_CLIENT_HTTP, PORTS_METRICS, PORTS_KINDS };
 
+/*
+ * Where it is in its life; it only goes on, and may leave out what it has no need of.
+ *
+ *   STARTING -> SERVING -> HANDING_OVER -> HANDED_OVER -> LEAVING -> DRAINED -> ENDED
+ *      '-----------------------^ '----------------------------^          (any) ---^
+ */
+enum server_stage {
+    SERVER_STARTING,     /* clients are not answered yet */
+    SERVER_SERVING,      /* they are */
+    SERVER_HANDING_OVER, /* stopping; a leader waits until another leads, or linger_until_ms */
+    SERVER_HANDED_OVER,  /* another leads, or it was tried in vain */
+    SERVER_LEAVING,      /* clients are sent away */
+    SERVER_DRAINED,      /* every connection is gone */
+    SERVER_ENDED,        /* the loop is over; what is there is taken apart */
+};
+
 struct server {
     const struct config *config;
     int argc;
@@ -79,12 +95,9 @@ struct server {
     uint64_t next_tick_ms;
     uint64_t wake_ms; /* of this turn; UINT64_MAX: none */
     int signal_number;
-    bool serving; /* client listeners are open */
-    bool stopping;
+    enum server_stage stage;
+    bool served;              /* clients were answered */
     bool again;               /* begin anew with what is on disk */
-    bool handed_over;         /* stopping: another member leads, or it was tried in vain */
-    bool left;                /* stopping: clients are sent away */
-    bool drained;             /* every connection is gone */
     uint64_t linger_until_ms; /* stopping: what others still send here is passed on until then */
     struct err failure;       /* why the loop ended, when nobody asked for it */
 };
