@@ -1,6 +1,8 @@
 /*
  * candidate.c - see candidate.h. One subcall at a time.
  *
+ *   line up: create or find the own key; is it the oldest under NAME/ ?
+ *     yes, a lock is held    else -> look
  *   look: which is the youngest of the older keys under NAME/ ?
  *     none -> verify    K -> parked: a watcher waits for K's deletion -> woken -> look
  *
@@ -23,6 +25,7 @@
 
 #include <stdio.h>
 
+#define OLDEST_AT 1        /* of the operations with which it lines up */
 #define LEASE_HEX_BYTES 19 /* a slash, a sign, sixteen digits and an end */
 
 /* A subcall's request lives until its answer; there is one at a time, however often it asks. */
@@ -31,9 +34,9 @@ struct txn_memory {
     Etcdserverpb__Compare compare;
     Etcdserverpb__Compare *compares[1];
     Etcdserverpb__RequestOp ops[3];
-    Etcdserverpb__RequestOp *success[1], *failure[1];
+    Etcdserverpb__RequestOp *success[2], *failure[2];
     Etcdserverpb__PutRequest put;
-    Etcdserverpb__RangeRequest range;
+    Etcdserverpb__RangeRequest range, oldest;
 };
 
 enum place { PLACE_NONE, PLACE_ASKED, PLACE_MADE, PLACE_FOUND };
@@ -300,11 +303,13 @@ static struct txn_memory *txn_new(struct candidate *candidate)
     etcdserverpb__compare__init(&memory->compare);
     etcdserverpb__put_request__init(&memory->put);
     etcdserverpb__range_request__init(&memory->range);
+    etcdserverpb__range_request__init(&memory->oldest);
     for (size_t i = 0; i < ARRAY_LEN(memory->ops); i++)
         etcdserverpb__request_op__init(&memory->ops[i]);
     memory->compares[0] = &memory->compare;
     memory->success[0] = &memory->ops[0];
     memory->failure[0] = &memory->ops[1];
+    memory->success[1] = memory->failure[1] = &memory->ops[2];
     return memory;
 }
 
@@ -329,13 +334,19 @@ static void compare_create(struct txn_memory *memory, struct slice key, int64_t 
     memory->txn.n_compare = 1;
 }
 
-/* The answer of the only operation as a range; NULL when it was none. */
+/* The answer of an operation as a range; NULL when it was none. */
+static const Etcdserverpb__RangeResponse *range_answer_at(const Etcdserverpb__TxnResponse *response,
+                                                          size_t position)
+{
+    if (position >= response->n_responses || response->responses[position]->response_case !=
+                                                 ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE)
+        return NULL;
+    return response->responses[position]->response_range;
+}
+
 static const Etcdserverpb__RangeResponse *range_answer(const Etcdserverpb__TxnResponse *response)
 {
-    if (response->n_responses != 1 ||
-        response->responses[0]->response_case != ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE)
-        return NULL;
-    return response->responses[0]->response_range;
+    return range_answer_at(response, 0);
 }
 
 static void start_txn(struct candidate *candidate, struct txn_memory *memory, subcall_done_fn *done)
@@ -462,6 +473,18 @@ static void overwrite(struct candidate *candidate)
     start_txn(candidate, memory, overwritten);
 }
 
+/* A lock is held at once by whose key is the oldest: the txn itself has looked (api.md 14). */
+static void go_on(struct candidate *candidate, const Etcdserverpb__TxnResponse *response)
+{
+    const Etcdserverpb__RangeResponse *oldest = range_answer_at(response, OLDEST_AT);
+
+    if (oldest != NULL && oldest->n_kvs == 1 &&
+        oldest->kvs[0]->create_revision == candidate->create_revision)
+        win(candidate);
+    else
+        look(candidate);
+}
+
 static void lined_up(void *arg, enum err_code code, const char *text,
                      const ProtobufCMessage *message)
 {
@@ -487,7 +510,7 @@ static void lined_up(void *arg, enum err_code code, const char *text,
     keep_header(&candidate->first, response->header);
     keep_header(&candidate->newest, response->header);
     if (candidate->place == PLACE_MADE) {
-        look(candidate);
+        go_on(candidate, response);
         return;
     }
     own = range_answer(response);
@@ -500,7 +523,7 @@ static void lined_up(void *arg, enum err_code code, const char *text,
     if (candidate->overwrite && !slice_equal(pb_slice(own->kvs[0]->value), candidate->value))
         overwrite(candidate);
     else
-        look(candidate);
+        go_on(candidate, response);
 }
 
 /* Of its own memory: the caller's may go before the answer comes. */
@@ -521,6 +544,21 @@ static void make_keys(struct candidate *candidate)
     candidate->value = slice_of(past + prefix, value);
 }
 
+/* Of all keys under NAME/, the own one included: in the same txn, so that what it says and the
+ * header's revision belong together. */
+static void ask_for_oldest(struct txn_memory *memory, struct candidate *candidate)
+{
+    memory->oldest.key = pb_bytes(candidate->prefix);
+    memory->oldest.range_end = pb_bytes(candidate->past);
+    memory->oldest.sort_order = ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__ASCEND;
+    memory->oldest.sort_target = ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__CREATE;
+    memory->oldest.limit = 1;
+    memory->oldest.keys_only = true;
+    memory->ops[2].request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    memory->ops[2].request_range = &memory->oldest;
+    memory->txn.n_success = memory->txn.n_failure = OLDEST_AT + 1;
+}
+
 static void line_up(struct candidate *candidate)
 {
     struct txn_memory *memory = txn_new(candidate);
@@ -533,6 +571,8 @@ static void line_up(struct candidate *candidate)
     memory->ops[1].request_range = &memory->range;
     memory->txn.failure = memory->failure;
     memory->txn.n_failure = 1;
+    if (!candidate->overwrite)
+        ask_for_oldest(memory, candidate);
     candidate->place = PLACE_ASKED;
     start_txn(candidate, memory, lined_up);
 }

@@ -139,6 +139,8 @@ void election_proclaim(struct service *service, struct call *call)
     election->put.key = request->leader->key;
     election->put.value = request->value;
     election->put.lease = request->leader->lease;
+    /* Who leaves the lease out keeps it (etcd makes one, whose end is that of the leadership). */
+    election->put.ignore_lease = request->leader->lease == 0 && request->leader->rev != 0;
     election->op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
     election->op.request_put = &election->put;
     start(election);

@@ -20,13 +20,16 @@ static struct service *service;
 struct locker {
     struct call call; /* first */
     bool locked, refused;
+    int64_t revision; /* of the answer's header */
     char text[64];
 };
 
 static void replied(struct call *call, const ProtobufCMessage *response)
 {
-    (void)response;
-    ((struct locker *)(void *)call)->locked = true;
+    struct locker *locker = (struct locker *)(void *)call;
+
+    locker->locked = true;
+    locker->revision = ((const V3lockpb__LockResponse *)(const void *)response)->header->revision;
 }
 
 static void finished(struct call *call, enum err_code code, const char *text)
@@ -77,7 +80,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void ask(struct locker *locker, int64_t lease)
+static void ask_for(struct locker *locker, int64_t lease, const char *name)
 {
     V3lockpb__LockRequest *request;
 
@@ -86,11 +89,17 @@ static void ask(struct locker *locker, int64_t lease)
     request = arena_zalloc(&locker->call.arena, sizeof(*request));
     assert_non_null(request);
     v3lockpb__lock_request__init(request);
-    request->name = (ProtobufCBinaryData){1, (uint8_t *)arena_strndup(&locker->call.arena, "n", 1)};
+    request->name =
+        (ProtobufCBinaryData){1, (uint8_t *)arena_strndup(&locker->call.arena, name, 1)};
     request->lease = lease;
     locker->call.request = &request->base;
     service_start(service, &locker->call);
     turn();
+}
+
+static void ask(struct locker *locker, int64_t lease)
+{
+    ask_for(locker, lease, "n");
 }
 
 /* The caller goes: nothing of his memory may be used any more. */
@@ -135,6 +144,28 @@ static void in_order(void **state)
     leave(&c);
     turn();
     assert_false(there("n/c"));
+}
+
+/* A lock that is free: the header is that of the txn, whatever else is written beside it. */
+static void header_of_the_txn(void **state)
+{
+    struct locker a, b, again;
+
+    (void)state;
+    lone.hold_log = true;
+    ask_for(&a, 0xa, "n");
+    ask_for(&b, 0xb, "m");
+    lone.hold_log = false;
+    turn();
+    assert_true(a.locked && b.locked);
+    assert_int_equal(a.revision, 2);
+    assert_int_equal(b.revision, 3);
+    ask_for(&again, 0xa, "n");
+    assert_true(again.locked);
+    assert_int_equal(again.revision, 3);
+    leave(&a);
+    leave(&b);
+    leave(&again);
 }
 
 /* The txn is on its way: what it made goes as soon as it is known. */
@@ -284,8 +315,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(in_order), TEST(leaving_early), TEST(asking_again), TEST(waits_for_one_key),
-        TEST(failing),  TEST(own_key_gone),  TEST(service_goes),
+        TEST(in_order),          TEST(header_of_the_txn), TEST(leaving_early), TEST(asking_again),
+        TEST(waits_for_one_key), TEST(failing),           TEST(own_key_gone),  TEST(service_goes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
