@@ -113,7 +113,8 @@ void damage_alarm(struct sim *sim, uint64_t member)
 
 /*
  * The comparison at its start says that it must not serve. Another one than who was damaged may
- * only find that it differs from that one, for as long as no majority answers: it tries again.
+ * only find that it differs from that one, for as long as no majority answers: it tries again. A
+ * compaction may have taken the changed record away since the damaged one made its hash.
  */
 void damage_refused(struct node *node, const char *text)
 {
@@ -121,7 +122,9 @@ void damage_refused(struct node *node, const char *text)
     char differs_from[32];
 
     sim_trace(sim, "refused", node->number, 0);
-    sim_check(sim, sim->damaged != NULL && (still_differs(sim) || went_another_way(sim->damaged)),
+    sim_check(sim,
+              sim->damaged != NULL &&
+                  (node == sim->damaged || still_differs(sim) || went_another_way(sim->damaged)),
               "member %u does not serve, though all hold the same: %s", node->number, text);
     node->stopped = true;
     if (node == sim->damaged) {
