@@ -164,6 +164,7 @@ static void move(struct lease_duty *duty, enum duty_state to, uint64_t now_ms)
         duty->term = raft_term(engine_raft(duty->engine));
         duty->seen_ms = now_ms;
         lease_promote(duty->leases, now_ms, engine_election_ms(duty->engine),
+                      raft_conf_state(engine_raft(duty->engine))->voter_count > 1,
                       duty->config.checkpoints ? LEASE_CHECKPOINT_INTERVAL_MS : 0);
         for (struct lease_query *next, *query = duty->timed.first; query != NULL; query = next) {
             next = query->next;

@@ -17,8 +17,9 @@ struct lease_store {
     struct idmap by_id; /* owned struct lease */
     struct lease_hooks hooks;
     bool counting;
-    uint64_t checkpoint_ms; /* 0 = none are made */
-    struct lease **heap;    /* while counting: every lease, the one to look at first on top */
+    uint64_t others_until_ms; /* until then another leader may be renewing; 0 = none */
+    uint64_t checkpoint_ms;   /* 0 = none are made */
+    struct lease **heap;      /* while counting: every lease, the one to look at first on top */
     size_t heap_count, heap_capacity;
 };
 
@@ -136,11 +137,12 @@ static void give(const struct lease_store *leases, struct lease *lease, uint64_t
                          : lease->deadline_ms;
 }
 
-void lease_promote(struct lease_store *leases, uint64_t now_ms, uint64_t extend_ms,
+void lease_promote(struct lease_store *leases, uint64_t now_ms, uint64_t extend_ms, bool others,
                    uint64_t checkpoint_ms)
 {
     lease_demote(leases);
     leases->counting = true;
+    leases->others_until_ms = others ? now_ms + extend_ms : 0;
     leases->checkpoint_ms = checkpoint_ms;
     for (size_t i = 0; i < leases->by_id.capacity; i++) {
         struct lease *lease = leases->by_id.slots[i].value;
@@ -171,7 +173,7 @@ void lease_renew(struct lease_store *leases, int64_t id, uint64_t now_ms)
     struct lease *lease = find(leases, id);
 
     must(leases->counting && lease != NULL);
-    give(leases, lease, now_ms, (uint64_t)lease->ttl_s * 1000);
+    give(leases, lease, MAX(now_ms, leases->others_until_ms), (uint64_t)lease->ttl_s * 1000);
     settle(leases, lease, lease->place);
 }
 

@@ -82,9 +82,11 @@ void lease_detach(struct lease_store *leases, int64_t id, struct slice key);
 
 /*
  * Begin to count: every lease gets `extend_ms` and the time it had at its last checkpoint, or all
- * of it. `checkpoint_ms` is the interval of checkpoints, 0 = none are made.
+ * of it. `others`: there may be a leader of before who does not know it yet and renews leases for
+ * so long; renewals here reach as far as its own meanwhile. `checkpoint_ms` is the interval of
+ * checkpoints, 0 = none are made.
  */
-void lease_promote(struct lease_store *leases, uint64_t now_ms, uint64_t extend_ms,
+void lease_promote(struct lease_store *leases, uint64_t now_ms, uint64_t extend_ms, bool others,
                    uint64_t checkpoint_ms);
 void lease_demote(struct lease_store *leases); /* stop counting; fine when it did not count */
 bool lease_is_counting(const struct lease_store *leases); /* for tests */

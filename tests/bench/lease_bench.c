@@ -35,7 +35,7 @@ static void bench_store(void)
     const struct lease *lease;
     char key[32];
 
-    lease_promote(leases, 0, 0, 0);
+    lease_promote(leases, 0, 0, false, 0);
     for (int64_t id = 1; id <= LEASES; id++)
         granted +=
             lease_apply_grant(leases, id * 7919, TTL_S, (uint64_t)id % 1000, batch) == ERR_OK;

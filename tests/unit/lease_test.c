@@ -170,7 +170,7 @@ static void only_who_counts_expires(void **state)
     (void)state;
     grant(1, 10, 0);
     assert_int_equal(due(UINT64_MAX - 1), 0);
-    lease_promote(leases, 100 * SECOND, 1 * SECOND, 0);
+    lease_promote(leases, 100 * SECOND, 1 * SECOND, false, 0);
     assert_int_equal(due(110 * SECOND), 0);
     assert_int_equal(due(111 * SECOND - 1), 0); /* its TTL and the election timeout */
     assert_int_equal(due(111 * SECOND), 1);
@@ -180,9 +180,24 @@ static void only_who_counts_expires(void **state)
     lease_demote(leases);
     assert_false(lease_is_counting(leases));
     assert_int_equal(due(UINT64_MAX - 1), 0);
-    lease_promote(leases, 200 * SECOND, 1 * SECOND, 0); /* all of it again */
+    lease_promote(leases, 200 * SECOND, 1 * SECOND, false, 0); /* all of it again */
     assert_int_equal(lease_remaining_s(lease_find(leases, 1), 200 * SECOND), 11);
     assert_int_equal(due(206 * SECOND), 2);
+}
+
+/* The leader of before may still renew: until its election timeout is over, from when on it knows.
+ */
+static void renewals_reach_as_far_as_those_of_others(void **state)
+{
+    (void)state;
+    grant(1, 10, 0);
+    lease_promote(leases, 100 * SECOND, 2 * SECOND, true, 0);
+    lease_renew(leases, 1, 101 * SECOND);
+    assert_int_equal(due(112 * SECOND - 1), 0);
+    assert_int_equal(due(112 * SECOND), 1);
+    lease_renew(leases, 1, 105 * SECOND);
+    assert_int_equal(due(115 * SECOND - 1), 0);
+    assert_int_equal(due(115 * SECOND), 1);
 }
 
 static void remaining_time_is_rounded_down(void **state)
@@ -190,7 +205,7 @@ static void remaining_time_is_rounded_down(void **state)
     const struct lease *lease;
 
     (void)state;
-    lease_promote(leases, 0, 0, 0);
+    lease_promote(leases, 0, 0, false, 0);
     grant(1, 10, 0);
     lease = lease_find(leases, 1);
     assert_int_equal(lease_remaining_s(lease, 0), 10);
@@ -208,7 +223,7 @@ static void the_least_time_first(void **state)
     grant(1, 10, 0);
     grant(2, 10, 0);
     assert_list(3, (const int64_t[]){1, 2, 3}); /* a follower goes by TTL */
-    lease_promote(leases, 0, 0, 0);
+    lease_promote(leases, 0, 0, false, 0);
     lease_renew(leases, 1, 25 * SECOND);
     assert_list(3, (const int64_t[]){2, 3, 1});
     assert_int_equal(due(10 * SECOND), 2);
@@ -228,15 +243,15 @@ static void checkpoints_shorten_the_next_term(void **state)
     (void)state;
     grant(1, 1000, 0);
     grant(2, 300, 0);
-    lease_promote(leases, 0, 0, 300 * SECOND);
+    lease_promote(leases, 0, 0, false, 300 * SECOND);
     assert_int_equal(lease_find(leases, 2)->wake_ms, 300 * SECOND); /* not longer: no checkpoint */
     assert_int_equal(due(300 * SECOND), 1);
     assert_false(lease_is_expired(lease_find(leases, 1), 300 * SECOND));
     lease_apply_checkpoint(leases, 1, 700, batch);
-    lease_promote(leases, 400 * SECOND, 0, 0);
+    lease_promote(leases, 400 * SECOND, 0, false, 0);
     assert_int_equal(lease_remaining_s(lease_find(leases, 1), 400 * SECOND), 700);
     lease_apply_checkpoint(leases, 1, 0, NULL);
-    lease_promote(leases, 500 * SECOND, 0, 0);
+    lease_promote(leases, 500 * SECOND, 0, false, 0);
     assert_int_equal(lease_remaining_s(lease_find(leases, 1), 500 * SECOND), 1000);
 }
 
@@ -349,13 +364,13 @@ static void like_a_model(void **state)
     uint64_t now_ms = 0;
 
     (void)state;
-    lease_promote(leases, 0, 0, 0);
+    lease_promote(leases, 0, 0, false, 0);
     for (unsigned step = 0; step < MODEL_STEPS; step++) {
         now_ms += draw(&seed, 400);
         model_step(model, &seed, now_ms);
         assert_int_equal(due(now_ms), model_due(model, now_ms));
         if (step % 5000 == 4999) { /* a term ends, the next begins */
-            lease_promote(leases, now_ms, 1 * SECOND, 0);
+            lease_promote(leases, now_ms, 1 * SECOND, false, 0);
             for (int id = 1; id < MODEL_LEASES; id++)
                 model[id].wake_ms = model[id].deadline_ms = now_ms + (model[id].ttl_s + 1) * SECOND;
         }
@@ -371,6 +386,7 @@ int main(void)
         TEST(refusals),
         TEST(keys_are_taken_once),
         TEST(only_who_counts_expires),
+        TEST(renewals_reach_as_far_as_those_of_others),
         TEST(remaining_time_is_rounded_down),
         TEST(the_least_time_first),
         TEST(checkpoints_shorten_the_next_term),
