@@ -200,10 +200,13 @@ static int take_line(struct session *session, struct slice line)
 static int interactive(struct ctl *ctl, const struct args *args)
 {
     struct session session = {.ctl = ctl, .args = args};
-    char *line = xalloc(WATCH_LINE_MAX);
+    struct err err = ERR_INIT;
     int code = CTL_OK;
+    char *line;
 
-    client_ask_password(ctl->client);
+    if (client_log_in(ctl->client, &err) < 0) /* before a line is read, as etcdctl */
+        return ctl_fail_err(ctl, CTL_NO_CLIENT, &err);
+    line = xalloc(WATCH_LINE_MAX);
     while (code == CTL_OK && fgets(line, (int)WATCH_LINE_MAX, stdin) != NULL)
         code = take_line(&session, slice_text(line));
     free(line);

@@ -161,14 +161,24 @@ void connect_destination_hint(const char *hint)
     (void)fputc('\n', stderr);
 }
 
+/* Of several endpoints; etcdctl goes on with the others without a word. */
+static void tell_faults(const struct client *client)
+{
+    for (size_t i = 0; i < client_endpoints(client); i++)
+        if (client_endpoint_fault(client, i) != NULL)
+            (void)fprintf(stderr, "note: %s: it is left out\n", client_endpoint_fault(client, i));
+}
+
 static int make(const struct client_options *options, struct client **client)
 {
     struct client_failure failure;
     struct err err = ERR_INIT;
     int code;
 
-    if (client_new(options, client, &failure, &err) == 0)
+    if (client_new(options, client, &failure, &err) == 0) {
+        tell_faults(*client);
         return CTL_OK;
+    }
     if (failure.kind == CLIENT_FAILURE_ENDPOINT)
         code = options->endpoints[0] == '\0' ? CTL_NO_CLIENT : CTL_FAILED;
     else

@@ -52,13 +52,14 @@ static int add_endpoint(struct client *client, struct slice text, struct err *er
     const struct client_options *options = &client->options;
     bool tls = options->tls || options->cacert != NULL || options->cert != NULL;
     struct endpoint endpoint;
+    struct err fault = ERR_INIT;
 
     if (client->count == ENDPOINTS_MAX) {
         err_set(err, ERR_USAGE, "more than %u endpoints were given", ENDPOINTS_MAX);
         return -1;
     }
-    if (endpoint_parse(text, tls, &endpoint, err) < 0)
-        return -1;
+    if (endpoint_parse(text, tls, &endpoint, &fault) < 0)
+        endpoint_keep(text, &fault, &endpoint);
     if (options->server_name != NULL) {
         free(endpoint.host);
         endpoint.host = xstrdup(options->server_name);
@@ -67,6 +68,19 @@ static int add_endpoint(struct client *client, struct slice text, struct err *er
         xrealloc(client->endpoints, (client->count + 1) * sizeof(*client->endpoints));
     client->endpoints[client->count++] = endpoint;
     return 0;
+}
+
+/* Is there one at all that can be tried? */
+static int check_endpoints(const struct client *client, struct err *err)
+{
+    for (size_t i = 0; i < client->count; i++)
+        if (client->endpoints[i].fault == NULL)
+            return 0;
+    if (client->count == 0)
+        err_set(err, ERR_USAGE, "etcdclient: no available endpoints");
+    else
+        err_set(err, ERR_USAGE, "%s", client->endpoints[0].fault);
+    return -1;
 }
 
 /* "host:port" in double quotes, as an environment file leaves them: etcdctl reads lists as CSV. */
@@ -88,10 +102,6 @@ static int add_list(struct client *client, const char *list, struct err *err)
         if (list[length] == '\0')
             break;
         list += length + 1;
-    }
-    if (client->count == 0) {
-        err_set(err, ERR_USAGE, "etcdclient: no available endpoints");
-        return -1;
     }
     return 0;
 }
@@ -201,7 +211,8 @@ static int make_client(const struct client_options *options, const struct client
         client_free(made);
         return -1;
     }
-    if (add_list(made, list, err) < 0) {
+    /* a clone may be for the one that is none: its calls tell */
+    if (add_list(made, list, err) < 0 || (of == NULL && check_endpoints(made, err) < 0)) {
         failure->kind = CLIENT_FAILURE_ENDPOINT;
         (void)snprintf(failure->hint, sizeof(failure->hint),
                        "Write --endpoints=HOST:PORT[,HOST:PORT...], for example "
@@ -250,6 +261,12 @@ const char *client_endpoint(const struct client *client, size_t at)
     return client->endpoints[at].typed;
 }
 
+const char *client_endpoint_fault(const struct client *client, size_t at)
+{
+    must(at < client->count);
+    return client->endpoints[at].fault;
+}
+
 int client_set_endpoints(struct client *client, const char *const *endpoints, size_t count,
                          struct err *err)
 {
@@ -257,9 +274,7 @@ int client_set_endpoints(struct client *client, const char *const *endpoints, si
     for (size_t i = 0; i < count; i++)
         if (add_endpoint(client, slice_text(endpoints[i]), err) < 0)
             return -1;
-    if (count == 0)
-        err_set(err, ERR_USAGE, "etcdclient: no available endpoints");
-    return count > 0 ? 0 : -1;
+    return check_endpoints(client, err);
 }
 
 void client_ask_password(struct client *client)
@@ -540,6 +555,11 @@ int client_login(struct client *client, struct err *err)
     return rc;
 }
 
+int client_log_in(struct client *client, struct err *err)
+{
+    return client->options.user != NULL && !client->login_done ? client_login(client, err) : 0;
+}
+
 bool client_old_token(const struct client *client, const struct err *err)
 {
     return client->token != NULL && client->failure.kind == CLIENT_FAILURE_REFUSED &&
@@ -686,7 +706,7 @@ int client_call_at(struct client *client, size_t at, enum rpc_id id,
     must(request->descriptor == rpc_row(id)->request);
     if (too_large(client, request, err) || no_time(client, err))
         return -1;
-    if (client->options.user != NULL && !client->login_done && client_login(client, err) < 0)
+    if (client_log_in(client, err) < 0)
         return -1;
     if (pbjson_write(request, PBJSON_GATEWAY, &body)) {
         rc = call(client, at, id, buf_slice(&body), arena, response, err);

@@ -87,6 +87,9 @@ void client_free(struct client *client); /* NULL is fine */
 size_t client_endpoints(const struct client *client);
 /* As typed, blanks trimmed; borrowed until client_set_endpoints() or client_free(). */
 const char *client_endpoint(const struct client *client, size_t at);
+/* Why it is no endpoint; NULL: it is one. Of several one that is none counts as one that is down.
+ */
+const char *client_endpoint_fault(const struct client *client, size_t at);
 /* Use these from now on (client URLs of the member list). */
 int client_set_endpoints(struct client *client, const char *const *endpoints, size_t count,
                          struct err *err) MUST_CHECK;
@@ -98,6 +101,8 @@ int client_clone_all(struct client *client, size_t at, struct client **clone,
                      struct err *err) MUST_CHECK;
 /* Ask for the password now, if that is still to be done: who reads stdin may want it first. */
 void client_ask_password(struct client *client);
+/* Log in now, if there is a user and that is still to be done. */
+int client_log_in(struct client *client, struct err *err) MUST_CHECK;
 void client_set_timeout(struct client *client, int64_t command_timeout_ms); /* 0 = no limit */
 
 /*

@@ -134,7 +134,7 @@ int client_stream_bytes(struct client *client, enum rpc_id id, const ProtobufCMe
     int rc = -1;
 
     must(client->count > 0 && rpc_row(id)->path != NULL && rpc_row(id)->kind != RPC_UNARY);
-    if (client->options.user != NULL && !client->login_done && client_login(client, err) < 0)
+    if (client_log_in(client, err) < 0)
         return -1;
     if (!pbjson_write(request, PBJSON_GATEWAY, &body)) {
         client->failure = (struct client_failure){.kind = CLIENT_FAILURE_LOCAL};

@@ -156,6 +156,15 @@ int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint, struc
     return 0;
 }
 
+void endpoint_keep(struct slice text, const struct err *fault, struct endpoint *endpoint)
+{
+    *endpoint = (struct endpoint){.typed = text_of(slice_trim(text)),
+                                  .base = xstrdup(""),
+                                  .host = xstrdup(""),
+                                  .port = xstrdup(""),
+                                  .fault = xstrdup(fault->text)};
+}
+
 void endpoint_free(struct endpoint *endpoint)
 {
     free(endpoint->typed);
@@ -163,5 +172,6 @@ void endpoint_free(struct endpoint *endpoint)
     free(endpoint->host);
     free(endpoint->port);
     free(endpoint->socket);
+    free(endpoint->fault);
     *endpoint = (struct endpoint){0};
 }

@@ -14,6 +14,7 @@ struct endpoint {
     char *host;   /* owned; what the certificate is checked against, "::1", "localhost" */
     char *port;   /* owned; "2379"; "" for a socket */
     char *socket; /* owned; path of the unix socket; NULL for TCP */
+    char *fault;  /* owned; why it is none; NULL = it is one. Else only `typed` tells anything */
     bool tls;
     bool scheme; /* it was given with http:// or https:// */
 };
@@ -24,6 +25,8 @@ struct endpoint {
  */
 int endpoint_parse(struct slice text, bool tls, struct endpoint *endpoint,
                    struct err *err) MUST_CHECK;
+/* What does not parse, kept beside endpoints that do: nobody can connect to it. */
+void endpoint_keep(struct slice text, const struct err *fault, struct endpoint *endpoint);
 void endpoint_free(struct endpoint *endpoint); /* zeroed is fine */
 
 #endif

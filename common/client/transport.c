@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <strings.h>
 #include <sys/socket.h>
 
@@ -249,6 +250,12 @@ enum transport_result transport_exchange(struct transport *transport, struct exc
     enum transport_result result = TRANSPORT_ANSWERED;
     bool answered;
 
+    if (exchange->endpoint->fault != NULL) {
+        failure->kind = CLIENT_FAILURE_CONNECT;
+        (void)snprintf(failure->hint, sizeof(failure->hint), "Correct it in --endpoints.");
+        err_set(err, ERR_NET, "%s", exchange->endpoint->fault);
+        return TRANSPORT_NOT_SENT;
+    }
     transport->exchange = exchange;
     transport->started_ms = transport->last_ms = clock_ms();
     transport->arrived = transport->odd = transport->stopped = transport->expired = false;
