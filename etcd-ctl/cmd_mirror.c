@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#define TXN_BYTES_MAX (UINT64_C(512) << 10) /* a third of what servers take by default */
+#define TXN_BYTES_MAX (512UL * KIB) /* a third of what servers take by default */
 #define TELL_EVERY_S 30
 
 struct mirror {

@@ -5,7 +5,7 @@
 
 #define PAGE_KEYS_FIRST 100           /* in one answer; then as their size is */
 #define PAGE_KEYS_MAX 1000            /* as etcdctl's */
-#define PAGE_BYTES (INT64_C(8) << 20) /* wanted in one answer */
+#define PAGE_BYTES (8 * (int64_t)MIB) /* wanted in one answer */
 
 struct pages {
     Etcdserverpb__RangeRequest request; /* of the next; its key's bytes are owned */

@@ -4,6 +4,7 @@
  * stopped it. As PID 1, which a signal of its own cannot kill, 0 after that, or 128 and the
  * signal's number when it came before the server was up.
  */
+#include "common/base/limits.h"
 #include "etcd-server/server.h"
 #include "common/base/log_output.h"
 
@@ -11,12 +12,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define TEXT_MAX_BYTES (1024 * 1024)
+#define TEXT_MAX_BYTES (1UL * MIB)
 
 static void print(FILE *stream, struct buf *text)
 {
-    (void)fwrite(text->data + text->start, 1, buf_used(text),
-                 stream); /* nobody to tell if it fails */
+    /* nobody to tell if it fails */
+    (void)fwrite(text->data + text->start, 1, buf_used(text), stream);
 }
 
 static int show(enum config_action action)

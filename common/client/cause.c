@@ -261,8 +261,7 @@ void cause_tell(const struct cause_facts *facts, struct client_failure *failure,
         err_set(err, facts->phase == PHASE_HANDSHAKE ? ERR_TLS : ERR_NET, "%s: %s", typed,
                 facts->words);
         hint(failure, facts->phase == PHASE_HANDSHAKE
-                          ? "Is this the client port of the server? Its "
-                            "log says more."
+                          ? "Is this the client port of the server? Its log says more."
                           : "Check --endpoints.");
     }
 }

@@ -6,6 +6,7 @@
  */
 #include "common/client/conn.h"
 #include "common/base/clock.h"
+#include "common/base/limits.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,7 +17,7 @@
 #include <unistd.h>
 
 #define TICK_MS 1000
-#define TLS_READ_BYTES (64UL * 1024) /* ciphertext taken from the socket at once */
+#define TLS_READ_BYTES (64UL * KIB) /* ciphertext taken from the socket at once */
 
 struct conn_trust {
     SSL_CTX *context;

@@ -3,13 +3,14 @@
  * reused from call to call.
  */
 #include "common/base/clock.h"
+#include "common/base/limits.h"
 #include "common/client/transport_internal.h"
 
 #include <curl/curl.h>
 #include <poll.h>
 #include <unistd.h>
 
-#define STREAM_READ_BYTES (256L * 1024)
+#define STREAM_READ_BYTES (256L * (long)KIB)
 
 struct curl_transport {
     struct transport base;

@@ -17,10 +17,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define HEAD_READ_BYTES 4096UL        /* little of a body comes along: it would be copied */
-#define BODY_READ_BYTES (64UL * 1024) /* where nobody says where to */
-#define FIELD_MAX_BYTES (16UL * 1024) /* a line of the head */
-#define HEAD_MAX_BYTES (256UL * 1024) /* all lines, trailers too */
+#define HEAD_READ_BYTES 4096UL       /* little of a body comes along: it would be copied */
+#define BODY_READ_BYTES (64UL * KIB) /* where nobody says where to */
+#define FIELD_MAX_BYTES (16UL * KIB) /* a line of the head */
+#define HEAD_MAX_BYTES (256UL * KIB) /* all lines, trailers too */
 #define UNKNOWN_LENGTH UINT64_MAX
 
 struct direct {

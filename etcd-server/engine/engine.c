@@ -202,8 +202,8 @@ int engine_new(const struct engine_config *config, struct engine **out, struct e
     engine->members = member_store_new();
     engine->auth = auth_store_new();
     request_ids_init(&engine->ids, config->member_id, engine->host->ops->unix_ms(engine->host));
-    engine->scratch =
-        BUF_INIT(BUF_UNLIMITED); /* bounded by max_request_bytes, checked before packing */
+    /* bounded by max_request_bytes, checked before packing */
+    engine->scratch = BUF_INIT(BUF_UNLIMITED);
     arena_init(&engine->entry_arena, ENTRY_ARENA_KEPT_BYTES);
     checkpoint_open(engine);
     others_open(engine);

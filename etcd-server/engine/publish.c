@@ -56,8 +56,8 @@ static uint64_t propose_own(struct engine *engine, engine_done_fn *done, enum er
     if (!knows_requests(engine))
         return propose_own_v2(engine, done, refusal);
     set.member_id = engine->config.member_id;
-    attributes.name =
-        (char *)(uintptr_t)engine->config.name; /* protobuf-c has no const; it is only read */
+    /* protobuf-c has no const; it is only read */
+    attributes.name = (char *)(uintptr_t)engine->config.name;
     attributes.client_urls = (char **)(uintptr_t)engine->config.client_urls;
     attributes.n_client_urls = engine->config.client_url_count;
     set.member_attributes = &attributes;

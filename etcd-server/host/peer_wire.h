@@ -7,9 +7,10 @@
 #define ETCD_SERVER_HOST_PEER_WIRE_H
 
 #include "common/base/buf.h"
+#include "common/base/limits.h"
 #include "common/tls/tls.h"
 
-#define PEER_SCRATCH_BYTES (64UL * 1024)
+#define PEER_SCRATCH_BYTES (64UL * KIB)
 
 struct peer_wire {
     int fd;                      /* -1: none; set by who connects */

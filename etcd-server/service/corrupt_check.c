@@ -17,6 +17,7 @@
 #include "etcd-server/service/corrupt_check.h"
 #include "common/base/base.h"
 #include "common/base/json_reader.h"
+#include "common/base/limits.h"
 #include "common/base/plants.h"
 #include "common/schema/pbjson.h"
 #include "etcd-server/service/hashing.h"
@@ -29,7 +30,7 @@
 #define START_ROUNDS_MAX 10
 #define ROUNDS_MAX 3   /* ... and of the other kinds, at the next tick */
 #define AGAIN_MS 60000 /* between comparisons while the alarm is up and no majority answers */
-#define ANSWER_BYTES_MAX (64UL * 1024)
+#define ANSWER_BYTES_MAX (64UL * KIB)
 #define BODY_BYTES 48
 #define FIELD_BYTES 80
 #define TEXT_BYTES 160

@@ -5,14 +5,15 @@
 #ifndef ETCD_SERVER_STATE_KEYINDEX_INTERNAL_H
 #define ETCD_SERVER_STATE_KEYINDEX_INTERNAL_H
 
+#include "common/base/limits.h"
 #include "etcd-server/state/keyindex.h"
 
 /* Entries up to here come from chunks, by size; larger ones from malloc. */
 #define ENTRY_POOL_BYTES 512U
 #define ENTRY_POOL_STEP 8U
 #define ENTRY_POOL_CLASSES (ENTRY_POOL_BYTES / ENTRY_POOL_STEP + 1)
-#define ENTRY_CHUNK_BYTES_MIN (4U * 1024)
-#define ENTRY_CHUNK_BYTES_MAX (64U * 1024)
+#define ENTRY_CHUNK_BYTES_MIN (4U * KIB)
+#define ENTRY_CHUNK_BYTES_MAX (64U * KIB)
 
 struct entry_chunk;
 struct entry_free;
