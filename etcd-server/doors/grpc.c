@@ -333,12 +333,37 @@ static ProtobufCMessage *unpack_bytes(const ProtobufCMessageDescriptor *type, st
     return message;
 }
 
+/*
+ * A text with a NUL in it, which protobuf-c would end there: the user "u\0x" would be "u". Texts
+ * are in requests themselves, none in messages within them. NULL: there is none.
+ */
+static const char *find_cut_text(const ProtobufCMessageDescriptor *type, struct slice bytes)
+{
+    struct pb_reader reader = pb_reader_of(bytes, type->name);
+    const ProtobufCFieldDescriptor *known;
+    struct pb_field field;
+    bool has_texts = false;
+
+    for (unsigned i = 0; i < type->n_fields; i++)
+        has_texts = has_texts || type->fields[i].type == PROTOBUF_C_TYPE_STRING;
+    while (has_texts && reader.at != reader.end && pb_skim(&reader, &field) == 1) {
+        if (field.wire != PB_BYTES || field.bytes.size == 0 ||
+            memchr(field.bytes.data, '\0', field.bytes.size) == NULL)
+            continue;
+        known = protobuf_c_message_descriptor_get_field(type, field.number);
+        if (known != NULL && known->type == PROTOBUF_C_TYPE_STRING)
+            return known->name;
+    }
+    return NULL;
+}
+
 /* The frame's message in `arena`; NULL: the call was refused. */
 static ProtobufCMessage *unpack(struct grpc_call *call, struct slice frame, struct arena *arena)
 {
     const ProtobufCMessageDescriptor *type = call->call.row->request;
     struct grpc *grpc = call->grpc;
     ProtobufCMessage *message = NULL;
+    const char *cut;
     struct slice content;
     char text[192];
 
@@ -349,6 +374,13 @@ static ProtobufCMessage *unpack(struct grpc_call *call, struct slice frame, stru
                        "grpc: the received message nests deeper than %lu levels",
                        MESSAGE_DEPTH_MAX);
         grpc_refuse(call, GRPC_INTERNAL, text);
+        return NULL;
+    }
+    cut = find_cut_text(type, content);
+    if (cut != NULL) {
+        (void)snprintf(text, sizeof(text),
+                       "field \"%s\": a text with a NUL character in it; leave it out", cut);
+        grpc_refuse(call, GRPC_INVALID_ARGUMENT, text);
         return NULL;
     }
     message = unpack_bytes(type, content, arena);

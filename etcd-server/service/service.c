@@ -2,7 +2,7 @@
  * service.c - see service.h: the table of handlers, what is asked before each of them, and the two
  * ways a call waits for the engine.
  *
- *   service_start() -> leader wanted? learner? corrupt? -> authorise_start() -> handler
+ *   service_start() -> learner? leader wanted? corrupt? -> authorise_start() -> handler
  *   call_propose()   until the entry is applied: its answer is the call's
  *   call_read()      until a linearizable read may be answered: then the handler goes on
  */
@@ -188,14 +188,14 @@ void service_start(struct service *service, struct call *call)
 
     if (service->config.slow != NULL)
         call->began_ns = host_now_ns(engine_host(service->engine));
-    if (call->require_leader && raft_leader(engine_raft(service->engine)) == 0)
-        call_refuse(call, ERR_NO_LEADER);
-    else if (handler == NULL)
+    if (handler == NULL)
         call_refuse(call, ERR_UNIMPLEMENTED);
     else if (call->request == NULL && call->row->kind != RPC_BIDI)
         call_refuse(call, ERR_EMPTY_KEY);
     else if (service_is_learner(service) && !learner_answers(call))
         call_refuse(call, ERR_NOT_SUPPORTED_FOR_LEARNER);
+    else if (call->require_leader && raft_leader(engine_raft(service->engine)) == 0)
+        call_refuse(call, ERR_NO_LEADER);
     else if (gives_data[call->row->id] && service->differs)
         call_refuse(call, ERR_CORRUPT);
     else if ((code = authorise_start(service, call)) != ERR_OK)

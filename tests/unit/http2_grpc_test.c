@@ -86,6 +86,8 @@ static void statuses(void **state)
             "grpc-status: 11\n"); /* a group that nobody knows */
     refused(KV "Range", SLICE_LITERAL("\0\0\0\0\4\x0a\1x\x7b"), NULL, NULL, "grpc-status: 13\n");
     refused(KV "Range", SLICE_LITERAL("\0\0\0\0\0"), NULL, NULL, "grpc-status: 3\n");
+    refused("/etcdserverpb.Auth/UserAdd", SLICE_LITERAL("\0\0\0\0\5\x0a\3u\0x"), NULL, NULL,
+            "grpc-status: 3\ngrpc-message: field \"name\": a text with a NUL character in it");
     refused(KV "Nope", put, NULL, NULL,
             "grpc-status: 12\ngrpc-message: unknown method Nope for service etcdserverpb.KV\n");
     refused("/a.B%25\xc3\xa9/c", put, NULL, NULL, "grpc-message: unknown service a.B%25");
