@@ -20,9 +20,9 @@ static bool ignore(void *arg, long status, struct slice piece)
     return true;
 }
 
-static bool speaks(struct client *client, size_t at, int64_t timeout_ms)
+bool client_speaks(struct transport *transport, const struct endpoint *endpoint, int64_t timeout_ms)
 {
-    struct exchange exchange = {.endpoint = &client->endpoints[at],
+    struct exchange exchange = {.endpoint = endpoint,
                                 .path = "/version",
                                 .get = true,
                                 .timeout_ms = timeout_ms,
@@ -30,7 +30,7 @@ static bool speaks(struct client *client, size_t at, int64_t timeout_ms)
     struct client_failure failure = {0};
     struct err err = ERR_INIT;
 
-    return transport_exchange(client->transport, &exchange, &failure, &err) == TRANSPORT_ANSWERED;
+    return transport_exchange(transport, &exchange, &failure, &err) == TRANSPORT_ANSWERED;
 }
 
 void client_choose(struct client *client)
@@ -45,7 +45,7 @@ void client_choose(struct client *client)
     for (size_t i = 0; i < client->count; i++) {
         size_t at = (client->current + i) % client->count;
 
-        if (speaks(client, at, timeout_ms)) {
+        if (client_speaks(client->transport, &client->endpoints[at], timeout_ms)) {
             client->current = at;
             return;
         }

@@ -235,6 +235,7 @@ void client_free(struct client *client)
     if (client == NULL)
         return;
     transport_free(client->transport);
+    transport_free(client->prober);
     free_endpoints(client);
     for (size_t i = 0; i < ARRAY_LEN(client->copies); i++) {
         file_close(&client->copies[i]);

@@ -20,7 +20,8 @@ struct client {
     size_t current; /* endpoint that worked last */
     bool chosen;    /* it said something, or none did */
     struct transport *transport;
-    char *token; /* owned, wiped; NULL = none */
+    struct transport *prober; /* asks beside a stream (alive.c); NULL = not yet */
+    char *token;              /* owned, wiped; NULL = none */
     bool login_done;
     struct client_failure failure;
 };
@@ -37,8 +38,9 @@ struct answer {
     /* streams only */
     const struct client_sink *sink;
     const struct exchange *exchange;
-    bool ended;  /* `each` said so */
-    bool failed; /* err is filled */
+    int64_t heard_ms; /* clock_ms() when the server answered beside the stream; 0 = never */
+    bool ended;       /* `each` said so */
+    bool failed;      /* err is filled */
     struct err *err;
 };
 
@@ -47,6 +49,12 @@ bool client_on_piece(void *arg, long status, struct slice piece);
 /* Make one that answers the current endpoint, if there are several and it is not known which does.
  */
 void client_choose(struct client *client);
+/* Does the server there say anything at all to a small question? */
+bool client_speaks(struct transport *transport, const struct endpoint *endpoint,
+                   int64_t timeout_ms);
+/* For exchange.idle of a stream, with a struct answer: false when its server is silent for good and
+ * another may not be. */
+bool client_still_there(void *arg, int64_t waited_ms);
 /* Ask for a token. 0 also when authentication is off. */
 int client_login(struct client *client, struct err *err) MUST_CHECK;
 /* Was the last refusal about the token, so that a new one may help? */

@@ -91,6 +91,7 @@ static int stream_at(struct client *client, size_t at, const struct rpc_row *row
                                 .require_leader = sink->require_leader,
                                 .stream = true,
                                 .chunk = on_stream_piece,
+                                .idle = client_still_there,
                                 .room = sink->room != NULL ? on_room : NULL,
                                 .arg = &answer};
     int rc = -1;

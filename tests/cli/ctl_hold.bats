@@ -187,6 +187,23 @@ keys_are() {
     [ "$(grep -n "$(printf wi/5 | base64)" watcher.out | cut -d: -f1)" -lt "$(grep -n progress watcher.out | tail -n 1 | cut -d: -f1)" ]
 }
 
+@test "watch: leaves a member that is silent for one that is not" {
+    start mute http $((PORT + 10))
+    start loud http $((PORT + 12))
+    local mute=("$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 10))") loud=("$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 12))")
+    wait_for "${mute[@]}" put up 1
+    wait_for "${loud[@]}" put up 1
+    background watcher "$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 10)),127.0.0.1:$((PORT + 12))" \
+        --keepalive-time=1s --keepalive-timeout=1s watch up --rev=1
+    wait_for has_line watcher.out up
+    kill -STOP "$(cat "$DIR/mute.pid")"
+    "${loud[@]}" put up 2
+    wait_for has_line watcher.out 2
+    has_line watcher.err "it has said nothing for"
+    stop watcher 143
+    kill -9 "$(cat "$DIR/mute.pid")" "$(cat "$DIR/loud.pid")"
+}
+
 @test "watch: ends when its member has lost the leader, and does not begin without one" {
     local first=http://127.0.0.1:$((PORT + 11)) second=http://127.0.0.1:$((PORT + 13))
     local quick=(--initial-cluster="two1=$first,two2=$second" --heartbeat-interval=20 --election-timeout=200)
