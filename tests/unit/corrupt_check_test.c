@@ -99,11 +99,11 @@ static void add_other(uint64_t id)
     others[other_count++] = (struct other){.id = id, .status = 200, .body = same_body};
 }
 
-static void begin_store(void)
+static void begin_store(void (*set_up)(struct engine_config *config))
 {
     memset(others, 0, sizeof(others));
     other_count = 0;
-    lone_init(&lone, NULL);
+    lone_init(&lone, set_up);
     ops = *lone.host.ops;
     ops.ask_member = ask_member;
     ops.ask_cancel = ask_cancel;
@@ -142,7 +142,7 @@ static void begin_check(size_t count, bool initial)
 /* A leader with two keys among `count` others; the checks run when time says so. */
 static void begin(size_t count, bool initial)
 {
-    begin_store();
+    begin_store(NULL);
     begin_check(count, initial);
 }
 
@@ -374,7 +374,7 @@ static void keys_lost_before_the_start(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 2; i++) {
-        begin_store();
+        begin_store(NULL);
         compact(mvcc_revision(engine_mvcc(lone.engine)));
         while (mvcc_compacting(engine_mvcc(lone.engine)))
             (void)mvcc_compact_step(engine_mvcc(lone.engine), 100);
@@ -461,6 +461,29 @@ static void compacted_in_the_line(void **state)
 }
 
 /* The same before serving: it is not taken for good, and nobody waits for ever. */
+static void elects_slowly(struct engine_config *config)
+{
+    config->election_ticks = 50;
+}
+
+/* At the start a member is waited for as long as any request waits. */
+static void patience_follows_the_election_timeout(void **state)
+{
+    (void)state;
+    begin(2, true);
+    tick();
+    assert_int_equal(others[0].asked->timeout_ms, 7000);
+    answer_all();
+    end();
+
+    begin_store(elects_slowly);
+    begin_check(2, true);
+    tick();
+    assert_int_equal(others[0].asked->timeout_ms, 15000);
+    answer_all();
+    end();
+}
+
 static void compacted_at_start(void **state)
 {
     struct err err = ERR_INIT;
@@ -674,6 +697,7 @@ int main(void)
         cmocka_unit_test(named_though_it_is_sound),
         cmocka_unit_test(named_and_nobody_can_be_asked),
         cmocka_unit_test(at_start),
+        cmocka_unit_test(patience_follows_the_election_timeout),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
