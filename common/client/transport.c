@@ -88,7 +88,7 @@ void transport_keep_alive(const struct transport *transport, int fd)
 const char *transport_user_field(const struct transport *transport)
 {
     return transport->options.certificate_user && transport->exchange->endpoint->tls
-               ? "Etcd-Certificate-User: true"
+               ? TRANSPORT_USER_NAME ": true"
                : NULL;
 }
 

@@ -145,8 +145,15 @@ static struct curl_slist *headers(const struct exchange *exchange, const char *u
         free(line);
         list = curl_slist_append(list, "TE: trailers"); /* for what is known at the end only */
         must(list != NULL);
-        list = curl_slist_append(list, "Connection: TE"); /* TE is for this hop (RFC 9110 10.1.4) */
+    }
+    if (accept != NULL || user != NULL) { /* what is for this hop (RFC 9110 7.6.1, 10.1.4) */
+        char *line = xasprintf("Connection: %s%s%s", accept != NULL ? "TE" : "",
+                               accept != NULL && user != NULL ? ", " : "",
+                               user != NULL ? TRANSPORT_USER_NAME : "");
+
+        list = curl_slist_append(list, line);
         must(list != NULL);
+        free(line);
     }
     if (exchange->require_leader) {
         list = curl_slist_append(list, TRANSPORT_REQUIRE_LEADER);

@@ -185,10 +185,9 @@ static enum conn_result send_request(struct direct *direct)
         buf_printf(&head, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                    exchange->body.size);
     if (exchange->accept != NULL) /* TE: for what is known at the end only (RFC 9110 10.1.4) */
-        buf_printf(&head, "Accept: %s\r\nTE: trailers\r\nConnection: TE, close\r\n",
-                   exchange->accept);
-    else
-        buf_append_text(&head, "Connection: close\r\n");
+        buf_printf(&head, "Accept: %s\r\nTE: trailers\r\n", exchange->accept);
+    buf_printf(&head, "Connection: %s%sclose\r\n", exchange->accept != NULL ? "TE, " : "",
+               user != NULL ? TRANSPORT_USER_NAME ", " : "");
     if (exchange->require_leader)
         buf_append_text(&head, TRANSPORT_REQUIRE_LEADER "\r\n");
     if (exchange->token != NULL)

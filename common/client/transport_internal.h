@@ -48,7 +48,8 @@ bool transport_take(struct transport *transport, struct slice piece);
 bool transport_wait(struct transport *transport);
 /* A line of the head or of the trailers, its end may be missing. */
 void transport_take_field(struct transport *transport, struct slice line);
-/* A field that goes with the request; NULL: not with this one. */
+/* A field that goes with the request; NULL: not with this one. It counts if Connection names it. */
+#define TRANSPORT_USER_NAME "Etcd-Certificate-User"
 const char *transport_user_field(const struct transport *transport);
 /* Probe a silent connection, and give it up, as the options say. */
 void transport_keep_alive(const struct transport *transport, int fd);

@@ -226,9 +226,25 @@ static bool check_binary(struct gateway_call *call, struct slice name, struct sl
     return false;
 }
 
+/*
+ * Was it the other end of this connection who said that its certificate is the user? Not who only
+ * passes on what others sent him: the header has to be named in Connection, which is for one hop
+ * and no proxy passes on (RFC 9110 7.6.1), and nothing may tell of a proxy.
+ */
+static bool is_of_this_hop(const struct exchange *exchange, const char *name)
+{
+    static const char *const of_proxies[] = {"via", "forwarded", "x-forwarded-for", "x-real-ip"};
+    struct slice value;
+
+    for (size_t i = 0; i < ARRAY_LEN(of_proxies); i++)
+        if (exchange_field(exchange, of_proxies[i], &value))
+            return false;
+    return exchange_field(exchange, "connection", &value) && accept_lists(value, name);
+}
+
 static bool take_metadata(struct gateway_call *call, struct slice *version)
 {
-    static const char prefix[] = "grpc-metadata-";
+    static const char prefix[] = "grpc-metadata-", certificate_user[] = "etcd-certificate-user";
     const struct exchange *exchange = call->exchange;
     const char *authorization = NULL;
     bool ok = true;
@@ -243,8 +259,9 @@ static bool take_metadata(struct gateway_call *call, struct slice *version)
         } else if (exchange_name_is(name, "grpc-timeout")) {
             if (!take_timeout(call, value))
                 return false;
-        } else if (exchange_name_is(name, "etcd-certificate-user")) {
-            call->call.as_certificate = slice_equal(value, SLICE_LITERAL("true"));
+        } else if (exchange_name_is(name, certificate_user)) {
+            call->call.as_certificate = slice_equal(value, SLICE_LITERAL("true")) &&
+                                        is_of_this_hop(exchange, certificate_user);
         } else if (exchange_name_starts(name, prefix)) {
             if (!check_binary(call, name, value))
                 return false;

@@ -5,7 +5,8 @@
  * answers are one body; a Range is produced in chunks as the socket drains; streams are one
  * {"result":{}} a line. A BIDI body's JSON values are the messages, handed on one per turn.
  * Calls carry through_gateway, and common_name even so: the service refuses it when auth is on
- * (api.md 9.3), unless the header Etcd-Certificate-User: true says that it is meant (ours alone).
+ * (api.md 9.3), unless the header Etcd-Certificate-User: true says that it is meant (ours alone),
+ * and Connection names that header, so that it comes from who shows the certificate.
  * The door cancels a call when its Grpc-Timeout ends (504), the client goes or the server stops
  * (streams only). Pure; thread: core.
  */
