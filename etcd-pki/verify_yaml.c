@@ -10,14 +10,26 @@
 #include <yaml.h>
 
 #define YAML_MAX_BYTES MIB
-#define LOOKS_MAX 100000u /* at nodes of a document, in which an alias stands for what it names */
-#define DEPTH_MAX 16      /* of a manifest's mappings and lists; containers are four deep */
+#define LOOKS_MAX 100000u   /* at nodes of a document, in which an alias stands for what it names */
+#define TAKEN_MAX (4 * MIB) /* bytes of values, an alias as long as what it names */
+#define DEPTH_MAX 16        /* of a manifest's mappings and lists; containers are four deep */
 
 struct source {
     const char *path;
     yaml_document_t document;
     struct texts *words;
+    size_t taken; /* bytes of values; above TAKEN_MAX nothing more is taken, and it is refused */
 };
+
+/* NULL: it is none, or the file has too much of them. */
+static const char *scalar_of(struct source *source, const yaml_node_t *node)
+{
+    if (node == NULL || node->type != YAML_SCALAR_NODE)
+        return NULL;
+    source->taken +=
+        MIN(node->data.scalar.length + 1, TAKEN_MAX + 1 - MIN(source->taken, TAKEN_MAX));
+    return source->taken <= TAKEN_MAX ? (const char *)node->data.scalar.value : NULL;
+}
 
 /* What etcd takes for a value; owned. NULL: there is none. */
 static char *value_of(struct source *source, const yaml_node_t *node)
@@ -26,10 +38,10 @@ static char *value_of(struct source *source, const yaml_node_t *node)
     char *text = NULL;
 
     if (node->type == YAML_SCALAR_NODE) {
-        const char *scalar = (const char *)node->data.scalar.value;
+        const char *scalar = scalar_of(source, node);
         bool plain = node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 
-        return node->data.scalar.length == 0 ||
+        return scalar == NULL || scalar[0] == '\0' ||
                        (plain && (strcmp(scalar, "null") == 0 || strcmp(scalar, "~") == 0))
                    ? NULL
                    : xstrdup(scalar);
@@ -38,11 +50,10 @@ static char *value_of(struct source *source, const yaml_node_t *node)
         return NULL;
     for (yaml_node_item_t *item = node->data.sequence.items.start;
          item < node->data.sequence.items.top; item++) {
-        const yaml_node_t *one = yaml_document_get_node(&source->document, *item);
+        const char *one = scalar_of(source, yaml_document_get_node(&source->document, *item));
 
-        if (one->type == YAML_SCALAR_NODE)
-            (void)buf_printf(&list, "%s%s", buf_used(&list) != 0 ? "," : "",
-                             (const char *)one->data.scalar.value);
+        if (one != NULL)
+            (void)buf_printf(&list, "%s%s", buf_used(&list) != 0 ? "," : "", one);
     }
     if (buf_used(&list) != 0)
         text = xstrdup(buf_text(&list));
@@ -121,10 +132,10 @@ static void add_words(struct source *source, const yaml_node_t *list, struct tex
         return;
     for (yaml_node_item_t *item = list->data.sequence.items.start;
          item < list->data.sequence.items.top; item++) {
-        const yaml_node_t *word = yaml_document_get_node(&source->document, *item);
+        const char *word = scalar_of(source, yaml_document_get_node(&source->document, *item));
 
-        if (word->type == YAML_SCALAR_NODE)
-            texts_add(words, (char *)word->data.scalar.value);
+        if (word != NULL)
+            texts_add(words, word);
     }
 }
 
@@ -136,16 +147,14 @@ static void add_environment(struct source *source, const yaml_node_t *list)
     for (yaml_node_item_t *item = list->data.sequence.items.start;
          item < list->data.sequence.items.top; item++) {
         const yaml_node_t *one = yaml_document_get_node(&source->document, *item);
-        const yaml_node_t *name, *value;
+        const char *name, *value;
 
         if (one->type != YAML_MAPPING_NODE)
             continue;
-        name = member_of(source, one, "name");
-        value = member_of(source, one, "value");
-        if (name != NULL && value != NULL && name->type == YAML_SCALAR_NODE &&
-            value->type == YAML_SCALAR_NODE)
-            verify_variable((char *)name->data.scalar.value, (char *)value->data.scalar.value,
-                            source->words);
+        name = scalar_of(source, member_of(source, one, "name"));
+        value = scalar_of(source, member_of(source, one, "value"));
+        if (name != NULL && value != NULL)
+            verify_variable(name, value, source->words);
     }
 }
 
@@ -262,6 +271,12 @@ static int take_documents(struct source *source, yaml_parser_t *parser, take_fn 
         }
         rc = take(source, root, err);
         yaml_document_delete(&source->document);
+        if (rc == 0 && source->taken > TAKEN_MAX) {
+            err_set(err, ERR_USAGE,
+                    "%s: more than %lu MiB of values, with aliases written out: is it etcd's?",
+                    source->path, TAKEN_MAX / MIB);
+            rc = -1;
+        }
     } while (rc == 0 && take == take_manifest && source->words->count == 0);
     return rc;
 }

@@ -613,6 +613,15 @@ EOF
     refused 2 "none of etcd's flags in it" verify --manifest pod.yaml
 }
 
+@test "verify: aliases that would be gigabytes written out are refused" {
+    long=$(head -c 400000 /dev/zero | tr '\0' x) many=$(printf '*a, %.0s' {1..10000})
+    printf 'a: &a %s\nb:\n- {name: etcd, image: etcd, command: [%s]}\n' "$long" "$many" > pod.yaml
+    printf 'a: &a %s\nlisten-client-urls: [%s]\n' "$long" "$many" > etcd.yaml
+    ulimit -v 2000000
+    refused 2 "pod.yaml: more than 4 MiB of values" verify --manifest pod.yaml
+    refused 2 "etcd.yaml: more than 4 MiB of values" verify --config-file etcd.yaml
+}
+
 @test "what kubeadm's users type first: what to type here" {
     refused 2 "here it is: etcd-pki issue etcd-server NAME" init phase certs etcd-server --config k.yaml
     refused 2 "here it is: etcd-pki issue apiserver-etcd-client" init phase certs apiserver-etcd-client
