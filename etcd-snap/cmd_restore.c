@@ -27,10 +27,8 @@ int cmd_restore(const struct args *args, const char *const *arguments)
         .mark_compacted = args_bool(args, OPT_MARK_COMPACTED),
     };
     struct err err = ERR_INIT;
-    int format, rc;
+    int rc;
 
-    if (!wanted_format(args, &format)) /* nothing is printed, but a typing error is one */
-        return EXIT_BAD_FORMAT;
     if (*args->values[OPT_WAL_DIR] != '\0')
         restore.wal_dir = args->values[OPT_WAL_DIR];
     if (*args->values[OPT_DATA_DIR] == '\0') {

@@ -342,6 +342,8 @@ bool client_may_pass(const struct client *client, const struct err *err)
 {
     const struct client_failure *failure = &client->failure;
 
+    if (client->options.command_timeout_ms < 0)
+        return false; /* no_time(): so it stays */
     return (failure->kind == CLIENT_FAILURE_CONNECT && err->code != ERR_TLS) ||
            failure->kind == CLIENT_FAILURE_TIMEOUT ||
            (failure->kind == CLIENT_FAILURE_REFUSED && failure->grpc == GRPC_UNAVAILABLE);

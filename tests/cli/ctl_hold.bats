@@ -201,7 +201,10 @@ keys_are() {
     wait_for has_line watcher.out 2
     has_line watcher.err "it has said nothing for"
     stop watcher 143
-    kill -9 "$(cat "$DIR/mute.pid")" "$(cat "$DIR/loud.pid")"
+    kill -CONT "$(cat "$DIR/mute.pid")"
+    kill "$(cat "$DIR/mute.pid")" "$(cat "$DIR/loud.pid")"
+    wait_for gone "$(cat "$DIR/mute.pid")"
+    wait_for gone "$(cat "$DIR/loud.pid")" # their ports are used again
 }
 
 @test "watch: ends when its member has lost the leader, and does not begin without one" {
