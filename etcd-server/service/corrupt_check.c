@@ -222,25 +222,41 @@ static bool alarm_names_self(const struct corrupt_check *check)
                        ETCDSERVERPB__ALARM_TYPE__CORRUPT);
 }
 
-/* After the alarm, which found no majority to compare with: whom it names is not to be trusted. */
+/* Is there another voter that has ever been started? */
+static bool has_fellows(const struct corrupt_check *check)
+{
+    const struct member_store *members = engine_members(check->engine);
+
+    for (size_t i = 0; i < member_count(members); i++) {
+        const struct member *member = member_at(members, i);
+
+        if (member->id != engine_member_id(check->engine) && !member->learner &&
+            member->name[0] != '\0')
+            return true;
+    }
+    return false;
+}
+
+/* The alarm is up, and no majority was there to compare with: whom it names is not to be trusted,
+ * unless it is the only one. */
 static void remain_in_doubt(struct corrupt_check *check)
 {
     check->again_at_ms = now_ms(check) + AGAIN_MS;
-    service_set_differs(check->config.service, alarm_names_self(check));
+    service_set_differs(check->config.service, alarm_names_self(check) && has_fellows(check));
 }
 
-static const char *words_on_self(bool differs, bool majority)
+static const char *words_on_self(bool differs, bool trusted)
 {
     if (differs)
         return "this member's store is not what most others hold: it serves no data while the "
                "alarm CORRUPT is up; remove it from the cluster, then add it anew with an empty "
                "data directory";
-    if (!majority)
+    if (!trusted)
         return "the alarm CORRUPT names this member, and too few others can be compared with: it "
                "serves no data; compare with etcd-ctl endpoint hashkv --cluster, then lift the "
                "alarm with etcd-ctl alarm disarm, or add this member anew with an empty data "
                "directory";
-    return "the alarm CORRUPT names this member, but its store is what most hold: it goes on "
+    return "the alarm CORRUPT names this member, but nobody holds anything else: it goes on "
            "answering reads; when etcd-ctl endpoint hashkv --cluster says so too, lift the alarm "
            "with etcd-ctl alarm disarm";
 }
@@ -256,7 +272,8 @@ static void judge_self(struct corrupt_check *check, const struct asked *other, b
     if (!majority)
         remain_in_doubt(check);
     if (differs || alarm_names_self(check))
-        host_note(engine_host(check->engine), LOG_ERROR, words_on_self(differs, majority),
+        host_note(engine_host(check->engine), LOG_ERROR,
+                  words_on_self(differs, !service_differs(check->config.service)),
                   log_hex("member", engine_member_id(check->engine)),
                   log_i64("revision", check->own.hash_revision), log_u64("hash", check->own.hash),
                   log_u64("other-hash", other != NULL ? other->hash : check->own.hash));

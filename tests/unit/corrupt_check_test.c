@@ -596,6 +596,27 @@ static void named_though_it_is_sound(void **state)
     }
 }
 
+/* Members that were added and never started hold nothing that it could differ from. */
+static void named_beside_members_to_come(void **state)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
+
+    (void)state;
+    begin(1, false);
+    others[0].status = 0;
+    alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    alarm.alarm = ETCDSERVERPB__ALARM_TYPE__CORRUPT;
+    alarm.memberid = engine_member_id(lone.engine);
+    request.alarm = &alarm;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    for (unsigned i = 0; i < 700; i++) {
+        compare();
+        assert_false(service_differs(service));
+    }
+    end();
+}
+
 static void named_and_nobody_can_be_asked(void **state)
 {
     Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
@@ -604,6 +625,7 @@ static void named_and_nobody_can_be_asked(void **state)
     (void)state;
     begin(2, false);
     others[0].status = others[1].status = 0;
+    member_apply_attributes(engine_members(lone.engine), others[1].id, "m", NULL, 0, NULL);
     alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
     alarm.alarm = ETCDSERVERPB__ALARM_TYPE__CORRUPT;
     alarm.memberid = engine_member_id(lone.engine);
@@ -695,6 +717,7 @@ int main(void)
         cmocka_unit_test(differs_by_somebody_elses_alarm),
         cmocka_unit_test(differs_when_enough_are_back),
         cmocka_unit_test(named_though_it_is_sound),
+        cmocka_unit_test(named_beside_members_to_come),
         cmocka_unit_test(named_and_nobody_can_be_asked),
         cmocka_unit_test(at_start),
         cmocka_unit_test(patience_follows_the_election_timeout),
