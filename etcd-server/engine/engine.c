@@ -130,11 +130,17 @@ out:
     return rc;
 }
 
-/* Once the log was replayed, the members are right: their bucket follows. */
+/*
+ * Once the log was replayed as far as the database has it, the members are right: their bucket
+ * follows. What is known to be committed may end before that: then who was added later would be
+ * taken for a ghost, and the entry would not put it back. The next start repairs.
+ */
 static int repair_members(struct engine *engine, struct err *err)
 {
     struct backend_read *read = NULL;
 
+    if (engine->applied_index < engine->backend_index)
+        return 0;
     if (backend_read_begin(engine->backend, &read, err) < 0)
         return -1;
     member_store_repair(engine->members, read, engine->open);

@@ -21,7 +21,7 @@ void member_store_restore_downgrade(struct member_store *members, struct backend
 /*
  * Make the bucket say what `members` say: those who are none are taken out of it, learners and
  * voters set right. etcd before 3.5.20 left both wrong, and etcd 3.6 believes the bucket
- * (formats.md 6.2). What differs goes to `batch`.
+ * (formats.md 6.2). What differs goes to `batch`. Needs members as new as the database.
  */
 void member_store_repair(const struct member_store *members, struct backend_read *read,
                          struct batch *batch);

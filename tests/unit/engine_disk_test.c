@@ -684,6 +684,37 @@ static void test_members_are_repaired(void **state)
     assert_false(kept("9", ""));
 }
 
+/* The commit index in the log may lag behind the database: who joined since then is no ghost. */
+static void test_members_of_later_entries_stay(void **state)
+{
+    static const char *const urls[] = {"http://127.0.0.1:2"};
+    struct raft_conf_change change = {.type = RAFT_CONF_ADD_LEARNER, .node_id = 0x200};
+    uint64_t commit = lone.state_durable.commit;
+    struct buf context = BUF_INIT(BUF_UNLIMITED);
+    struct outcome outcome = {0};
+    struct member member;
+    enum err_code refusal;
+
+    (void)state;
+    member_init(&member, change.node_id);
+    member.learner = true;
+    member_set_peer_urls(&member, urls, 1);
+    assert_true(member_write_json(&member, false, &context));
+    change.context = buf_slice(&context);
+    assert_int_not_equal(
+        engine_propose_change(lone.engine, &change, note_outcome, &outcome, &refusal), 0);
+    pass(500);
+    assert_true(kept("200", "127.0.0.1:2"));
+    lone.state_durable.commit = commit;
+    lone_crash(&lone);
+    lone_lead(&lone);
+    pass(500);
+    assert_non_null(member_find(engine_members(lone.engine), change.node_id));
+    assert_true(kept("200", "127.0.0.1:2"));
+    member_fini(&member);
+    buf_free(&context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -710,6 +741,7 @@ int main(void)
         TEST(test_flush_leaves_nothing_behind),
         TEST(test_database_ahead_of_the_log_is_refused),
         TEST(test_members_are_repaired),
+        TEST(test_members_of_later_entries_stay),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
