@@ -1,10 +1,9 @@
 /*
  * server.c - see server.h.
  *
- *   start:  addresses taken -> data dir, lock -> log -> backend -> engine (replay) -> service,
- * doors
- *           -> peers and metrics answered -> campaign -> name published -> clients answered
- *           -> "ready to serve client requests"
+ *   start:  addresses taken -> data dir, lock -> log -> backend -> engine (replay)
+ *           -> service, doors -> peers and metrics answered -> campaign -> name published
+ *           -> clients answered -> "ready to serve client requests"
  *   stop:   listeners drain -> engine flushes to the backend -> loop ends -> threads end
  *           -> files close
  */
