@@ -155,11 +155,11 @@ keys_are() {
     wait_for late put up 1
     local lasting short
     lasting=$(late lease grant 60 | cut -d' ' -f2)
-    short=$(late lease grant 2 | cut -d' ' -f2)
+    short=$(late lease grant 4 | cut -d' ' -f2)
     background lasting late lease keep-alive "$lasting"
     background short late lease keep-alive "$short"
     wait_for has_line lasting.out "keepalived with TTL(60)"
-    wait_for has_line short.out "keepalived with TTL(2)"
+    wait_for has_line short.out "keepalived with TTL(4)"
     kill -9 "$(cat "$DIR/late.pid")"
     ends short 0
     has_line short.out "lease $short expired or revoked."
@@ -209,7 +209,7 @@ keys_are() {
 
 @test "watch: ends when its member has lost the leader, and does not begin without one" {
     local first=http://127.0.0.1:$((PORT + 11)) second=http://127.0.0.1:$((PORT + 13))
-    local quick=(--initial-cluster="two1=$first,two2=$second" --heartbeat-interval=20 --election-timeout=200)
+    local quick=(--initial-cluster="two1=$first,two2=$second" --heartbeat-interval=50 --election-timeout=500)
     start two1 http $((PORT + 10)) "${quick[@]}"
     start two2 http $((PORT + 12)) "${quick[@]}"
     local two=("$ETCD_CTL" --endpoints="127.0.0.1:$((PORT + 10))")
