@@ -171,12 +171,41 @@ static void who_is_connected_is_missed(void **state)
     assert_int_equal(remove_other(), ERR_UNHEALTHY);
 }
 
+/* A learner says what it is, also when it knows no leader and the caller wants one. */
+static void a_learner_first(void **state)
+{
+    struct service_config config = {.metrics = &metrics, .bcrypt_cost = 4};
+    Etcdserverpb__MemberListRequest request = ETCDSERVERPB__MEMBER_LIST_REQUEST__INIT;
+    struct call call = {.row = rpc_row(RPC_Cluster_MemberList),
+                        .ops = &ops,
+                        .request = &request.base,
+                        .require_leader = true};
+    const struct member *self;
+
+    (void)state;
+    lone_init_of_three(&lone, NULL);
+    self = member_find(engine_members(lone.engine), engine_member_id(lone.engine));
+    assert_non_null(self);
+    arena_init(&call.arena, 1 * MIB);
+    config.engine = lone.engine;
+    service = service_new(&config);
+    service_start(service, &call);
+    assert_int_equal(code, ERR_NO_LEADER);
+    ((struct member *)(uintptr_t)self)->learner = true;
+    service_start(service, &call);
+    assert_int_equal(code, ERR_NOT_SUPPORTED_FOR_LEARNER);
+    arena_free(&call.arena);
+    service_free(service);
+    lone_fini(&lone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connected_to_a_quorum_of_the_larger_cluster),
         cmocka_unit_test(enough_are_started),
         cmocka_unit_test(who_is_connected_is_missed),
+        cmocka_unit_test(a_learner_first),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
