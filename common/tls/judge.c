@@ -17,7 +17,8 @@
 /*
  * OpenSSL takes the first authority of the name, unless an identifier in the certificate says
  * otherwise; certificates by hand have none. Go tries all of that name, which matters while a
- * bundle holds the old and the new one (pki.md 2.6).
+ * bundle holds the old and the new one (pki.md 2.6), also of one key but with names that only read
+ * the same.
  */
 static int find_issuer(X509 **issuer, X509_STORE_CTX *store, X509 *cert)
 {
@@ -32,7 +33,7 @@ static int find_issuer(X509 **issuer, X509_STORE_CTX *store, X509 *cert)
         X509 *one = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
 
         if (one == NULL ||
-            X509_NAME_cmp(X509_get_subject_name(one), X509_get_issuer_name(cert)) != 0 ||
+            !ossl_names_equal(X509_get_subject_name(one), X509_get_issuer_name(cert)) ||
             X509_get0_pubkey(one) == NULL || X509_verify(cert, X509_get0_pubkey(one)) != 1)
             continue;
         valid = X509_cmp_timeframe(rules, X509_get0_notBefore(one), X509_get0_notAfter(one)) == 0;

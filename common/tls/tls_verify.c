@@ -225,17 +225,20 @@ static int check_usage(struct tls_session *session, X509_STORE_CTX *store)
     return X509_V_ERR_CERT_REJECTED; /* alert 42, as from Go */
 }
 
-/* Is chain[at] in that list? `far`: who signed it has yet to be seen. */
+/*
+ * Is chain[at] in that list? `far`: who signed it has yet to be seen, in what is above. Above the
+ * anchor is nothing: whom only a list's name says to be gone is not trusted either, as in etcd.
+ */
 static bool is_listed(const STACK_OF(X509) * chain, int at, X509_CRL *crl, bool far,
                       X509_REVOKED **entry)
 {
     X509 *cert = sk_X509_value(chain, at);
-    X509 *above = sk_X509_value(chain, MIN(at + 1, sk_X509_num(chain) - 1));
+    X509 *above = at + 1 < sk_X509_num(chain) ? sk_X509_value(chain, at + 1) : NULL;
 
     if (!ossl_names_equal(X509_CRL_get_issuer(crl), X509_get_issuer_name(cert)) ||
         X509_CRL_get0_by_serial(crl, entry, X509_get0_serialNumber(cert)) != 1)
         return false;
-    return !far || X509_CRL_verify(crl, X509_get0_pubkey(above)) == 1;
+    return !far || above == NULL || X509_CRL_verify(crl, X509_get0_pubkey(above)) == 1;
 }
 
 static int find_revoked(struct tls_session *session, X509_STORE_CTX *store,

@@ -183,6 +183,7 @@ static void lists_of_an_authority_in_between(void **state)
     struct tls_config server = server_config(), client = client_config(&gone);
     char *list = revocation_list("middle.crl", &middle, &gone);
     char *forged = revocation_list("forged-middle.crl", &forger, NULL);
+    char *pinned = test_path(pki.dir, "pinned.crt");
 
     (void)state;
     test_run("cat %s >> %s && cat %s >> %s", middle.cert_file, gone.cert_file, middle.cert_file,
@@ -198,12 +199,19 @@ static void lists_of_an_authority_in_between(void **state)
              forger.cert_file, forger.key_file, forged);
     server.crl_file = forged; /* the name is right, the key is not */
     WORKS(&server, &client, "localhost");
+    test_run("openssl x509 -in %s -out %s", gone.cert_file, pinned); /* the first in it */
+    server.crl_file = list;
+    server.ca_file = pinned; /* trusted by itself, and leaves out who could sign a list */
+    client = client_config(&gone);
+    client.cert_file = pinned;
+    SERVER_REFUSES(&server, &client, "client certificate CN=gone", "revoked on 20");
     test_pair_free(&middle);
     test_pair_free(&forger);
     test_pair_free(&gone);
     test_pair_free(&stays);
     free(list);
     free(forged);
+    free(pinned);
 }
 
 static void a_new_list_stops_tickets(void **state)

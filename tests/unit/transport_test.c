@@ -465,6 +465,12 @@ static void both_judge_as_go_does(void **state)
     test_run("cat %s %s > %s", same.cert_file, pki.ca.cert_file, bundle);
     question.options.cacert = bundle;
     expect_served(&question);
+    test_run(
+        "cd %s && printf '[req]\\nstring_mask=utf8only\\ndistinguished_name=d\\n[d]\\n[v3]\\n"
+        "basicConstraints=CA:TRUE\\n' > r.cnf && openssl req -config r.cnf -extensions v3 -x509 "
+        "-new -key %s -subj /CN=ca -days 30 -out r.crt && cat r.crt %s > %s",
+        pki.directory, pki.ca.key_file, pki.ca.cert_file, bundle);
+    expect_served(&question); /* one key, the name in two types of string */
     nothing = test_path(pki.directory, "nothing.crt");
     test_write(nothing, SLICE_LITERAL("no certificate"));
     question.options.cacert = nothing;
