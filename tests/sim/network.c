@@ -300,7 +300,10 @@ void network_send_snapshot(struct host *host, const struct raft_message *message
               node->number, letter->index, node_consistent_index(read));
     backend_read_end(read);
     sim_trace(node->sim, "snapshot", node->number, letter->index);
-    node->sim->damage_snapshots += node == node->sim->damaged;
+    if (node == node->sim->damaged) { /* it is lost: who needs it does not catch up */
+        node->sim->damage_snapshots++;
+        node->sim->trouble_ms = MAX(node->sim->trouble_ms, node->sim->now_ms);
+    }
     if (letter->to == NULL || letter->to->engine == NULL || node == node->sim->damaged ||
         (!node->sim->quiet && sim_chance(node->sim, 100)))
         letter_lost(node->sim, letter);
