@@ -63,7 +63,8 @@ cd "$dir"
 restore "$vectors/snapshot-3.5.30.db" restored
 start "$ours/etcd-server" restored
 ask_everybody "a real snapshot in ours" 17
-ctl --user root:rootpw user passwd --interactive=false bob <<'.' >/dev/null
+ctl --user root:rootpw user passwd bob <<'.' >/dev/null
+bob two
 bob two
 .
 ctl --user root:rootpw role grant-permission writer readwrite /new/ --prefix >/dev/null
@@ -84,7 +85,8 @@ stop
     --initial-advertise-peer-urls "http://127.0.0.1:$((port + 1))" >/dev/null 2>&1
 start "$real/etcd" theirs
 ask_everybody "our snapshot in a real etcd" 21
-ctl --user root:rootpw user passwd --interactive=false alice <<'.' >/dev/null
+ctl --user root:rootpw user passwd alice <<'.' >/dev/null
+alice two
 alice two
 .
 ctl --user root:rootpw put last word >/dev/null
