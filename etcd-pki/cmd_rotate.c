@@ -58,6 +58,27 @@ static int refuse_unreadable(const struct rotation *rotation, bool preparing, st
     return -1;
 }
 
+/*
+ * renewal_heal() looks at certificates that are there. A step that was killed while it made one of
+ * these leaves the CA's key under a temporary name, which nobody would ever look at again.
+ */
+static int heal_own(const struct rotation *rotation, struct err *err)
+{
+    const char *const bases[] = {rotation->next_base, rotation->prev_base};
+    const struct store store = renewal_store(&rotation->renewal);
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(bases); i++) {
+        char *path = xasprintf("%s/%s.crt", store.dir, bases[i]);
+        bool healed; /* then it is half of a pair that is made again */
+
+        if (!file_exists(path))
+            rc = store_heal(&store, bases[i], rotation->settings->passphrase, &healed, err);
+        free(path);
+    }
+    return rc;
+}
+
 static int rotation_open(struct rotation *rotation, const struct settings *settings, bool preparing,
                          struct err *err)
 {
@@ -87,6 +108,8 @@ static int rotation_open(struct rotation *rotation, const struct settings *setti
     rotation->prev_base = xasprintf("%s-prev", rotation->ca->base);
     rotation->next = scan_named(&rotation->scan, rotation->next_base);
     rotation->prev = scan_named(&rotation->scan, rotation->prev_base);
+    if (heal_own(rotation, err) < 0)
+        return -1;
     return refuse_unreadable(rotation, preparing, err);
 }
 

@@ -552,6 +552,18 @@ fits() { # BASE: the key is the certificate's
     refused 0 "finished:" rotate-ca finish
 }
 
+@test "rotate-ca: no copy of a CA's key stays under the name that a killed run gave it" {
+    "$pki" init --key p256 -q
+    "$pki" rotate-ca prepare -q
+    cp pki/etcd/ca.key pki/etcd/.ca-prev.key.Ab12Cd # as if killed before its rename
+    "$pki" rotate-ca switch --force -q
+    [ ! -e pki/etcd/.ca-prev.key.Ab12Cd ]
+    "$pki" rotate-ca finish --force -q
+    cp pki/etcd/ca.key pki/etcd/.ca-next.key.Ab12Cd
+    "$pki" rotate-ca prepare -q
+    [ "$(find pki/etcd -name '.*.??????')" = "" ]
+}
+
 @test "rotate-ca: what a killed run left of rotation.json is removed" {
     "$pki" init --key p256 -q
     "$pki" rotate-ca prepare -q
