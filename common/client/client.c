@@ -291,6 +291,7 @@ void client_ask_password(struct client *client)
     free((char *)(uintptr_t)options->password);
     free((char *)(uintptr_t)options->user);
     options->user = options->password = NULL;
+    transport_set_certificate_user(client->transport, names_user(options));
 }
 
 int client_clone(struct client *client, size_t at, struct client **clone, struct err *err)

@@ -55,6 +55,11 @@ void transport_free(struct transport *transport)
         transport->kind->free(transport);
 }
 
+void transport_set_certificate_user(struct transport *transport, bool certificate_user)
+{
+    transport->options.certificate_user = certificate_user;
+}
+
 /*
  * Probe a silent connection after keepalive_time, give it up keepalive_timeout later; also one that
  * leaves what we send unanswered. Best effort: a unix socket has none of this and needs none.

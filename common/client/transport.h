@@ -67,6 +67,8 @@ int transport_new(const struct transport_kind *kind, const struct transport_opti
                   struct transport **transport, struct client_failure *failure,
                   struct err *err) MUST_CHECK;
 void transport_free(struct transport *transport); /* NULL is fine */
+/* From now on: transport_options.certificate_user. */
+void transport_set_certificate_user(struct transport *transport, bool certificate_user);
 
 /* On NOT_SENT, PASSING and UNSURE err and failure tell the cause and what to do. */
 enum transport_result transport_exchange(struct transport *transport, struct exchange *exchange,
