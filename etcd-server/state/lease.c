@@ -131,6 +131,7 @@ static int64_t time_left_s(const struct lease *lease)
 static void give(const struct lease_store *leases, struct lease *lease, uint64_t now_ms,
                  uint64_t left_ms)
 {
+    now_ms = MAX(now_ms, leases->others_until_ms);
     lease->deadline_ms = now_ms + left_ms;
     lease->wake_ms = leases->checkpoint_ms != 0 && left_ms > leases->checkpoint_ms
                          ? now_ms + leases->checkpoint_ms
@@ -142,7 +143,7 @@ void lease_promote(struct lease_store *leases, uint64_t now_ms, uint64_t extend_
 {
     lease_demote(leases);
     leases->counting = true;
-    leases->others_until_ms = others ? now_ms + extend_ms : 0;
+    leases->others_until_ms = 0;
     leases->checkpoint_ms = checkpoint_ms;
     for (size_t i = 0; i < leases->by_id.capacity; i++) {
         struct lease *lease = leases->by_id.slots[i].value;
@@ -153,6 +154,8 @@ void lease_promote(struct lease_store *leases, uint64_t now_ms, uint64_t extend_
              PLANTED(LEASE_UNEXTENDED) ? 0 : extend_ms + (uint64_t)time_left_s(lease) * 1000);
         heap_add(leases, lease);
     }
+    if (others)
+        leases->others_until_ms = now_ms + extend_ms;
 }
 
 void lease_demote(struct lease_store *leases)
@@ -173,7 +176,7 @@ void lease_renew(struct lease_store *leases, int64_t id, uint64_t now_ms)
     struct lease *lease = find(leases, id);
 
     must(leases->counting && lease != NULL);
-    give(leases, lease, MAX(now_ms, leases->others_until_ms), (uint64_t)lease->ttl_s * 1000);
+    give(leases, lease, now_ms, (uint64_t)lease->ttl_s * 1000);
     settle(leases, lease, lease->place);
 }
 

@@ -83,7 +83,8 @@ void lease_detach(struct lease_store *leases, int64_t id, struct slice key);
 /*
  * Begin to count: every lease gets `extend_ms` and the time it had at its last checkpoint, or all
  * of it. `others`: there may be a leader of before who does not know it yet and renews leases for
- * so long; renewals here reach as far as its own meanwhile. `checkpoint_ms` is the interval of
+ * so long; what is granted or renewed here reaches as far as its own meanwhile (it may have granted
+ * what is only applied now). `checkpoint_ms` is the interval of
  * checkpoints, 0 = none are made.
  */
 void lease_promote(struct lease_store *leases, uint64_t now_ms, uint64_t extend_ms, bool others,

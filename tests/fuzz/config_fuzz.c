@@ -41,12 +41,9 @@ static void as_words(struct slice text)
             env[count++] = word;
     }
     env[count] = NULL;
-    if (config_load(argc, argv, env, &config, &action, &notes, &status, &err) == 0) {
-        if (action == CONFIG_RUN)
-            config_free(&config);
-    } else {
+    if (config_load(argc, argv, env, &config, &action, &notes, &status, &err) < 0)
         must(status != 0 && err.text[0] != '\0');
-    }
+    config_free(&config);
     buf_free(&notes);
     free(copy);
 }

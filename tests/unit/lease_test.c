@@ -198,6 +198,10 @@ static void renewals_reach_as_far_as_those_of_others(void **state)
     lease_renew(leases, 1, 105 * SECOND);
     assert_int_equal(due(115 * SECOND - 1), 0);
     assert_int_equal(due(115 * SECOND), 1);
+    lease_promote(leases, 200 * SECOND, 2 * SECOND, true, 0);
+    grant(2, 5, 201 * SECOND); /* applied here now; the leader of before may have answered it */
+    assert_int_equal(due(207 * SECOND - 1), 0);
+    assert_int_equal(due(207 * SECOND), 2);
 }
 
 static void remaining_time_is_rounded_down(void **state)
