@@ -74,7 +74,7 @@ static void *keep_alive(void *arg)
             clock_pause_ms(CTL_RETRY_PAUSE_MS); /* as long as the lease may be there */
             continue;
         }
-        ttl = ((const Etcdserverpb__LeaseKeepAliveResponse *)response)->ttl;
+        ttl = MIN(((const Etcdserverpb__LeaseKeepAliveResponse *)response)->ttl, INT32_MAX);
         arena_reset(&arena);
         if (ttl <= 0)
             break;
@@ -104,7 +104,7 @@ static int grant(struct session *session, int64_t ttl)
         err = ERR_INIT;
     }
     session->lease = ((const Etcdserverpb__LeaseGrantResponse *)response)->id;
-    session->ttl = ((const Etcdserverpb__LeaseGrantResponse *)response)->ttl;
+    session->ttl = MIN(((const Etcdserverpb__LeaseGrantResponse *)response)->ttl, INT32_MAX);
     return CTL_OK;
 }
 

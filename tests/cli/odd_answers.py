@@ -120,8 +120,19 @@ def plain_refusal():
     return not good
 
 
+def lease_for_ever():
+    """A lease of more seconds than there are milliseconds to count is not over at once."""
+    endpoint = serve(http('{"ID":"5","TTL":"9223372036854775807","key":"YQ=="}'))
+    end = subprocess.run([CTL, f"--endpoints={endpoint}", "lock", "a", "echo", "held"], env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+                         capture_output=True, text=True, timeout=LIMIT)
+    good = end.returncode == 0 and end.stdout == "held\n"
+    if not good:
+        print(f"not ok - a lease for ever: status {end.returncode}: {end.stdout!r} {end.stderr!r}")
+    return not good
+
+
 def main():
-    failed = plain_refusal()
+    failed = plain_refusal() + lease_for_ever()
     directory = tempfile.TemporaryDirectory()
     os.chdir(directory.name)  # for what a command leaves
     for title, answer in ANSWERS.items():
@@ -130,7 +141,7 @@ def main():
         for command, found in wrong:
             print(f"not ok - {title}: {command}: {found}")
         failed += len(wrong)
-    print(f"odd answers: {len(ANSWERS) * len(COMMANDS) + 1 - failed} taken well, {failed} not")
+    print(f"odd answers: {len(ANSWERS) * len(COMMANDS) + 2 - failed} taken well, {failed} not")
     sys.exit(failed != 0)
 
 
