@@ -131,15 +131,28 @@ out:
 }
 
 /*
- * Once the log was replayed as far as the database has it, the members are right: their bucket
- * follows. What is known to be committed may end before that: then who was added later would be
- * taken for a ghost, and the entry would not put it back. The next start repairs.
+ * Are the members as new as the database? What is known to be committed may end before it, and the
+ * log, too, when the database came with a leader's snapshot: who was added since then would be
+ * taken for a ghost, and the entry, when it is replayed, would not put it back.
  */
+static bool members_are_current(const struct engine *engine)
+{
+    uint64_t first = engine->config.snapshot.index + 1; /* entries[0] */
+
+    for (uint64_t index = engine->applied_index + 1; index <= engine->backend_index; index++)
+        if (index - first >= engine->config.entry_count ||
+            engine->config.entries[index - first].type != RAFT_ENTRY_NORMAL)
+            return false;
+    return true;
+}
+
+/* Once the log was replayed, the members are right: their bucket follows. If they are not, the next
+ * start sees to it. */
 static int repair_members(struct engine *engine, struct err *err)
 {
     struct backend_read *read = NULL;
 
-    if (engine->applied_index < engine->backend_index)
+    if (!members_are_current(engine))
         return 0;
     if (backend_read_begin(engine->backend, &read, err) < 0)
         return -1;

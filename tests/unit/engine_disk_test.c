@@ -684,7 +684,24 @@ static void test_members_are_repaired(void **state)
     assert_false(kept("9", ""));
 }
 
-/* The commit index in the log may lag behind the database: who joined since then is no ghost. */
+/* The commit index in the log may lag behind the database, as after every kill. */
+static void test_members_are_repaired_after_a_crash(void **state)
+{
+    uint64_t commit = lone.state_durable.commit;
+
+    (void)state;
+    assert_int_equal(lone_put(&lone, "a", 0), ERR_OK);
+    pass(500);
+    keep(lone.backend, BUCKET_MEMBERS, "9",
+         SLICE_LITERAL("{\"id\":9,\"peerURLs\":[\"http://127.0.0.1:9\"]}"));
+    lone.state_durable.commit = commit;
+    lone_crash(&lone);
+    lone_lead(&lone);
+    pass(500);
+    assert_false(kept("9", ""));
+}
+
+/* But who joined since then is no ghost. */
 static void test_members_of_later_entries_stay(void **state)
 {
     static const char *const urls[] = {"http://127.0.0.1:2"};
@@ -741,6 +758,7 @@ int main(void)
         TEST(test_flush_leaves_nothing_behind),
         TEST(test_database_ahead_of_the_log_is_refused),
         TEST(test_members_are_repaired),
+        TEST(test_members_are_repaired_after_a_crash),
         TEST(test_members_of_later_entries_stay),
     };
 
