@@ -85,7 +85,7 @@ char *probe_refusal(const struct x509_seen *seen)
 
     if (answer[0] == '\0')
         return NULL;
-    if (strncmp(answer, "HTTP/", 5) != 0)
+    if (strncmp(answer, "HTTP/", 5) != 0 || space == NULL)
         return xstrdup("it answers, but not in HTTP");
     if ((status >= 200 && status < 400) || status == 404)
         return NULL;

@@ -622,6 +622,31 @@ fits() { # BASE: the key is the certificate's
     [ "$status" -eq 3 ] && [[ $output == *"it answers, but not in HTTP"* ]]
 }
 
+@test "probe: an answer that ends behind its HTTP" {
+    "$pki" init --key p256 -q
+    "$pki" issue server m1 --key p256 -q
+    "$pki" issue healthcheck-client --key p256 -q
+    python3 -c 'import socket, ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("pki/etcd/server.crt", "pki/etcd/server.key")
+context.load_verify_locations("pki/etcd/ca.crt")
+context.verify_mode = ssl.CERT_REQUIRED
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+while True:
+    try:
+        with context.wrap_socket(listener.accept()[0], server_side=True) as link:
+            link.recv(4096)
+            link.sendall(b"HTTP/1.1\r\n")
+    except OSError:
+        pass' > port 2> /dev/null 3>&- &
+    pid=$!
+    for _ in $(seq 100); do [ -s port ] && break; sleep 0.05; done
+    run "$pki" probe --timeout 1s https://127.0.0.1:$(cat port)
+    kill $pid
+    [ "$status" -eq 3 ] && [[ $output == *"refused: it answers, but not in HTTP"* ]]
+}
+
 @test "rotate-ca, renew-ca: what else ca.crt trusts stays, an intermediate CA is left alone" {
     "$pki" cluster --member m1=192.0.2.1 --key p256 -q
     for name in second third; do "$pki" init --dir $name --key p256 -q; done
