@@ -229,7 +229,7 @@ static bool check_binary(struct gateway_call *call, struct slice name, struct sl
 /*
  * Was it the other end of this connection who said that its certificate is the user? Not who only
  * passes on what others sent him: the header has to be named in Connection, which is for one hop
- * and no proxy passes on (RFC 9110 7.6.1), and nothing may tell of a proxy.
+ * and not to be passed on (RFC 9110 7.6.1), and nothing may tell of a proxy.
  */
 static bool is_of_this_hop(const struct exchange *exchange, const char *name)
 {
