@@ -18,6 +18,7 @@ struct source {
     const char *path;
     yaml_document_t document;
     struct texts *words;
+    bool cut;     /* a value has a NUL, where it would end for us */
     size_t taken; /* bytes of values; above TAKEN_MAX nothing more is taken, and it is refused */
 };
 
@@ -28,6 +29,7 @@ static const char *scalar_of(struct source *source, const yaml_node_t *node)
         return NULL;
     source->taken +=
         MIN(node->data.scalar.length + 1, TAKEN_MAX + 1 - MIN(source->taken, TAKEN_MAX));
+    source->cut |= strlen((const char *)node->data.scalar.value) != node->data.scalar.length;
     return source->taken <= TAKEN_MAX ? (const char *)node->data.scalar.value : NULL;
 }
 
@@ -271,6 +273,11 @@ static int take_documents(struct source *source, yaml_parser_t *parser, take_fn 
         }
         rc = take(source, root, err);
         yaml_document_delete(&source->document);
+        if (rc == 0 && source->cut) {
+            err_set(err, ERR_USAGE, "%s: a value has a NUL byte; no file has such a name",
+                    source->path);
+            rc = -1;
+        }
         if (rc == 0 && source->taken > TAKEN_MAX) {
             err_set(err, ERR_USAGE,
                     "%s: more than %lu MiB of values, with aliases written out: is it etcd's?",

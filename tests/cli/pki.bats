@@ -613,7 +613,9 @@ EOF
     refused 2 "none of etcd's flags in it" verify --manifest pod.yaml
 }
 
-@test "verify: aliases that would be gigabytes written out are refused" {
+@test "verify: a value with a NUL, and aliases that would be gigabytes written out, are refused" {
+    printf 'cert-file: "a\\0b"\n' > etcd.yaml
+    refused 2 "etcd.yaml: a value has a NUL byte" verify --config-file etcd.yaml
     long=$(head -c 400000 /dev/zero | tr '\0' x) many=$(printf '*a, %.0s' {1..10000})
     printf 'a: &a %s\nb:\n- {name: etcd, image: etcd, command: [%s]}\n' "$long" "$many" > pod.yaml
     printf 'a: &a %s\nlisten-client-urls: [%s]\n' "$long" "$many" > etcd.yaml
