@@ -84,8 +84,8 @@ void answer_refusal(const char *typed, long status, struct slice body,
     json_t *inner = json_object_get(root, "error");
     json_t *holder = json_is_object(inner) ? inner : root;
     const char *text = json_string_value(json_object_get(holder, "message"));
-    json_int_t grpc =
-        json_integer_value(json_object_get(holder, json_is_object(inner) ? "grpc_code" : "code"));
+    json_t *code = json_object_get(inner, "grpc_code"); /* in a stream up to etcd 3.5 */
+    json_int_t grpc = json_integer_value(code != NULL ? code : json_object_get(holder, "code"));
 
     if (text == NULL)
         text = json_string_value(inner);
