@@ -178,6 +178,7 @@ static void locker_free(struct sim *sim, void *arg)
 static void end(struct sim_locker *own)
 {
     sim_check(own->sim, !own->ended, "%s was answered twice", own->call.row->method);
+    login_shown(own->node, own->call.token);
     own->ended = true;
     sim_after(own->sim, own->node, LINGER_MS, locker_free, own)->drop = locker_free;
 }
@@ -555,6 +556,15 @@ const char *locking_busy(struct sim *sim)
 void locking_begin(struct sim *sim)
 {
     sim->locks = xalloc(sizeof(*sim->locks));
+}
+
+bool locking_uses(const struct node *node, const char *token)
+{
+    for (const struct sim_locker *own = node->sim->lockers; own != NULL; own = own->next)
+        if (own->node == node && !own->ended && own->call.token != NULL &&
+            strcmp(own->call.token, token) == 0)
+            return true;
+    return false;
 }
 
 void locking_cancel_all(struct node *node)

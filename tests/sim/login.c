@@ -113,7 +113,8 @@ bool login_is_over(struct node *node, const char *token)
     const struct used *used = token != NULL ? used_of(node->sim, token, false) : NULL;
 
     return used != NULL &&
-           node->sim->now_ms > used->last_ms[node->number - 1] + life_ms(node->sim, true);
+           node->sim->now_ms > used->last_ms[node->number - 1] + life_ms(node->sim, true) &&
+           !observing_uses(node, token) && !locking_uses(node, token);
 }
 
 /* The member has known it since it came up, it was used lately and nobody dropped it. */

@@ -197,6 +197,7 @@ static void observer_free(struct sim *sim, void *arg)
 static void end(struct sim_observer *own)
 {
     sim_check(own->sim, !own->ended, "an observer ends twice");
+    login_shown(own->node, own->call.token); /* with its last read, which need not tell anything */
     own->ended = true;
     sim_after(own->sim, own->node, PAUSE_MS_MAX, observer_free, own)->drop = observer_free;
 }
@@ -286,6 +287,15 @@ static void hang_up(struct sim_observer *own)
 {
     service_cancel(own->node->service, &own->call);
     end(own);
+}
+
+bool observing_uses(const struct node *node, const char *token)
+{
+    for (const struct sim_observer *own = node->sim->observers; own != NULL; own = own->next)
+        if (own->node == node && !own->ended && own->call.token != NULL &&
+            strcmp(own->call.token, token) == 0)
+            return true;
+    return false;
 }
 
 void observing_act(struct node *node)

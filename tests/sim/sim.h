@@ -345,6 +345,8 @@ void locking_begin(struct sim *sim);
 void locking_act(struct node *node);
 const char *locking_busy(struct sim *sim); /* who waits though nobody owns; lets owners go */
 void locking_cancel_all(struct node *node);
+/* A call that waits shows its token again with each of its reads; as observing_uses(). */
+bool locking_uses(const struct node *node, const char *token);
 void locking_free(struct sim *sim);
 const char *locking_name(struct sim *sim); /* one of those that are locked or stood for */
 void locking_stir(struct node *node, const char *name); /* so that there is something to tell */
@@ -354,6 +356,7 @@ void observing_act(struct node *node);
 /* Does somebody not know who leads this name? NULL: any. */
 bool observing_behind(struct sim *sim, const char *name);
 void observing_cancel_all(struct node *node);
+bool observing_uses(const struct node *node, const char *token);
 
 /* admin.c */
 void admin_act(struct node *node);
