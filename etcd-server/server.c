@@ -264,21 +264,23 @@ static void start_doors(struct server *server)
 
 /* ---- listeners ---- */
 
-static void accept_clients(struct server *server)
+static int accept_clients(struct server *server, struct err *err)
 {
     struct link_door client = port_link_door(&server->client_port);
     struct link_door http = port_link_door(&server->http_port);
 
-    server_accept(server, PORTS_CLIENT, &client);
-    server_accept(server, PORTS_CLIENT_HTTP, &http);
+    if (server_accept(server, PORTS_CLIENT, &client, err) < 0)
+        return -1;
+    return server_accept(server, PORTS_CLIENT_HTTP, &http, err);
 }
 
-static void serve_clients(struct server *server)
+static int serve_clients(struct server *server, struct err *err)
 {
     const struct config *config = server->config;
     struct err notice = ERR_INIT;
 
-    accept_clients(server);
+    if (accept_clients(server, err) < 0)
+        return -1;
     for (size_t i = 0; i < config->listen_client_urls.count; i++) {
         if (strncmp(config->listen_client_urls.items[i], "http:", 5) == 0)
             log_warn("serving client traffic insecurely; this is strongly discouraged!",
@@ -293,6 +295,7 @@ static void serve_clients(struct server *server)
         log_warn("cannot notify systemd", log_str("error", notice.text));
     enter(server, SERVER_SERVING);
     server->served = true;
+    return 0;
 }
 
 /* ---- the loop ---- */
@@ -342,13 +345,14 @@ static void leave(struct server *server)
 static void on_turn_end(void *arg)
 {
     struct server *server = arg;
+    struct err err = ERR_INIT;
 
     engine_turn(server->engine);
     if (server->stage == SERVER_HANDED_OVER)
         leave(server);
     server->wake_ms = MIN(service_turn(server->service), engine_wake_at(server->engine));
-    if (server->stage == SERVER_STARTING && may_serve(server))
-        serve_clients(server);
+    if (server->stage == SERVER_STARTING && may_serve(server) && serve_clients(server, &err) < 0)
+        fail(server, &err);
     if (server->stage == SERVER_DRAINED && engine_idle(server->engine) &&
         loop_now_ms() >= server->linger_until_ms)
         loop_stop(server->loop);
@@ -481,14 +485,16 @@ static struct link_door metrics_link_door(struct server *server)
 }
 
 /* The others have to reach this member before any client can, and operators as well. */
-static void accept_others(struct server *server)
+static int accept_others(struct server *server, struct err *err)
 {
     struct link_door peer = peer_link_door(server);
     struct link_door metrics = metrics_link_door(server);
 
-    server_accept(server, PORTS_PEER, &peer);
-    server_accept(server, PORTS_METRICS, &metrics);
+    if (server_accept(server, PORTS_PEER, &peer, err) < 0 ||
+        server_accept(server, PORTS_METRICS, &metrics, err) < 0)
+        return -1;
     server_log_serving(server);
+    return 0;
 }
 
 static int run(struct server *server, struct err *err)
@@ -497,7 +503,8 @@ static int run(struct server *server, struct err *err)
     server->wake_timer = loop_timer_new(server->loop, on_wake, server);
     server->signals[0] = loop_signal_new(server->loop, SIGTERM, on_sigterm, server);
     server->signals[1] = loop_signal_new(server->loop, SIGINT, on_sigint, server);
-    accept_others(server);
+    if (accept_others(server, err) < 0)
+        return -1;
     loop_at_turn_end(server->loop, LOOP_PHASE_ENGINE, on_turn_end, server);
     loop_at_turn_end(server->loop, LOOP_PHASE_REST, on_rest, server);
     server->next_tick_ms = loop_now_ms() + server->config->heartbeat_interval_ms;

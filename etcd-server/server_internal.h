@@ -106,8 +106,9 @@ struct server {
 int server_make_tls(struct server *server, struct err *err) MUST_CHECK;
 /* Take the addresses of all listen URLs; nobody is answered yet. Needs loop, net and contexts. */
 int server_bind(struct server *server, struct err *err) MUST_CHECK;
-/* Begin to answer on those of one list. */
-void server_accept(struct server *server, enum server_ports kind, const struct link_door *door);
+/* Begin to answer on those of one list. ERR_NET: net_accept() */
+int server_accept(struct server *server, enum server_ports kind, const struct link_door *door,
+                  struct err *err) MUST_CHECK;
 /*
  * Lock the data directory, waiting for another process as etcd does, and open the log and the
  * backend in it: dir, boot, joined and backend. Blocks; needs peer_dial_tls. What was opened is

@@ -2,7 +2,9 @@
  * server_ports.c - the addresses that a member listens on (cli.md 1.5).
  *
  * They are taken before the data directory is touched: a start that finds one in use has changed
- * nothing. Each list is answered when what answers it is there; until then clients wait.
+ * nothing. Each list is answered when what answers it is there. Until then clients wait; peers are
+ * refused, for a new member asks the others who they are before it answers anybody: members that
+ * start together would wait for one another.
  */
 #include "etcd-server/host/process.h"
 #include "etcd-server/server_internal.h"
@@ -46,6 +48,7 @@ static int bind_list(struct server *server, enum server_ports kind, struct err *
             .reuse_port = server->config->socket_reuse_port,
             .reuse_address = server->config->socket_reuse_address,
             .group = kind,
+            .refuses = kind == PORTS_PEER,
             .shares = kind == PORTS_CLIENT || kind == PORTS_CLIENT_HTTP};
 
         if (net_bind(server->net, &listener, err) < 0)
@@ -81,12 +84,15 @@ int server_bind(struct server *server, struct err *err)
     return 0;
 }
 
-void server_accept(struct server *server, enum server_ports kind, const struct link_door *door)
+int server_accept(struct server *server, enum server_ports kind, const struct link_door *door,
+                  struct err *err)
 {
     struct port_list list = list_of(server, kind);
 
-    net_accept(server->net, kind, door);
+    if (net_accept(server->net, kind, door, err) < 0)
+        return -1;
     for (size_t i = 0; i < list.urls->count; i++)
         log_info("now serving", log_str("listener", list.name),
                  log_str("url", list.urls->items[i]));
+    return 0;
 }

@@ -2,7 +2,7 @@
  * net.c - see net.h: listeners, accepting, the sweep for deadlines, stopping. Sockets are made in
  * net_socket.c; one connection is net_conn.c.
  *
- *   listener:  net_bind(), who comes waits in the kernel -> net_accept()
+ *   listener:  net_bind(), who comes waits in the kernel, or is refused -> net_accept()
  */
 #include "etcd-server/host/net_internal.h"
 
@@ -291,6 +291,7 @@ static struct net_listener *listener_new(struct net *net, const struct net_liste
     if (place->address.u.any.sa_family == AF_UNIX)
         listener->unix_path = xstrdup(place->address.u.un.sun_path);
     listener->of_peers = config->of_peers;
+    listener->refuses = net_refuses(config, place);
     listener->watch = loop_fd_new(net->loop, fd, on_accept, listener);
     listener->next = net->listeners;
     net->listeners = listener;
@@ -335,19 +336,27 @@ int net_bind(struct net *net, const struct net_listener_config *config, struct e
     return bind_listener(net, config, err) != NULL ? 0 : -1;
 }
 
-void net_accept(struct net *net, unsigned group, const struct link_door *door)
+int net_accept(struct net *net, unsigned group, const struct link_door *door, struct err *err)
 {
     must(!net->stopping);
-    for (struct net_listener *at = net->listeners; at != NULL; at = at->next)
-        if (at->group == group)
-            begin(at, door);
+    for (struct net_listener *at = net->listeners; at != NULL; at = at->next) {
+        if (at->group != group)
+            continue;
+        if (at->refuses && net_socket_listen(at->fd, at->place, err) < 0)
+            return -1;
+        at->refuses = false;
+        begin(at, door);
+    }
+    return 0;
 }
 
 int net_listen(struct net *net, const struct net_listener_config *config, uint16_t *port,
                struct err *err)
 {
-    struct net_listener *listener = bind_listener(net, config, err);
+    struct net_listener *listener;
 
+    must(!config->refuses);
+    listener = bind_listener(net, config, err);
     if (listener == NULL)
         return -1;
     begin(listener, &config->door);

@@ -36,6 +36,8 @@ struct net_listener_config {
     size_t connections_max;  /* 0: CONNECTIONS_MAX */
     bool of_peers;           /* those that net_limit() keeps for peers are for it */
     unsigned group;          /* net_accept() begins with all of one group */
+    bool refuses;            /* until net_accept(): who connects is told at once that nobody is
+                                there yet, and does not wait. Not at unix sockets. */
     /* In its group it may be given an address that another one has: that is listened to once, and
      * the first bytes of each connection tell TLS from plain when both schemes are asked for. */
     bool shares;
@@ -43,13 +45,16 @@ struct net_listener_config {
 
 /*
  * Take the address: whoever connects waits in the kernel until net_accept(), and is refused when
- * it does not come to that. 0.0.0.0 and [::] are every address of the machine, IPv4 and IPv6.
+ * it does not come to that, or at once where the listener `refuses`. 0.0.0.0 and [::] are every
+ * address of the machine, IPv4 and IPv6.
  *
  * errors  ERR_USAGE: the URL; ERR_NET: "listen tcp 127.0.0.1:2379: bind: address already in use"
  */
 int net_bind(struct net *net, const struct net_listener_config *config, struct err *err) MUST_CHECK;
-/* Accept the connections of a group from the next turn on; `door` serves them. */
-void net_accept(struct net *net, unsigned group, const struct link_door *door);
+/* Accept the connections of a group from the next turn on; `door` serves them. ERR_NET: another
+ * process began to listen where this listener refused until now. */
+int net_accept(struct net *net, unsigned group, const struct link_door *door,
+               struct err *err) MUST_CHECK;
 
 /* Both at once. port: set to the port bound (for port 0), 0 for unix sockets; may be NULL. */
 int net_listen(struct net *net, const struct net_listener_config *config, uint16_t *port,

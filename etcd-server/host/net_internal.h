@@ -58,6 +58,7 @@ struct net_listener {
     struct loop_fd *watch;
     size_t connections, connections_max;
     bool of_peers;
+    bool refuses;       /* is bound only */
     bool paused;        /* at the maximum, or out of descriptors */
     uint64_t resume_ms; /* when to try again */
 };
@@ -92,9 +93,12 @@ struct net_place {
 
 int net_bad_url(const char *url, const char *why, struct err *err); /* fills in err; -1 */
 int net_place_parse(const char *url, struct net_place *place, struct err *err) MUST_CHECK;
-/* A descriptor that is bound and listens, or -1. */
+/* A descriptor that is bound and, unless net_refuses(), listens; or -1. */
 int net_socket_open(const struct net_listener_config *config, const struct net_place *place,
                     struct err *err) MUST_CHECK;
+bool net_refuses(const struct net_listener_config *config, const struct net_place *place);
+/* place: the text of a net_place. */
+int net_socket_listen(int fd, const char *place, struct err *err) MUST_CHECK;
 uint16_t net_socket_port(int fd); /* 0: it has none */
 
 void net_tick(struct net *net); /* bring the clock up to date */

@@ -125,9 +125,14 @@ static bool make_way(const struct address *address)
     return true;
 }
 
-/* Bound and listening; -1 with errno, and *step says at what. */
+bool net_refuses(const struct net_listener_config *config, const struct net_place *place)
+{
+    return config->refuses && place->address.u.any.sa_family != AF_UNIX;
+}
+
+/* Bound, and listening unless it `refuses`; -1 with errno, and *step says at what. */
 static int bind_socket(const struct net_listener_config *config, const struct address *address,
-                       const char **step)
+                       bool refuses, const char **step)
 {
     int family = address->u.any.sa_family, on = 1, off = 0, error;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -147,7 +152,7 @@ static int bind_socket(const struct net_listener_config *config, const struct ad
     if ((family == AF_UNIX && !make_way(address)) || bind(fd, &address->u.any, address->bytes) < 0)
         goto failed;
     *step = "listen";
-    if (listen(fd, LISTEN_BACKLOG) == 0)
+    if (refuses || listen(fd, LISTEN_BACKLOG) == 0)
         return fd;
 failed:
     error = errno;
@@ -167,29 +172,39 @@ static bool every_address(const struct address *address, struct address *every)
     return true;
 }
 
+/* place, step: where, and at what. -1 */
+static int cannot_listen(const char *place, const char *step, struct err *err)
+{
+    if (errno == EADDRINUSE) /* in etcd's words: scripts look for them */
+        err_set(err, ERR_NET,
+                "listen %s: %s: address already in use; another server runs there, or choose "
+                "another port",
+                place, step);
+    else
+        err_sys(err, errno, "listen %s: %s", place, step);
+    err->code = ERR_NET;
+    return -1;
+}
+
 int net_socket_open(const struct net_listener_config *config, const struct net_place *place,
                     struct err *err)
 {
+    bool refuses = net_refuses(config, place);
     const char *step = "";
     struct address every;
     int fd = -1;
 
     errno = EAFNOSUPPORT;
     if (every_address(&place->address, &every))
-        fd = bind_socket(config, &every, &step);
+        fd = bind_socket(config, &every, refuses, &step);
     if (fd < 0 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) /* no IPv6 */
-        fd = bind_socket(config, &place->address, &step);
-    if (fd >= 0)
-        return fd;
-    if (errno == EADDRINUSE) /* in etcd's words: scripts look for them */
-        err_set(err, ERR_NET,
-                "listen %s: %s: address already in use; another server runs there, or choose "
-                "another port",
-                place->text, step);
-    else
-        err_sys(err, errno, "listen %s: %s", place->text, step);
-    err->code = ERR_NET;
-    return -1;
+        fd = bind_socket(config, &place->address, refuses, &step);
+    return fd >= 0 ? fd : cannot_listen(place->text, step, err);
+}
+
+int net_socket_listen(int fd, const char *place, struct err *err)
+{
+    return listen(fd, LISTEN_BACKLOG) == 0 ? 0 : cannot_listen(place, "listen", err);
 }
 
 uint16_t net_socket_port(int fd)

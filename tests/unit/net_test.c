@@ -531,6 +531,55 @@ static void bad_urls(void **state)
     free(used);
 }
 
+/* The errno of a connect to 127.0.0.2. */
+static int try_port(uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), error = 0;
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+    assert_true(fd >= 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        error = errno;
+    (void)close(fd);
+    return error;
+}
+
+/* A listener that refuses has its address, and nobody waits at it. Of two that took one so at the
+ * same moment, the second is told when it wants to listen. */
+static void refuses_until_accepting(void **state)
+{
+    char *used = xasprintf("http://127.0.0.1:%u", fix.port);
+    char *unused = xasprintf("http://127.0.0.2:%u", fix.port);
+    struct net_listener_config config = {.name = "peer", .url = used, .refuses = true};
+    const struct link_door door = restless_door();
+    struct net *first, *second;
+    struct loop *loop = NULL;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(loop_new(&loop, &err), 0);
+    first = net_new(loop);
+    second = net_new(loop);
+    assert_int_equal(net_bind(first, &config, &err), -1); /* somebody listens */
+    assert_int_equal(err.code, ERR_NET);
+    assert_non_null(strstr(err.text, "bind: address already in use"));
+    config.url = unused;
+    assert_int_equal(net_bind(first, &config, &err), 0);
+    assert_int_equal(net_bind(second, &config, &err), 0);
+    assert_int_equal(try_port(fix.port), ECONNREFUSED);
+    assert_int_equal(net_accept(first, 0, &door, &err), 0);
+    assert_int_equal(try_port(fix.port), 0);
+    assert_int_equal(net_accept(second, 0, &door, &err), -1);
+    assert_int_equal(err.code, ERR_NET);
+    assert_non_null(strstr(err.text, "listen: address already in use"));
+    net_free(second);
+    net_free(first);
+    loop_free(loop);
+    free(used);
+    free(unused);
+}
+
 static int make_pki(void **state)
 {
     (void)state;
@@ -561,9 +610,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(plain),          TEST(unix_socket),  TEST(large_answers),    TEST(maximum),
-        TEST(maximum_of_all), TEST(wrong_scheme), TEST(over_tls),         TEST(half_a_handshake),
-        TEST(slow_client),    TEST(keep_alive),   TEST(stop_with_stream), TEST(bad_urls),
+        TEST(plain),
+        TEST(unix_socket),
+        TEST(large_answers),
+        TEST(maximum),
+        TEST(maximum_of_all),
+        TEST(wrong_scheme),
+        TEST(over_tls),
+        TEST(half_a_handshake),
+        TEST(slow_client),
+        TEST(keep_alive),
+        TEST(stop_with_stream),
+        TEST(bad_urls),
+        TEST(refuses_until_accepting),
     };
 
     return cmocka_run_group_tests(tests, make_pki, remove_pki);
