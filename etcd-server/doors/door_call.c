@@ -10,12 +10,7 @@
 #define LEAN_BYTES (64UL * KIB)        /* of a message unpacked, and so many times its bytes, ... */
 #define LEAN_FACTOR 4                  /* ... are fine */
 
-void call_memory_init(struct call_memory memory)
-{
-    arena_init(memory.arena, CALL_ARENA_MAX_BYTES);
-    arena_init(memory.message, CALL_ARENA_MAX_BYTES);
-    buf_init(memory.in, BUF_UNLIMITED); /* HTTP_BODY_OPEN_MAX_BYTES or a stream's window bound it */
-}
+/* ---- memory ---- */
 
 static void empty_arena(struct arena *arena)
 {
@@ -30,30 +25,10 @@ void call_in_used_up(struct buf *in)
         buf_free(in);
 }
 
-void call_memory_rest(struct call_memory memory)
+void door_call_rest(struct door_call *call)
 {
-    empty_arena(memory.message);
-    call_in_used_up(memory.in);
-}
-
-static void memory_reuse(struct call_memory memory)
-{
-    empty_arena(memory.arena);
-    buf_reset(memory.in);
-    call_memory_rest(memory);
-}
-
-static void memory_free(struct call_memory memory)
-{
-    arena_free(memory.arena);
-    arena_free(memory.message);
-    buf_free(memory.in);
-}
-
-void call_memory_moved(struct call_memory memory)
-{
-    memory.arena->allocator.allocator_data = memory.arena;
-    memory.message->allocator.allocator_data = memory.message;
+    empty_arena(&call->message_arena);
+    call_in_used_up(&call->in);
 }
 
 static ProtobufCMessage *copy_message(ProtobufCMessage *message, size_t size, struct arena *arena)
@@ -91,60 +66,186 @@ ProtobufCMessage *call_message_lean(ProtobufCMessage *message, struct arena *are
     return copy;
 }
 
-/* ---- calls that have ended ---- */
+/* ---- the door ---- */
 
-void call_pool_end(struct call_pool *pool, struct pooled_call *call)
+void door_init(struct door *door, const struct door_config *config, const struct door_ways *ways)
 {
-    call->next = pool->ended;
-    pool->ended = call;
+    *door = (struct door){.config = *config, .ways = ways};
+    buf_init(&door->scratch, HTTP_OUT_MAX_BYTES);
 }
 
-static void free_calls(struct pooled_call *call)
+static void free_calls(struct door_call *call)
 {
-    struct pooled_call *next;
+    struct door_call *next;
 
     for (; call != NULL; call = next) {
         next = call->next;
-        memory_free(call->memory);
-        free(call->block);
+        arena_free(&call->rpc.arena);
+        arena_free(&call->message_arena);
+        buf_free(&call->in);
+        free(call);
     }
 }
 
-void call_pool_recycle(struct call_pool *pool)
+void door_fini(struct door *door)
 {
-    struct pooled_call *call = pool->ended, *next;
+    free_calls(door->ended);
+    free_calls(door->spare);
+    buf_free(&door->scratch);
+}
 
-    pool->ended = NULL;
+void door_recycle(struct door *door)
+{
+    struct door_call *call = door->ended, *next;
+
+    door->ended = NULL;
     for (; call != NULL; call = next) {
         next = call->next;
         call->next = NULL;
-        if (pool->spare_count == SPARE_CALLS_MAX) {
+        if (door->spare_count == SPARE_CALLS_MAX) {
             free_calls(call);
             continue;
         }
-        memory_reuse(call->memory);
-        call->next = pool->spare;
-        pool->spare = call;
-        pool->spare_count++;
+        empty_arena(&call->rpc.arena);
+        buf_reset(&call->in);
+        door_call_rest(call);
+        call->next = door->spare;
+        door->spare = call;
+        door->spare_count++;
     }
 }
 
-void *call_pool_take(struct call_pool *pool)
+struct buf *door_scratch(struct buf *scratch)
 {
-    struct pooled_call *call = pool->spare;
-
-    if (call == NULL)
-        return NULL;
-    pool->spare = call->next;
-    pool->spare_count--;
-    return call->block;
+    buf_reset(scratch);
+    if (scratch->capacity > DOOR_SCRATCH_KEPT_BYTES)
+        buf_free(scratch);
+    return scratch;
 }
 
-void call_pool_free(struct call_pool *pool)
+/* ---- the life of a call ---- */
+
+/* A spare one with its memory, or one of `bytes`. All else in it is zero. */
+static struct door_call *take(struct door *door, size_t bytes)
 {
-    free_calls(pool->ended);
-    free_calls(pool->spare);
-    *pool = (struct call_pool){0};
+    struct door_call *call = door->spare, kept;
+
+    if (call == NULL) {
+        call = xalloc(bytes);
+        arena_init(&call->rpc.arena, CALL_ARENA_MAX_BYTES);
+        arena_init(&call->message_arena, CALL_ARENA_MAX_BYTES);
+        buf_init(&call->in, BUF_UNLIMITED); /* HTTP_BODY_OPEN_MAX_BYTES or a window bound it */
+        return call;
+    }
+    door->spare = call->next;
+    door->spare_count--;
+    kept = *call;
+    memset(call, 0, bytes);
+    call->rpc.arena = kept.rpc.arena; /* at the same place, which an arena has to know */
+    call->message_arena = kept.message_arena;
+    call->in = kept.in;
+    return call;
+}
+
+static void on_gone(struct exchange *exchange)
+{
+    struct door_call *call = exchange->state;
+
+    door_call_cancel(call);
+    door_call_over(call, GRPC_CANCELLED);
+}
+
+static void on_stop(struct exchange *exchange)
+{
+    struct door_call *call = exchange->state;
+
+    if (call->state == CALL_RANGE ||
+        (call->rpc.row->kind == RPC_UNARY && call->state != CALL_READING))
+        return; /* these end by themselves */
+    door_call_cancel(call);
+    call->door->ways->refuse(call, GRPC_UNAVAILABLE, err_text(ERR_STOPPED));
+}
+
+struct door_call *door_call_new(struct door *door, size_t bytes, const struct rpc_row *row,
+                                struct exchange *exchange)
+{
+    struct door_call *call;
+
+    door_recycle(door);
+    call = take(door, bytes);
+    call->rpc.row = row;
+    call->rpc.ops = door->ways->ops;
+    call->rpc.common_name = exchange->link->common_name;
+    call->rpc.remote = exchange->link->remote;
+    call->door = door;
+    call->exchange = exchange;
+    exchange->state = call;
+    exchange->gone = on_gone;
+    exchange->stop = on_stop;
+    exchange->drained = door->ways->drained;
+    exchange->open_ended = row->kind == RPC_BIDI || row->id == RPC_Election_Observe;
+    exchange->holds_view = row->id == RPC_KV_RangeStream || row->id == RPC_Maintenance_Snapshot;
+    return call;
+}
+
+void door_call_count(struct door_call *call, struct slice client_version)
+{
+    if (call->door->config.metrics == NULL)
+        return;
+    metrics_call_started(call->door->config.metrics, call->rpc.row, client_version);
+    call->counted = true;
+}
+
+void door_call_start(struct door_call *call)
+{
+    call->state = CALL_WAITING;
+    call->door->config.start(call->door->config.service, &call->rpc);
+}
+
+void door_call_cancel(struct door_call *call)
+{
+    struct door *door = call->door;
+
+    if (call->state == CALL_RANGE)
+        door->ways->drop_range(call);
+    else if (call->state != CALL_READING)
+        door->config.cancel(door->config.service, &call->rpc);
+}
+
+void door_call_tell_end(struct door_call *call, enum grpc_code code)
+{
+    const struct door_config *config = &call->door->config;
+
+    if (config->ended == NULL || call->told)
+        return;
+    call->told = true;
+    call->end.code = code;
+    config->ended(config->service, &call->rpc, &call->end);
+}
+
+void door_call_over(struct door_call *call, enum grpc_code code)
+{
+    struct door *door = call->door;
+
+    must(call->state != CALL_ENDED);
+    if (call->counted && call->state != CALL_RANGE)
+        metrics_call_handled(door->config.metrics, call->rpc.row, code);
+    door_call_tell_end(call, code);
+    call->state = CALL_ENDED;
+    call->exchange = NULL;
+    call->next = door->ended;
+    door->ended = call;
+}
+
+void door_call_resume(struct door_call *call)
+{
+    if (!call->paused)
+        return;
+    call->paused = false;
+    if (call->rpc.row->kind == RPC_BIDI && !call->end_told)
+        exchange_again(call->exchange);
+    if (call->rpc.resume != NULL)
+        call->rpc.resume(&call->rpc);
 }
 
 /* ---- time ---- */

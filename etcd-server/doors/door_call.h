@@ -1,13 +1,14 @@
 /*
  * door_call.h - what the two doors of calls (gateway.h, grpc.h) do alike, whatever their messages
- * look like: where their calls go, a call and its memory, kept for the next one, and the time a
- * client gives it. Pure; thread: core.
+ * look like: where their calls go, the life of a call, its memory, kept for the next one, and the
+ * time a client gives it. Pure; thread: core.
  */
 #ifndef ETCD_SERVER_DOORS_DOOR_CALL_H
 #define ETCD_SERVER_DOORS_DOOR_CALL_H
 
 #include "common/base/buf.h"
 #include "common/base/limits.h"
+#include "etcd-server/doors/exchange.h"
 #include "etcd-server/service/call.h"
 #include "etcd-server/service/metrics.h"
 
@@ -26,16 +27,84 @@ struct door_config {
 #define DEADLINE_FAR_MS (1ULL << 50)        /* beyond any clock */
 #define DOOR_SCRATCH_KEPT_BYTES (1UL * MIB) /* of the buffer in which answers are made */
 
-/* Owned by a call; what is large of it is given back between two calls. */
-struct call_memory {
-    struct arena *arena;   /* call.arena */
-    struct arena *message; /* BIDI: of the message being handled */
-    struct buf *in;        /* bytes that are no whole message yet, or wait for their turn */
+/*
+ *   READING -> WAITING -> STREAM -> ENDED
+ *                 `----> RANGE ----^
+ */
+enum door_call_state {
+    CALL_READING, /* the handler does not know of it yet */
+    CALL_WAITING, /* the handler has the call, nothing was answered */
+    CALL_STREAM,  /* messages were sent, the handler has the call */
+    CALL_RANGE,   /* the call has ended, its range is being written */
+    CALL_ENDED,   /* neither handler nor exchange knows it any more */
 };
 
-void call_memory_init(struct call_memory memory);
+/* One call at a door: the first member of the door's own struct, a block of the heap that is used
+ * again with what its arenas and `in` have. */
+struct door_call {
+    struct call rpc;
+    struct door *door;         /* borrowed */
+    struct exchange *exchange; /* borrowed; NULL when ended */
+    enum door_call_state state;
+    struct call_end end;        /* for config.ended() ... */
+    bool told;                  /* ... which knows that it is over */
+    bool counted;               /* metrics know that it began */
+    bool paused;                /* send() said so; resume is owed */
+    bool end_seen;              /* the client sends no more */
+    bool end_told;              /* BIDI: message(NULL) was called */
+    struct buf in;              /* bytes that are no whole message yet, or wait for their turn */
+    struct arena message_arena; /* of the request; BIDI: of the message being handled */
+    struct door_call *next;     /* among those that have ended */
+};
+
+/* What the doors do each in its own way. */
+struct door_ways {
+    const struct call_ops *ops;
+    /* End the call with a status, whatever was answered before. */
+    void (*refuse)(struct door_call *call, enum grpc_code code, const char *text);
+    void (*drop_range)(struct door_call *call); /* what is left of it */
+    void (*drained)(struct exchange *exchange); /* the client has read what it was sent */
+};
+
+/*
+ * A door. A call that has ended may still be on its handler's stack (it answered from within
+ * start()), so it is free for use only when something else comes in: door_recycle().
+ */
+struct door {
+    struct door_config config;
+    const struct door_ways *ways; /* borrowed */
+    struct buf scratch;           /* one answer or a piece of it */
+    struct door_call *ended, *spare;
+    size_t spare_count;
+};
+
+void door_init(struct door *door, const struct door_config *config, const struct door_ways *ways);
+void door_fini(struct door *door);
+void door_recycle(struct door *door);
+struct buf *door_scratch(struct buf *scratch); /* the same, emptied, with little memory kept */
+
+/*
+ * A call that reads its request: `bytes` of the door's own struct, zeroed behind the door_call. The
+ * exchange is the call's from here on (its state, gone, stop, drained), and it ends by
+ * door_call_over().
+ */
+struct door_call *door_call_new(struct door *door, size_t bytes, const struct rpc_row *row,
+                                struct exchange *exchange) MUST_CHECK;
+/* Metrics hear that it began. client_version: client-api-version; empty: none */
+void door_call_count(struct door_call *call, struct slice client_version);
+/* Give it to its handler, which may answer at once. */
+void door_call_start(struct door_call *call);
+/* Take it back from its handler, or stop the range it left. */
+void door_call_cancel(struct door_call *call);
+/* What became of it is known, though its answer may still be on its way; the first word counts. */
+void door_call_tell_end(struct door_call *call, enum grpc_code code);
+/* It is over: count it and put it where it is recycled from. */
+void door_call_over(struct door_call *call, enum grpc_code code);
+/* The client has read: a handler that paused goes on. */
+void door_call_resume(struct door_call *call);
+
 /* A message was handled; a conversation rests behind it for as long as it likes: little is kept. */
-void call_memory_rest(struct call_memory memory);
+void door_call_rest(struct door_call *call);
 /* Of bytes that wait, once none does. */
 void call_in_used_up(struct buf *in);
 /*
@@ -44,28 +113,6 @@ void call_in_used_up(struct buf *in);
  * which holds nothing else, is much larger than that. The old one is gone.
  */
 ProtobufCMessage *call_message_lean(ProtobufCMessage *message, struct arena *arena) MUST_CHECK;
-/* An arena knows where it is: after its struct was copied to another place. */
-void call_memory_moved(struct call_memory memory);
-
-/* Part of a door's call, which is one block of the heap: with it the call is used again. */
-struct pooled_call {
-    struct pooled_call *next;
-    struct call_memory memory; /* of that call */
-    void *block;               /* that call */
-};
-
-/*
- * The calls of a door that have ended. One may still be on its handler's stack (it answered from
- * within start()), so it is free for use only when something else comes in: call_pool_recycle().
- */
-struct call_pool {
-    struct pooled_call *ended, *spare;
-    size_t spare_count;
-};
-void call_pool_end(struct call_pool *pool, struct pooled_call *call);
-void call_pool_recycle(struct call_pool *pool);
-void *call_pool_take(struct call_pool *pool); /* the block of a spare one; NULL: there is none */
-void call_pool_free(struct call_pool *pool);
 
 #define GRPC_TIMEOUT_DIGITS 8  /* gRPC over HTTP/2: TimeoutValue */
 #define CALL_TIMEOUT_DIGITS 18 /* fit into 64 bits in any case */

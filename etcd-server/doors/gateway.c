@@ -5,9 +5,6 @@
  *   BIDI: JSON, JSON, ... whole or as they come -> call.message(), one per turn, each in memory of
  *   its own
  *   ... and its other ends: the client went, its deadline passed, the server stops.
- *
- * A call that has ended may still be on its handler's stack (it answered from within start()), so
- * it is recycled only when the next one begins.
  */
 #include "etcd-server/doors/gateway_internal.h"
 
@@ -19,12 +16,23 @@
 
 #include <stdio.h>
 
+/* ---- the door ---- */
+
+static void refuse(struct door_call *base, enum grpc_code code, const char *text)
+{
+    gateway_refuse(CONTAINER_OF(base, struct gateway_call, base), code, text);
+}
+
+static const struct door_ways ways = {.ops = &gateway_call_ops,
+                                      .refuse = refuse,
+                                      .drop_range = gateway_drop_range,
+                                      .drained = gateway_drained};
+
 struct gateway *gateway_new(const struct door_config *config)
 {
     struct gateway *gateway = xalloc(sizeof(*gateway));
 
-    gateway->config = *config;
-    buf_init(&gateway->scratch, HTTP_OUT_MAX_BYTES);
+    door_init(&gateway->door, config, &ways);
     return gateway;
 }
 
@@ -32,118 +40,25 @@ void gateway_free(struct gateway *gateway)
 {
     if (gateway == NULL)
         return;
-    call_pool_free(&gateway->calls);
-    buf_free(&gateway->scratch);
+    door_fini(&gateway->door);
     free(gateway);
-}
-
-/* ---- calls ---- */
-
-static struct gateway_call *call_new(struct gateway *gateway, const struct rpc_row *row,
-                                     struct exchange *exchange)
-{
-    struct gateway_call *call;
-
-    call_pool_recycle(&gateway->calls);
-    call = call_pool_take(&gateway->calls);
-    if (call != NULL) {
-        struct gateway_call kept = *call;
-
-        *call = (struct gateway_call){.call.arena = kept.call.arena,
-                                      .message_arena = kept.message_arena,
-                                      .in = kept.in,
-                                      .pooled = kept.pooled};
-    } else {
-        call = xalloc(sizeof(*call));
-        call->pooled = (struct pooled_call){
-            .memory = {&call->call.arena, &call->message_arena, &call->in}, .block = call};
-        call_memory_init(call->pooled.memory);
-    }
-    call_memory_moved(call->pooled.memory);
-    call->call.row = row;
-    call->call.ops = &gateway_call_ops;
-    call->call.through_gateway = true;
-    call->call.common_name = exchange->link->common_name;
-    call->call.remote = exchange->link->remote;
-    call->gateway = gateway;
-    call->exchange = exchange;
-    exchange->state = call;
-    return call;
-}
-
-/* What became of it is known; the first word counts. */
-static void tell_end(struct gateway_call *call, enum grpc_code code)
-{
-    const struct door_config *config = &call->gateway->config;
-
-    if (config->ended == NULL || call->told)
-        return;
-    call->told = true;
-    call->end.code = code;
-    config->ended(config->service, &call->call, &call->end);
-}
-
-void gateway_call_over(struct gateway_call *call, enum grpc_code code)
-{
-    struct gateway *gateway = call->gateway;
-
-    must(call->state != GATEWAY_ENDED);
-    if (call->counted && call->state != GATEWAY_RANGE)
-        metrics_call_handled(gateway->config.metrics, call->call.row, code);
-    tell_end(call, code);
-    call->state = GATEWAY_ENDED;
-    call->exchange = NULL;
-    call_pool_end(&gateway->calls, &call->pooled);
-}
-
-/* Take the call back from its handler, or stop the range it left. */
-static void cancel(struct gateway_call *call)
-{
-    struct gateway *gateway = call->gateway;
-
-    if (call->state == GATEWAY_RANGE) {
-        if (call->source != NULL)
-            call->source->free(call->source);
-        call->source = NULL;
-    } else if (call->state != GATEWAY_READING) {
-        gateway->config.cancel(gateway->config.service, &call->call);
-    }
-}
-
-static void on_gone(struct exchange *exchange)
-{
-    struct gateway_call *call = exchange->state;
-
-    cancel(call);
-    gateway_call_over(call, GRPC_CANCELLED);
 }
 
 static void on_deadline(struct exchange *exchange)
 {
     struct gateway_call *call = exchange->state;
 
-    if (call->state == GATEWAY_RANGE)
+    if (call->base.state == CALL_RANGE)
         return; /* answered in time; how long the client takes to read is its own affair */
-    cancel(call);
+    door_call_cancel(&call->base);
     gateway_refuse(call, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
-}
-
-static void on_stop(struct exchange *exchange)
-{
-    struct gateway_call *call = exchange->state;
-
-    if (call->state == GATEWAY_RANGE ||
-        (call->call.row->kind == RPC_UNARY && call->state != GATEWAY_READING))
-        return; /* these end by themselves */
-    cancel(call);
-    gateway_refuse(call, GRPC_UNAVAILABLE, err_text(ERR_STOPPED));
 }
 
 /* ---- metadata (api.md 12.8) ---- */
 
 static bool set_text(struct gateway_call *call, const char **text, struct slice value)
 {
-    *text = arena_strndup(&call->call.arena, value.data, value.size);
+    *text = arena_strndup(&call->base.rpc.arena, value.data, value.size);
     return *text != NULL;
 }
 
@@ -154,7 +69,7 @@ static bool set_text(struct gateway_call *call, const char **text, struct slice 
  */
 static bool take_timeout(struct gateway_call *call, struct slice value)
 {
-    uint64_t timeout_ns = 0, timeout_ms, now_ms = call->exchange->link->clock->now_ms;
+    uint64_t timeout_ns = 0, timeout_ms, now_ms = call->base.exchange->link->clock->now_ms;
     bool negative = value.size > 1 && value.data[0] == '-';
     struct slice number = value;
     char text[96];
@@ -176,9 +91,9 @@ static bool take_timeout(struct gateway_call *call, struct slice value)
         call->expired = true;
         return true;
     }
-    call->call.deadline_ms = now_ms + MIN(timeout_ms, DEADLINE_FAR_MS);
-    call->exchange->wake = on_deadline;
-    exchange_wake_at(call->exchange, call->call.deadline_ms);
+    call->base.rpc.deadline_ms = now_ms + MIN(timeout_ms, DEADLINE_FAR_MS);
+    call->base.exchange->wake = on_deadline;
+    exchange_wake_at(call->base.exchange, call->base.rpc.deadline_ms);
     return true;
 }
 
@@ -245,7 +160,7 @@ static bool is_of_this_hop(const struct exchange *exchange, const char *name)
 static bool take_metadata(struct gateway_call *call, struct slice *version)
 {
     static const char prefix[] = "grpc-metadata-", certificate_user[] = "etcd-certificate-user";
-    const struct exchange *exchange = call->exchange;
+    const struct exchange *exchange = call->base.exchange;
     const char *authorization = NULL;
     bool ok = true;
 
@@ -260,25 +175,25 @@ static bool take_metadata(struct gateway_call *call, struct slice *version)
             if (!take_timeout(call, value))
                 return false;
         } else if (exchange_name_is(name, certificate_user)) {
-            call->call.as_certificate = slice_equal(value, SLICE_LITERAL("true")) &&
-                                        is_of_this_hop(exchange, certificate_user);
+            call->base.rpc.as_certificate = slice_equal(value, SLICE_LITERAL("true")) &&
+                                            is_of_this_hop(exchange, certificate_user);
         } else if (exchange_name_starts(name, prefix)) {
             if (!check_binary(call, name, value))
                 return false;
             name = slice_of(name.data + sizeof(prefix) - 1, name.size - sizeof(prefix) + 1);
             if (exchange_name_is(name, "token"))
-                ok = set_text(call, &call->call.token, value);
+                ok = set_text(call, &call->base.rpc.token, value);
             else if (exchange_name_is(name, "authorization"))
                 ok = set_text(call, &authorization, value);
             else if (exchange_name_is(name, "hasleader"))
-                call->call.require_leader = slice_equal(value, SLICE_LITERAL("true"));
+                call->base.rpc.require_leader = slice_equal(value, SLICE_LITERAL("true"));
             else if (exchange_name_is(name, "client-api-version"))
                 *version = value;
         }
     }
     must(ok); /* headers are far below the arena's maximum */
-    if (call->call.token == NULL)
-        call->call.token = authorization;
+    if (call->base.rpc.token == NULL)
+        call->base.rpc.token = authorization;
     return true;
 }
 
@@ -288,11 +203,11 @@ static bool too_large(struct gateway_call *call, uint64_t bytes)
 {
     char text[128];
 
-    if (bytes <= call->gateway->config.max_message_bytes)
+    if (bytes <= call->base.door->config.max_message_bytes)
         return false;
     (void)snprintf(text, sizeof(text),
                    "grpc: received message larger than max (%" PRIu64 " vs. %zu)", bytes,
-                   call->gateway->config.max_message_bytes);
+                   call->base.door->config.max_message_bytes);
     gateway_refuse(call, GRPC_RESOURCE_EXHAUSTED, text);
     return true;
 }
@@ -304,28 +219,28 @@ static bool too_large(struct gateway_call *call, uint64_t bytes)
  */
 static ProtobufCMessage *take_message(struct gateway_call *call, struct slice text)
 {
-    struct arena *arena = &call->message_arena;
+    struct arena *arena = &call->base.message_arena;
     ProtobufCMessage *message = NULL;
     struct err err = ERR_INIT;
 
-    if (pbjson_parse(call->call.row->request, text, NULL, arena, &message, &err) < 0) {
+    if (pbjson_parse(call->base.rpc.row->request, text, NULL, arena, &message, &err) < 0) {
         if (err.code == ERR_NO_MEMORY)
             gateway_refuse(call, GRPC_RESOURCE_EXHAUSTED, err.text);
-        else if (call->call.row->id == RPC_Lease_LeaseKeepAlive)
+        else if (call->base.rpc.row->id == RPC_Lease_LeaseKeepAlive)
             call->ended_by_words = true;
-        else if (call->call.row->kind == RPC_BIDI)
+        else if (call->base.rpc.row->kind == RPC_BIDI)
             gateway_refuse(call, GRPC_INVALID_ARGUMENT, err.text);
         else
             gateway_refuse_plainly(call, GRPC_INVALID_ARGUMENT, err.text);
         return NULL;
     }
-    if (call->gateway->config.metrics != NULL)
-        call->gateway->config.metrics->grpc_received_bytes += text.size;
+    if (call->base.door->config.metrics != NULL)
+        call->base.door->config.metrics->grpc_received_bytes += text.size;
     /* JSON is never shorter than the message it stands for */
-    if (text.size > call->gateway->config.max_message_bytes &&
+    if (text.size > call->base.door->config.max_message_bytes &&
         too_large(call, protobuf_c_message_get_packed_size(message)))
         return NULL;
-    return call->call.row->kind == RPC_BIDI ? message : call_message_lean(message, arena);
+    return call->base.rpc.row->kind == RPC_BIDI ? message : call_message_lean(message, arena);
 }
 
 #define PIECE_BYTES (8UL * KIB) /* a value that is longer and not whole may be any length */
@@ -333,18 +248,19 @@ static ProtobufCMessage *take_message(struct gateway_call *call, struct slice te
 /* What was sent and does not wait here any longer is used up: the client may send more. */
 static void take_pieces(struct gateway_call *call)
 {
-    size_t left = buf_used(&call->in), bytes = call->untaken_bytes - MIN(left, call->untaken_bytes);
+    size_t left = buf_used(&call->base.in);
+    size_t bytes = call->untaken_bytes - MIN(left, call->untaken_bytes);
 
-    call->exchange->wants_bytes =
-        left > PIECE_BYTES ? 2 * call->gateway->config.max_message_bytes + 1 : 0;
+    call->base.exchange->wants_bytes =
+        left > PIECE_BYTES ? 2 * call->base.door->config.max_message_bytes + 1 : 0;
     call->untaken_bytes -= bytes;
-    exchange_taken(call->exchange, bytes);
+    exchange_taken(call->base.exchange, bytes);
 }
 
 /* Nothing of it will be looked at. */
 static void ignore_pieces(struct gateway_call *call)
 {
-    buf_reset(&call->in);
+    buf_reset(&call->base.in);
     take_pieces(call);
 }
 
@@ -354,10 +270,10 @@ static void ignore_pieces(struct gateway_call *call)
  */
 static bool next_value(struct gateway_call *call, struct slice *value)
 {
-    struct slice in = buf_slice(&call->in);
+    struct slice in = buf_slice(&call->base.in);
     size_t bytes = in.size;
 
-    if (!json_split_next(&call->split, in, &bytes) && !call->end_seen)
+    if (!json_split_next(&call->split, in, &bytes) && !call->base.end_seen)
         return false;
     *value = json_skip_blanks(slice_of(in.data, bytes));
     return true;
@@ -365,14 +281,15 @@ static bool next_value(struct gateway_call *call, struct slice *value)
 
 static void drop_value(struct gateway_call *call, struct slice value)
 {
-    if (buf_used(&call->in) != 0)
-        buf_consume(&call->in, (size_t)(value.data + value.size - buf_slice(&call->in).data));
+    if (buf_used(&call->base.in) != 0)
+        buf_consume(&call->base.in,
+                    (size_t)(value.data + value.size - buf_slice(&call->base.in).data));
 }
 
 /* A value that is not whole is longer than any message needs to be: base64 adds a third. */
 static bool endless(const struct gateway_call *call)
 {
-    return buf_used(&call->in) > 2 * call->gateway->config.max_message_bytes;
+    return buf_used(&call->base.in) > 2 * call->base.door->config.max_message_bytes;
 }
 
 /* BIDI: hand the next message on, or the end of them; one per turn. */
@@ -383,69 +300,67 @@ static void on_turn(struct exchange *exchange)
     struct err err = ERR_INIT;
     struct slice value;
 
-    if (call->state == GATEWAY_READING || call->end_told || call->paused ||
-        call->call.message == NULL)
+    if (call->base.state == CALL_READING || call->base.end_told || call->base.paused ||
+        call->base.rpc.message == NULL)
         return; /* paused: resumed by drained */
     if (!next_value(call, &value)) {
         if (endless(call)) {
-            cancel(call);
-            must(too_large(call, buf_used(&call->in)));
+            door_call_cancel(&call->base);
+            must(too_large(call, buf_used(&call->base.in)));
         } else {
             take_pieces(call);
         }
         return;
     }
-    if (value.size != 0 && pbjson_parse(call->call.row->request, value, NULL, &call->message_arena,
-                                        &message, &err) < 0)
+    if (value.size != 0 && pbjson_parse(call->base.rpc.row->request, value, NULL,
+                                        &call->base.message_arena, &message, &err) < 0)
         message = NULL; /* what is no message behind the first one is the client's end */
     drop_value(call, value);
-    call->end_told = message == NULL;
+    call->base.end_told = message == NULL;
     if (message != NULL) {
-        if (call->gateway->config.metrics != NULL)
-            call->gateway->config.metrics->rpcs[call->call.row->id].received++;
+        if (call->base.door->config.metrics != NULL)
+            call->base.door->config.metrics->rpcs[call->base.rpc.row->id].received++;
         exchange_again(exchange);
     } else {
         ignore_pieces(call);
     }
-    call->call.message(&call->call, message); /* may end the call */
-    call_memory_rest(call->pooled.memory);
+    call->base.rpc.message(&call->base.rpc, message); /* may end the call */
+    door_call_rest(&call->base);
 }
 
 /* Hand the call to its handler as soon as its first message is there. */
 static void start_with_first(struct gateway_call *call)
 {
-    struct gateway *gateway = call->gateway;
-    bool bidi = call->call.row->kind == RPC_BIDI;
+    bool bidi = call->base.rpc.row->kind == RPC_BIDI;
     struct slice value;
 
     if (!next_value(call, &value)) {
         if (endless(call))
-            must(too_large(call, buf_used(&call->in)));
+            must(too_large(call, buf_used(&call->base.in)));
         else
             take_pieces(call);
         return;
     }
     if (value.size != 0 || !bidi) {
-        call->call.request = take_message(call, value);
-        if (call->call.request == NULL && !call->ended_by_words)
+        call->base.rpc.request = take_message(call, value);
+        if (call->base.rpc.request == NULL && !call->ended_by_words)
             return;
     }
     drop_value(call, value);
-    call->state = GATEWAY_WAITING;
     if (call->ended_by_words) { /* the next value is that of an end */
-        call->end_seen = true;
+        call->base.end_seen = true;
         ignore_pieces(call);
     }
     if (bidi) {
-        call->exchange->turn = on_turn;
-        exchange_again(call->exchange);
+        call->base.exchange->turn = on_turn;
+        exchange_again(call->base.exchange);
     } else {
         ignore_pieces(call);
     }
-    gateway->config.start(gateway->config.service, &call->call);
+    door_call_start(&call->base);
     if (bidi) { /* handled */
-        call->call.request = NULL;
-        call_memory_rest(call->pooled.memory);
+        call->base.rpc.request = NULL;
+        door_call_rest(&call->base);
     }
 }
 
@@ -454,65 +369,57 @@ static void on_data(struct exchange *exchange, struct slice bytes, bool ended)
     struct gateway_call *call = exchange->state;
 
     call->untaken_bytes += bytes.size;
-    call->end_seen = call->end_seen || ended;
-    if (call->state != GATEWAY_READING && (call->call.row->kind != RPC_BIDI || call->end_told)) {
+    call->base.end_seen = call->base.end_seen || ended;
+    if (call->base.state != CALL_READING &&
+        (call->base.rpc.row->kind != RPC_BIDI || call->base.end_told)) {
         ignore_pieces(call);
         return;
     }
     if (!call->ended_by_words)
-        buf_append_slice(&call->in, bytes);
-    if (call->state == GATEWAY_READING)
+        buf_append_slice(&call->base.in, bytes);
+    if (call->base.state == CALL_READING)
         start_with_first(call);
     else
         exchange_again(exchange);
 }
 
-static void count_start(struct gateway_call *call, struct slice version)
-{
-    if (call->gateway->config.metrics == NULL)
-        return;
-    metrics_call_started(call->gateway->config.metrics, call->call.row, version);
-    call->counted = true;
-}
-
 static void start_call(struct gateway *gateway, const struct rpc_row *row,
                        struct exchange *exchange)
 {
-    struct gateway_call *call = call_new(gateway, row, exchange);
+    struct door_call *base =
+        door_call_new(&gateway->door, sizeof(struct gateway_call), row, exchange);
+    struct gateway_call *call = CONTAINER_OF(base, struct gateway_call, base);
     struct slice version = SLICE_EMPTY;
 
-    exchange->gone = on_gone;
-    exchange->stop = on_stop;
-    exchange->drained = gateway_drained;
-    exchange->open_ended = row->kind == RPC_BIDI || row->id == RPC_Election_Observe;
-    exchange->holds_view = row->id == RPC_KV_RangeStream || row->id == RPC_Maintenance_Snapshot;
-    call->call.raw = wants_raw(row, exchange);
-    call->digest = call->call.raw && wants_digest(exchange);
+    base->rpc.through_gateway = true;
+    call->base.rpc.raw = wants_raw(row, exchange);
+    call->digest = call->base.rpc.raw && wants_digest(exchange);
     if (!take_metadata(call, &version))
         return;
     if (exchange->in_pieces || row->kind == RPC_BIDI)
-        count_start(call, version);
+        door_call_count(&call->base, version);
     if (call->expired && (exchange->in_pieces || row->kind == RPC_BIDI)) {
         refuse_expired(call);
     } else if (exchange->body_too_large) {
-        must(too_large(call, MAX(exchange->body_bytes, gateway->config.max_message_bytes + 1)));
+        must(
+            too_large(call, MAX(exchange->body_bytes, gateway->door.config.max_message_bytes + 1)));
     } else if (exchange->in_pieces) {
         exchange->data = on_data;
     } else if (row->kind == RPC_BIDI) {
-        buf_append_slice(&call->in, exchange->body);
-        call->end_seen = true;
+        buf_append_slice(&call->base.in, exchange->body);
+        call->base.end_seen = true;
         start_with_first(call);
     } else {
-        call->call.request = take_message(call, exchange->body);
-        if (call->call.request == NULL)
+        call->base.rpc.request = take_message(call, exchange->body);
+        if (call->base.rpc.request == NULL)
             return;
         if (call->expired) {
             refuse_expired(call);
             return;
         }
-        count_start(call, version); /* in etcd what cannot be read does not come to gRPC */
-        call->state = GATEWAY_WAITING;
-        gateway->config.start(gateway->config.service, &call->call);
+        door_call_count(&call->base,
+                        version); /* in etcd what cannot be read does not come to gRPC */
+        door_call_start(base);
     }
 }
 

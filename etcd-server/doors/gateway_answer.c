@@ -61,17 +61,14 @@ static unsigned http_status(enum grpc_code code)
     return 500;
 }
 
-static struct gateway_call *of_call(struct call *call)
+static struct gateway_call *of_call(struct call *rpc)
 {
-    return CONTAINER_OF(call, struct gateway_call, call);
+    return CONTAINER_OF(rpc, struct gateway_call, base.rpc);
 }
 
-static struct buf *scratch_of(struct gateway *gateway)
+static struct gateway *gateway_of(const struct gateway_call *call)
 {
-    buf_reset(&gateway->scratch);
-    if (gateway->scratch.capacity > DOOR_SCRATCH_KEPT_BYTES)
-        buf_free(&gateway->scratch);
-    return &gateway->scratch;
+    return CONTAINER_OF(call->base.door, struct gateway, door);
 }
 
 /* ---- errors (api.md 12.3; design.md: the members of both gateway versions) ---- */
@@ -97,7 +94,7 @@ void gateway_refuse_exchange(struct gateway *gateway, struct exchange *exchange,
                              enum grpc_code code, const char *text)
 {
     struct exchange_head head = {.status = http_status(code), .content_type = json_type};
-    struct buf *out = scratch_of(gateway);
+    struct buf *out = door_scratch(&gateway->door.scratch);
     char challenge[128];
 
     if (code == GRPC_UNAUTHENTICATED && strpbrk(text, "\r\n") == NULL &&
@@ -118,29 +115,28 @@ static void put_stream_error(struct buf *out, enum grpc_code code, const char *t
 
 void gateway_refuse_plainly(struct gateway_call *call, enum grpc_code code, const char *text)
 {
-    struct exchange *exchange = call->exchange;
+    struct exchange *exchange = call->base.exchange;
 
-    call->end.error = text;
-    gateway_call_over(call, code);
-    gateway_refuse_exchange(call->gateway, exchange, code, text);
+    call->base.end.error = text;
+    door_call_over(&call->base, code);
+    gateway_refuse_exchange(gateway_of(call), exchange, code, text);
 }
 
 void gateway_refuse(struct gateway_call *call, enum grpc_code code, const char *text)
 {
     struct exchange_head head = {.status = http_status(code), .content_type = json_type};
-    struct exchange *exchange = call->exchange;
-    struct gateway *gateway = call->gateway;
-    bool begun = call->state == GATEWAY_STREAM;
-    bool raw = call->call.raw;
+    struct exchange *exchange = call->base.exchange;
+    bool begun = call->base.state == CALL_STREAM;
+    bool raw = call->base.rpc.raw;
     struct buf *out;
 
-    if (call->call.row->kind == RPC_UNARY) {
+    if (call->base.rpc.row->kind == RPC_UNARY) {
         gateway_refuse_plainly(call, code, text);
         return;
     }
-    call->end.error = text;
-    gateway_call_over(call, code);
-    out = scratch_of(gateway);
+    call->base.end.error = text;
+    door_call_over(&call->base, code);
+    out = door_scratch(&call->base.door->scratch);
     put_stream_error(out, code, text);
     if (!begun) {
         exchange_answer(exchange, &head, buf_slice(out));
@@ -159,15 +155,15 @@ void gateway_refuse(struct gateway_call *call, enum grpc_code code, const char *
 
 static void count_sent(struct gateway_call *call)
 {
-    if (call->gateway->config.metrics != NULL)
-        call->gateway->config.metrics->rpcs[call->call.row->id].sent++;
+    if (call->base.door->config.metrics != NULL)
+        call->base.door->config.metrics->rpcs[call->base.rpc.row->id].sent++;
 }
 
 /* As etcd, whose gateway is a gRPC client of its own server; here the bytes are those of JSON. */
 static void count_bytes(struct gateway_call *call, size_t bytes)
 {
-    if (call->gateway->config.metrics != NULL)
-        call->gateway->config.metrics->grpc_sent_bytes += bytes;
+    if (call->base.door->config.metrics != NULL)
+        call->base.door->config.metrics->grpc_sent_bytes += bytes;
 }
 
 /* End the call with the JSON in `out`, if it could be written. */
@@ -175,37 +171,37 @@ static void reply_json(struct gateway_call *call, struct buf *out, bool written)
 {
     static const struct exchange_head head = {
         .status = 200, .content_type = json_type, .fields = grpc_field};
-    struct exchange *exchange = call->exchange;
+    struct exchange *exchange = call->base.exchange;
 
-    must(call->state == GATEWAY_WAITING && call->call.row->kind == RPC_UNARY);
+    must(call->base.state == CALL_WAITING && call->base.rpc.row->kind == RPC_UNARY);
     if (!written) {
         gateway_refuse(call, GRPC_RESOURCE_EXHAUSTED, "grpc: the answer is larger than max");
         return;
     }
     count_sent(call);
     count_bytes(call, buf_used(out));
-    gateway_call_over(call, GRPC_OK);
+    door_call_over(&call->base, GRPC_OK);
     exchange_answer(exchange, &head, buf_slice(out));
 }
 
-static void op_reply(struct call *base, const ProtobufCMessage *response)
+static void op_reply(struct call *rpc, const ProtobufCMessage *response)
 {
-    struct gateway_call *call = of_call(base);
-    struct buf *out = scratch_of(call->gateway);
+    struct gateway_call *call = of_call(rpc);
+    struct buf *out = door_scratch(&call->base.door->scratch);
 
-    must(response->descriptor == call->call.row->response);
-    call->end.response = response;
+    must(response->descriptor == call->base.rpc.row->response);
+    call->base.end.response = response;
     reply_json(call, out, pbjson_write(response, PBJSON_GATEWAY, out));
 }
 
-static void op_reply_packed(struct call *base, struct slice message)
+static void op_reply_packed(struct call *rpc, struct slice message)
 {
-    struct gateway_call *call = of_call(base);
-    struct buf *out = scratch_of(call->gateway);
+    struct gateway_call *call = of_call(rpc);
+    struct buf *out = door_scratch(&call->base.door->scratch);
 
-    call->end.bytes = message.size;
+    call->base.end.bytes = message.size;
     reply_json(call, out,
-               pbjson_write_encoded(call->call.row->response, message, PBJSON_GATEWAY, out));
+               pbjson_write_encoded(call->base.rpc.row->response, message, PBJSON_GATEWAY, out));
 }
 
 /* ---- ranges ---- */
@@ -241,8 +237,8 @@ static bool put_key_values(struct gateway_call *call, struct buf *out, const str
 
         buf_append_text(out, call->range_first ? ",\"kvs\":[" : ",");
         call->range_first = false;
-        call->end.bytes += pb_bytes_field_bytes(key_value.size);
-        call->end.key_values++;
+        call->base.end.bytes += pb_bytes_field_bytes(key_value.size);
+        call->base.end.key_values++;
         if (!pbjson_write_encoded(&mvccpb__key_value__descriptor, key_value, PBJSON_GATEWAY, out))
             return false;
     }
@@ -271,17 +267,25 @@ static bool put_piece(struct gateway_call *call, struct buf *out, bool *ended)
     return true;
 }
 
+void gateway_drop_range(struct door_call *base)
+{
+    struct gateway_call *call = CONTAINER_OF(base, struct gateway_call, base);
+
+    if (call->source != NULL)
+        call->source->free(call->source);
+    call->source = NULL;
+}
+
 static void range_over(struct gateway_call *call)
 {
-    call->source->free(call->source);
-    call->source = NULL;
-    gateway_call_over(call, GRPC_OK);
+    gateway_drop_range(&call->base);
+    door_call_over(&call->base, GRPC_OK);
 }
 
 /* Write pieces until the end, or the link is full. */
 static void go_on(struct gateway_call *call)
 {
-    struct exchange *exchange = call->exchange;
+    struct exchange *exchange = call->base.exchange;
     bool ended = false;
 
     for (int pieces = 0; !exchange_full(exchange); pieces++) {
@@ -291,7 +295,7 @@ static void go_on(struct gateway_call *call)
             exchange_again(exchange);
             return;
         }
-        out = scratch_of(call->gateway);
+        out = door_scratch(&call->base.door->scratch);
         if (!put_piece(call, out, &ended)) {
             range_over(call);
             exchange_abort(exchange);
@@ -313,41 +317,41 @@ static void on_range_turn(struct exchange *exchange)
     go_on(exchange->state);
 }
 
-static void op_reply_range(struct call *base, const ProtobufCMessage *response,
+static void op_reply_range(struct call *rpc, const ProtobufCMessage *response,
                            struct kv_source *source)
 {
     static const struct exchange_head head = {
         .status = 200, .content_type = json_type, .fields = grpc_field};
-    struct gateway_call *call = of_call(base);
-    struct exchange *exchange = call->exchange;
-    struct buf *out = scratch_of(call->gateway);
+    struct gateway_call *call = of_call(rpc);
+    struct exchange *exchange = call->base.exchange;
+    struct buf *out = door_scratch(&call->base.door->scratch);
     bool ended, good;
 
-    must(call->state == GATEWAY_WAITING && call->call.row->kind == RPC_UNARY);
+    must(call->base.state == CALL_WAITING && call->base.rpc.row->kind == RPC_UNARY);
     must(pbjson_write(response, PBJSON_GATEWAY, out));          /* a header and a count */
     must(buf_used(out) > 2 && out->data[out->size - 1] == '}'); /* the header is always there */
     out->size--;
     count_sent(call);
-    if (call->gateway->config.metrics != NULL)
-        metrics_call_handled(call->gateway->config.metrics, call->call.row, GRPC_OK);
-    call->state = GATEWAY_RANGE;
+    if (call->base.door->config.metrics != NULL)
+        metrics_call_handled(call->base.door->config.metrics, call->base.rpc.row, GRPC_OK);
+    call->base.state = CALL_RANGE;
     call->source = source;
     call->range_first = true;
-    call->end.response = response;
+    call->base.end.response = response;
     good = put_piece(call, out, &ended);
     count_bytes(call, good ? buf_used(out) : 0);
     if (!good || ended)
         range_over(call);
     if (!good)
-        gateway_refuse_exchange(call->gateway, exchange, GRPC_INTERNAL,
+        gateway_refuse_exchange(gateway_of(call), exchange, GRPC_INTERNAL,
                                 "a stored key-value cannot be decoded: check this member's data");
     else if (ended)
         exchange_answer(exchange, &head, buf_slice(out));
     if (!good || ended)
         return;
-    call->end.response = NULL; /* it dies with this call */
-    call->end.bytes += protobuf_c_message_get_packed_size(response);
-    call->end.count = ((const Etcdserverpb__RangeResponse *)(const void *)response)->count;
+    call->base.end.response = NULL; /* it dies with this call */
+    call->base.end.bytes += protobuf_c_message_get_packed_size(response);
+    call->base.end.count = ((const Etcdserverpb__RangeResponse *)(const void *)response)->count;
     exchange->turn = on_range_turn;
     exchange->holds_view = true;
     exchange_begin(exchange, &head);
@@ -364,13 +368,13 @@ static bool send_line(struct gateway_call *call, struct exchange *exchange, cons
 
     count_sent(call);
     count_bytes(call, buf_used(line));
-    if (call->state == GATEWAY_WAITING) {
+    if (call->base.state == CALL_WAITING) {
         exchange_begin(exchange, &head);
-        call->state = GATEWAY_STREAM;
+        call->base.state = CALL_STREAM;
     }
     exchange_send(exchange, buf_slice(line));
-    call->paused = exchange_full(exchange);
-    return !call->paused;
+    call->base.paused = exchange_full(exchange);
+    return !call->base.paused;
 }
 
 /* With a digest to come behind it the body is of no told length: HTTP/1 has trailers for
@@ -389,8 +393,8 @@ static void begin_raw(struct gateway_call *call, uint64_t body_bytes)
     } else {
         head.body_bytes = body_bytes;
     }
-    exchange_begin(call->exchange, &head);
-    call->state = GATEWAY_STREAM;
+    exchange_begin(call->base.exchange, &head);
+    call->base.state = CALL_STREAM;
 }
 
 /* The bytes of a snapshot: what is to come, and the hash behind it, make the length. */
@@ -398,29 +402,29 @@ static bool send_blob(struct gateway_call *call, const ProtobufCMessage *message
 {
     const Etcdserverpb__SnapshotResponse *piece =
         (const Etcdserverpb__SnapshotResponse *)(const void *)message; /* the row's type */
-    struct exchange *exchange = call->exchange;
+    struct exchange *exchange = call->base.exchange;
 
     must(message->descriptor == &etcdserverpb__snapshot_response__descriptor);
     count_sent(call);
     count_bytes(call, piece->blob.len);
-    if (call->state == GATEWAY_WAITING)
+    if (call->base.state == CALL_WAITING)
         begin_raw(call, piece->remaining_bytes + piece->blob.len + SHA256_BYTES);
     if (call->digest)
         call->crc = crc32c(call->crc, piece->blob.data, piece->blob.len);
     exchange_send(exchange, pb_slice(piece->blob));
-    call->paused = exchange_full(exchange);
-    return !call->paused;
+    call->base.paused = exchange_full(exchange);
+    return !call->base.paused;
 }
 
-static bool op_send(struct call *base, const ProtobufCMessage *message)
+static bool op_send(struct call *rpc, const ProtobufCMessage *message)
 {
-    struct gateway_call *call = of_call(base);
-    struct exchange *exchange = call->exchange;
-    struct buf *out = scratch_of(call->gateway);
+    struct gateway_call *call = of_call(rpc);
+    struct exchange *exchange = call->base.exchange;
+    struct buf *out = door_scratch(&call->base.door->scratch);
 
-    must((call->state == GATEWAY_WAITING || call->state == GATEWAY_STREAM) &&
-         call->call.row->kind != RPC_UNARY);
-    if (base->raw)
+    must((call->base.state == CALL_WAITING || call->base.state == CALL_STREAM) &&
+         call->base.rpc.row->kind != RPC_UNARY);
+    if (rpc->raw)
         return send_blob(call, message);
     buf_append_text(out, "{\"result\":");
     (void)pbjson_write(message, PBJSON_GATEWAY, out); /* overflow shows at the link: it closes */
@@ -429,15 +433,15 @@ static bool op_send(struct call *base, const ProtobufCMessage *message)
 }
 
 /* As op_send(); the events' JSON is made once for all gateway calls that send it. */
-static bool op_send_events(struct call *base, const ProtobufCMessage *response,
+static bool op_send_events(struct call *rpc, const ProtobufCMessage *response,
                            const struct watch_message *events)
 {
-    struct gateway_call *call = of_call(base);
-    struct exchange *exchange = call->exchange;
-    struct buf *out = scratch_of(call->gateway);
+    struct gateway_call *call = of_call(rpc);
+    struct exchange *exchange = call->base.exchange;
+    struct buf *out = door_scratch(&call->base.door->scratch);
     const struct watch_hit *hit = events->first;
 
-    must(call->state == GATEWAY_WAITING || call->state == GATEWAY_STREAM);
+    must(call->base.state == CALL_WAITING || call->base.state == CALL_STREAM);
     buf_append_text(out, "{\"result\":");
     must(pbjson_write(response, PBJSON_GATEWAY, out));          /* a header and some numbers */
     must(buf_used(out) > 2 && out->data[out->size - 1] == '}'); /* the header is always there */
@@ -456,18 +460,12 @@ void gateway_drained(struct exchange *exchange)
 {
     struct gateway_call *call = exchange->state;
 
-    if (call->state == GATEWAY_RANGE) {
-        call->end.waited_ms += exchange->link->clock->now_ms - call->full_since_ms;
+    if (call->base.state == CALL_RANGE) {
+        call->base.end.waited_ms += exchange->link->clock->now_ms - call->full_since_ms;
         go_on(call);
         return;
     }
-    if (!call->paused)
-        return;
-    call->paused = false;
-    if (call->call.row->kind == RPC_BIDI && !call->end_told)
-        exchange_again(exchange);
-    if (call->call.resume != NULL)
-        call->call.resume(&call->call);
+    door_call_resume(&call->base);
 }
 
 /* The digest in words of RFC 9530: base64 of the four bytes, the highest first. */
@@ -475,7 +473,7 @@ static void end_with_digest(struct gateway_call *call, struct exchange *exchange
 {
     const uint8_t crc[] = {(uint8_t)(call->crc >> 24), (uint8_t)(call->crc >> 16),
                            (uint8_t)(call->crc >> 8), (uint8_t)call->crc};
-    struct buf *out = scratch_of(call->gateway);
+    struct buf *out = door_scratch(&call->base.door->scratch);
 
     buf_append_text(out, "content-digest: crc32c=:");
     must(base64_encode(slice_of(crc, sizeof(crc)), out));
@@ -483,21 +481,21 @@ static void end_with_digest(struct gateway_call *call, struct exchange *exchange
     exchange_trail(exchange, NULL, buf_text(out));
 }
 
-static void op_finish(struct call *base, enum err_code code, const char *text)
+static void op_finish(struct call *rpc, enum err_code code, const char *text)
 {
     static const struct exchange_head silent = {.status = 200}; /* nothing is of no type */
-    struct gateway_call *call = of_call(base);
-    struct exchange *exchange = call->exchange;
-    enum gateway_state state = call->state;
+    struct gateway_call *call = of_call(rpc);
+    struct exchange *exchange = call->base.exchange;
+    enum door_call_state state = call->base.state;
 
-    must(state == GATEWAY_WAITING || state == GATEWAY_STREAM);
+    must(state == CALL_WAITING || state == CALL_STREAM);
     if (code != ERR_OK) {
         gateway_refuse(call, err_grpc_code(code), text != NULL ? text : err_text(code));
         return;
     }
-    must(call->call.row->kind != RPC_UNARY);
-    gateway_call_over(call, GRPC_OK);
-    if (state == GATEWAY_WAITING)
+    must(call->base.rpc.row->kind != RPC_UNARY);
+    door_call_over(&call->base, GRPC_OK);
+    if (state == CALL_WAITING)
         exchange_answer(exchange, &silent, SLICE_EMPTY);
     else if (call->digest)
         end_with_digest(call, exchange);

@@ -8,8 +8,6 @@
  * A unary call starts when the client has ended its side; till then its message stays bytes, which
  * the framing counts, for unpacked it may take many times as much. A BIDI call starts with its
  * first message; further ones are handed on in later turns, each in memory that is gone afterwards.
- * A call that has ended may still be on its handler's stack, so it is recycled only when something
- * comes in.
  */
 #include "etcd-server/doors/grpc_internal.h"
 
@@ -22,12 +20,26 @@
 
 #define MESSAGES_PER_TURN 32 /* of one BIDI call: then the others have theirs */
 
+/* ---- the door ---- */
+
+static void refuse(struct door_call *base, enum grpc_code code, const char *text)
+{
+    grpc_refuse(CONTAINER_OF(base, struct grpc_call, base), code, text);
+}
+
+static void drop_range(struct door_call *base)
+{
+    grpc_range_drop(CONTAINER_OF(base, struct grpc_call, base));
+}
+
+static const struct door_ways ways = {
+    .ops = &grpc_call_ops, .refuse = refuse, .drop_range = drop_range, .drained = grpc_drained};
+
 struct grpc *grpc_new(const struct door_config *config)
 {
     struct grpc *grpc = xalloc(sizeof(*grpc));
 
-    grpc->config = *config;
-    buf_init(&grpc->scratch, HTTP_OUT_MAX_BYTES);
+    door_init(&grpc->door, config, &ways);
     buf_init(&grpc->packed, HTTP_OUT_MAX_BYTES);
     buf_init(&grpc->inflated, config->max_message_bytes);
     grpc->gzip = grpc_gzip_new();
@@ -38,99 +50,23 @@ void grpc_free(struct grpc *grpc)
 {
     if (grpc == NULL)
         return;
-    call_pool_free(&grpc->calls);
-    buf_free(&grpc->scratch);
+    door_fini(&grpc->door);
     buf_free(&grpc->packed);
     buf_free(&grpc->inflated);
     grpc_gzip_free(grpc->gzip);
     free(grpc);
 }
 
-/* ---- calls ---- */
-
-static struct grpc_call *call_new(struct grpc *grpc, const struct rpc_row *row,
-                                  struct exchange *exchange)
-{
-    struct grpc_call *call;
-
-    call_pool_recycle(&grpc->calls);
-    call = call_pool_take(&grpc->calls);
-    if (call != NULL) {
-        struct grpc_call kept = *call;
-
-        *call = (struct grpc_call){.call.arena = kept.call.arena,
-                                   .message_arena = kept.message_arena,
-                                   .in = kept.in,
-                                   .pooled = kept.pooled};
-    } else {
-        call = xalloc(sizeof(*call));
-        call->pooled = (struct pooled_call){
-            .memory = {&call->call.arena, &call->message_arena, &call->in}, .block = call};
-        call_memory_init(call->pooled.memory);
-    }
-    call_memory_moved(call->pooled.memory);
-    call->call.row = row;
-    call->call.ops = &grpc_call_ops;
-    call->call.common_name = exchange->link->common_name;
-    call->call.remote = exchange->link->remote;
-    call->grpc = grpc;
-    call->exchange = exchange;
-    exchange->state = call;
-    return call;
-}
-
-void grpc_tell_end(struct grpc_call *call, enum grpc_code code)
-{
-    const struct door_config *config = &call->grpc->config;
-
-    if (config->ended == NULL || call->told)
-        return;
-    call->told = true;
-    call->end.code = code;
-    config->ended(config->service, &call->call, &call->end);
-}
-
-void grpc_call_over(struct grpc_call *call, enum grpc_code code)
-{
-    struct grpc *grpc = call->grpc;
-
-    must(call->state != GRPC_ENDED);
-    if (call->counted && call->state != GRPC_RANGE)
-        metrics_call_handled(grpc->config.metrics, call->call.row, code);
-    grpc_tell_end(call, code);
-    call->state = GRPC_ENDED;
-    call->exchange = NULL;
-    call_pool_end(&grpc->calls, &call->pooled);
-}
-
-/* Take the call back from its handler, or stop the range it left. */
-static void cancel(struct grpc_call *call)
-{
-    struct grpc *grpc = call->grpc;
-
-    if (call->state == GRPC_RANGE) {
-        grpc_range_drop(call);
-    } else if (call->state != GRPC_READING) {
-        grpc->config.cancel(grpc->config.service, &call->call);
-    }
-}
-
-static void on_gone(struct exchange *exchange)
-{
-    struct grpc_call *call = exchange->state;
-
-    cancel(call);
-    grpc_call_over(call, GRPC_CANCELLED);
-}
+/* ---- the ends of a call ---- */
 
 static void on_deadline(struct exchange *exchange)
 {
     struct grpc_call *call = exchange->state;
-    bool begun = call->state == GRPC_RANGE && call->range_begun;
+    bool begun = call->base.state == CALL_RANGE && call->range_begun;
 
-    cancel(call);
+    door_call_cancel(&call->base);
     if (begun) { /* half a message cannot end in a status */
-        grpc_call_over(call, GRPC_DEADLINE_EXCEEDED);
+        door_call_over(&call->base, GRPC_DEADLINE_EXCEEDED);
         exchange_abort(exchange);
         return;
     }
@@ -141,25 +77,14 @@ static void on_gap(struct exchange *exchange)
 {
     struct grpc_call *call = exchange->state;
 
-    cancel(call);
+    door_call_cancel(&call->base);
     grpc_refuse_large(call, GRPC_MESSAGE_MAX_BYTES + 1);
 }
 
 void grpc_end_soon(struct grpc_call *call)
 {
-    call->exchange->wake = on_gap; /* a later turn: the handler is at work */
-    exchange_wake_at(call->exchange, call->exchange->link->clock->now_ms);
-}
-
-static void on_stop(struct exchange *exchange)
-{
-    struct grpc_call *call = exchange->state;
-
-    if (call->state == GRPC_RANGE ||
-        (call->call.row->kind == RPC_UNARY && call->state != GRPC_READING))
-        return; /* these end by themselves */
-    cancel(call);
-    grpc_refuse(call, GRPC_UNAVAILABLE, err_text(ERR_STOPPED));
+    call->base.exchange->wake = on_gap; /* a later turn: the handler is at work */
+    exchange_wake_at(call->base.exchange, call->base.exchange->link->clock->now_ms);
 }
 
 /* ---- metadata (api.md 1) ---- */
@@ -167,7 +92,7 @@ static void on_stop(struct exchange *exchange)
 /* False: the call was refused. */
 static bool take_timeout(struct grpc_call *call, struct slice value)
 {
-    uint64_t timeout_ns = 0, timeout_ms, now_ms = call->exchange->link->clock->now_ms;
+    uint64_t timeout_ns = 0, timeout_ms, now_ms = call->base.exchange->link->clock->now_ms;
     char text[96];
 
     if (!call_timeout_parse(value, GRPC_TIMEOUT_DIGITS, &timeout_ns)) {
@@ -181,9 +106,9 @@ static bool take_timeout(struct grpc_call *call, struct slice value)
         grpc_refuse(call, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
         return false;
     }
-    call->call.deadline_ms = now_ms + MIN(timeout_ms, DEADLINE_FAR_MS);
-    call->exchange->wake = on_deadline;
-    exchange_wake_at(call->exchange, call->call.deadline_ms);
+    call->base.rpc.deadline_ms = now_ms + MIN(timeout_ms, DEADLINE_FAR_MS);
+    call->base.exchange->wake = on_deadline;
+    exchange_wake_at(call->base.exchange, call->base.rpc.deadline_ms);
     return true;
 }
 
@@ -205,7 +130,7 @@ static bool take_encoding(struct grpc_call *call, struct slice value)
 
 static bool take_metadata(struct grpc_call *call, struct slice *version)
 {
-    const struct exchange *exchange = call->exchange;
+    const struct exchange *exchange = call->base.exchange;
     struct slice token = SLICE_EMPTY, authorization = SLICE_EMPTY;
     bool has_token = false, has_authorization = false;
 
@@ -219,9 +144,10 @@ static bool take_metadata(struct grpc_call *call, struct slice *version)
             authorization = has_authorization ? authorization : value;
             has_authorization = true;
         } else if (slice_equal(name, SLICE_LITERAL("hasleader"))) {
-            call->call.require_leader = slice_equal(value, SLICE_LITERAL("true"));
+            call->base.rpc.require_leader = slice_equal(value, SLICE_LITERAL("true"));
         } else if (slice_equal(name, SLICE_LITERAL("grpcgateway-accept"))) {
-            call->call.common_name = NULL; /* that of a gateway, not of who calls (api.md 9.3) */
+            call->base.rpc.common_name =
+                NULL; /* that of a gateway, not of who calls (api.md 9.3) */
         } else if (slice_equal(name, SLICE_LITERAL("client-api-version"))) {
             *version = value;
         } else if (slice_equal(name, SLICE_LITERAL("grpc-timeout"))) {
@@ -235,8 +161,8 @@ static bool take_metadata(struct grpc_call *call, struct slice *version)
     if (has_token || has_authorization) {
         if (!has_token)
             token = authorization;
-        call->call.token = arena_strndup(&call->call.arena, token.data, token.size);
-        must(call->call.token != NULL); /* headers are far below the arena's maximum */
+        call->base.rpc.token = arena_strndup(&call->base.rpc.arena, token.data, token.size);
+        must(call->base.rpc.token != NULL); /* headers are far below the arena's maximum */
     }
     return true;
 }
@@ -254,11 +180,11 @@ static size_t prefix_length(const uint8_t *prefix)
  */
 static int find_message(struct grpc_call *call, struct slice bytes, struct slice *frame)
 {
-    size_t max = call->grpc->config.max_message_bytes;
+    size_t max = call->base.door->config.max_message_bytes;
     size_t length;
     char text[96];
 
-    call->exchange->wants_bytes = 0;
+    call->base.exchange->wants_bytes = 0;
     if (bytes.size < GRPC_PREFIX_BYTES)
         return 0;
     length = prefix_length(bytes.data);
@@ -275,7 +201,7 @@ static int find_message(struct grpc_call *call, struct slice bytes, struct slice
         return -1;
     }
     if (bytes.size - GRPC_PREFIX_BYTES < length) {
-        call->exchange->wants_bytes = GRPC_PREFIX_BYTES + length;
+        call->base.exchange->wants_bytes = GRPC_PREFIX_BYTES + length;
         return 0;
     }
     *frame = slice_of(bytes.data, GRPC_PREFIX_BYTES + length);
@@ -285,7 +211,7 @@ static int find_message(struct grpc_call *call, struct slice bytes, struct slice
 /* What the frame holds, decompressed if need be; false: the call was refused. */
 static bool open_frame(struct grpc_call *call, struct slice frame, struct slice *content)
 {
-    struct grpc *grpc = call->grpc;
+    struct grpc *grpc = grpc_of(call);
     char text[112];
 
     *content = slice_of(frame.data + GRPC_PREFIX_BYTES, frame.size - GRPC_PREFIX_BYTES);
@@ -304,7 +230,8 @@ static bool open_frame(struct grpc_call *call, struct slice frame, struct slice 
     case GRPC_GZIP_LARGE:
         (void)snprintf(text, sizeof(text),
                        "grpc: received message after decompression larger than max (%zu vs. %zu)",
-                       grpc->config.max_message_bytes + 1, grpc->config.max_message_bytes);
+                       grpc->door.config.max_message_bytes + 1,
+                       grpc->door.config.max_message_bytes);
         grpc_refuse(call, GRPC_RESOURCE_EXHAUSTED, text);
         return false;
     case GRPC_GZIP_BAD:
@@ -360,8 +287,8 @@ static const char *find_cut_text(const ProtobufCMessageDescriptor *type, struct 
 /* The frame's message in `arena`; NULL: the call was refused. */
 static ProtobufCMessage *unpack(struct grpc_call *call, struct slice frame, struct arena *arena)
 {
-    const ProtobufCMessageDescriptor *type = call->call.row->request;
-    struct grpc *grpc = call->grpc;
+    const ProtobufCMessageDescriptor *type = call->base.rpc.row->request;
+    struct grpc *grpc = grpc_of(call);
     ProtobufCMessage *message = NULL;
     const char *cut;
     struct slice content;
@@ -384,7 +311,7 @@ static ProtobufCMessage *unpack(struct grpc_call *call, struct slice frame, stru
         return NULL;
     }
     message = unpack_bytes(type, content, arena);
-    if (message != NULL && call->call.row->kind != RPC_BIDI)
+    if (message != NULL && call->base.rpc.row->kind != RPC_BIDI)
         message = call_message_lean(message, arena);
     if (message == NULL && arena->used > CALL_ARENA_MAX_BYTES / 2) {
         grpc_refuse(call, GRPC_RESOURCE_EXHAUSTED,
@@ -394,18 +321,12 @@ static ProtobufCMessage *unpack(struct grpc_call *call, struct slice frame, stru
                        "grpc: error unmarshalling request: %zu bytes that are no %s", content.size,
                        type->name);
         grpc_refuse(call, GRPC_INTERNAL, text);
-    } else if (grpc->config.metrics != NULL) {
-        if (call->state != GRPC_READING) /* the first was counted when the call began */
-            grpc->config.metrics->rpcs[call->call.row->id].received++;
-        grpc->config.metrics->grpc_received_bytes += frame.size;
+    } else if (grpc->door.config.metrics != NULL) {
+        if (call->base.state != CALL_READING) /* the first was counted when the call began */
+            grpc->door.config.metrics->rpcs[call->base.rpc.row->id].received++;
+        grpc->door.config.metrics->grpc_received_bytes += frame.size;
     }
     return message;
-}
-
-static void start(struct grpc_call *call)
-{
-    call->state = GRPC_WAITING;
-    call->grpc->config.start(call->grpc->config.service, &call->call);
 }
 
 /* ---- unary and server stream: one message, then the end ---- */
@@ -415,9 +336,9 @@ static void only_message(struct grpc_call *call, struct slice bytes)
     struct slice frame;
     int found;
 
-    buf_append_slice(&call->in, bytes);
-    found = call->whole ? 1 : find_message(call, buf_slice(&call->in), &frame);
-    if (found > 0 && (call->whole || frame.size != buf_used(&call->in)))
+    buf_append_slice(&call->base.in, bytes);
+    found = call->whole ? 1 : find_message(call, buf_slice(&call->base.in), &frame);
+    if (found > 0 && (call->whole || frame.size != buf_used(&call->base.in)))
         grpc_refuse(call, GRPC_INTERNAL, "grpc: more than one message for a method that takes one");
     else
         call->whole = found > 0;
@@ -425,22 +346,22 @@ static void only_message(struct grpc_call *call, struct slice bytes)
 
 static void only_end(struct grpc_call *call)
 {
-    struct slice frame = buf_slice(&call->in);
+    struct slice frame = buf_slice(&call->base.in);
 
-    if (call->state != GRPC_READING)
+    if (call->base.state != CALL_READING)
         return;
     if (!call->whole) {
         grpc_refuse(call, GRPC_INTERNAL,
                     frame.size != 0 ? "unexpected EOF" : "grpc: the request has no message");
         return;
     }
-    call->call.request = unpack(call, frame, &call->message_arena);
-    if (call->call.request == NULL)
+    call->base.rpc.request = unpack(call, frame, &call->base.message_arena);
+    if (call->base.rpc.request == NULL)
         return;
-    exchange_taken(call->exchange, frame.size);
-    buf_reset(&call->in);
-    call_in_used_up(&call->in); /* the arena has it */
-    start(call);
+    exchange_taken(call->base.exchange, frame.size);
+    buf_reset(&call->base.in);
+    call_in_used_up(&call->base.in); /* the arena has it */
+    door_call_start(&call->base);
 }
 
 /* ---- BIDI ---- */
@@ -449,17 +370,17 @@ static void only_end(struct grpc_call *call)
 static int next_message(struct grpc_call *call, struct arena *arena, ProtobufCMessage **message)
 {
     struct slice frame;
-    int found = find_message(call, buf_slice(&call->in), &frame);
+    int found = find_message(call, buf_slice(&call->base.in), &frame);
 
     if (found == 0)
-        exchange_taken(call->exchange, 0); /* it may want more */
+        exchange_taken(call->base.exchange, 0); /* it may want more */
     if (found <= 0)
         return found;
     *message = unpack(call, frame, arena);
     if (*message == NULL)
         return -1;
-    buf_consume(&call->in, frame.size);
-    exchange_taken(call->exchange, frame.size);
+    buf_consume(&call->base.in, frame.size);
+    exchange_taken(call->base.exchange, frame.size);
     return 1;
 }
 
@@ -469,23 +390,24 @@ static bool hand_on(struct grpc_call *call)
     ProtobufCMessage *message = NULL;
     int found;
 
-    if (call->state == GRPC_ENDED || call->paused || call->end_told || call->call.message == NULL)
+    if (call->base.state == CALL_ENDED || call->base.paused || call->base.end_told ||
+        call->base.rpc.message == NULL)
         return false;
-    found = next_message(call, &call->message_arena, &message);
+    found = next_message(call, &call->base.message_arena, &message);
     if (found < 0)
         return false;
     if (found == 0) {
-        if (!call->end_seen)
+        if (!call->base.end_seen)
             return false;
-        if (buf_used(&call->in) != 0) {
-            cancel(call);
+        if (buf_used(&call->base.in) != 0) {
+            door_call_cancel(&call->base);
             grpc_refuse(call, GRPC_INTERNAL, "unexpected EOF");
             return false;
         }
-        call->end_told = true;
+        call->base.end_told = true;
     }
-    call->call.message(&call->call, message); /* may end the call */
-    call_memory_rest(call->pooled.memory);
+    call->base.rpc.message(&call->base.rpc, message); /* may end the call */
+    door_call_rest(&call->base);
     return true;
 }
 
@@ -496,28 +418,28 @@ static void on_turn(struct exchange *exchange)
     for (int i = 0; i < MESSAGES_PER_TURN; i++)
         if (!hand_on(call))
             return;
-    if (call->state != GRPC_ENDED)
+    if (call->base.state != CALL_ENDED)
         exchange_again(exchange);
 }
 
 static void bidi_more(struct grpc_call *call)
 {
-    struct exchange *exchange = call->exchange;
+    struct exchange *exchange = call->base.exchange;
     int found;
 
-    if (call->state == GRPC_READING) {
-        found = next_message(call, &call->message_arena, &call->call.request);
-        if (found < 0 || (found == 0 && !call->end_seen))
+    if (call->base.state == CALL_READING) {
+        found = next_message(call, &call->base.message_arena, &call->base.rpc.request);
+        if (found < 0 || (found == 0 && !call->base.end_seen))
             return;
-        if (found == 0 && buf_used(&call->in) != 0) {
+        if (found == 0 && buf_used(&call->base.in) != 0) {
             grpc_refuse(call, GRPC_INTERNAL, "unexpected EOF");
             return;
         }
         exchange_again(exchange);
-        start(call);
-        call->call.request = NULL; /* handled */
-        call_memory_rest(call->pooled.memory);
-    } else if (!call->paused) {
+        door_call_start(&call->base);
+        call->base.rpc.request = NULL; /* handled */
+        door_call_rest(&call->base);
+    } else if (!call->base.paused) {
         exchange_again(exchange);
     }
 }
@@ -526,10 +448,10 @@ static void on_data(struct exchange *exchange, struct slice bytes, bool ended)
 {
     struct grpc_call *call = exchange->state;
 
-    call_pool_recycle(&call->grpc->calls);
-    call->end_seen |= ended;
-    if (call->call.row->kind == RPC_BIDI) {
-        buf_append_slice(&call->in, bytes);
+    door_recycle(call->base.door);
+    call->base.end_seen |= ended;
+    if (call->base.rpc.row->kind == RPC_BIDI) {
+        buf_append_slice(&call->base.in, bytes);
         bidi_more(call);
     } else if (ended) {
         only_end(call);
@@ -575,7 +497,7 @@ static void on_start(void *arg, struct exchange *exchange)
 {
     struct grpc *grpc = arg;
     struct slice version = SLICE_EMPTY;
-    struct grpc_call *call;
+    struct door_call *call;
     const struct rpc_row *row;
 
     if (exchange->method != METHOD_POST) {
@@ -589,21 +511,12 @@ static void on_start(void *arg, struct exchange *exchange)
         refuse_path(exchange);
         return;
     }
-    call = call_new(grpc, row, exchange);
+    call = door_call_new(&grpc->door, sizeof(struct grpc_call), row, exchange);
     exchange->data = on_data;
-    exchange->gone = on_gone;
-    exchange->stop = on_stop;
-    exchange->drained = grpc_drained;
-    exchange->open_ended = row->kind == RPC_BIDI || row->id == RPC_Election_Observe;
-    exchange->holds_view = row->id == RPC_KV_RangeStream || row->id == RPC_Maintenance_Snapshot;
     if (row->kind == RPC_BIDI)
         exchange->turn = on_turn;
-    if (!take_metadata(call, &version))
-        return;
-    if (grpc->config.metrics != NULL) {
-        metrics_call_started(grpc->config.metrics, row, version);
-        call->counted = true;
-    }
+    if (take_metadata(CONTAINER_OF(call, struct grpc_call, base), &version))
+        door_call_count(call, version);
 }
 
 struct exchange_handler grpc_handler(struct grpc *grpc)

@@ -23,18 +23,9 @@
 
 static const char grpc_type[] = "application/grpc";
 
-static struct grpc_call *of_call(struct call *call)
+static struct grpc_call *of_call(struct call *rpc)
 {
-    return CONTAINER_OF(call, struct grpc_call, call);
-}
-
-/* The buffer, emptied, with little of its memory kept. */
-static struct buf *fresh(struct buf *buf)
-{
-    buf_reset(buf);
-    if (buf->capacity > DOOR_SCRATCH_KEPT_BYTES)
-        buf_free(buf);
-    return buf;
+    return CONTAINER_OF(rpc, struct grpc_call, base.rpc);
 }
 
 /* ---- statuses ---- */
@@ -70,10 +61,10 @@ void grpc_refuse_exchange(struct exchange *exchange, enum grpc_code code, const 
 
 void grpc_refuse(struct grpc_call *call, enum grpc_code code, const char *text)
 {
-    struct exchange *exchange = call->exchange;
+    struct exchange *exchange = call->base.exchange;
 
-    call->end.error = code != GRPC_OK ? text : NULL;
-    grpc_call_over(call, code);
+    call->base.end.error = code != GRPC_OK ? text : NULL;
+    door_call_over(&call->base, code);
     grpc_refuse_exchange(exchange, code, text);
 }
 
@@ -85,14 +76,14 @@ void grpc_begin(struct grpc_call *call)
                                  .content_type = grpc_type,
                                  .fields = call->gzip ? "grpc-encoding: gzip\r\n" : NULL};
 
-    exchange_begin(call->exchange, &head);
+    exchange_begin(call->base.exchange, &head);
 }
 
 void grpc_end(struct grpc_call *call)
 {
-    struct exchange *exchange = call->exchange;
+    struct exchange *exchange = call->base.exchange;
 
-    grpc_call_over(call, GRPC_OK);
+    door_call_over(&call->base, GRPC_OK);
     exchange_trail(exchange, NULL, "grpc-status: 0\r\ngrpc-message: \r\n");
 }
 
@@ -107,11 +98,11 @@ void grpc_put_prefix(uint8_t prefix[GRPC_PREFIX_BYTES], bool compressed, size_t 
 
 void grpc_count_sent(struct grpc_call *call, size_t bytes)
 {
-    struct metrics *metrics = call->grpc->config.metrics;
+    struct metrics *metrics = call->base.door->config.metrics;
 
     if (metrics == NULL)
         return;
-    metrics->rpcs[call->call.row->id].sent++;
+    metrics->rpcs[call->base.rpc.row->id].sent++;
     metrics->grpc_sent_bytes += bytes;
 }
 
@@ -128,11 +119,11 @@ void grpc_refuse_large(struct grpc_call *call, uint64_t bytes)
 /* Send what lies in `frame` behind room for its prefix; compressed if the call is. */
 static void send_frame(struct grpc_call *call, struct buf *frame)
 {
-    struct grpc *grpc = call->grpc;
+    struct grpc *grpc = grpc_of(call);
     struct slice whole = buf_slice(frame);
 
     if (call->gzip) {
-        struct buf *packed = fresh(&grpc->packed);
+        struct buf *packed = door_scratch(&grpc->packed);
         uint8_t zeros[GRPC_PREFIX_BYTES] = {0};
 
         buf_append(packed, zeros, sizeof(zeros));
@@ -144,13 +135,13 @@ static void send_frame(struct grpc_call *call, struct buf *frame)
     grpc_put_prefix(frame->data + frame->start, frame == &grpc->packed,
                     buf_used(frame) - GRPC_PREFIX_BYTES);
     grpc_count_sent(call, buf_used(frame));
-    exchange_send(call->exchange, buf_slice(frame));
+    exchange_send(call->base.exchange, buf_slice(frame));
 }
 
 /* `message` behind room for its prefix, in the scratch buffer; NULL: it is too large. */
 static struct buf *encode(struct grpc_call *call, const ProtobufCMessage *message, size_t *size)
 {
-    struct buf *out = fresh(&call->grpc->scratch);
+    struct buf *out = door_scratch(&call->base.door->scratch);
     uint8_t *room;
 
     *size = protobuf_c_message_get_packed_size(message);
@@ -164,14 +155,14 @@ static struct buf *encode(struct grpc_call *call, const ProtobufCMessage *messag
     return out;
 }
 
-static void op_reply(struct call *base, const ProtobufCMessage *response)
+static void op_reply(struct call *rpc, const ProtobufCMessage *response)
 {
-    struct grpc_call *call = of_call(base);
+    struct grpc_call *call = of_call(rpc);
     struct buf *out;
     size_t size;
 
-    must(call->state == GRPC_WAITING && call->call.row->kind == RPC_UNARY);
-    must(response->descriptor == call->call.row->response);
+    must(call->base.state == CALL_WAITING && call->base.rpc.row->kind == RPC_UNARY);
+    must(response->descriptor == call->base.rpc.row->response);
     out = encode(call, response, &size);
     if (out == NULL) {
         grpc_refuse_large(call, size);
@@ -179,14 +170,14 @@ static void op_reply(struct call *base, const ProtobufCMessage *response)
     }
     grpc_begin(call);
     send_frame(call, out);
-    call->end.response = response;
+    call->base.end.response = response;
     grpc_end(call);
 }
 
 /* `message` behind room for its prefix, in the scratch buffer. */
 static struct buf *frame_packed(struct grpc_call *call, struct slice message)
 {
-    struct buf *out = fresh(&call->grpc->scratch);
+    struct buf *out = door_scratch(&call->base.door->scratch);
     uint8_t prefix[GRPC_PREFIX_BYTES] = {0};
 
     buf_append(out, prefix, sizeof(prefix));
@@ -194,18 +185,18 @@ static struct buf *frame_packed(struct grpc_call *call, struct slice message)
     return out;
 }
 
-static void op_reply_packed(struct call *base, struct slice message)
+static void op_reply_packed(struct call *rpc, struct slice message)
 {
-    struct grpc_call *call = of_call(base);
+    struct grpc_call *call = of_call(rpc);
 
-    must(call->state == GRPC_WAITING && call->call.row->kind == RPC_UNARY);
+    must(call->base.state == CALL_WAITING && call->base.rpc.row->kind == RPC_UNARY);
     if (message.size > GRPC_MESSAGE_MAX_BYTES) {
         grpc_refuse_large(call, message.size);
         return;
     }
     grpc_begin(call);
     send_frame(call, frame_packed(call, message));
-    call->end.bytes = message.size;
+    call->base.end.bytes = message.size;
     grpc_end(call);
 }
 
@@ -222,19 +213,19 @@ static bool put_key_value(struct buf *out, struct slice key_value)
     return true;
 }
 
-static void op_reply_range(struct call *base, const ProtobufCMessage *response,
+static void op_reply_range(struct call *rpc, const ProtobufCMessage *response,
                            struct kv_source *source)
 {
     static const uint8_t more[] = {PB_TAG(RANGE_MORE_FIELD, PB_VARINT), 1};
-    struct grpc_call *call = of_call(base);
+    struct grpc_call *call = of_call(rpc);
     struct slice key_value;
     struct buf *out;
     size_t size, most, count = 0;
 
-    must(call->state == GRPC_WAITING && call->call.row->kind == RPC_UNARY);
+    must(call->base.state == CALL_WAITING && call->base.rpc.row->kind == RPC_UNARY);
     out = encode(call, response, &size);
     must(out != NULL); /* a header and a count */
-    call->end.count = ((const Etcdserverpb__RangeResponse *)(const void *)response)->count;
+    call->base.end.count = ((const Etcdserverpb__RangeResponse *)(const void *)response)->count;
     most = call->gzip ? GRPC_RANGE_GZIP_BYTES : GRPC_RANGE_WHOLE_BYTES;
     while (source->next(source, &key_value)) {
         if (buf_used(out) + key_value.size > most) {
@@ -248,8 +239,8 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
         buf_append(out, more, sizeof(more));
     source->free(source);
     grpc_begin(call);
-    call->end.bytes = buf_used(out) - GRPC_PREFIX_BYTES;
-    call->end.key_values = count;
+    call->base.end.bytes = buf_used(out) - GRPC_PREFIX_BYTES;
+    call->base.end.key_values = count;
     send_frame(call, out);
     grpc_end(call);
 }
@@ -259,46 +250,46 @@ static void op_reply_range(struct call *base, const ProtobufCMessage *response,
 /* Send the frame made for a stream, beginning the answer if need be. As op_send(). */
 static bool send_on(struct grpc_call *call, struct buf *out)
 {
-    if (call->state == GRPC_WAITING) {
+    if (call->base.state == CALL_WAITING) {
         grpc_begin(call);
-        call->state = GRPC_STREAM;
+        call->base.state = CALL_STREAM;
     }
     if (out != NULL && !out->overflow &&
         buf_used(out) - GRPC_PREFIX_BYTES <= GRPC_MESSAGE_MAX_BYTES)
         send_frame(call, out);
     else /* the stream has a gap: end it so that the client notices */
         grpc_end_soon(call);
-    call->paused = exchange_full(call->exchange);
-    return !call->paused;
+    call->base.paused = exchange_full(call->base.exchange);
+    return !call->base.paused;
 }
 
 static bool may_send(const struct grpc_call *call)
 {
-    return (call->state == GRPC_WAITING || call->state == GRPC_STREAM) &&
-           call->call.row->kind != RPC_UNARY;
+    return (call->base.state == CALL_WAITING || call->base.state == CALL_STREAM) &&
+           call->base.rpc.row->kind != RPC_UNARY;
 }
 
-static bool op_send(struct call *base, const ProtobufCMessage *message)
+static bool op_send(struct call *rpc, const ProtobufCMessage *message)
 {
-    struct grpc_call *call = of_call(base);
+    struct grpc_call *call = of_call(rpc);
     size_t size;
 
     must(may_send(call));
     return send_on(call, encode(call, message, &size));
 }
 
-static bool op_send_packed(struct call *base, struct slice message)
+static bool op_send_packed(struct call *rpc, struct slice message)
 {
-    struct grpc_call *call = of_call(base);
+    struct grpc_call *call = of_call(rpc);
 
     must(may_send(call));
     return send_on(call, frame_packed(call, message));
 }
 
-static bool op_send_events(struct call *base, const ProtobufCMessage *head,
+static bool op_send_events(struct call *rpc, const ProtobufCMessage *head,
                            const struct watch_message *events)
 {
-    struct grpc_call *call = of_call(base);
+    struct grpc_call *call = of_call(rpc);
     const struct watch_hit *hit = events->first;
     size_t size;
     struct buf *out = encode(call, head, &size);
@@ -318,28 +309,20 @@ static bool op_send_events(struct call *base, const ProtobufCMessage *head,
 
 void grpc_drained(struct exchange *exchange)
 {
-    struct grpc_call *call = exchange->state;
-
-    if (!call->paused)
-        return;
-    call->paused = false;
-    if (call->call.row->kind == RPC_BIDI && !call->end_told)
-        exchange_again(exchange);
-    if (call->call.resume != NULL)
-        call->call.resume(&call->call);
+    door_call_resume(exchange->state);
 }
 
-static void op_finish(struct call *base, enum err_code code, const char *text)
+static void op_finish(struct call *rpc, enum err_code code, const char *text)
 {
-    struct grpc_call *call = of_call(base);
+    struct grpc_call *call = of_call(rpc);
 
-    must(call->state == GRPC_WAITING || call->state == GRPC_STREAM);
+    must(call->base.state == CALL_WAITING || call->base.state == CALL_STREAM);
     if (code != ERR_OK) {
         grpc_refuse(call, err_grpc_code(code), text != NULL ? text : err_text(code));
         return;
     }
-    must(call->call.row->kind != RPC_UNARY);
-    if (call->state == GRPC_WAITING)
+    must(call->base.rpc.row->kind != RPC_UNARY);
+    if (call->base.state == CALL_WAITING)
         grpc_refuse(call, GRPC_OK, "");
     else
         grpc_end(call);

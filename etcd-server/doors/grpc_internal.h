@@ -11,48 +11,27 @@
 
 #define GRPC_PREFIX_BYTES 5 /* of a message: is it compressed, how long is it */
 
-/*
- *   READING -> WAITING -> STREAM -> ENDED
- *                 `----> RANGE ----^      measured, then pulled by the framing (grpc_range.c)
- */
-enum grpc_state {
-    GRPC_READING, /* the handler does not know of it yet */
-    GRPC_WAITING, /* the handler has the call, nothing was answered */
-    GRPC_STREAM,  /* messages were sent, the handler has the call */
-    GRPC_RANGE,   /* the call has ended, `range` is being written */
-    GRPC_ENDED,   /* neither handler nor exchange knows it any more */
-};
-
-/* One call at this door. Recycled with one block of each arena. */
+/* One call at this door. */
 struct grpc_call {
-    struct call call;
-    struct grpc *grpc; /* borrowed */
-    struct pooled_call pooled;
-    struct exchange *exchange; /* borrowed; NULL when ended */
-    enum grpc_state state;
-    bool counted;               /* metrics know that it began */
-    bool told;                  /* config.ended() knows that it is over */
-    struct call_end end;        /* for it */
-    bool paused;                /* send() said so; resume is owed */
-    bool gzip;                  /* the request is gzip, so is the answer */
-    bool whole;                 /* unary: `in` is the message, the client's end is missing */
-    bool end_seen;              /* the client sends no more */
-    bool end_told;              /* BIDI: message(NULL) was called */
-    struct buf in;              /* bytes that are no whole message yet, or wait for their turn */
-    struct arena message_arena; /* of the request; BIDI: of the message being handled */
-    struct grpc_range *range;   /* owned while GRPC_RANGE */
-    bool range_begun;           /* its message is on its way */
+    struct door_call base;
+    bool gzip;                /* the request is gzip, so is the answer */
+    bool whole;               /* unary: base.in is the message, the client's end is missing */
+    struct grpc_range *range; /* owned while CALL_RANGE: measured, then pulled by the framing */
+    bool range_begun;         /* its message is on its way */
 };
 
 struct grpc {
-    struct door_config config;
-    struct buf scratch;     /* one answer or a piece of it */
-    struct buf packed;      /* the same, before it is compressed */
+    struct door door;
+    struct buf packed;      /* an answer in door.scratch before it is compressed */
     struct buf inflated;    /* a request */
     struct grpc_gzip *gzip; /* owned */
-    struct call_pool calls; /* that have ended */
     size_t kept_bytes;      /* slices that ranges keep */
 };
+
+static inline struct grpc *grpc_of(const struct grpc_call *call)
+{
+    return CONTAINER_OF(call->base.door, struct grpc, door);
+}
 
 extern const struct call_ops grpc_call_ops;
 
@@ -60,10 +39,6 @@ extern const struct call_ops grpc_call_ops;
 void grpc_refuse(struct grpc_call *call, enum grpc_code code, const char *text);
 /* The same without a call: routing errors. */
 void grpc_refuse_exchange(struct exchange *exchange, enum grpc_code code, const char *text);
-/* The call is over: count it and put it where it is recycled from. */
-void grpc_call_over(struct grpc_call *call, enum grpc_code code);
-/* What became of it is known, though its answer may still be on its way; the first word counts. */
-void grpc_tell_end(struct grpc_call *call, enum grpc_code code);
 /* RESOURCE_EXHAUSTED: the answer has more than GRPC_MESSAGE_MAX_BYTES. */
 void grpc_refuse_large(struct grpc_call *call, uint64_t bytes);
 /* A message of a stream was too large to be sent: end the call in a later turn. */
@@ -80,7 +55,7 @@ void grpc_end(struct grpc_call *call);
  */
 void grpc_range_start(struct grpc_call *call, const struct buf *front, size_t front_count,
                       struct kv_source *source, struct slice next);
-void grpc_range_drop(struct grpc_call *call); /* what is left of it */
+void grpc_range_drop(struct grpc_call *call); /* what is left of it; fine without one */
 
 /* The socket has drained: resume the handler. */
 void grpc_drained(struct exchange *exchange);

@@ -37,7 +37,7 @@ static const uint8_t more_bytes[] = {PB_TAG(3, PB_VARINT), 1}; /* RangeResponse.
 
 static void drop_kept(struct grpc_call *call, struct grpc_range *range)
 {
-    call->grpc->kept_bytes -= range->kept_capacity * sizeof(*range->kept);
+    grpc_of(call)->kept_bytes -= range->kept_capacity * sizeof(*range->kept);
     free(range->kept);
     range->kept = NULL;
     range->kept_count = range->kept_capacity = 0;
@@ -64,11 +64,11 @@ static bool keep(struct grpc_call *call, struct grpc_range *range, struct slice 
         size_t capacity = MIN(MAX(64, range->kept_capacity * 4), KEPT_MAX);
         size_t grown = (capacity - range->kept_capacity) * sizeof(*range->kept);
 
-        if (grown == 0 || call->grpc->kept_bytes + grown > GRPC_RANGES_KEPT_BYTES)
+        if (grown == 0 || grpc_of(call)->kept_bytes + grown > GRPC_RANGES_KEPT_BYTES)
             return false;
         range->kept = xrealloc(range->kept, capacity * sizeof(*range->kept));
         range->kept_capacity = capacity;
-        call->grpc->kept_bytes += grown;
+        grpc_of(call)->kept_bytes += grown;
     }
     range->kept[range->kept_count++] = key_value;
     return true;
@@ -126,16 +126,16 @@ static void announce(struct grpc_call *call, struct grpc_range *range)
         begin_again(range);
     grpc_put_prefix(range->front.data + range->front.start, false, (size_t)range->total);
     grpc_count_sent(call, (size_t)range->total + GRPC_PREFIX_BYTES);
-    call->end.bytes = range->total;
-    call->end.key_values = range->key_values;
-    grpc_tell_end(call, GRPC_OK); /* the rest is the client's pace */
-    call->exchange->holds_view = true;
+    call->base.end.bytes = range->total;
+    call->base.end.key_values = range->key_values;
+    door_call_tell_end(&call->base, GRPC_OK); /* the rest is the client's pace */
+    call->base.exchange->holds_view = true;
     grpc_begin(call);
     call->range_begun = true;
-    exchange_send(call->exchange, buf_slice(&range->front));
+    exchange_send(call->base.exchange, buf_slice(&range->front));
     buf_free(&range->front);
     if (rest != 0) {
-        exchange_pull(call->exchange, rest,
+        exchange_pull(call->base.exchange, rest,
                       HELD_BYTES + range->kept_capacity * sizeof(*range->kept));
         return;
     }
@@ -221,13 +221,13 @@ void grpc_range_start(struct grpc_call *call, const struct buf *front, size_t fr
                                  .total = buf_used(front) - GRPC_PREFIX_BYTES,
                                  .all_kept = source->lasting};
     buf_append_slice(&range->front, buf_slice(front));
-    if (call->counted)
-        metrics_call_handled(call->grpc->config.metrics, call->call.row, GRPC_OK);
-    call->state = GRPC_RANGE;
+    if (call->base.counted)
+        metrics_call_handled(call->base.door->config.metrics, call->base.rpc.row, GRPC_OK);
+    call->base.state = CALL_RANGE;
     call->range = range;
     count_in(call, range, next);
-    call->exchange->turn = go_on;
-    call->exchange->pull = pull;
-    call->exchange->pulled = pulled;
-    go_on(call->exchange);
+    call->base.exchange->turn = go_on;
+    call->base.exchange->pull = pull;
+    call->base.exchange->pulled = pulled;
+    go_on(call->base.exchange);
 }

@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-struct door {
+struct door_port {
     struct toy toy;
     struct metrics metrics;
     struct gateway *gateway;
@@ -17,7 +17,7 @@ struct door {
     struct toy_link link;
 };
 
-static void open_door(struct door *port)
+static void open_door(struct door_port *port)
 {
     struct door_config gateway_config = toy_door_config(&port->toy, &port->metrics);
     struct ops_env env = toy_ops_env(&port->toy, &port->metrics);
@@ -30,7 +30,7 @@ static void open_door(struct door *port)
     toy_link_open(&port->link, client_handler(port->client));
 }
 
-static void close_door(struct door *port)
+static void close_door(struct door_port *port)
 {
     toy_link_close(&port->link);
     client_free(port->client);
@@ -40,7 +40,7 @@ static void close_door(struct door *port)
 }
 
 /* Of two faults in one header the piece decides which is seen first; metrics count themselves. */
-static bool may_differ(struct door *port)
+static bool may_differ(struct door_port *port)
 {
     const char *answer = buf_text(&port->link.got);
 
@@ -49,7 +49,7 @@ static bool may_differ(struct door *port)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    struct door *whole = xalloc(sizeof(*whole)), *cut = xalloc(sizeof(*cut));
+    struct door_port *whole = xalloc(sizeof(*whole)), *cut = xalloc(sizeof(*cut));
     size_t piece = bytes != 0 ? (size_t)data[0] % 61 + 1 : 1;
 
     open_door(whole);
