@@ -76,12 +76,22 @@ static void put(struct load_puts *puts, uint64_t now_ns)
     puts->sent++;
 }
 
+/* Somewhere in [0, 1), the same in each run. */
+static double scatter(uint64_t number)
+{
+    return (double)(number * 0x9e3779b97f4a7c15U >> 40) / (1U << 24);
+}
+
+static uint64_t due_ns(const struct load_puts *puts, uint64_t number)
+{
+    double steps = (double)number + (puts->scattered ? scatter(number) : 0);
+
+    return puts->began_ns + (uint64_t)(steps * 1e9 / puts->rate);
+}
+
 uint64_t load_puts_due(struct load_puts *puts, uint64_t now_ns)
 {
-    double step_ns = 1e9 / puts->rate;
-    uint64_t due = (uint64_t)((double)(now_ns - puts->began_ns) / step_ns) + 1;
-
-    for (; puts->begun < due && puts->spare != NULL; puts->begun++)
+    for (; due_ns(puts, puts->begun) <= now_ns && puts->spare != NULL; puts->begun++)
         put(puts, now_ns);
-    return puts->began_ns + (uint64_t)((double)puts->begun * step_ns);
+    return due_ns(puts, puts->begun);
 }

@@ -13,6 +13,8 @@ struct load_puts {
     size_t (*key)(void *arg, uint64_t number, char *key, size_t room);
     size_t value_bytes; /* at least 16 */
     double rate;        /* puts a second */
+    bool scattered;     /* each at some moment of its step: else the server's own steps, of a
+                         * millisecond too, would meet all of them or none */
     /* Called for each answer; NULL: none, `times` says how long they took. */
     void (*took)(void *arg, uint64_t sent_ns, uint64_t answered_ns);
 

@@ -7,8 +7,8 @@
  *                                                  the same, and puts on those keys for S seconds:
  *                                                  figures as one line of JSON
  *   watch_load PORT behind REVISIONS RATE ROUNDS   puts, alone and beside a watcher that reads
- *                                                  the newest REVISIONS, in turns: figures of each
- *                                                  window as a list in JSON
+ *                                                  the newest REVISIONS, in short turns: figures of
+ *                                                  each such round as a list in JSON
  */
 #include "common/schema/pbwire.h"
 #include "common/schema/rpc.pb-c.h"
@@ -27,7 +27,9 @@
 #define S_NS 1000000000ULL
 #define LATE_NS (20 * S_NS) /* events that have not come by then are missing */
 #define CATCH_UP_NS (30 * S_NS)
-#define STRIDE 7919 /* puts go to the watched keys in an order of no use to a cache */
+#define TURN_NS (S_NS / 2)    /* what the machine does by itself is about the same in two turns */
+#define SWITCH_NS (S_NS / 50) /* puts at the beginning of a turn do not count */
+#define STRIDE 7919           /* puts go to the watched keys in an order of no use to a cache */
 
 struct world {
     struct load *load;
@@ -218,16 +220,17 @@ static void run_events(struct world *world, unsigned port, double rate, double s
 
 /* ---- the reader: a process of its own, so that what it decodes delays no put of ours ---- */
 
-/* What one catching up was. */
+/* What was read of a history so far, in all its turns. */
 struct caught {
     uint64_t behind, events, messages, ns;
+    bool in_step;
 };
 
 struct reader {
     struct caught caught;
     int64_t current;  /* revision of the store, by the newest message */
     int64_t revision; /* of the newest event */
-    bool created, in_step, disordered;
+    bool created, disordered;
 };
 
 /* It stands for a client on another machine: the server's threads and the putter come first. */
@@ -281,7 +284,7 @@ static void on_history(struct load_call *call, struct slice message)
     }
     history->caught.messages++;
     history->disordered |= event_of(last).mod_revision != history->revision;
-    history->in_step = history->revision == history->current;
+    history->caught.in_step = history->revision == history->current;
 }
 
 static void await_created(struct load *load, struct reader *history)
@@ -290,44 +293,58 @@ static void await_created(struct load *load, struct reader *history)
         load_turn(load, load_now_ns() + S_NS);
 }
 
-/* Read what came since the store was `behind` revisions younger, until there is nothing more. */
-static struct caught read_history(struct load *load, unsigned port, uint64_t behind)
+/* Before the first turn: it is `behind` revisions behind now. */
+static void choose_history(struct load *load, unsigned port, uint64_t behind,
+                           struct reader *history)
 {
-    struct reader history = {0};
-    struct load_call call = {.arg = &history, .message = on_history};
-    uint64_t began;
+    struct load_call call = {.arg = history, .message = on_history};
 
+    *history = (struct reader){.caught.behind = behind};
     load_call_start(&call, load_connect(load, port), "/etcdserverpb.Watch/Watch");
     watch(&call, SLICE_LITERAL("nothing"), SLICE_EMPTY, 0); /* tells the store's revision */
-    await_created(load, &history);
-    history.revision = history.current - (int64_t)behind;
-    must(history.revision > 0);
-    watch(&call, SLICE_LITERAL("\0"), SLICE_LITERAL("\0"), history.revision + 1);
-    began = load_now_ns();
-    history.caught.behind = (uint64_t)(history.current - history.revision);
-    while (!history.in_step && load_now_ns() < began + CATCH_UP_NS)
-        load_turn(load, began + CATCH_UP_NS);
-    history.caught.ns = load_now_ns() - began;
-    if (history.disordered)
+    await_created(load, history);
+    history->revision = history->current - (int64_t)behind;
+    must(history->revision > 0);
+    load_call_reset(&call);
+    load_turn(load, 0);
+    load_call_free(&call);
+}
+
+/* Read on for a turn, or until there is nothing more. */
+static void read_history(struct load *load, unsigned port, struct reader *history)
+{
+    struct load_call call = {.arg = history, .message = on_history};
+    uint64_t began = load_now_ns(), end = began + SWITCH_NS + TURN_NS;
+
+    load_call_start(&call, load_connect(load, port), "/etcdserverpb.Watch/Watch");
+    watch(&call, SLICE_LITERAL("\0"), SLICE_LITERAL("\0"), history->revision + 1);
+    while (!history->caught.in_step && load_now_ns() < end)
+        load_turn(load, end);
+    history->caught.ns += load_now_ns() - began;
+    if (history->disordered)
         stop_with("events are missing or out of order");
     load_call_reset(&call);
     load_turn(load, 0);
     load_call_free(&call);
-    return history.caught;
 }
 
-/* In the child: each byte on `from` asks for one catching up, told on `to`. */
+enum order { ORDER_BEGIN, ORDER_GO_ON };
+
+/* In the child: each order on `from` asks for one turn, told on `to`. */
 static void be_reader(unsigned port, uint64_t behind, int from, int to)
 {
-    char order;
+    struct reader history = {0};
+    uint8_t order;
 
     step_back();
     while (read(from, &order, 1) == 1) {
-        struct load *load = load_new(); /* its connection ends with it */
-        struct caught caught = read_history(load, port, behind);
+        struct load *load = load_new(); /* its connections end with it */
 
+        if (order == ORDER_BEGIN)
+            choose_history(load, port, behind, &history);
+        read_history(load, port, &history);
         load_free(load);
-        must(write(to, &caught, sizeof(caught)) == (ssize_t)sizeof(caught));
+        must(write(to, &history.caught, sizeof(history.caught)) == (ssize_t)sizeof(history.caught));
     }
     _exit(0);
 }
@@ -367,19 +384,27 @@ struct put_time {
     uint64_t sent_ns, answered_ns;
 };
 
-/* The puts of one window, until it is known which of them the machine delayed. */
-struct window_puts {
-    struct stalls *stalls; /* NULL: not known */
+enum kind { ALONE, BESIDE, ALONE_AGAIN, KINDS };
+
+struct turn {
+    uint64_t from_ns, to_ns;
+    enum kind kind;
+};
+
+/* The puts of a round, until it is known which of them the machine delayed. */
+struct round {
     struct put_time *puts; /* owned */
-    size_t count, capacity;
+    size_t put_count, put_capacity;
+    struct turn *turns; /* owned; in order */
+    size_t turn_count, turn_capacity;
+    struct caught caught;
 };
 
 struct beside {
     struct world world;
     struct reader_process reader;
-    struct window_puts window;
-    struct caught caught; /* by the newest reading */
-    unsigned windows;     /* told */
+    struct stalls *stalls; /* NULL: not known */
+    struct round round;
 };
 
 static size_t own_key(void *arg, uint64_t number, char *key, size_t room)
@@ -390,103 +415,152 @@ static size_t own_key(void *arg, uint64_t number, char *key, size_t room)
 
 static void put_took(void *arg, uint64_t sent_ns, uint64_t answered_ns)
 {
-    struct window_puts *window = &((struct beside *)arg)->window;
+    struct round *round = &((struct beside *)arg)->round;
 
-    if (window->count == window->capacity) {
-        window->capacity = MAX(window->capacity * 2, 16384);
-        window->puts = xrealloc(window->puts, window->capacity * sizeof(*window->puts));
+    if (round->put_count == round->put_capacity) {
+        round->put_capacity = MAX(round->put_capacity * 2, 16384);
+        round->puts = xrealloc(round->puts, round->put_capacity * sizeof(*round->puts));
     }
-    window->puts[window->count++] = (struct put_time){sent_ns, answered_ns};
+    round->puts[round->put_count++] = (struct put_time){sent_ns, answered_ns};
 }
 
-/* Puts while the reader catches up. */
-static struct caught put_beside(struct world *world, const struct reader_process *reader)
+static void add_turn(struct round *round, struct turn turn)
 {
-    struct caught caught;
+    if (round->turn_count == round->turn_capacity) {
+        round->turn_capacity = MAX(round->turn_capacity * 2, 64);
+        round->turns = xrealloc(round->turns, round->turn_capacity * sizeof(*round->turns));
+    }
+    round->turns[round->turn_count++] = turn;
+}
+
+/* Puts until the reader's turn is over. */
+static void put_beside(struct beside *beside)
+{
+    struct world *world = &beside->world;
+    struct caught *caught = &beside->round.caught;
     ssize_t bytes;
 
-    must(write(reader->orders, "", 1) == 1);
-    load_puts_resume(&world->puts);
-    while ((bytes = read(reader->results, &caught, sizeof(caught))) < 0 && errno == EAGAIN)
+    while ((bytes = read(beside->reader.results, caught, sizeof(*caught))) < 0 && errno == EAGAIN)
         load_turn(world->load, load_puts_due(&world->puts, load_now_ns()));
-    if (bytes != (ssize_t)sizeof(caught))
+    if (bytes != (ssize_t)sizeof(*caught))
         stop_with("the reader ended");
-    return caught;
 }
 
-/* Figures of all puts, and of those no stall of the machine was near. */
-static void tell_puts(const struct beside *beside, bool alone)
+static void take_turn(struct beside *beside, enum kind kind)
 {
-    const struct window_puts *window = &beside->window;
+    uint8_t order = beside->round.caught.ns == 0 ? ORDER_BEGIN : ORDER_GO_ON;
+    struct turn turn = {.kind = kind};
+
+    if (kind == BESIDE)
+        must(write(beside->reader.orders, &order, 1) == 1);
+    put_for(&beside->world, SWITCH_NS);
+    turn.from_ns = load_now_ns();
+    if (kind == BESIDE)
+        put_beside(beside);
+    else
+        put_for(&beside->world, TURN_NS);
+    turn.to_ns = load_now_ns();
+    add_turn(&beside->round, turn);
+}
+
+static bool is_over(const struct caught *caught)
+{
+    return caught->in_step || caught->ns > CATCH_UP_NS;
+}
+
+static void begin_round(struct round *round)
+{
+    round->put_count = round->turn_count = 0;
+    round->caught = (struct caught){0};
+}
+
+static bool in_turns_of(const struct round *round, const struct put_time *put, enum kind kind)
+{
+    for (size_t i = 0; i < round->turn_count; i++) {
+        const struct turn *turn = &round->turns[i];
+
+        if (put->sent_ns >= turn->from_ns && put->sent_ns < turn->to_ns)
+            return turn->kind == kind;
+    }
+    return false;
+}
+
+/* Figures of all puts of a kind, and of those no stall of the machine was near. */
+static void tell_puts(const struct beside *beside, enum kind kind, const char *name)
+{
+    const struct round *round = &beside->round;
     struct load_times all, undisturbed;
 
     load_times_init(&all);
     load_times_init(&undisturbed);
-    for (size_t i = 0; i < window->count; i++) {
-        const struct put_time *put = &window->puts[i];
+    for (size_t i = 0; i < round->put_count; i++) {
+        const struct put_time *put = &round->puts[i];
 
+        if (!in_turns_of(round, put, kind))
+            continue;
         load_times_add(&all, put->answered_ns - put->sent_ns);
-        if (window->stalls == NULL ||
-            !stalls_between(window->stalls, put->sent_ns, put->answered_ns))
+        if (beside->stalls == NULL ||
+            !stalls_between(beside->stalls, put->sent_ns, put->answered_ns))
             load_times_add(&undisturbed, put->answered_ns - put->sent_ns);
     }
-    (void)printf("%s{\"puts\": %" PRIu64 ", \"stalled\": %" PRIu64
+    (void)printf("\"%s\": {\"puts\": %" PRIu64 ", \"stalled\": %" PRIu64
                  ", \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"worst_ms\": %.3f"
-                 ", \"all_p99_ms\": %.3f, \"all_worst_ms\": %.3f",
-                 beside->windows == 0 ? "" : ",\n", all.count, all.count - undisturbed.count,
-                 load_times_ms(&undisturbed, 0.5), load_times_ms(&undisturbed, 0.99),
-                 (double)undisturbed.worst_ns / 1e6, load_times_ms(&all, 0.99),
-                 (double)all.worst_ns / 1e6);
-    if (!alone)
-        (void)printf(", \"behind\": %" PRIu64 ", \"events\": %" PRIu64 ", \"messages\": %" PRIu64
-                     ", \"seconds\": %.3f",
-                     beside->caught.behind, beside->caught.events, beside->caught.messages,
-                     (double)beside->caught.ns / 1e9);
-    (void)printf("}");
+                 ", \"all_p99_ms\": %.3f, \"all_worst_ms\": %.3f}, ",
+                 name, all.count, all.count - undisturbed.count, load_times_ms(&undisturbed, 0.5),
+                 load_times_ms(&undisturbed, 0.99), (double)undisturbed.worst_ns / 1e6,
+                 load_times_ms(&all, 0.99), (double)all.worst_ns / 1e6);
     load_times_free(&all);
     load_times_free(&undisturbed);
 }
 
-/* Puts for a while, beside a reader or, for as long as it needed, alone; then their figures. */
-static void run_window(struct beside *beside, bool alone)
+/* While the reader catches up once: alone, beside, alone, alone, beside, alone, ... So each turn
+ * beside has one alone right before and one right after it, and these two can be compared, too. */
+static void run_round(struct beside *beside)
 {
+    static const char *const names[KINDS] = {"alone", "beside", "again"};
     struct timespec stalls_known = {.tv_nsec = 5000000};
+    const struct caught *caught = &beside->round.caught;
 
-    beside->window.count = 0;
-    if (alone)
-        put_for(&beside->world, beside->caught.ns);
-    else
-        beside->caught = put_beside(&beside->world, &beside->reader);
+    for (begin_round(&beside->round); !is_over(caught);)
+        for (enum kind kind = ALONE; kind < KINDS; kind++)
+            take_turn(beside, kind);
     settle(&beside->world);
     (void)nanosleep(&stalls_known, NULL);
-    tell_puts(beside, alone);
-    beside->windows++;
-    (void)fflush(stdout);
+    (void)printf("{");
+    for (enum kind kind = ALONE; kind < KINDS; kind++)
+        tell_puts(beside, kind, names[kind]);
+    (void)printf("\"behind\": %" PRIu64 ", \"events\": %" PRIu64 ", \"messages\": %" PRIu64
+                 ", \"seconds\": %.3f}",
+                 caught->behind, caught->events, caught->messages, (double)caught->ns / 1e9);
 }
 
-/* alone, beside, alone, beside, ... alone: each window beside has one alone before and after it */
 static void run_behind(unsigned port, uint64_t behind, double rate, unsigned rounds)
 {
-    struct beside beside = {.reader = start_reader(port, behind), .window.stalls = stalls_watch()};
+    struct beside beside = {.reader = start_reader(port, behind), .stalls = stalls_watch()};
     struct world *world = &beside.world;
 
-    world->puts = (struct load_puts){
-        .arg = &beside, .key = own_key, .value_bytes = 64, .rate = rate, .took = put_took};
+    world->puts = (struct load_puts){.arg = &beside,
+                                     .key = own_key,
+                                     .value_bytes = 64,
+                                     .rate = rate,
+                                     .scattered = true,
+                                     .took = put_took};
     world->load = load_new(); /* none of it is the reader's */
     load_puts_start(&world->puts, world->load, port);
     put_for(world, S_NS);
-    beside.caught = put_beside(world, &beside.reader); /* warm; and how long the windows are */
+    for (begin_round(&beside.round); !is_over(&beside.round.caught);)
+        take_turn(&beside, BESIDE); /* warm */
     settle(world);
-    (void)printf("[");
-    run_window(&beside, true);
     for (unsigned i = 0; i < rounds; i++) {
-        run_window(&beside, false);
-        run_window(&beside, true);
+        (void)printf(i == 0 ? "[" : ",\n");
+        run_round(&beside);
+        (void)fflush(stdout);
     }
     (void)printf("]\n");
     stop_reader(&beside.reader);
-    stalls_free(beside.window.stalls);
-    free(beside.window.puts);
+    stalls_free(beside.stalls);
+    free(beside.round.puts);
+    free(beside.round.turns);
     load_puts_free(&world->puts);
     load_free(world->load);
 }
