@@ -188,8 +188,11 @@
 
 /* between progress notifications of a watch that asks for them */
 #define WATCH_NOTIFY_S_DEFAULT 600
-#define WATCH_STEP_RECORDS 64UL       /* of history read in one turn of the loop ... */
+#define WATCH_STEP_RECORDS 64UL       /* of history read in one step, some 15 us ... */
 #define WATCH_STEP_BYTES (64UL * KIB) /* ... and of events, after which it reads no more */
+/* so many times what is written meanwhile is read: those behind catch up with whoever writes */
+#define WATCH_HASTE 4
+#define WATCH_OWED_STEPS 16           /* that are made at once for that, at most */
 #define WATCH_SLICE_REVISIONS 1000    /* that a watcher wants, in one message of history */
 #define WATCH_SLICE_BYTES (8UL * MIB) /* gathered of history; then it is sent, short or not */
 /* a message above this is for streams that read: to all others together no more is sent at once,

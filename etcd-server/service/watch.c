@@ -335,7 +335,8 @@ void watch_watch(struct service *service, struct call *call)
         on_message(call, call->request);
 }
 
-/* Those who write come first: a step is made when none of them waits, or has to. */
+/* Those who write come first: a step is made when none of them waits, or has to; but one that is
+ * owed is made at once, or who is behind would stay so for as long as they write. */
 static bool step_can_wait(struct service *service, uint64_t now_ms)
 {
     int64_t revision = mvcc_revision(engine_mvcc(service->engine));
@@ -346,7 +347,8 @@ static bool step_can_wait(struct service *service, uint64_t now_ms)
         service->written_ms = now_ms;
     }
     return now_ms - service->written_ms < WATCH_WRITERS_MS &&
-           now_ms - service->history_ms < pause_ms;
+           now_ms - service->history_ms < pause_ms &&
+           !watch_owes_step(engine_watches(service->engine));
 }
 
 uint64_t watch_rest(struct service *service)
@@ -359,7 +361,8 @@ uint64_t watch_rest(struct service *service)
     if (step_can_wait(service, now_ms))
         return now_ms + 1;
     service->history_ms = now_ms;
-    (void)watch_step(hub);
+    while (watch_step(hub) && watch_owes_step(hub))
+        continue;
     return now_ms; /* what it answered wants to be sent, and there may be more */
 }
 

@@ -212,6 +212,12 @@ static struct slice key_of(struct slice key_value)
     return stored.key;
 }
 
+static void owe_history(struct watch_hub *hub, struct slice key_value)
+{
+    hub->owed_bytes = MIN(hub->owed_bytes + WATCH_HASTE * watch_effort_bytes(key_value),
+                          WATCH_OWED_STEPS * WATCH_STEP_BYTES);
+}
+
 void watch_changed(struct watch_hub *hub, struct revision revision, bool tombstone,
                    struct slice key_value)
 {
@@ -221,6 +227,8 @@ void watch_changed(struct watch_hub *hub, struct revision revision, bool tombsto
                                   .tombstone = tombstone,
                                   .key_value = key_value};
 
+    if (watch_has_history(hub))
+        owe_history(hub, key_value);
     if (hub->live.count != 0)
         watch_index_find(&hub->live, key_of(key_value), hit_live, &change);
 }

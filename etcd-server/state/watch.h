@@ -40,6 +40,9 @@ bool watch_has_history(const struct watch_hub *hub);
  * they gave WATCH_STEP_BYTES of events. Returns watch_has_history().
  */
 bool watch_step(struct watch_hub *hub);
+/* Was so much written since the last steps that without another those behind might fall further
+ * behind? */
+bool watch_owes_step(const struct watch_hub *hub);
 
 /* ---- streams ---- */
 

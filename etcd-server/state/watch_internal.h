@@ -6,6 +6,7 @@
 #define ETCD_SERVER_STATE_WATCH_INTERNAL_H
 
 #include "common/base/idmap.h"
+#include "common/base/limits.h"
 #include "etcd-server/state/stored.h"
 #include "etcd-server/state/watch.h"
 #include "etcd-server/state/watch_index.h"
@@ -82,6 +83,7 @@ struct watch_hub {
     struct watcher **touched; /* owned; in order of their first event */
     size_t touched_count, touched_capacity;
     struct sweep sweep;
+    size_t owed_bytes; /* of effort in history, for what was written meanwhile */
 };
 
 /* A change on its way to those it hits. */
@@ -93,6 +95,12 @@ struct watch_change {
     bool tombstone;
     struct slice key_value;
 };
+
+/* What reading a record costs: some time, and some for its bytes. */
+static inline size_t watch_effort_bytes(struct slice key_value)
+{
+    return MAX(key_value.size, WATCH_STEP_BYTES / WATCH_STEP_RECORDS);
+}
 
 static inline bool watcher_filters(const struct watcher *watcher, const struct watch_change *change)
 {

@@ -218,6 +218,7 @@ static bool walk(struct watch_hub *hub, int64_t current, int64_t *end)
             sweep->revisions++;
         }
         sweep->at = record.revision;
+        hub->owed_bytes -= MIN(hub->owed_bytes, watch_effort_bytes(record.value));
         sound = stored_decode(record.value, &stored);
         must(sound); /* ours, or decoded at the start */
         change.revision = record.revision;
@@ -232,6 +233,11 @@ static bool walk(struct watch_hub *hub, int64_t current, int64_t *end)
 bool watch_has_history(const struct watch_hub *hub)
 {
     return hub->sweep.running || hub->queue_first != NULL;
+}
+
+bool watch_owes_step(const struct watch_hub *hub)
+{
+    return hub->owed_bytes >= WATCH_STEP_BYTES;
 }
 
 bool watch_step(struct watch_hub *hub)

@@ -1,7 +1,7 @@
 /*
  * watch_pace_test.c - when history is read for a watcher that is behind: at once while nobody
  * writes; a step a millisecond beside those who write; more rarely, but still, while one of them
- * waits for his answer.
+ * waits for his answer; and always more than they write.
  */
 #include "common/base/limits.h"
 #include "etcd-server/service/service.h"
@@ -124,6 +124,30 @@ static void others_write(void **state)
     }
 }
 
+/* `puts` in each turn, and so many turns in a millisecond that the clock stands still. */
+static void catch_up_beside(struct fixture *fixture, size_t puts)
+{
+    size_t written = 0;
+
+    while (service_rest(fixture->service) != UINT64_MAX) {
+        for (size_t i = 0; i < puts; i++)
+            assert_int_equal(lone_put(&fixture->lone, "k", 0), ERR_OK);
+        written += puts;
+        assert_in_range(written, 0, PUTS);
+    }
+    assert_int_equal(fixture->events, PUTS + written);
+}
+
+static void others_write_fast(void **state)
+{
+    catch_up_beside(*state, 1);
+}
+
+static void others_write_much(void **state)
+{
+    catch_up_beside(*state, PUTS / 2);
+}
+
 static void answered(void *arg, const struct engine_result *result)
 {
     struct fixture *fixture = arg;
@@ -168,6 +192,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nobody_writes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(others_write, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(others_write_fast, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(others_write_much, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_waits, set_up, tear_down),
     };
 
