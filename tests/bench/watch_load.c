@@ -243,7 +243,8 @@ static void step_back(void)
         param.sched_priority--;
         must(sched_setscheduler(0, SCHED_RR, &param) == 0);
     } else {
-        (void)!nice(10);
+        param.sched_priority = 0;
+        must(sched_setscheduler(0, SCHED_IDLE, &param) == 0);
     }
 }
 
