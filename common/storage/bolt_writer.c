@@ -147,30 +147,42 @@ static uint64_t node_bytes(const struct node *node)
     return BOLT_HEADER_BYTES + node->count * (uint64_t)BOLT_ELEMENT_BYTES + node->data_bytes;
 }
 
-/* `keep` false, in a plan's leaf: only how much there is counts. */
-static void node_add(struct node *node, struct item item, struct slice key, struct slice value,
-                     bool keep)
+static void keep_first(struct node *node, struct slice key)
 {
+    buf_reset(&node->first);
+    must(buf_append_slice(&node->first, key));
+}
+
+/* In a plan's leaf: only how much there is counts. */
+static void node_count(struct node *node, struct slice key, struct slice value)
+{
+    if (node->count == 0)
+        keep_first(node, key);
+    node->count++;
     node->data_bytes += key.size + value.size;
-    if (!keep && node->count != 0) {
-        node->count++;
-        return;
-    }
+}
+
+/* The caller sets flags or child: in place, for who copies an item waits for what was just
+ * written. */
+static struct item *node_add(struct node *node, struct slice key, struct slice value)
+{
+    struct item *item;
+
     if (node->count == node->capacity) {
         node->capacity = MAX(2 * node->capacity, 64U);
-        node->items = xrealloc(node->items, node->capacity * sizeof(item));
+        node->items = xrealloc(node->items, node->capacity * sizeof(*item));
     }
-    if (node->count == 0) {
-        buf_reset(&node->first);
-        must(buf_append_slice(&node->first, key));
-    }
-    item.key = key.data;
-    item.value = value.data;
-    node->items[node->count++] = item;
-    if (keep && !node->borrows) {
+    item = &node->items[node->count];
+    item->key_bytes = (uint32_t)key.size;
+    item->value_bytes = (uint32_t)value.size;
+    item->key = key.data;
+    item->value = value.data;
+    node_count(node, key, value);
+    if (!node->borrows) {
         must(buf_append_slice(&node->data, key));
         must(buf_append_slice(&node->data, value));
     }
+    return item;
 }
 
 static void node_clear(struct node *node)
@@ -278,9 +290,11 @@ static int write_node(struct tree *tree, const struct node *node, size_t count, 
 }
 
 /* A single item too large for a node goes to the sink from where it lies. */
-static int write_large(struct tree *tree, struct item item, struct slice key, struct slice value,
+static int write_large(struct tree *tree, unsigned flags, struct slice key, struct slice value,
                        uint64_t *id, struct err *err)
 {
+    struct item item = {
+        .key_bytes = (uint32_t)key.size, .value_bytes = (uint32_t)value.size, .flags = flags};
     struct writer *writer = tree->writer;
     uint64_t bytes = (uint64_t)BOLT_HEADER_BYTES + BOLT_ELEMENT_BYTES + key.size + value.size, run;
     uint8_t head[BOLT_HEADER_BYTES + BOLT_ELEMENT_BYTES];
@@ -380,8 +394,7 @@ static int add_branch(struct tree *tree, unsigned level, struct slice first, uin
             return too_deep(err);
         node = &tree->levels[level];
         tree->height = MAX(tree->height, level + 1);
-        node_add(node, (struct item){.key_bytes = (uint32_t)first.size, .child = child}, first,
-                 SLICE_EMPTY, true);
+        node_add(node, first, SLICE_EMPTY)->child = child;
         full = branch_full(tree, node);
         if (full + 2 > node->count)
             return 0;
@@ -436,8 +449,6 @@ static int tree_add(struct tree *tree, unsigned flags, struct slice key, struct 
 {
     struct node *leaf = &tree->levels[0];
     uint64_t bytes = (uint64_t)BOLT_ELEMENT_BYTES + key.size + value.size, id;
-    struct item item = {
-        .key_bytes = (uint32_t)key.size, .value_bytes = (uint32_t)value.size, .flags = flags};
 
     if (check_item(tree, key, value, err) < 0)
         return -1;
@@ -448,11 +459,13 @@ static int tree_add(struct tree *tree, unsigned flags, struct slice key, struct 
     tree->any = true;
     tree->height = MAX(tree->height, 1U);
     if (BOLT_HEADER_BYTES + bytes > tree->writer->plan.page_bytes) {
-        if (write_large(tree, item, key, value, &id, err) < 0 ||
+        if (write_large(tree, flags, key, value, &id, err) < 0 ||
             add_branch(tree, 1, key, id, err) < 0)
             return -1;
+    } else if (tree->writer->sink == NULL) {
+        node_count(leaf, key, value);
     } else {
-        node_add(leaf, item, key, value, tree->writer->sink != NULL);
+        node_add(leaf, key, value)->flags = flags;
     }
     tree->last = key;
     if (!leaf->borrows) {
