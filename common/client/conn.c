@@ -274,10 +274,12 @@ enum conn_result conn_read(struct conn *conn, void *room, size_t bytes, size_t *
 
 void conn_close(struct conn *conn)
 {
-    if (conn->ssl != NULL && SSL_is_init_finished(conn->ssl))
-        (void)SSL_shutdown(conn->ssl); /* a goodbye, if the socket takes it; nobody waits */
-    SSL_free(conn->ssl);
-    ERR_clear_error();
+    if (conn->ssl != NULL) { /* who never used it need not make it ready now */
+        if (SSL_is_init_finished(conn->ssl))
+            (void)SSL_shutdown(conn->ssl); /* a goodbye, if the socket takes it; nobody waits */
+        SSL_free(conn->ssl);
+        ERR_clear_error();
+    }
     if (conn->fd >= 0)
         (void)close(conn->fd);
     conn->ssl = NULL;
