@@ -403,6 +403,20 @@ static void unlink_served(struct sim_served *served)
     *at = served->next;
 }
 
+/* Who promotes at a follower shows his token to the leader, from the question to the answer. */
+static void show_token(struct sim_served *own)
+{
+    struct slice value;
+    char *token;
+
+    if (!exchange_field(&own->exchange, "authorization", &value))
+        return;
+    token = strndup((const char *)value.data, value.size);
+    must(token != NULL);
+    login_shown(own->node, token);
+    free(token);
+}
+
 /* What the door says: the exchange is ours again. */
 static void served(struct exchange *exchange, const struct exchange_head *head, struct slice body)
 {
@@ -415,6 +429,7 @@ static void served(struct exchange *exchange, const struct exchange_head *head, 
     answer->body = BUF_INIT(BUF_UNLIMITED);
     buf_append_slice(&answer->body, body);
     sim_trace(sim, "told", (uint64_t)head->status << 8 | own->node->number, body.size);
+    show_token(own);
     if (own->from->engine == NULL || is_blocked(sim, own->node, own->from))
         drop_answer(sim, answer);
     else
@@ -447,6 +462,7 @@ static void serve(struct sim *sim, void *arg)
     own->node->served = own;
     own->exchange.ops = &ops;
     own->exchange.link = &own->link;
+    show_token(own);
     door = peer_door_handler(own->node->peer_door);
     door.start(door.arg, &own->exchange);
 }
