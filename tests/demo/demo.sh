@@ -62,12 +62,13 @@ start() {
     eval "exec_server() { exec $line; }"
     exec_server 2>server.log &
     server=$!
-    for _ in {1..200}; do
+    local end=$((SECONDS + 60))
+    while [ "$SECONDS" -lt "$end" ]; do
         grep -q 'ready to serve client requests' server.log && { good "serving on $url, pid $server"; return; }
         kill -0 "$server" 2>/dev/null || fail "the server ended"
         sleep 0.05
     done
-    fail "the server is not ready after 10 s"
+    fail "the server is not ready after 60 s"
 }
 stop() {
     printf '%s$ kill %s%s\n' "$dim" "$server" "$plain"
