@@ -83,12 +83,12 @@ bats_require_minimum_version 1.5.0
     python3 -c 'import signal, socket, sys; s = socket.create_server(("127.0.0.1", int(sys.argv[1]))); print(flush=True); signal.pause()' \
         "$silent" >up 3>&- &
     echo $! >"$DIR/silent.pid"
-    until [ -s up ]; do :; done
+    wait_for test -s up
     for said in "put f 2" "get f" "lease grant 60"; do
-        run -0 timeout 4 "$ETCD_CTL" --endpoints="127.0.0.1:$silent,127.0.0.1:$PORT" $said
+        run -0 timeout 30 "$ETCD_CTL" --endpoints="127.0.0.1:$silent,127.0.0.1:$PORT" $said
     done
     fails 1 "none of the 2 endpoints could be used; first: 127.0.0.1:$silent" "does not answer" -- \
-        timeout 4 "$ETCD_CTL" --command-timeout=1s --endpoints="127.0.0.1:$silent,127.0.0.1:1" get f
+        timeout 30 "$ETCD_CTL" --command-timeout=1s --endpoints="127.0.0.1:$silent,127.0.0.1:1" get f
     kill "$(cat "$DIR/silent.pid")"
 }
 
@@ -329,9 +329,14 @@ bats_require_minimum_version 1.5.0
     rev=$(ctl get w/a -w json | sed 's/.*"mod_revision":\([0-9]*\).*/\1/')
     ctl put w/a 2
     ctl del w/a
-    run timeout 1 "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" watch --prefix w/ --rev="$rev" --prev-kv -- \
-        sh -c 'echo "$ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE"'
-    [ "$output" = "$(printf '%s\n' PUT w/a 1 PUT w/a 1 w/a 2 DELETE w/a 2 w/a '' \
+    "$ETCD_CTL" --endpoints="127.0.0.1:$PORT" watch --prefix w/ --rev="$rev" --prev-kv -- \
+        sh -c 'echo "$ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE"' >watched 2>&1 3>&- &
+    echo $! >"$DIR/watcher.pid"
+    wait_for has_line watched '"DELETE" "w/a" ""'
+    kill "$(cat "$DIR/watcher.pid")"
+    wait "$(cat "$DIR/watcher.pid")" || true
+    rm "$DIR/watcher.pid"
+    [ "$(cat watched)" = "$(printf '%s\n' PUT w/a 1 PUT w/a 1 w/a 2 DELETE w/a 2 w/a '' \
         '"PUT" "w/a" "1"' '"PUT" "w/a" "2"' '"DELETE" "w/a" ""')" ]
     run -1 --separate-stderr ctl watch w/a --rev="$rev" -- false
     [ "$stderr" = 'command ["false"] error (exit status 1)' ]

@@ -82,23 +82,30 @@ tls() {
         --cert="$DIR/client.crt" --key="$DIR/client.key" "$@"
 }
 
-# fails CODE LINE1-PART LINE2-PART -- COMMAND...: within 3 seconds, cause first, then what to do
+# fails CODE LINE1-PART LINE2-PART -- COMMAND...: within 3 seconds in the best of three tries, cause first, then what to
+# do. Of input from a pipe there is one try only, which may take 20 seconds.
 fails() {
-    local code=$1 cause=$2 cure=$3 begin
+    local code=$1 cause=$2 cure=$3 begin took left=2 limit=3000
     shift 4
-    begin=$(date +%s%N)
-    run --separate-stderr "$@"
+    if [ -p /dev/stdin ] || [[ "$*" == */dev/fd/* ]]; then left=0 limit=20000; fi
+    while begin=$(date +%s%3N); do
+        run --separate-stderr "$@"
+        took=$(($(date +%s%3N) - begin))
+        { [ "$took" -ge "$limit" ] && [ "$left" -gt 0 ]; } || break
+        left=$((left - 1))
+        echo "# again, it took $took ms: $*" >&3
+    done
     [ "$status" -eq "$code" ] || { echo "exit $status: $output $stderr"; return 1; }
     [ -z "$output" ] || { echo "stdout: $output"; return 1; }
     [[ ${stderr_lines[0]} == "Error: "*"$cause"* ]] || { echo "line 1: $stderr"; return 1; }
     [[ ${stderr_lines[1]-} == *"$cure"* ]] || { echo "line 2: $stderr"; return 1; }
-    [ $(($(date +%s%N) - begin)) -lt 3000000000 ] || { echo "too slow"; return 1; }
+    [ "$took" -lt "$limit" ] || { echo "too slow: $took ms"; return 1; }
 }
 
-# wait_for COMMAND... - until it succeeds, at most 20 seconds
+# wait_for COMMAND... - until it succeeds, at most 60 seconds
 wait_for() {
-    local tries
-    for ((tries = 0; tries < 200; tries++)); do
+    local end=$((SECONDS + 60))
+    while [ "$SECONDS" -lt "$end" ]; do
         "$@" >/dev/null 2>&1 && return
         read -rt 0.1 <> <(:) || true
     done

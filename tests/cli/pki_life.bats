@@ -615,8 +615,8 @@ fits() { # BASE: the key is the certificate's
     openssl s_server -accept 127.0.0.1:$port -cert pki/etcd/server.crt -key pki/etcd/server.key -CAfile pki/etcd/ca.crt \
         -Verify 2 -rev -quiet > /dev/null 2>&1 3>&- &
     pid=$!
-    for _ in $(seq 100); do "$pki" probe --timeout 1s https://127.0.0.1:$port > out 2>&1 && break; [ $? -eq 3 ] && break; sleep 0.05; done
-    run "$pki" rotate-ca status --timeout 1s --endpoints https://127.0.0.1:$port
+    for _ in $(seq 100); do "$pki" probe --timeout 10s https://127.0.0.1:$port > out 2>&1 && break; [ $? -eq 3 ] && break; sleep 0.05; done
+    run "$pki" rotate-ca status --timeout 10s --endpoints https://127.0.0.1:$port
     kill $pid
     grep "client cert .* refused: it answers, but not in HTTP" out || { cat out; return 1; }
     [ "$status" -eq 3 ] && [[ $output == *"it answers, but not in HTTP"* ]]
@@ -642,7 +642,7 @@ while True:
         pass' > port 2> /dev/null 3>&- &
     pid=$!
     for _ in $(seq 100); do [ -s port ] && break; sleep 0.05; done
-    run "$pki" probe --timeout 1s https://127.0.0.1:$(cat port)
+    run "$pki" probe --timeout 10s https://127.0.0.1:$(cat port)
     kill $pid
     [ "$status" -eq 3 ] && [[ $output == *"refused: it answers, but not in HTTP"* ]]
 }

@@ -17,7 +17,8 @@ start() { # the trusted CA in its environment, all else as flags
         --peer-cert-file pki/etcd/peer.crt --peer-key-file pki/etcd/peer.key \
         --peer-client-cert-auth --peer-trusted-ca-file pki/etcd/ca.crt --client-crl-file pki/etcd/ca.crl > log 2>&1 &
     pid=$!
-    for _ in $(seq 200); do
+    local end=$((SECONDS + 60))
+    while [ $SECONDS -lt $end ]; do
         "$pki" probe $url > /dev/null 2>&1 && return 0
         sleep 0.05
     done
@@ -38,9 +39,9 @@ says() { # NAME STATUS TEXT ARGUMENTS...
         echo "$out"
     fi
 }
-until_says() { # like says, within five seconds: a running member may look at its files once a second
-    local want=$2 text=$3 out status
-    for _ in $(seq 100); do
+until_says() { # like says, within thirty seconds: a running member may look at its files once a second
+    local want=$2 text=$3 out status end=$((SECONDS + 30))
+    while [ $SECONDS -lt $end ]; do
         out=$("$pki" "${@:4}" 2>&1)
         status=$?
         [ $status -eq "$want" ] && [[ $out == *$text* ]] && break

@@ -28,7 +28,7 @@ start() {
     pids=$! tries=0
     until curl -fs "http://127.0.0.1:$port/health" >/dev/null 2>&1; do
         tries=$((tries + 1))
-        [ $tries -lt 50 ] && kill -0 "$pids" 2>/dev/null || { cat "$dir/log" >&2; fail "$1 does not start on $2"; }
+        [ $tries -lt 600 ] && kill -0 "$pids" 2>/dev/null || { cat "$dir/log" >&2; fail "$1 does not start on $2"; }
         sleep 0.1
     done
 }

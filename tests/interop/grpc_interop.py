@@ -13,7 +13,7 @@ from reflected import Reflection
 
 def etcd3_basics():
     tls = dict(ca_cert=TLS["ca"], cert_cert=TLS["cert"], cert_key=TLS["key"]) if TLS else {}
-    client = etcd3.client(host=HOST, port=PORT, timeout=5, **tls)
+    client = etcd3.client(host=HOST, port=PORT, timeout=20, **tls)
     client.put("grpc/a", "1")
     check(client.get("grpc/a")[0] == b"1", "etcd3: put, get")
     client.put("grpc/b", "2")
@@ -69,9 +69,9 @@ def reflection(channel):
 
 def raw(channel):
     check_health = channel.unary_unary("/grpc.health.v1.Health/Check")
-    check(check_health(b"", timeout=5) == b"\x08\x01", "health: check")
+    check(check_health(b"", timeout=20) == b"\x08\x01", "health: check")
     try:
-        check_health(b"\x0a\x01x", timeout=5)
+        check_health(b"\x0a\x01x", timeout=20)
         check(False, "health: unknown service")
     except grpc.RpcError as error:
         check(error.code() == grpc.StatusCode.NOT_FOUND and error.details() == "unknown service", "health: unknown service")
@@ -79,19 +79,19 @@ def raw(channel):
     check(next(stream) == b"\x08\x01", "health: watch")
     stream.cancel()
     put = channel.unary_unary("/etcdserverpb.KV/Put")
-    answer, call = put.with_call(b"\x0a\x01z\x12\x82\x20" + b"v" * 4098, timeout=5, compression=grpc.Compression.Gzip)
+    answer, call = put.with_call(b"\x0a\x01z\x12\x82\x20" + b"v" * 4098, timeout=20, compression=grpc.Compression.Gzip)
     check(len(answer) > 10 and call.code() == grpc.StatusCode.OK, "gzip: put")
-    answer = channel.unary_unary("/etcdserverpb.KV/Range")(b"\x0a\x01z", timeout=5, compression=grpc.Compression.Gzip)
+    answer = channel.unary_unary("/etcdserverpb.KV/Range")(b"\x0a\x01z", timeout=20, compression=grpc.Compression.Gzip)
     check(b"v" * 4098 in answer, "gzip: range")
     for path, text in (("/a.B/C", "unknown service a.B"),
                        ("/etcdserverpb.KV/Nope", "unknown method Nope for service etcdserverpb.KV")):
         try:
-            channel.unary_unary(path)(b"", timeout=5)
+            channel.unary_unary(path)(b"", timeout=20)
             check(False, path)
         except grpc.RpcError as error:
             check((error.code(), error.details()) == (grpc.StatusCode.UNIMPLEMENTED, text), text)
     try:
-        put(b"\x0a\x01z\x12\x80\x80\x81\x01" + b"v" * 2113536, timeout=5)
+        put(b"\x0a\x01z\x12\x80\x80\x81\x01" + b"v" * 2113536, timeout=20)
         check(False, "too large")
     except grpc.RpcError as error:
         check(error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and error.details() ==

@@ -37,18 +37,19 @@ stop() {
     rm -rf "$work"
 }
 trap stop EXIT
-free_port() { "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+free_ports() { "$python" -c 'import sys; sys.path.insert(0, sys.argv[1]); import suite; print(*suite.free_ports(2))' "$here/../e2e"; }
 
 # serve NAME SCHEME FLAG... - a server; its address in $work/NAME.port
 serve() {
-    name=$1 scheme=$2 port=$(free_port) peer=http://127.0.0.1:$(free_port)
+    name=$1 scheme=$2 ports=$(free_ports)
+    port=${ports% *} peer=http://127.0.0.1:${ports#* }
     shift 2
     "$bin/etcd-server" --name="$name" --data-dir="$work/$name" --listen-client-urls="$scheme://127.0.0.1:$port" \
         --advertise-client-urls="$scheme://127.0.0.1:$port" --listen-peer-urls="$peer" \
         --initial-advertise-peer-urls="$peer" --initial-cluster="$name=$peer" "$@" >"$work/$name.log" 2>&1 &
     servers="$servers $!"
     echo "127.0.0.1:$port" >"$work/$name.port"
-    for _ in $(seq 400); do
+    for _ in $(seq 1200); do
         if grep -q 'ready to serve client requests' "$work/$name.log"; then return; fi
         if ! kill -0 $! 2>/dev/null; then cat "$work/$name.log" >&2; exit 1; fi
         sleep 0.05

@@ -18,7 +18,7 @@ pids=$!
 tries=0
 until ctl put k v >/dev/null 2>&1; do
     tries=$((tries + 1))
-    [ $tries -lt 50 ] && kill -0 "$pids" 2>/dev/null || fail "etcd does not start"
+    [ $tries -lt 300 ] && kill -0 "$pids" 2>/dev/null || fail "etcd does not start"
     sleep 0.2
 done
 cluster=$(curl -si "$theirs/members" | tr -d '\r' | sed -n 's/^X-Etcd-Cluster-Id: //p')

@@ -21,7 +21,7 @@ start() {
     pids=$! tries=0
     until ctl endpoint health >/dev/null 2>&1; do
         tries=$((tries + 1))
-        [ $tries -lt 30 ] && kill -0 "$pids" 2>/dev/null || { cat "$dir/etcd.log" >&2; fail "etcd does not start on $data"; }
+        [ $tries -lt 300 ] && kill -0 "$pids" 2>/dev/null || { cat "$dir/etcd.log" >&2; fail "etcd does not start on $data"; }
         sleep 0.2
     done
 }
@@ -90,7 +90,7 @@ done
 tries=0
 until [ "$("$real/etcdctl" --endpoints="$members" endpoint health 2>&1 | grep -c 'is healthy')" = 3 ]; do
     tries=$((tries + 1))
-    [ $tries -lt 50 ] || { cat m?.log >&2; fail "the three members do not form a cluster"; }
+    [ $tries -lt 300 ] || { cat m?.log >&2; fail "the three members do not form a cluster"; }
     sleep 0.2
 done
 same "three restored members agree" "$("$real/etcdctl" --endpoints="$members" endpoint hashkv | cut -d, -f2 | sort -u)" " $hash"
