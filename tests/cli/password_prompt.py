@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import termios
+import threading
 import time
 
 CTL = os.path.abspath(sys.argv[1])
@@ -24,13 +25,13 @@ def until(fact):
         time.sleep(0.005)
 
 
-def ask(typed=b"", number=None, ignored=None, port=1):
+def ask(typed=b"", number=None, ignored=None, port=1, timeout="200ms"):
     """The wait status of a client whose question was answered so, and whether the terminal shows what is typed then."""
     child, terminal = pty.fork()
     if child == 0:
         if ignored is not None:
             signal.signal(ignored, signal.SIG_IGN)
-        os.execv(CTL, [CTL, f"--endpoints=127.0.0.1:{port}", "--command-timeout=200ms", "--user=x", "get", "a"])
+        os.execv(CTL, [CTL, f"--endpoints=127.0.0.1:{port}", f"--command-timeout={timeout}", "--user=x", "get", "a"])
     until(lambda: not shows(terminal))
     os.write(terminal, typed)
     if number is not None:
@@ -42,18 +43,26 @@ def ask(typed=b"", number=None, ignored=None, port=1):
     return os.waitstatus_to_exitcode(ended[-1][1]), shown
 
 
+def read_secret(listener, sent):
+    """What the client sends, up to the password; then nobody is there any more."""
+    listener.settimeout(LIMIT_S)
+    connection = listener.accept()[0]
+    listener.close()
+    with connection:
+        connection.settimeout(LIMIT_S)
+        while b"secret" not in b"".join(sent) and (piece := connection.recv(65536)):
+            sent.append(piece)
+
+
 def ask_on():
     """As ask() where control-C is ignored, as `trap '' INT` leaves it: -1 unless the password typed after it is sent."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        status, shown = ask(b"\x03secret\n", ignored=signal.SIGINT, port=listener.getsockname()[1])
-        listener.settimeout(LIMIT_S)
-        connection = listener.accept()[0]
-        with connection:
-            connection.settimeout(LIMIT_S)
-            sent = b""
-            while piece := connection.recv(65536):  # the client is gone: all it sent, and the end
-                sent += piece
-    return (status if b"secret" in sent else -1), shown
+        sent = []
+        reader = threading.Thread(target=read_secret, args=(listener, sent), daemon=True)
+        reader.start()
+        status, shown = ask(b"\x03secret\n", ignored=signal.SIGINT, port=listener.getsockname()[1], timeout="20s")
+        reader.join(LIMIT_S)
+    return (status if b"secret" in b"".join(sent) else -1), shown
 
 
 def main():
