@@ -508,7 +508,7 @@ is_ca='basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign'
     # what is served
     below root gone -1 "$is_ca"
     below gone served 90 'subjectAltName=IP:127.0.0.1'
-    port=$((30200 + RANDOM % 2500))
+    port=$(free_port)
     openssl s_server -accept 127.0.0.1:$port -cert served.crt -key served.key -cert_chain gone.crt -www > /dev/null 2>&1 3>&- &
     pid=$!
     for _ in $(seq 100); do run "$pki" probe https://127.0.0.1:$port --cacert root.crt; [ "$status" -ne 1 ] && break; sleep 0.05; done

@@ -611,7 +611,7 @@ fits() { # BASE: the key is the certificate's
     "$pki" init --key p256 -q
     "$pki" issue server m1 --key p256 -q
     "$pki" issue healthcheck-client --key p256 -q
-    port=$((30200 + RANDOM % 2500))
+    port=$(free_port)
     openssl s_server -accept 127.0.0.1:$port -cert pki/etcd/server.crt -key pki/etcd/server.key -CAfile pki/etcd/ca.crt \
         -Verify 2 -rev -quiet > /dev/null 2>&1 3>&- &
     pid=$!

@@ -9,7 +9,9 @@ work=$(mktemp -d) pid=
 cd "$work" || exit 1
 export ETCD_PKI_DIR=pki
 trap '[ -z "$pid" ] || kill -9 $pid 2> /dev/null; rm -rf "$work"' EXIT
-port=$((30100 + RANDOM % 2600)) url=https://127.0.0.1:$port peer=https://127.0.0.1:$((port + 1))
+free() { ! (: > "/dev/tcp/$1") 2> /dev/null; } # HOST/PORT: nobody listens there
+while port=$((30100 + RANDOM % 2600)) && ! { free 127.0.0.1/$port && free 127.0.0.1/$((port + 1)); }; do :; done
+url=https://127.0.0.1:$port peer=https://127.0.0.1:$((port + 1))
 start() { # the trusted CA in its environment, all else as flags
     ETCD_TRUSTED_CA_FILE=pki/etcd/ca.crt "$etcd" --name m1 --data-dir data --listen-client-urls $url --advertise-client-urls $url \
         --listen-peer-urls $peer --initial-advertise-peer-urls $peer --initial-cluster m1=$peer \

@@ -34,3 +34,10 @@ json() {
         return 1
     }
 }
+
+# free_port - a port on which nothing listens, below those that the kernel gives away
+free_port() {
+    local port
+    while port=$((20000 + RANDOM % 12000)) && (: > "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do :; done
+    echo $port
+}
