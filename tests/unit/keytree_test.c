@@ -85,11 +85,44 @@ static void permissions_without_a_key(void **state)
     keytree_free(&tree);
 }
 
+/* What a real etcd 3.5.30 answered to who may read k00, read and write k03, and later read k05. */
+static void as_etcd(void **state)
+{
+    static const struct {
+        const char *key, *end;
+        bool before, after; /* k05 */
+    } cases[] = {
+        {"k03", "k00", false, true}, {"k03", "a", false, true},   {"k00", "a", true, true},
+        {"k03", "k000", true, true}, {"k03", "k004", true, true}, {"k03", "k01", true, true},
+        {"k03", "k02", true, true},  {"k03", "k03", true, true},  {"k05", "k03", false, false},
+        {"k05", "k04", false, true},
+    };
+    struct keytree tree;
+
+    (void)state;
+    keytree_init(&tree);
+    for (unsigned round = 0; round < 2; round++) {
+        if (round == 0) {
+            keytree_add(&tree, slice_text("k00"), SLICE_EMPTY);
+            keytree_add(&tree, slice_text("k03"), SLICE_EMPTY);
+        } else {
+            keytree_add(&tree, slice_text("k05"), SLICE_EMPTY);
+        }
+        keytree_grown(&tree);
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+            assert_int_equal(
+                keytree_covers(&tree, slice_text(cases[i].key), slice_text(cases[i].end)),
+                round == 0 ? cases[i].before : cases[i].after);
+    }
+    keytree_free(&tree);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_the_union),
         cmocka_unit_test(permissions_without_a_key),
+        cmocka_unit_test(as_etcd),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
