@@ -423,6 +423,20 @@ static bool reads(const struct http1 *http1)
            takes(http1);
 }
 
+/* Are these the next bytes of chunks, if it is chunks that come? Asked before any of them is handed
+ * on. False: it was refused. */
+static bool framed(struct http1 *http1, struct slice bytes)
+{
+    struct http1_chunks ahead = http1->chunks;
+
+    if (http1_chunks_good(&ahead, bytes))
+        return true;
+    http1->refused = 400;
+    http1->cause = "a chunk of the body is not framed as HTTP/1.1 has it";
+    parse_failed(http1, HPE_CB_chunk_header);
+    return false;
+}
+
 static size_t http1_input(struct link *link, struct slice bytes)
 {
     struct http1 *http1 = of_link(link);
@@ -433,18 +447,17 @@ static size_t http1_input(struct link *link, struct slice bytes)
         return http1_upgraded_input(http1, bytes);
     for (unsigned requests = 0;
          taken < bytes.size && reads(http1) && requests < HTTP_PIPELINE_MAX;) {
-        const uint8_t *at = bytes.data + taken;
-        struct http1_chunks *chunks = http1->chunks.state != CHUNKS_NONE ? &http1->chunks : NULL;
-        size_t used =
-            http_parser_execute(&http1->parser, &settings, (const char *)at, bytes.size - taken);
+        struct slice rest = slice_of(bytes.data + taken, bytes.size - taken);
+        bool chunks = http1->chunks.state != CHUNKS_NONE;
+        size_t used;
 
+        if (!framed(http1, rest))
+            return bytes.size;
+        used = http_parser_execute(&http1->parser, &settings, (const char *)rest.data, rest.size);
+        if (chunks) /* not those whose head has just ended */
+            must(http1_chunks_good(&http1->chunks, slice_of(rest.data, used)));
         taken += used;
         error = HTTP_PARSER_ERRNO(&http1->parser);
-        if (chunks != NULL && !http1_chunks_good(chunks, slice_of(at, used))) {
-            http1->refused = 400;
-            http1->cause = "a chunk of the body is not framed as HTTP/1.1 has it";
-            error = HPE_CB_chunk_header;
-        }
         if (error == HPE_PAUSED) {
             requests += http1->complete;
             paused(http1);
