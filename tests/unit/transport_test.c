@@ -247,7 +247,7 @@ static void both_tell_why_there_is_no_answer(void **state)
     expect_cause(&question, TRANSPORT_UNSURE, CLIENT_FAILURE_CONNECT,
                  "what listens there does not speak HTTP", "client port");
     question = plain_question(NULL);
-    question.timeout_ms = 150;
+    question.timeout_ms = 500;
     expect_cause(&question, TRANSPORT_UNSURE, CLIENT_FAILURE_TIMEOUT, "for the server's answer",
                  "--command-timeout");
     question.stream = true;
