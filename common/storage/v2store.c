@@ -162,6 +162,20 @@ static int by_id(const void *a, const void *b)
     return (one > two) - (one < two);
 }
 
+static int by_number(const void *a, const void *b)
+{
+    uint64_t one = *(const uint64_t *)a, two = *(const uint64_t *)b;
+
+    return (one > two) - (one < two);
+}
+
+/* "a" and "A" are two names in JSON, and one id. */
+static int named_twice(uint64_t id, struct err *err)
+{
+    err_set(err, ERR_FORMAT, "membership in the snapshot: member %" PRIx64 " is named twice", id);
+    return -1;
+}
+
 static int read_members(json_t *list, struct v2store *store, struct err *err)
 {
     const char *id;
@@ -179,6 +193,9 @@ static int read_members(json_t *list, struct v2store *store, struct err *err)
         store->member_count++;
     }
     qsort(store->members, store->member_count, sizeof(*store->members), by_id);
+    for (size_t at = 1; at < store->member_count; at++)
+        if (store->members[at - 1].id == store->members[at].id)
+            return named_twice(store->members[at].id, err);
     return 0;
 }
 
@@ -198,6 +215,10 @@ static int read_removed(json_t *list, struct v2store *store, struct err *err)
             return -1;
         store->removed_count++;
     }
+    qsort(store->removed, store->removed_count, sizeof(*store->removed), by_number);
+    for (size_t at = 1; at < store->removed_count; at++)
+        if (store->removed[at - 1] == store->removed[at])
+            return named_twice(store->removed[at], err);
     return 0;
 }
 

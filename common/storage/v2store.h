@@ -21,8 +21,8 @@ bool v2store_write(const struct v2store *store, struct buf *out); /* false past 
 
 /*
  * store   set on success only; v2store_free()
- * errors  ERR_FORMAT: not JSON, no members directory, an id or a member that does not parse, or
- *         keys that are not etcd's own (a v2 store in use, which 3.6 refuses too)
+ * errors  ERR_FORMAT: not JSON, no members directory, an id or a member that does not parse, an id
+ *         twice, or keys that are not etcd's own (a v2 store in use, which 3.6 refuses too)
  */
 int v2store_read(struct slice json, struct v2store *store, struct err *err) MUST_CHECK;
 

@@ -115,6 +115,8 @@ static void foreign_or_broken_texts_are_refused(void **state)
         "{\"Root\":{\"Children\":{\"0\":{\"Children\":{\"members\":{\"Children\":{\"a\":{}}}}}}}}",
         "{\"Root\":{\"Children\":{\"0\":{\"Children\":{\"members\":{\"Children\":{}}}},"
         "\"1\":{\"Children\":{\"mine\":{\"Value\":\"x\"}}}}}}",
+        "{\"Root\":{\"Children\":{\"0\":{\"Children\":{\"members\":{\"Children\":{}},"
+        "\"removed_members\":{\"Children\":{\"a\":{},\"A\":{}}}}}}}}",
     };
 
     (void)state;
