@@ -8,11 +8,11 @@
  * is who does not answer. A round that told nothing because somebody compacted meanwhile begins
  * again, at the revision that is current then.
  *
- * Without a key that lives a hash is vague (mvcc.h): in etcd's it depends on what is not deleted
- * yet. But whether a key lives at a revision all know alike, whatever they compacted below it. So a
+ * Without a key that lives a hash is vague (mvcc.h): members that hold the same may differ in it.
+ * But whether a key lives at a revision all know alike, whatever they compacted below it. So a
  * member that has none asks the others for that, too (a field that etcd does not know and leaves
- * out): it holds another thing than those with one. If none has one, those who know the field make
- * their hashes alike, and these are compared; else it holds the same, as far as can be told.
+ * out), and compares nothing else: it holds the same as those without a key, and another thing than
+ * those with one.
  */
 #include "etcd-server/service/corrupt_check.h"
 #include "common/base/base.h"
@@ -48,7 +48,7 @@ struct asked {
     bool compacted; /* passed over for another compact revision, but not the next time, perhaps */
     int64_t compact_revision;
     uint32_t hash;
-    bool living; /* of a vague round: a key lives */
+    uint32_t mark; /* what is compared: the hash, or in a vague round whether a key lives */
 };
 
 struct corrupt_check {
@@ -58,7 +58,7 @@ struct corrupt_check {
     enum round_kind kind;
     struct hash_query query;
     struct mvcc_hash_result own;
-    bool vague;          /* the round: whether a key lives is compared first */
+    bool vague;          /* the round: whether a key lives is compared */
     struct asked *asked; /* owned */
     size_t asked_count;
     char body[BODY_BYTES], fields[FIELD_BYTES]; /* of the questions */
@@ -111,44 +111,18 @@ static void raise_alarm(struct corrupt_check *check, uint64_t member)
                   log_hex("member", member), log_str("error", err_text(refusal)));
 }
 
-static bool has_hash(const struct corrupt_check *check, const struct asked *asked)
-{
-    return asked->state == ASKED_ANSWERED &&
-           (asked->compact_revision == check->own.compact_revision || PLANTED(HASH_COMPACTED));
-}
-
-/* Hashes are compared; false: only whether a key lives, as always of what compactions left behind:
- * those hashes are made by another rule (formats.md 11.4). */
-static bool is_by_hash(const struct corrupt_check *check)
-{
-    bool differs = false;
-
-    if (!check->vague || check->kind == ROUND_COMPACTED)
-        return !check->vague;
-    for (size_t i = 0; i < check->asked_count; i++) {
-        const struct asked *asked = &check->asked[i];
-
-        if (asked->state == ASKED_ANSWERED && asked->living)
-            return false;
-        differs = differs || (has_hash(check, asked) && asked->hash != check->own.hash);
-    }
-    return differs;
-}
-
 static bool comparable(const struct corrupt_check *check, const struct asked *asked)
 {
-    return is_by_hash(check) ? has_hash(check, asked) : asked->state == ASKED_ANSWERED;
+    return asked->state == ASKED_ANSWERED &&
+           (check->vague || asked->compact_revision == check->own.compact_revision ||
+            PLANTED(HASH_COMPACTED));
 }
 
-static uint32_t mark_of(const struct corrupt_check *check, const struct asked *asked)
-{
-    return is_by_hash(check) ? asked->hash : asked->living;
-}
-
-/* Here no key is living: else the round were not vague. */
+/* In a vague round the mark is whether a key is living, and here none is: else it were not vague.
+ */
 static uint32_t own_mark(const struct corrupt_check *check)
 {
-    return is_by_hash(check) ? check->own.hash : 0;
+    return check->vague ? 0 : check->own.hash;
 }
 
 /* How many members hold `mark`, this one included. */
@@ -157,7 +131,7 @@ static size_t count_of(const struct corrupt_check *check, uint32_t mark)
     size_t count = own_mark(check) == mark;
 
     for (size_t i = 0; i < check->asked_count; i++)
-        count += comparable(check, &check->asked[i]) && mark_of(check, &check->asked[i]) == mark;
+        count += comparable(check, &check->asked[i]) && check->asked[i].mark == mark;
     return count;
 }
 
@@ -173,7 +147,7 @@ static bool find_majority(const struct corrupt_check *check, uint32_t *mark)
         if (i == check->asked_count)
             return false;
         if (comparable(check, &check->asked[i]))
-            *mark = mark_of(check, &check->asked[i]);
+            *mark = check->asked[i].mark;
     }
     return true;
 }
@@ -193,8 +167,7 @@ static void say_difference(const struct corrupt_check *check, const struct asked
 static const struct asked *first_different(const struct corrupt_check *check)
 {
     for (size_t i = 0; i < check->asked_count; i++)
-        if (comparable(check, &check->asked[i]) &&
-            mark_of(check, &check->asked[i]) != own_mark(check))
+        if (comparable(check, &check->asked[i]) && check->asked[i].mark != own_mark(check))
             return &check->asked[i];
     return NULL;
 }
@@ -211,7 +184,7 @@ static void blame(struct corrupt_check *check, bool majority, uint32_t right)
     if (own_mark(check) != right)
         raise_alarm(check, engine_member_id(check->engine));
     for (size_t i = 0; i < check->asked_count; i++)
-        if (comparable(check, &check->asked[i]) && mark_of(check, &check->asked[i]) != right)
+        if (comparable(check, &check->asked[i]) && check->asked[i].mark != right)
             raise_alarm(check, check->asked[i].member);
 }
 
@@ -344,7 +317,7 @@ static void end_round(struct corrupt_check *check)
         const struct asked *asked = &check->asked[i];
 
         all = all && comparable(check, asked);
-        if (comparable(check, asked) && mark_of(check, asked) != own_mark(check))
+        if (comparable(check, asked) && asked->mark != own_mark(check))
             say_difference(check, asked);
     }
     if (!majority && other == NULL && somebody_compacted(check) && again_later(check)) {
@@ -441,7 +414,7 @@ static void take_living(struct asked *asked, struct slice body)
     bool living;
 
     if (find_living(body, &living))
-        asked->living = living;
+        asked->mark = living;
     else
         pass_over(asked, "this member has no keys, and it does not say whether it has");
 }
@@ -461,7 +434,7 @@ static void take_hash(struct asked *asked, struct slice body)
     } else {
         response = (const Etcdserverpb__HashKVResponse *)(const void *)message;
         asked->state = ASKED_ANSWERED;
-        asked->hash = response->hash;
+        asked->hash = asked->mark = response->hash;
         asked->compact_revision = response->compact_revision;
         if (asked->check->vague)
             take_living(asked, body);

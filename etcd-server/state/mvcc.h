@@ -138,10 +138,8 @@ struct mvcc_hash_result {
     int64_t hash_revision;
     int64_t current_revision;
     bool living; /* some key does at that revision */
-    /* None does, so by the rule history below the compact revision counts, as much of it as an
-     * etcd has not deleted yet: two that hold the same may differ. Here what a compaction is about
-     * to delete does not count. A key that was deleted and put again at that very revision lives
-     * not, by the rule. */
+    /* None does, so by the rule history below the compact revision counts, as much of it as a
+     * member has not deleted yet: members that hold the same may differ. */
     bool vague;
 };
 /*

@@ -275,8 +275,8 @@ static bool is_noticed(struct sim *sim)
     const struct model *model = &world_furthest(sim)->model;
     struct node *node = sim->damaged;
 
-    if (sim->options.damage != SIM_DAMAGE_WHOLE && sim->damage_calls == 0 && !lives(model))
-        return true; /* without keys not every comparison is one of hashes (corrupt_check.c) */
+    if (sim->damage_calls == 0 && !lives(model))
+        return true; /* without keys nothing can be compared (mvcc.h) */
     if (went_another_way(node))
         return true; /* it has not the same revisions: there is nothing to compare */
     if (sim->damage_unnamed && leads_alone(sim))
