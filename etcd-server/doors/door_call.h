@@ -39,8 +39,8 @@ enum door_call_state {
     CALL_ENDED,   /* neither handler nor exchange knows it any more */
 };
 
-/* One call at a door: the first member of the door's own struct, a block of the heap that is used
- * again with what its arenas and `in` have. */
+/* One call at a door: the first member of the door's own struct (exchange->state is both), a block
+ * of the heap that is used again with what its arenas and `in` have. */
 struct door_call {
     struct call rpc;
     struct door *door;         /* borrowed */
@@ -81,7 +81,7 @@ struct door {
 void door_init(struct door *door, const struct door_config *config, const struct door_ways *ways);
 void door_fini(struct door *door);
 void door_recycle(struct door *door);
-struct buf *door_scratch(struct buf *scratch); /* the same, emptied, with little memory kept */
+struct buf *door_scratch(struct buf *scratch); /* emptied, with little of its memory kept */
 
 /*
  * A call that reads its request: `bytes` of the door's own struct, zeroed behind the door_call. The

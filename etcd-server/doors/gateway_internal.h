@@ -23,6 +23,8 @@ struct gateway_call {
     bool expired;             /* its deadline was over before it began */
 };
 
+_Static_assert(offsetof(struct gateway_call, base) == 0, "exchange->state is either");
+
 struct gateway {
     struct door door;
 };

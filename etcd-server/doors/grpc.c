@@ -146,8 +146,8 @@ static bool take_metadata(struct grpc_call *call, struct slice *version)
         } else if (slice_equal(name, SLICE_LITERAL("hasleader"))) {
             call->base.rpc.require_leader = slice_equal(value, SLICE_LITERAL("true"));
         } else if (slice_equal(name, SLICE_LITERAL("grpcgateway-accept"))) {
-            call->base.rpc.common_name =
-                NULL; /* that of a gateway, not of who calls (api.md 9.3) */
+            /* it is that of a gateway, not of who calls (api.md 9.3) */
+            call->base.rpc.common_name = NULL;
         } else if (slice_equal(name, SLICE_LITERAL("client-api-version"))) {
             *version = value;
         } else if (slice_equal(name, SLICE_LITERAL("grpc-timeout"))) {

@@ -20,6 +20,8 @@ struct grpc_call {
     bool range_begun;         /* its message is on its way */
 };
 
+_Static_assert(offsetof(struct grpc_call, base) == 0, "exchange->state is either");
+
 struct grpc {
     struct door door;
     struct buf packed;      /* an answer in door.scratch before it is compressed */
