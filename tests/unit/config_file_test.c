@@ -23,29 +23,6 @@ static void load_yaml(struct loaded *loaded, const char *yaml)
 
 static void config_file(void **state)
 {
-    static const struct {
-        const char *yaml, *text;
-    } bad[] = {
-        {"a: [", "error converting YAML to JSON: yaml: line"},
-        {"grpc-keepalive-min-time: 5s", "cannot unmarshal string into Go struct field"},
-        {"snapshot-count: \"5\"", "cannot unmarshal string into Go struct field .snapshot-count"},
-        {"name: 5", "cannot unmarshal number"},
-        {"pre-vote: yes please", "of type bool"},
-        {"cipher-suites: A,B", "of type []string"},
-        {"name: [a]", "cannot unmarshal array"},
-        {"name: {a: b}", "cannot unmarshal object"},
-        {"log-outputs: [[a]]", "nested"},
-        {"listen-client-urls: foo", "unexpected error setting up listen-client-urls: URL scheme"},
-        {"initial-cluster-state: foo", "\"foo\" for initial-cluster-state"},
-        {"- a", "list of \"key: value\" lines"},
-        {"word", "list of \"key: value\" lines"},
-        {"a: &x 1\nb: *x", "no anchors"},
-        {"{[a]: b}", "no anchors"},
-        {"a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}}}}}}}}}}",
-         "nested too deeply"},
-        {"heartbeat-interval: 0", "--heartbeat-interval must be >0"},
-        {"enable-v2: true", "not supported"},
-    };
     struct loaded loaded;
 
     (void)state;
@@ -110,6 +87,36 @@ static void config_file(void **state)
     assert_int_equal(loaded.rc, 0);
     assert_string_equal(loaded.config.name, "default");
     unload(&loaded);
+}
+
+static void bad_files(void **state)
+{
+    static const struct {
+        const char *yaml, *text;
+    } bad[] = {
+        {"a: [", "error converting YAML to JSON: yaml: line"},
+        {"grpc-keepalive-min-time: 5s", "cannot unmarshal string into Go struct field"},
+        {"snapshot-count: \"5\"", "cannot unmarshal string into Go struct field .snapshot-count"},
+        {"name: 5", "cannot unmarshal number"},
+        {"pre-vote: yes please", "of type bool"},
+        {"cipher-suites: A,B", "of type []string"},
+        {"name: [a]", "cannot unmarshal array"},
+        {"name: {a: b}", "cannot unmarshal object"},
+        {"log-outputs: [[a]]", "nested"},
+        {"listen-client-urls: foo", "unexpected error setting up listen-client-urls: URL scheme"},
+        {"initial-cluster-state: foo", "\"foo\" for initial-cluster-state"},
+        {"- a", "list of \"key: value\" lines"},
+        {"word", "list of \"key: value\" lines"},
+        {"a: &x 1\nb: *x", "no anchors"},
+        {"{[a]: b}", "no anchors"},
+        {"a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}}}}}}}}}}",
+         "nested too deeply"},
+        {"heartbeat-interval: 0", "--heartbeat-interval must be >0"},
+        {"enable-v2: true", "not supported"},
+    };
+    struct loaded loaded;
+
+    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         load_yaml(&loaded, bad[i].yaml);
         if (loaded.rc == 0)
@@ -205,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(config_file),
+        cmocka_unit_test(bad_files),
         cmocka_unit_test(file_of_samples),
     };
 

@@ -154,6 +154,27 @@ static void types(void **state)
         {PUT, "{\"key\":5}", NULL, "expected a string in base64, found a number"},
         {PUT, "{\"key\":\"Y\x01Q==\"}", NULL, "control character"},
         {PUT, "{\"key\":\"\\x41\"}", NULL, "escape"},
+        /* the whole */
+        {PUT, "", "{}", NULL},
+        {PUT, " \r\n\t ", "{}", NULL},
+        {PUT, "[]", NULL, "expected an object, found '['"},
+        {PUT, "null", NULL, "expected an object"},
+        {PUT, "7", NULL, "expected an object"},
+        {PUT, "\"key\"", NULL, "expected an object"},
+        {PUT, "nonsense", NULL, "expected an object"},
+        {PUT, "{", NULL, "found the end"},
+        {PUT, "{\"key\":\"YQ==", NULL, "found the end"},
+        {PUT, "{\"key\":\"YQ==\",}", NULL, "expected a name in quotes"},
+        {PUT, "{\"key\":\"YQ==\"} nonsense", "{\"key\":\"YQ==\"}", NULL},
+    };
+
+    (void)state;
+    run_cases(cases, ARRAY_LEN(cases));
+}
+
+static void texts_enums_and_lists(void **state)
+{
+    static const struct through_case cases[] = {
         /* strings */
         {MEMBER, "{\"name\":\"a\\\"\\u00e9\\ud83d\\ude00<\"}",
          "{\"name\":\"a\\\"\xc3\xa9\xf0\x9f\x98\x80\\u003c\"}", NULL},
@@ -189,18 +210,6 @@ static void types(void **state)
         {TXN, "{\"compare\":[{\"version\":0,\"key\":\"YQ==\"},{}]}",
          "{\"compare\":[{\"key\":\"YQ==\",\"version\":\"0\"},{}]}", NULL},
         {TXN, "{\"compare\":[[[[]]]]}", NULL, "expected an object, found a list"},
-        /* the whole */
-        {PUT, "", "{}", NULL},
-        {PUT, " \r\n\t ", "{}", NULL},
-        {PUT, "[]", NULL, "expected an object, found '['"},
-        {PUT, "null", NULL, "expected an object"},
-        {PUT, "7", NULL, "expected an object"},
-        {PUT, "\"key\"", NULL, "expected an object"},
-        {PUT, "nonsense", NULL, "expected an object"},
-        {PUT, "{", NULL, "found the end"},
-        {PUT, "{\"key\":\"YQ==", NULL, "found the end"},
-        {PUT, "{\"key\":\"YQ==\",}", NULL, "expected a name in quotes"},
-        {PUT, "{\"key\":\"YQ==\"} nonsense", "{\"key\":\"YQ==\"}", NULL},
     };
 
     (void)state;
@@ -547,6 +556,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integers),
         cmocka_unit_test(types),
+        cmocka_unit_test(texts_enums_and_lists),
         cmocka_unit_test(streams_go_on_behind_a_value),
         cmocka_unit_test(limits_depth_and_memory),
         cmocka_unit_test(ctl_style),
