@@ -13,3 +13,8 @@ check-cli-etcdctl: $(PROGRAMS:%=$(BIN)/%)
 	@etcd=$$(tests/interop/find-etcd $(BUILD)/peer-etcd '$(ETCD_BIN)'); \
 	if [ -n "$$etcd" ]; then BIN=$(BIN) CTL=$$etcd/etcdctl SNAP=$$etcd/etcdutl tests/conformance/run cli $(FILTER); \
 	else echo "LEFT OUT: the command lines with a real etcdctl; give ETCD_BIN=<folder of etcd, etcdctl, etcdutl>"; fi
+
+# That these runners try again what is listed as a race, and nothing else.
+.PHONY: check-runners
+check-runners:
+	tests/conformance/runners_test

@@ -361,7 +361,7 @@ class Case:
                 if number in self.opts.skips.get(self.path.stem, ()):
                     continue
                 try:
-                    self.step_of_a_race(step, self.opts.races.get(f"{self.path.stem}:{number}", 1))
+                    self.step(step)
                 except StepFailed as e:
                     failures.append(f"step {number}: {step.get('run') or step}\n  {e}")
                     if "server" in step or len(failures) >= self.opts.max_failures:
@@ -409,15 +409,6 @@ class Case:
             self.nodes[name].wait_ready(self.spec.get("ready", ""))
 
     # -- steps
-    def step_of_a_race(self, step, tries):
-        """A step whose outcome is a race between other programs: what is wanted has to come in one of the tries."""
-        for left in reversed(range(tries)):
-            try:
-                return self.step(step)
-            except StepFailed:
-                if not left:
-                    raise
-
     def step(self, step):
         if "server" in step:
             self.server_step(step)
@@ -552,7 +543,7 @@ def read_skips(path):
 
 
 def read_races(path):
-    """What a --races file lists: {"case:step" or "case": tries}."""
+    """What a --races file lists: {case: tries}."""
     lines = [line.split() for line in path.read_text().splitlines() if line and line[0] not in "# "] if path else []
     return {line[0]: int(line[1]) for line in lines}
 
@@ -575,7 +566,7 @@ def main():
     cli.add_argument("--cases", type=Path, default=Path(__file__).resolve().parent / "cli")
     cli.add_argument("--filter", action="append", default=[], help="only case files whose name contains this")
     cli.add_argument("--skip", type=Path, help="file that lists cases to leave out: NAME or NAME:STEP,STEP, then why")
-    cli.add_argument("--races", type=Path, help="file that lists steps or whole cases to try again: NAME:STEP or NAME, TRIES, then why")
+    cli.add_argument("--races", type=Path, help="file that lists cases to try again: NAME, TRIES, then why")
     cli.add_argument("--jobs", type=int, default=1)
     cli.add_argument("--port-base", type=int, default=22000)
     cli.add_argument("--port-count", type=int, default=1000)
