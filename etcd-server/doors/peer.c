@@ -31,7 +31,7 @@ struct hash_run {
     struct peer_hash query;
     struct peer_door *door;
     struct exchange *exchange;
-    bool asks_living; /* it wants to know whether a key lives, which etcd does not tell */
+    bool asks_living; /* whether a key lives, else of the history: what etcd does not tell */
 };
 
 struct peer_door *peer_door_new(const struct peer_env *env)
@@ -201,13 +201,17 @@ static void hash_done(struct peer_hash *query, enum err_code code,
     static const char prefix[] = "etcdserver: ";
     struct hash_run *run = CONTAINER_OF(query, struct hash_run, query);
     struct exchange_head head = {.status = 200, .content_type = "application/json"};
-    char field[FIELD_BYTES], body[160], compacted[48] = "";
+    char field[FIELD_BYTES], body[256], compacted[48] = "", history[80] = "";
     const char *text;
     int length;
 
     if (facts != NULL && facts->compact_revision != 0) /* Go leaves out what is 0 */
         (void)snprintf(compacted, sizeof(compacted), ",\"compact_revision\":%" PRId64,
-                       facts->compact_revision); /* fits */
+                       facts->compact_revision); /* fits, as the next */
+    if (facts != NULL && run->asks_living && facts->has_history)
+        (void)snprintf(history, sizeof(history),
+                       ",\"history\":%" PRIu32 ",\"history_compact_revision\":%" PRId64,
+                       facts->history, facts->history_compact_revision);
     if (code != ERR_OK) {
         text = err_text(code);
         if (strncmp(text, prefix, sizeof(prefix) - 1) == 0)
@@ -215,11 +219,12 @@ static void hash_done(struct peer_hash *query, enum err_code code,
         exchange_text(run->exchange, 400, text);
     } else {
         length = snprintf(body, sizeof(body),
-                          "{\"header\":{\"revision\":%" PRId64 "},\"hash\":%" PRIu32 "%s%s}\n",
+                          "{\"header\":{\"revision\":%" PRId64 "},\"hash\":%" PRIu32 "%s%s%s}\n",
                           facts->revision, facts->hash, compacted,
                           !run->asks_living ? ""
                           : facts->living   ? ",\"living\":true"
-                                            : ",\"living\":false");
+                                            : ",\"living\":false",
+                          history);
         must(length > 0 && (size_t)length < sizeof(body));
         head.fields = cluster_field(run->door, field);
         exchange_answer(run->exchange, &head, slice_of(body, (size_t)length));

@@ -29,6 +29,9 @@ struct peer_hash_facts {
     uint32_t hash;
     int64_t compact_revision; /* -1 = never compacted */
     bool living;              /* some key lives at the revision hashed */
+    bool has_history;         /* none does, and: (struct mvcc_history) */
+    uint32_t history;
+    int64_t history_compact_revision;
 };
 
 /* A hash of the store, begun by the door. Its memory is the door's. */

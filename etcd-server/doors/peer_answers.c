@@ -77,10 +77,14 @@ static void peer_hash_done(struct hash_query *query, enum err_code code,
     asked->state = NULL;
     free(run);
     if (code == ERR_OK)
-        facts = (struct peer_hash_facts){.revision = result->current_revision,
-                                         .hash = result->hash,
-                                         .compact_revision = result->compact_revision,
-                                         .living = result->living};
+        facts =
+            (struct peer_hash_facts){.revision = result->current_revision,
+                                     .hash = result->hash,
+                                     .compact_revision = result->compact_revision,
+                                     .living = result->living,
+                                     .has_history = result->history.known,
+                                     .history = result->history.hash,
+                                     .history_compact_revision = result->history.compact_revision};
     asked->done(asked, code, code == ERR_OK ? &facts : NULL);
 }
 

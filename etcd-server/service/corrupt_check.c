@@ -10,9 +10,10 @@
  *
  * Without a key that lives a hash is vague (mvcc.h): members that hold the same may differ in it.
  * But whether a key lives at a revision all know alike, whatever they compacted below it. So a
- * member that has none asks the others for that, too (a field that etcd does not know and leaves
- * out), and compares nothing else: it holds the same as those without a key, and another thing than
- * those with one.
+ * member that has none asks the others for that, too (fields that etcd does not know and leaves
+ * out): it holds another thing than those with one. If none has one, their histories are compared
+ * (mvcc.h: struct mvcc_history), of those that tell them above the same compact revision. Else it
+ * holds the same, as far as can be told.
  */
 #include "etcd-server/service/corrupt_check.h"
 #include "common/base/base.h"
@@ -48,7 +49,8 @@ struct asked {
     bool compacted; /* passed over for another compact revision, but not the next time, perhaps */
     int64_t compact_revision;
     uint32_t hash;
-    uint32_t mark; /* what is compared: the hash, or in a vague round whether a key lives */
+    bool living; /* this and the next: of a vague round; a key lives */
+    struct mvcc_history history;
 };
 
 struct corrupt_check {
@@ -58,7 +60,7 @@ struct corrupt_check {
     enum round_kind kind;
     struct hash_query query;
     struct mvcc_hash_result own;
-    bool vague;          /* the round: whether a key lives is compared */
+    bool vague;          /* the round: whether a key lives is compared, then the histories */
     struct asked *asked; /* owned */
     size_t asked_count;
     char body[BODY_BYTES], fields[FIELD_BYTES]; /* of the questions */
@@ -111,18 +113,60 @@ static void raise_alarm(struct corrupt_check *check, uint64_t member)
                   log_hex("member", member), log_str("error", err_text(refusal)));
 }
 
-static bool comparable(const struct corrupt_check *check, const struct asked *asked)
+/* Two hashes made above the same compact revision; in a vague round those of the history. */
+static bool has_hash(const struct corrupt_check *check, const struct asked *asked)
 {
-    return asked->state == ASKED_ANSWERED &&
-           (check->vague || asked->compact_revision == check->own.compact_revision ||
-            PLANTED(HASH_COMPACTED));
+    const struct mvcc_history *own = &check->own.history, *other = &asked->history;
+
+    if (asked->state != ASKED_ANSWERED)
+        return false;
+    if (check->vague)
+        return own->known && other->known &&
+               (own->compact_revision == other->compact_revision || PLANTED(HASH_COMPACTED));
+    return asked->compact_revision == check->own.compact_revision || PLANTED(HASH_COMPACTED);
 }
 
-/* In a vague round the mark is whether a key is living, and here none is: else it were not vague.
- */
+static uint32_t own_hash(const struct corrupt_check *check)
+{
+    return check->vague ? check->own.history.hash : check->own.hash;
+}
+
+static uint32_t hash_of(const struct corrupt_check *check, const struct asked *asked)
+{
+    return check->vague ? asked->history.hash : asked->hash;
+}
+
+/* Hashes are compared; false: only whether a key lives. */
+static bool is_by_hash(const struct corrupt_check *check)
+{
+    bool differs = false;
+
+    if (!check->vague)
+        return true;
+    for (size_t i = 0; i < check->asked_count; i++) {
+        const struct asked *asked = &check->asked[i];
+
+        if (asked->state == ASKED_ANSWERED && asked->living)
+            return false;
+        differs = differs || (has_hash(check, asked) && hash_of(check, asked) != own_hash(check));
+    }
+    return differs;
+}
+
+static bool comparable(const struct corrupt_check *check, const struct asked *asked)
+{
+    return is_by_hash(check) ? has_hash(check, asked) : asked->state == ASKED_ANSWERED;
+}
+
+static uint32_t mark_of(const struct corrupt_check *check, const struct asked *asked)
+{
+    return is_by_hash(check) ? hash_of(check, asked) : asked->living;
+}
+
+/* Here no key is living: else the round were not vague. */
 static uint32_t own_mark(const struct corrupt_check *check)
 {
-    return check->vague ? 0 : check->own.hash;
+    return is_by_hash(check) ? own_hash(check) : 0;
 }
 
 /* How many members hold `mark`, this one included. */
@@ -131,7 +175,7 @@ static size_t count_of(const struct corrupt_check *check, uint32_t mark)
     size_t count = own_mark(check) == mark;
 
     for (size_t i = 0; i < check->asked_count; i++)
-        count += comparable(check, &check->asked[i]) && check->asked[i].mark == mark;
+        count += comparable(check, &check->asked[i]) && mark_of(check, &check->asked[i]) == mark;
     return count;
 }
 
@@ -147,9 +191,17 @@ static bool find_majority(const struct corrupt_check *check, uint32_t *mark)
         if (i == check->asked_count)
             return false;
         if (comparable(check, &check->asked[i]))
-            *mark = check->asked[i].mark;
+            *mark = mark_of(check, &check->asked[i]);
     }
     return true;
+}
+
+/* The hash that tells what differs, of another member or (NULL) of this one. */
+static uint32_t shown_of(const struct corrupt_check *check, const struct asked *other)
+{
+    if (is_by_hash(check))
+        return other != NULL ? hash_of(check, other) : own_hash(check);
+    return other != NULL ? other->hash : check->own.hash;
 }
 
 static void say_difference(const struct corrupt_check *check, const struct asked *other)
@@ -158,16 +210,17 @@ static void say_difference(const struct corrupt_check *check, const struct asked
               "the stores of two members differ at the same revision",
               log_i64("revision", check->own.hash_revision),
               log_i64("compact-revision", check->own.compact_revision),
-              log_hex("member", engine_member_id(check->engine)), log_u64("hash", check->own.hash),
-              log_hex("other-member", other->member),
+              log_hex("member", engine_member_id(check->engine)),
+              log_u64("hash", shown_of(check, NULL)), log_hex("other-member", other->member),
               log_str("other-name", name_of(check, other->member)),
-              log_u64("other-hash", other->hash));
+              log_u64("other-hash", shown_of(check, other)));
 }
 
 static const struct asked *first_different(const struct corrupt_check *check)
 {
     for (size_t i = 0; i < check->asked_count; i++)
-        if (comparable(check, &check->asked[i]) && check->asked[i].mark != own_mark(check))
+        if (comparable(check, &check->asked[i]) &&
+            mark_of(check, &check->asked[i]) != own_mark(check))
             return &check->asked[i];
     return NULL;
 }
@@ -184,7 +237,7 @@ static void blame(struct corrupt_check *check, bool majority, uint32_t right)
     if (own_mark(check) != right)
         raise_alarm(check, engine_member_id(check->engine));
     for (size_t i = 0; i < check->asked_count; i++)
-        if (comparable(check, &check->asked[i]) && check->asked[i].mark != right)
+        if (comparable(check, &check->asked[i]) && mark_of(check, &check->asked[i]) != right)
             raise_alarm(check, check->asked[i].member);
 }
 
@@ -210,8 +263,9 @@ static void judge_start(struct corrupt_check *check, const struct asked *other, 
             "; it does not serve what may be wrong: if the others agree among themselves (etcd-ctl "
             "endpoint hashkv --cluster), remove this member, add it anew with an empty data "
             "directory; --initial-corrupt-check=false starts it all the same",
-            check->own.hash_revision, engine_member_id(check->engine), check->own.hash,
-            other->member, name_of(check, other->member), other->hash, check->own.compact_revision);
+            check->own.hash_revision, engine_member_id(check->engine), shown_of(check, NULL),
+            other->member, name_of(check, other->member), shown_of(check, other),
+            check->own.compact_revision);
     check->start = CORRUPT_START_DIFFERS;
     memcpy(check->start_text, err.text, sizeof(check->start_text));
 }
@@ -275,8 +329,9 @@ static void judge_self(struct corrupt_check *check, const struct asked *other, b
         host_note(engine_host(check->engine), LOG_ERROR,
                   words_on_self(differs, !service_differs(check->config.service)),
                   log_hex("member", engine_member_id(check->engine)),
-                  log_i64("revision", check->own.hash_revision), log_u64("hash", check->own.hash),
-                  log_u64("other-hash", other != NULL ? other->hash : check->own.hash));
+                  log_i64("revision", check->own.hash_revision),
+                  log_u64("hash", shown_of(check, NULL)),
+                  log_u64("other-hash", shown_of(check, other)));
 }
 
 static bool somebody_compacted(const struct corrupt_check *check)
@@ -317,7 +372,7 @@ static void end_round(struct corrupt_check *check)
         const struct asked *asked = &check->asked[i];
 
         all = all && comparable(check, asked);
-        if (comparable(check, asked) && asked->mark != own_mark(check))
+        if (comparable(check, asked) && mark_of(check, asked) != own_mark(check))
             say_difference(check, asked);
     }
     if (!majority && other == NULL && somebody_compacted(check) && again_later(check)) {
@@ -384,38 +439,59 @@ static void pass_over(struct asked *asked, const char *why)
               log_i64("revision", asked->check->own.hash_revision), log_str("reason", why));
 }
 
-/* {"header":{...},"hash":1,"compact_revision":2,"living":true} */
-static bool find_living(struct slice body, bool *living)
+/* {"hash":1,"compact_revision":2,"living":false,"history":3,"history_compact_revision":4}: what
+ * stands for `wanted`, empty when nothing does. */
+static struct slice find_text(struct slice body, const char *wanted)
 {
     struct json_reader reader;
     struct json_string name;
+    struct slice found = SLICE_EMPTY;
     struct err err = ERR_INIT;
-    bool first = true, more, found = false;
+    bool first = true, more;
 
     json_reader_init(&reader, body);
     if (json_enter(&reader, JSON_OBJECT, &err) < 0)
-        return false;
+        return SLICE_EMPTY;
     while (json_next_name(&reader, &first, &name, &more, &err) == 0 && more) {
         enum json_kind kind = json_peek(&reader);
+        const uint8_t *at = reader.at;
 
-        if (slice_equal(name.raw, slice_text("living")) &&
-            (kind == JSON_TRUE || kind == JSON_FALSE)) {
-            found = true;
-            *living = kind == JSON_TRUE;
-        }
         if (json_skip(&reader, &err) < 0)
-            return false;
+            return SLICE_EMPTY;
+        if (kind != JSON_STRING && slice_equal(name.raw, slice_text(wanted)))
+            found = slice_of(at, (size_t)(reader.at - at));
     }
     return found;
 }
 
+static bool find_whole(struct slice body, const char *wanted, uint64_t max, bool *negative,
+                       uint64_t *magnitude)
+{
+    return json_take_integer(find_text(body, wanted), negative, magnitude) == JSON_INTEGER_OK &&
+           *magnitude <= max;
+}
+
+static struct mvcc_history find_history(struct slice body)
+{
+    bool below, negative;
+    uint64_t hash, compacted;
+
+    if (!find_whole(body, "history", UINT32_MAX, &negative, &hash) || negative ||
+        !find_whole(body, "history_compact_revision", INT64_MAX, &below, &compacted))
+        return (struct mvcc_history){.known = false};
+    return (struct mvcc_history){.known = true,
+                                 .hash = (uint32_t)hash,
+                                 .compact_revision =
+                                     below ? -(int64_t)compacted : (int64_t)compacted};
+}
+
 static void take_living(struct asked *asked, struct slice body)
 {
-    bool living;
+    struct slice living = find_text(body, "living");
 
-    if (find_living(body, &living))
-        asked->mark = living;
-    else
+    asked->living = slice_equal(living, slice_text("true"));
+    asked->history = find_history(body);
+    if (!asked->living && !slice_equal(living, slice_text("false")))
         pass_over(asked, "this member has no keys, and it does not say whether it has");
 }
 
@@ -434,7 +510,7 @@ static void take_hash(struct asked *asked, struct slice body)
     } else {
         response = (const Etcdserverpb__HashKVResponse *)(const void *)message;
         asked->state = ASKED_ANSWERED;
-        asked->hash = asked->mark = response->hash;
+        asked->hash = response->hash;
         asked->compact_revision = response->compact_revision;
         if (asked->check->vague)
             take_living(asked, body);

@@ -132,6 +132,16 @@ bool mvcc_compact_step(struct mvcc *mvcc, size_t revisions);
 /* ---- HashKV (formats.md 11.3, 11.4) ---- */
 
 struct mvcc_hash; /* one hash being made; owned by the caller */
+/*
+ * What all who hold the same have the same of, whatever has been deleted yet: all changes above the
+ * compact revision, and below what a reader there sees. Not a rule of etcd: only for stores without
+ * a key that lives, where etcd's leaves open what counts.
+ */
+struct mvcc_history {
+    bool known; /* no key lives, and no compaction was ordered while the hash was made */
+    uint32_t hash;
+    int64_t compact_revision; /* of a hash that a compaction left behind: that very revision */
+};
 struct mvcc_hash_result {
     uint32_t hash;
     int64_t compact_revision; /* -1 when never compacted */
@@ -139,8 +149,10 @@ struct mvcc_hash_result {
     int64_t current_revision;
     bool living; /* some key does at that revision */
     /* None does, so by the rule history below the compact revision counts, as much of it as a
-     * member has not deleted yet: members that hold the same may differ. */
+     * member has not deleted yet: members that hold the same may differ. A key that was deleted and
+     * put again at that very revision lives not, by the rule. */
     bool vague;
+    struct mvcc_history history;
 };
 /*
  * Begin a hash at `revision` (0 = current): ERR_COMPACTED, ERR_FUTURE_REV. A remembered hash is

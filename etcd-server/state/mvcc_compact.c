@@ -96,6 +96,7 @@ static void remember(struct mvcc *mvcc)
         .compact_revision = compaction->previous,
         .hash = compaction->hash,
         .living = compaction->lives,
+        .history = compaction->history,
     };
 }
 
@@ -128,7 +129,7 @@ static void step_index(struct mvcc *mvcc, size_t keys)
                          compaction->to, &compaction->picked, &next)) {
         compaction->phase = COMPACTION_RECORDS;
         compaction->last = (struct revision){.main = -1};
-        compaction->hash = hash_begin();
+        compaction->hash = compaction->history = hash_begin();
         return;
     }
     from = xrealloc(NULL, next.size + 1);
@@ -144,18 +145,7 @@ static void step_index(struct mvcc *mvcc, size_t keys)
  */
 static bool is_read(const struct mvcc *mvcc, const struct record *record, int64_t to)
 {
-    const struct keyindex_entry *entry;
-    struct revision seen;
-    struct stored stored;
-    bool sound;
-
-    if (record->revision.main != to || record->tombstone)
-        return false;
-    sound = stored_decode(record->value, &stored);
-    must(sound);
-    entry = keyindex_find(mvcc->index, stored.key);
-    return entry != NULL && keyindex_get(entry, to, &seen) &&
-           revision_compare(seen, record->revision) == 0;
+    return record->revision.main == to && mvcc_sees(mvcc, record, to);
 }
 
 /* True when all records not above `to` have been walked. */
@@ -182,7 +172,9 @@ static bool step_records(struct mvcc *mvcc, size_t count)
         compaction->lives = compaction->lives || (kept && !record.tombstone);
         if (compaction->whole && hash_takes(&rule, &record, kept))
             compaction->hash = hash_record(compaction->hash, &record);
-        if (!kept && !is_read(mvcc, &record, compaction->to)) {
+        if (!kept && is_read(mvcc, &record, compaction->to)) {
+            compaction->history = hash_record(compaction->history, &record);
+        } else if (!kept) {
             batch_delete(batch, BUCKET_KEY, record.key);
             mvcc->stats.compacted_keys++;
         }

@@ -8,6 +8,9 @@
  * etcd makes a set of all revisions kept and asks it. Here the index is asked about each record it
  * matters for, those not above the compact revision: the pin holds later compactions off, and what
  * the index says of revisions <= `at` changes by nothing else.
+ *
+ * The history (struct mvcc_history) asks what was seen at the compact revision, too: a compaction
+ * up to `at`, which the pin lets pass, makes the index forget that.
  */
 #include "etcd-server/state/mvcc_hash.h"
 
@@ -22,6 +25,7 @@ struct mvcc_hash {
     enum hash_phase phase;
     struct hash_rule rule;
     struct mvcc_hash_result result;
+    uint32_t history;
     uint8_t *from; /* owned: key where the search for a kept one goes on */
     size_t from_bytes;
     struct records records;
@@ -57,17 +61,33 @@ bool hash_takes(const struct hash_rule *rule, const struct record *record, bool 
     return !(record->tombstone && record->revision.main == rule->compacted);
 }
 
-bool mvcc_keeps(const struct mvcc *mvcc, const struct record *record, int64_t at)
+/* Of its key; NULL when there is none. */
+static const struct keyindex_entry *entry_of(const struct mvcc *mvcc, const struct record *record)
 {
-    const struct keyindex_entry *entry;
-    struct revision picked;
     struct stored stored;
-    bool tombstone, sound = stored_decode(record->value, &stored);
+    bool sound = stored_decode(record->value, &stored);
 
     must(sound);
-    entry = keyindex_find(mvcc->index, stored.key);
+    return keyindex_find(mvcc->index, stored.key);
+}
+
+bool mvcc_keeps(const struct mvcc *mvcc, const struct record *record, int64_t at)
+{
+    const struct keyindex_entry *entry = entry_of(mvcc, record);
+    struct revision picked;
+    bool tombstone;
+
     return entry != NULL && keyindex_pick(entry, at, &picked, &tombstone) &&
            revision_compare(picked, record->revision) == 0;
+}
+
+bool mvcc_sees(const struct mvcc *mvcc, const struct record *record, int64_t at)
+{
+    const struct keyindex_entry *entry = entry_of(mvcc, record);
+    struct revision seen;
+
+    return entry != NULL && keyindex_get(entry, at, &seen) &&
+           revision_compare(seen, record->revision) == 0;
 }
 
 /* ---- one hash ---- */
@@ -75,7 +95,7 @@ bool mvcc_keeps(const struct mvcc *mvcc, const struct record *record, int64_t at
 static void begin_records(struct mvcc_hash *hash)
 {
     hash->phase = HASH_RECORDS;
-    hash->result.hash = hash_begin();
+    hash->result.hash = hash->history = hash_begin();
     records_init(&hash->records, hash->view, (struct revision){.main = -1});
 }
 
@@ -152,6 +172,9 @@ enum err_code mvcc_hash_start(struct mvcc *mvcc, int64_t revision, struct mvcc_h
         made->result.hash = remembered->hash;
         made->result.compact_revision = remembered->compact_revision;
         made->result.living = remembered->living;
+        made->result.history = (struct mvcc_history){.known = !remembered->living,
+                                                     .hash = remembered->history,
+                                                     .compact_revision = revision};
         return ERR_OK;
     }
     made->view = view_ref(mvcc->env.view(mvcc->env.arg));
@@ -171,6 +194,12 @@ static bool is_going(const struct mvcc_hash *hash, const struct record *record)
            !mvcc_keeps(hash->mvcc, record, hash->rule.compacted);
 }
 
+static bool is_history(const struct mvcc_hash *hash, const struct record *record)
+{
+    return !hash->rule.keep_any && (record->revision.main > hash->rule.compacted ||
+                                    mvcc_sees(hash->mvcc, record, hash->rule.compacted));
+}
+
 static void hash_records(struct mvcc_hash *hash, size_t entries)
 {
     struct record record;
@@ -186,6 +215,8 @@ static void hash_records(struct mvcc_hash *hash, size_t entries)
                !record.tombstone;
         if (hash_takes(&hash->rule, &record, kept) && !is_going(hash, &record))
             hash->result.hash = hash_record(hash->result.hash, &record);
+        if (is_history(hash, &record))
+            hash->history = hash_record(hash->history, &record);
     }
 }
 
@@ -207,13 +238,24 @@ bool mvcc_hash_step(struct mvcc_hash *hash, size_t entries)
     return hash->phase == HASH_DONE;
 }
 
+static struct mvcc_history walked_history(const struct mvcc_hash *hash)
+{
+    bool undisturbed = hash->mvcc->compacted == hash->rule.compacted;
+
+    return (struct mvcc_history){.known = undisturbed && !hash->rule.keep_any,
+                                 .hash = hash->history,
+                                 .compact_revision = hash->rule.compacted};
+}
+
 struct mvcc_hash_result mvcc_hash_result(const struct mvcc_hash *hash)
 {
     struct mvcc_hash_result result = hash->result;
 
     must(hash->phase == HASH_DONE);
-    if (hash->view != NULL)
+    if (hash->view != NULL) {
         result.living = hash->rule.keep_any;
+        result.history = walked_history(hash);
+    }
     result.vague = result.compact_revision >= 0 && !result.living;
     return result;
 }

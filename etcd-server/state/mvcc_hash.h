@@ -24,5 +24,8 @@ bool hash_takes(const struct hash_rule *rule, const struct record *record, bool 
 
 /* Does compaction to `at` keep the record? The index knows: no set is made. */
 bool mvcc_keeps(const struct mvcc *mvcc, const struct record *record, int64_t at);
+/* Does a reader at `at` see the record? The same, but for a key that was deleted and put again at
+ * that very revision: the put is seen, the deletion is kept. */
+bool mvcc_sees(const struct mvcc *mvcc, const struct record *record, int64_t at);
 
 #endif

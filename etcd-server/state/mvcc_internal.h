@@ -32,13 +32,15 @@ struct compaction {
     size_t from_bytes;
     struct revision last; /* record looked at last */
     uint32_t hash;
-    bool lives; /* some key does at `to` */
+    bool lives;       /* some key does at `to` */
+    uint32_t history; /* if none does (struct mvcc_history) */
 };
 
 struct remembered_hash {
     int64_t revision, compact_revision;
     uint32_t hash;
     bool living;
+    uint32_t history; /* if none is */
 };
 
 #define COMPACTIONS_WAITING_MAX 64U /* ordered while one runs; more are joined into the last */

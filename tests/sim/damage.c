@@ -209,15 +209,6 @@ static bool alarm_is_up(const struct model *model)
     return false;
 }
 
-static bool lives(const struct model *model)
-{
-    for (size_t i = 0; i < model->key_count; i++)
-        if (model->keys[i].count != 0 &&
-            !model->keys[i].versions[model->keys[i].count - 1].tombstone)
-            return true;
-    return false;
-}
-
 /* ---- clients meanwhile ---- */
 
 static struct node *some_other(struct sim *sim)
@@ -275,8 +266,6 @@ static bool is_noticed(struct sim *sim)
     const struct model *model = &world_furthest(sim)->model;
     struct node *node = sim->damaged;
 
-    if (sim->damage_calls == 0 && !lives(model))
-        return true; /* without keys nothing can be compared (mvcc.h) */
     if (went_another_way(node))
         return true; /* it has not the same revisions: there is nothing to compare */
     if (sim->damage_unnamed && leads_alone(sim))

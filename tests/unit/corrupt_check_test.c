@@ -113,27 +113,35 @@ static void begin_store(void (*set_up)(struct engine_config *config))
     assert_int_equal(lone_put(&lone, "b", 0), ERR_OK);
 }
 
+static struct mvcc_hash_result own_result(void)
+{
+    struct mvcc_hash *hash = NULL;
+    struct mvcc_hash_result made;
+
+    assert_int_equal(mvcc_hash_start(engine_mvcc(lone.engine), 0, &hash), ERR_OK);
+    while (!mvcc_hash_step(hash, SIZE_MAX))
+        ;
+    made = mvcc_hash_result(hash);
+    mvcc_hash_free(hash);
+    return made;
+}
+
 static void begin_check(size_t count, bool initial)
 {
     struct service_config service_config = {.metrics = &metrics, .bcrypt_cost = 4};
     struct corrupt_check_config config = {
         .initial = initial, .period_ms = LONE_TICK_MS, .compact_ms = 0};
-    struct mvcc_hash *hash = NULL;
-    struct mvcc_hash_result result;
+    uint32_t hash;
 
     for (size_t i = 0; i < count; i++)
         add_other(2 + i);
-    assert_int_equal(mvcc_hash_start(engine_mvcc(lone.engine), 0, &hash), ERR_OK);
-    while (!mvcc_hash_step(hash, SIZE_MAX))
-        ;
-    result = mvcc_hash_result(hash);
-    mvcc_hash_free(hash);
+    hash = own_result().hash;
     (void)snprintf(same_body, sizeof(same_body),
                    "{\"header\":{\"revision\":3},\"hash\":%" PRIu32 ",\"compact_revision\":-1}",
-                   result.hash);
+                   hash);
     (void)snprintf(other_body, sizeof(other_body),
                    "{\"header\":{\"revision\":3},\"hash\":%" PRIu32 ",\"compact_revision\":-1}",
-                   result.hash + 1);
+                   hash + 1);
     service_config.engine = config.engine = lone.engine;
     config.service = service = service_new(&service_config);
     check = corrupt_check_new(&config);
@@ -297,25 +305,41 @@ static void delete_all(void)
     assert_int_equal(lone_apply(&lone, &request), ERR_OK);
 }
 
-#define KEYLESS "{\"hash\":7,\"compact_revision\":3,\"living\":false}"
-#define KEYLESS_TOO "{\"hash\":8,\"compact_revision\":3,\"living\":false}"
+#define KEYLESS_OLD "{\"hash\":7,\"compact_revision\":3,\"living\":false}"
+#define KEYLESS_OF(history) "{\"hash\":7,\"compact_revision\":3,\"living\":false," history "}"
+#define KEYLESS KEYLESS_OF("\"history\":7,\"history_compact_revision\":3")
+#define KEYLESS_TOO KEYLESS_OF("\"history\":8,\"history_compact_revision\":3")
+#define KEYLESS_ELSEWHERE KEYLESS_OF("\"history\":8,\"history_compact_revision\":-1")
+#define KEYLESS_HALF KEYLESS_OF("\"history\":8")
+#define KEYLESS_ODD KEYLESS_OF("\"history\":\"8\",\"history_compact_revision\":3")
+#define KEYLESS_LARGE KEYLESS_OF("\"history\":4294967296,\"history_compact_revision\":3")
 #define LIVING "{\"hash\":9,\"compact_revision\":3,\"living\":true}"
 #define LIVING_TOO "{\"hash\":9,\"compact_revision\":-1,\"living\":true}" /* kept at 3 */
 #define OF_ETCD "{\"hash\":10,\"compact_revision\":3}"
 
 /* Without keys a hash takes in what a compaction has not deleted yet (formats.md 11.3): members
- * that hold the same differ in it. Only whether a key lives can be compared. */
+ * that hold the same differ in it. Whether a key lives is compared; if none does, the histories. */
 static void nothing_left(void **state)
 {
+    enum { NOBODY, THIS, SECOND, THIRD }; /* the others are 2 and 3 */
+    static const char same[] = "";
     static const struct {
         const char *bodies[2];
         size_t alarms;
-        uint64_t named; /* 0: this one */
+        uint64_t named;
     } cases[] = {
-        {{KEYLESS, KEYLESS_TOO}, 0, 0},
+        {{same, same}, 0, 0},
         {{OF_ETCD, OF_ETCD}, 0, 0},
-        {{LIVING, LIVING_TOO}, 1, 0}, /* it has lost its keys */
-        {{KEYLESS, LIVING}, 1, 3},    /* the other one has kept, or made up, some */
+        {{LIVING, LIVING_TOO}, 1, THIS}, /* it has lost its keys */
+        {{KEYLESS, LIVING}, 1, THIRD},   /* the other one has kept, or made up, some */
+        {{KEYLESS, same}, 1, SECOND},    /* what they had once differs */
+        {{KEYLESS, KEYLESS}, 1, THIS},
+        {{KEYLESS, KEYLESS_TOO}, 1, NOBODY},
+        {{KEYLESS_ELSEWHERE, same}, 0, 0},
+        {{KEYLESS_OLD, KEYLESS_OLD}, 0, 0}, /* it tells none */
+        {{KEYLESS_HALF, KEYLESS_HALF}, 0, 0},
+        {{KEYLESS_ODD, KEYLESS_ODD}, 0, 0},
+        {{KEYLESS_LARGE, KEYLESS_LARGE}, 0, 0},
     };
 
     (void)state;
@@ -323,8 +347,11 @@ static void nothing_left(void **state)
         begin(2, false);
         compact(mvcc_revision(engine_mvcc(lone.engine)));
         delete_all();
-        others[0].body = cases[i].bodies[0];
-        others[1].body = cases[i].bodies[1];
+        (void)snprintf(same_body, sizeof(same_body),
+                       KEYLESS_OF("\"history\":%" PRIu32 ",\"history_compact_revision\":3"),
+                       own_result().history.hash);
+        for (size_t j = 0; j < 2; j++)
+            others[j].body = cases[i].bodies[j] == same ? same_body : cases[i].bodies[j];
         tick();
         assert_non_null(others[0].asked);
         assert_non_null(strstr(others[0].asked->fields, "\r\nX-HashKV-Living: ask\r\n"));
@@ -332,7 +359,7 @@ static void nothing_left(void **state)
         assert_int_equal(alarms(), cases[i].alarms);
         if (cases[i].alarms != 0)
             assert_true(
-                names(cases[i].named != 0 ? cases[i].named : engine_member_id(lone.engine)));
+                names(cases[i].named == THIS ? engine_member_id(lone.engine) : cases[i].named));
         end();
     }
     begin(2, false);

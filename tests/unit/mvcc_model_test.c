@@ -2,6 +2,7 @@
  * mvcc_model_test.c - the store against a model that keeps every change in a plain list and answers
  * by walking all of it. Random puts, deletions, transactions, compactions, commits and restarts;
  * ranges and hashes at random revisions in between, some of them read slowly across the changes.
+ * With few keys there is often none that lives: then a hash tells the history.
  */
 #include "common/base/crc32c.h"
 #include "common/schema/pbbytes.h"
@@ -14,7 +15,8 @@
 
 #include <cmocka.h>
 
-#define KEYS 40           /* few, so that histories grow */
+#define MANY_KEYS 40      /* few enough for histories to grow */
+#define FEW_KEYS 3        /* ... and to die out */
 #define CHANGES_MAX 20000 /* kept by the model */
 #define SLOW_MAX 4        /* ranges read across changes */
 
@@ -35,11 +37,15 @@ struct slow_range {
 
 struct model {
     struct store store;
+    unsigned keys;
     uint64_t random;
     struct change changes[CHANGES_MAX];
     size_t count;
     int64_t current, compacted;
     struct slow_range slow[SLOW_MAX];
+    struct mvcc_hash *slow_hash;
+    int64_t compacted_before; /* the slow hash */
+    size_t histories;         /* compared */
 };
 
 static uint32_t draw(struct model *model, uint32_t below)
@@ -100,7 +106,7 @@ static void do_put(struct model *model)
 {
     Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
     Etcdserverpb__PutResponse *response;
-    unsigned key = draw(model, KEYS);
+    unsigned key = draw(model, model->keys);
     uint32_t value = draw(model, UINT32_MAX);
     char text[32];
 
@@ -126,7 +132,7 @@ static void do_delete(struct model *model)
 {
     Etcdserverpb__DeleteRangeRequest request = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
     Etcdserverpb__DeleteRangeResponse *response;
-    unsigned from = draw(model, KEYS), to = from + draw(model, 4);
+    unsigned from = draw(model, model->keys), to = from + draw(model, 4);
     char from_text[32], to_text[32];
     int64_t deleted;
 
@@ -135,7 +141,7 @@ static void do_delete(struct model *model)
     assert_int_equal(
         mvcc_apply_delete_range(model->store.mvcc, &request, &model->store.arena, &response),
         ERR_OK);
-    deleted = model_delete(model, from, MIN(to, KEYS), 0);
+    deleted = model_delete(model, from, MIN(to, model->keys), 0);
     model->current += deleted > 0;
     assert_int_equal(response->deleted, deleted);
     assert_int_equal(response->header->revision, model->current);
@@ -151,7 +157,8 @@ static void do_txn(struct model *model)
     Etcdserverpb__RequestOp *pointers[2] = {&ops[0], &ops[1]};
     Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
     Etcdserverpb__TxnResponse *response;
-    unsigned from = KEYS - 1 - draw(model, 6), key = from + draw(model, KEYS - from);
+    unsigned from = model->keys - 1 - draw(model, MIN(model->keys, 6)),
+             key = from + draw(model, model->keys - from);
     uint32_t value = draw(model, UINT32_MAX);
     char from_text[32], key_text[32];
     int64_t sub;
@@ -169,7 +176,7 @@ static void do_txn(struct model *model)
     assert_int_equal(mvcc_check_txn(&txn, 2), ERR_OK);
     assert_int_equal(mvcc_apply_txn(model->store.mvcc, &txn, &model->store.arena, &response),
                      ERR_OK);
-    sub = model_delete(model, from, KEYS, 0);
+    sub = model_delete(model, from, model->keys, 0);
     model_change(model, key, sub, false, value);
     model->current++;
     assert_int_equal(response->header->revision, model->current);
@@ -211,8 +218,8 @@ static bool start_range(struct model *model, struct slow_range *slow)
     int64_t count = 0;
     enum err_code code, expected = ERR_OK;
 
-    slow->from = draw(model, KEYS);
-    slow->to = slow->from + draw(model, KEYS - slow->from + 1);
+    slow->from = draw(model, model->keys);
+    slow->to = slow->from + draw(model, model->keys - slow->from + 1);
     slow->next = slow->from;
     request.revision = draw(model, 3) == 0 ? 0 : model->current + 1 - draw(model, 14);
     slow->at = request.revision > 0 ? request.revision : model->current;
@@ -259,39 +266,88 @@ static void do_range(struct model *model)
 
     if (slow->range == NULL && !start_range(model, slow))
         return;
-    read_range(model, slow, draw(model, 2) == 0 ? 2 : KEYS + 1);
+    read_range(model, slow, draw(model, 2) == 0 ? 2 : model->keys + 1);
 }
 
-/* What HashKV must be when nothing is compacted away: every change up to `at`. */
+static uint32_t hash_change(uint32_t hash, const struct change *change)
+{
+    uint8_t key[REVISION_BYTES_MAX], record[128];
+    size_t size = revision_encode(change->revision, change->tombstone, key);
+    char text[32];
+    ProtobufCBinaryData name = key_of(change->key, text);
+    struct stored stored = {.key = pb_slice(name)};
+
+    if (!change->tombstone)
+        stored = (struct stored){.key = stored.key,
+                                 .create = change->create,
+                                 .mod = change->revision.main,
+                                 .version = change->version,
+                                 .value = slice_of(&change->value, sizeof(change->value))};
+    stored_encode(&stored, record);
+    return crc32c(crc32c(hash, key, size), record, stored_bytes(&stored));
+}
+
+/* Every change up to `at`; of those up to `compacted` only what lives there. */
+static uint32_t hash_changes(const struct model *model, int64_t at, int64_t compacted)
+{
+    uint32_t hash = crc32c(0, "key", 3);
+
+    for (size_t i = 0; i < model->count && model->changes[i].revision.main <= at; i++) {
+        const struct change *change = &model->changes[i];
+
+        if (change->revision.main > compacted ||
+            (!change->tombstone && newest(model, change->key, compacted) == change))
+            hash = hash_change(hash, change);
+    }
+    return hash;
+}
+
+static void expect_history(struct model *model, const struct mvcc_hash_result *result)
+{
+    const struct mvcc_history *history = &result->history;
+
+    if (!history->known)
+        return;
+    assert_false(result->living);
+    assert_int_equal(history->hash,
+                     hash_changes(model, result->hash_revision, history->compact_revision));
+    model->histories++;
+}
+
+/* HashKV is of every change, when nothing is compacted away. */
 static void do_hash(struct model *model)
 {
     int64_t at = model->current - draw(model, 4);
     struct mvcc_hash_result result;
-    uint32_t hash = crc32c(0, "key", 3);
 
     if (at < MAX(model->compacted, 1))
         return;
     result = store_hash(&model->store, at);
-    for (size_t i = 0; i < model->count && model->changes[i].revision.main <= at; i++) {
-        const struct change *change = &model->changes[i];
-        uint8_t key[REVISION_BYTES_MAX], record[128];
-        size_t size = revision_encode(change->revision, change->tombstone, key);
-        char text[32];
-        ProtobufCBinaryData name = key_of(change->key, text);
-        struct stored stored = {.key = pb_slice(name)};
-
-        if (!change->tombstone)
-            stored = (struct stored){.key = stored.key,
-                                     .create = change->create,
-                                     .mod = change->revision.main,
-                                     .version = change->version,
-                                     .value = slice_of(&change->value, sizeof(change->value))};
-        stored_encode(&stored, record);
-        hash = crc32c(crc32c(hash, key, size), record, stored_bytes(&stored));
-    }
     if (model->compacted < 0)
-        assert_int_equal(result.hash, hash);
+        assert_int_equal(result.hash, hash_changes(model, at, -1));
     assert_int_equal(store_hash(&model->store, at).hash, result.hash);
+    assert_int_equal(result.history.known, !result.living);
+    expect_history(model, &result);
+}
+
+/* A hash across the changes. */
+static void do_slow_hash(struct model *model)
+{
+    struct mvcc_hash_result result;
+
+    if (model->slow_hash == NULL) {
+        model->compacted_before = model->compacted;
+        assert_int_equal(mvcc_hash_start(model->store.mvcc, 0, &model->slow_hash), ERR_OK);
+        return;
+    }
+    if (!mvcc_hash_step(model->slow_hash, 1 + draw(model, 8)))
+        return;
+    result = mvcc_hash_result(model->slow_hash);
+    if (model->compacted_before == model->compacted)
+        assert_int_equal(result.history.known, !result.living);
+    expect_history(model, &result);
+    mvcc_hash_free(model->slow_hash);
+    model->slow_hash = NULL;
 }
 
 static void end_ranges(struct model *model)
@@ -300,6 +356,8 @@ static void end_ranges(struct model *model)
         mvcc_range_free(model->slow[i].range);
         model->slow[i].range = NULL;
     }
+    mvcc_hash_free(model->slow_hash);
+    model->slow_hash = NULL;
 }
 
 static void do_restart(struct model *model)
@@ -314,7 +372,7 @@ static void expect_living(struct model *model)
 {
     int64_t living = 0;
 
-    for (unsigned key = 0; key < KEYS; key++)
+    for (unsigned key = 0; key < model->keys; key++)
         living += lives(model, key, INT64_MAX);
     assert_int_equal(mvcc_key_count(model->store.mvcc), living);
 }
@@ -323,14 +381,16 @@ static void step(struct model *model, bool compactions)
 {
     uint32_t dice = draw(model, 100);
 
-    if (dice < 45)
+    if (dice < (model->keys == FEW_KEYS ? 25U : 45U))
         do_put(model);
     else if (dice < 55)
         do_delete(model);
     else if (dice < 60)
         do_txn(model);
-    else if (dice < 85)
+    else if (dice < 75)
         do_range(model);
+    else if (dice < 85)
+        do_slow_hash(model);
     else if (dice < 88)
         do_hash(model);
     else if (dice < 90 && compactions)
@@ -343,10 +403,13 @@ static void step(struct model *model, bool compactions)
         do_restart(model);
 }
 
-static void run(uint64_t seed, bool compactions)
+/* How many histories it compared. */
+static size_t run(uint64_t seed, unsigned keys, bool compactions)
 {
     struct model *model = xalloc(sizeof(*model));
+    size_t histories;
 
+    model->keys = keys;
     model->random = seed * 0x9e3779b97f4a7c15U + 1;
     model->current = 1;
     model->compacted = -1;
@@ -362,16 +425,22 @@ static void run(uint64_t seed, bool compactions)
     do_restart(model);
     expect_living(model);
     store_fini(&model->store);
+    histories = model->histories;
     free(model);
+    return histories;
 }
 
 static void as_the_model_says(void **state)
 {
+    size_t histories = 0;
+
     (void)state;
     for (uint64_t seed = 1; seed <= 30; seed++) {
         print_message("seed %" PRIu64 "\n", seed);
-        run(seed, seed % 3 != 0);
+        (void)run(seed, MANY_KEYS, seed % 3 != 0);
+        histories += run(seed, FEW_KEYS, seed % 3 != 0);
     }
+    assert_in_range(histories, 300, SIZE_MAX);
 }
 
 int main(void)

@@ -422,6 +422,13 @@ static void damaged_records_are_named(void **state)
     expect_damaged(slice_of(key, REVISION_BYTES), SLICE_EMPTY, "7.0");
 }
 
+static void same_history(const struct mvcc_hash_result *one, const struct mvcc_hash_result *other)
+{
+    assert_true(one->history.known && other->history.known);
+    assert_int_equal(one->history.hash, other->history.hash);
+    assert_int_equal(one->history.compact_revision, other->history.compact_revision);
+}
+
 /* A deletion of "all from here on" does not clash with a put of the same txn (api.md 6.6). */
 static void a_key_deleted_and_put_by_one_txn_survives_compaction(void **state)
 {
@@ -433,6 +440,7 @@ static void a_key_deleted_and_put_by_one_txn_survives_compaction(void **state)
     Etcdserverpb__DeleteRangeRequest all = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
     Etcdserverpb__PutRequest again = ETCDSERVERPB__PUT_REQUEST__INIT;
     Etcdserverpb__TxnResponse *response;
+    struct mvcc_hash_result ordered, remembered, restarted;
     uint8_t zero = 0;
 
     put(store, "k", "old");
@@ -447,11 +455,16 @@ static void a_key_deleted_and_put_by_one_txn_survives_compaction(void **state)
     txn.n_success = 2;
     assert_int_equal(mvcc_apply_txn(store->mvcc, &txn, &store->arena, &response), ERR_OK);
     assert_int_equal(mvcc_apply_compact(store->mvcc, 3), ERR_OK);
+    ordered = store_hash(store, 3);
     store_compact_all(store);
     store_commit(store);
+    remembered = store_hash(store, 3);
     expect(store, "k", NULL, "k=new (1)");
     store_restart(store);
     expect(store, "k", NULL, "k=new (1)");
+    same_history(&ordered, &remembered); /* their hashes are not */
+    restarted = store_hash(store, 3);
+    same_history(&ordered, &restarted);
 }
 
 /* With no key alive: the hash is what it will be when the compaction's work is done. */
@@ -472,6 +485,33 @@ static void a_hash_does_not_wait_for_the_compaction(void **state)
     assert_int_not_equal(before, kept);
     store_compact_all(store);
     assert_int_equal(store_hash(store, 0).hash, before);
+}
+
+/* What was there at the compact revision is forgotten by a compaction to the revision hashed. */
+static void no_history_is_told_of_what_is_compacted_meanwhile(void **state)
+{
+    struct store *store = *state;
+    struct mvcc_hash_result before, result;
+    struct mvcc_hash *hash;
+
+    put(store, "a", "1");
+    put(store, "a", "2");
+    assert_int_equal(mvcc_apply_compact(store->mvcc, 3), ERR_OK);
+    store_compact_all(store);
+    assert_int_equal(store_delete(store, "a", ""), 1);
+    before = store_hash(store, 4);
+    assert_true(before.history.known);
+    assert_int_equal(before.history.compact_revision, 3);
+    assert_int_equal(mvcc_hash_start(store->mvcc, 4, &hash), ERR_OK);
+    assert_false(mvcc_hash_step(hash, 1));
+    assert_int_equal(mvcc_apply_compact(store->mvcc, 4), ERR_OK);
+    store_compact_all(store);
+    while (!mvcc_hash_step(hash, 1))
+        ;
+    result = mvcc_hash_result(hash);
+    mvcc_hash_free(hash);
+    assert_int_equal(result.compact_revision, 3);
+    assert_false(result.living || result.history.known);
 }
 
 static void a_small_store_is_compacted_in_one_step(void **state)
@@ -506,6 +546,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_key_deleted_and_put_by_one_txn_survives_compaction, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_hash_does_not_wait_for_the_compaction, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_history_is_told_of_what_is_compacted_meanwhile, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_small_store_is_compacted_in_one_step, setup, teardown),
     };
 

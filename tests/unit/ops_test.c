@@ -54,8 +54,13 @@ static bool downgrade_enabled(void *arg)
 
 static void get_hash(void *arg, struct peer_hash *query)
 {
-    const struct peer_hash_facts facts = {
-        .revision = 1, .hash = 1084519789, .compact_revision = -1, .living = query->revision == 3};
+    const struct peer_hash_facts facts = {.revision = 1,
+                                          .hash = 1084519789,
+                                          .compact_revision = -1,
+                                          .living = query->revision == 3,
+                                          .has_history = query->revision != 3,
+                                          .history = 7,
+                                          .history_compact_revision = -1};
 
     (void)arg;
     if (query->revision == 99)
@@ -434,7 +439,8 @@ static void peer_hash(void **state)
     is(ask_with("GET", "/members/hashkv",
                 "X-HashKV-Living: ask\r\nContent-Length: 14\r\n\r\n{\"revision\":0}"),
        200,
-       "{\"header\":{\"revision\":1},\"hash\":1084519789,\"compact_revision\":-1,\"living\":false}"
+       "{\"header\":{\"revision\":1},\"hash\":1084519789,\"compact_revision\":-1,\"living\":false,"
+       "\"history\":7,\"history_compact_revision\":-1}"
        "\n");
     is(ask_with("GET", "/members/hashkv",
                 "X-HashKV-Living: ask\r\nContent-Length: 14\r\n\r\n{\"revision\":3}"),
