@@ -46,12 +46,23 @@ static bool url_is_taken(const struct roster *roster, const char *url,
     return false;
 }
 
+/* An ID is made of URLs and the second: two adds in one second make the same. */
+static bool was_removed(const struct roster *roster, uint64_t id)
+{
+    for (size_t i = 0; i < roster->removed_count; i++)
+        if (roster->removed[i] == id)
+            return true;
+    return false;
+}
+
 static enum err_code drop(struct roster *roster, struct roster_member *member)
 {
     if (member == NULL)
         return ERR_MEMBER_NOT_FOUND;
     if (is_last_voter(roster, member))
         return ERR_MEMBER_NOT_ENOUGH_STARTED;
+    must(roster->removed_count < ROSTER_MAX);
+    roster->removed[roster->removed_count++] = member->id;
     *member = roster->members[--roster->count];
     return ERR_OK;
 }
@@ -77,10 +88,12 @@ static enum err_code update(const struct roster *roster, struct roster_member *m
     return ERR_OK;
 }
 
-/* `member` is who has the ID already. */
+/* `member` is who has the ID already. Who had it and was removed is refused as who is unknown. */
 static enum err_code add(struct roster *roster, const struct roster_member *member,
                          const struct roster_member *new)
 {
+    if (was_removed(roster, new->id))
+        return ERR_MEMBER_NOT_FOUND;
     if (member != NULL)
         return ERR_MEMBER_EXIST;
     if (url_is_taken(roster, new->url, NULL))

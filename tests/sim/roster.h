@@ -20,6 +20,8 @@ struct roster_member {
 struct roster { /* zeros: nobody */
     struct roster_member members[ROSTER_MAX];
     size_t count;
+    uint64_t removed[ROSTER_MAX]; /* their IDs never come back */
+    size_t removed_count;
 };
 
 /* What an entry of the log does, or why it is refused. *added, *removed: the member that it was
