@@ -156,6 +156,9 @@
 #define BACKLOG_MAX_BYTES (1UL * GIB)
 #define RANGE_CHUNK_BYTES (56UL * KIB) /* pieces of a large range: half of HTTP_OUT_HIGH_BYTES */
 #define RANGE_SLICE_KEYS 1000UL        /* index entries one slice of a large range walks */
+#define RUN_MAX_BYTES (256UL * KIB)    /* key-values of a leaf, kept as answers have them ... */
+#define RUNS_MAX_BYTES (16UL * MIB)    /* ... and of all leaves ... */
+#define RUNS_LENT_BYTES (64UL * MIB)   /* ... in answers that are being sent; above, no others */
 #define RANGE_STREAM_KEYS 10UL         /* key-values of the first message of a RangeStream ... */
 #define RANGE_STREAM_KEYS_MAX 10240UL  /* ... and of a later one: what a turn may make */
 #define BACKEND_BATCH_INTERVAL_MS_DEFAULT 100UL

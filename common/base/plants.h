@@ -16,6 +16,7 @@
     PLANT(SNAPSHOT_EARLY, "a snapshot is saved before the backend has what it stands for")         \
     PLANT(SEGMENT_NAME, "the directory is not synced after a new segment got its name")            \
     PLANT(COMPACTION_MARK, "the mark of an ordered compaction is not saved")                       \
+    PLANT(LEAF_UNTOUCHED, "a range that was asked for before does not see a put")                  \
     PLANT(WATCH_SEAM, "a watcher that begins at the newest revision does not read it")             \
     PLANT(WATCH_PROGRESS, "progress is told to watchers that have events coming")                  \
     PLANT(LEASE_GONE, "the renewal of a revoked lease is accepted")                                \

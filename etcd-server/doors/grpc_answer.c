@@ -218,6 +218,7 @@ static void op_reply_range(struct call *rpc, const ProtobufCMessage *response,
 {
     static const uint8_t more[] = {PB_TAG(RANGE_MORE_FIELD, PB_VARINT), 1};
     struct grpc_call *call = of_call(rpc);
+    struct shared_pieces pieces = {.count = 0};
     struct slice key_value;
     struct buf *out;
     size_t size, most, count = 0;
@@ -227,7 +228,15 @@ static void op_reply_range(struct call *rpc, const ProtobufCMessage *response,
     must(out != NULL); /* a header and a count */
     call->base.end.count = ((const Etcdserverpb__RangeResponse *)(const void *)response)->count;
     most = call->gzip ? GRPC_RANGE_GZIP_BYTES : GRPC_RANGE_WHOLE_BYTES;
-    while (source->next(source, &key_value)) {
+    if (source->pieces(source, &pieces, &count)) {
+        if (buf_used(out) + pieces.bytes > most) {
+            grpc_range_lend(call, out, source, &pieces, count);
+            return;
+        }
+        for (size_t i = 0; i < pieces.count; i++)
+            must(buf_append_slice(out, pieces.all[i].bytes));
+    }
+    while (pieces.count == 0 && source->next(source, &key_value)) {
         if (buf_used(out) + key_value.size > most) {
             grpc_range_start(call, out, count, source, key_value);
             return;

@@ -57,6 +57,9 @@ void grpc_end(struct grpc_call *call);
  */
 void grpc_range_start(struct grpc_call *call, const struct buf *front, size_t front_count,
                       struct kv_source *source, struct slice next);
+/* The same of one that is there in pieces, all behind `front`; they are borrowed from `source`. */
+void grpc_range_lend(struct grpc_call *call, const struct buf *front, struct kv_source *source,
+                     const struct shared_pieces *pieces, size_t key_values);
 void grpc_range_drop(struct grpc_call *call); /* what is left of it; fine without one */
 
 /* The socket has drained: resume the handler. */

@@ -7,6 +7,7 @@
  * begins again behind those in `front`.
  *
  *   MEASURE, RANGE_SLICE_KEYS a turn -> front is sent -> pull()... -> pulled(): the end
+ *   pieces: it is measured already --^
  *
  * Until then a view of the store is held, and with it what was written meanwhile: a client that
  * reads less than VIEW_LEAST_BYTES in WRITE_STALL_TIMEOUT_MS loses the stream (http2_flow.c).
@@ -26,11 +27,13 @@ struct grpc_range {
     uint64_t key_values;      /* with those behind it, as measured */
     struct slice *kept;       /* owned; those behind */
     size_t kept_count, kept_next, kept_capacity;
-    bool all_kept;   /* else `kept` is of no use */
-    uint64_t total;  /* bytes of the message */
-    uint8_t tag[16]; /* of the key-value being written: tag and length */
-    struct slice tag_left, bytes_left;
-    bool last; /* all key-values are written, RangeResponse.more is left */
+    bool all_kept;               /* else `kept` is of no use */
+    struct shared_pieces pieces; /* in place of key-values; none: count 0 */
+    size_t piece_next;
+    uint64_t total;                    /* bytes of the message */
+    uint8_t tag[16];                   /* of the key-value being written: tag and length */
+    struct slice tag_left, bytes_left; /* of it, or of a piece */
+    bool last;                         /* all key-values are written, RangeResponse.more is left */
 };
 
 static const uint8_t more_bytes[] = {PB_TAG(3, PB_VARINT), 1}; /* RangeResponse.more */
@@ -169,10 +172,12 @@ static bool next_key_value(struct grpc_range *range, struct slice *key_value)
     return true;
 }
 
-static void begin_key_value(struct grpc_range *range)
+static void begin_next(struct grpc_range *range)
 {
     must(!range->last); /* no more is pulled than was measured */
-    if (next_key_value(range, &range->bytes_left)) {
+    if (range->piece_next < range->pieces.count) {
+        range->bytes_left = range->pieces.all[range->piece_next++].bytes;
+    } else if (next_key_value(range, &range->bytes_left)) {
         const uint8_t *end = pb_put_header(range->tag, RANGE_KVS_FIELD, range->bytes_left.size);
 
         range->tag_left = slice_of(range->tag, (size_t)(end - range->tag));
@@ -191,7 +196,7 @@ static void pull(struct exchange *exchange, uint8_t *out, size_t bytes)
         size_t size = MIN(left->size, bytes);
 
         if (size == 0) {
-            begin_key_value(range);
+            begin_next(range);
             continue;
         }
         memcpy(out, left->data, size);
@@ -209,25 +214,45 @@ static void pulled(struct exchange *exchange)
     grpc_end(call);
 }
 
-void grpc_range_start(struct grpc_call *call, const struct buf *front, size_t front_count,
-                      struct kv_source *source, struct slice next)
+static struct grpc_range *range_new(struct grpc_call *call, const struct buf *front,
+                                    struct kv_source *source)
 {
     struct grpc_range *range = xalloc(sizeof(*range));
 
     *range = (struct grpc_range){.source = source,
                                  .front = BUF_INIT(BUF_UNLIMITED),
-                                 .front_count = front_count,
-                                 .key_values = front_count,
-                                 .total = buf_used(front) - GRPC_PREFIX_BYTES,
-                                 .all_kept = source->lasting};
+                                 .total = buf_used(front) - GRPC_PREFIX_BYTES};
     buf_append_slice(&range->front, buf_slice(front));
     if (call->base.counted)
         metrics_call_handled(call->base.door->config.metrics, call->base.rpc.row, GRPC_OK);
     call->base.state = CALL_RANGE;
     call->range = range;
-    count_in(call, range, next);
     call->base.exchange->turn = go_on;
     call->base.exchange->pull = pull;
     call->base.exchange->pulled = pulled;
+    return range;
+}
+
+void grpc_range_start(struct grpc_call *call, const struct buf *front, size_t front_count,
+                      struct kv_source *source, struct slice next)
+{
+    struct grpc_range *range = range_new(call, front, source);
+
+    range->front_count = front_count;
+    range->key_values = front_count;
+    range->all_kept = source->lasting;
+    count_in(call, range, next);
     go_on(call->base.exchange);
+}
+
+void grpc_range_lend(struct grpc_call *call, const struct buf *front, struct kv_source *source,
+                     const struct shared_pieces *pieces, size_t key_values)
+{
+    struct grpc_range *range = range_new(call, front, source);
+
+    range->pieces = *pieces;
+    range->key_values = key_values;
+    range->total += pieces->bytes;
+    range->all_kept = true; /* there are none */
+    announce(call, range);
 }

@@ -13,6 +13,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/err.h"
+#include "common/base/shared.h"
 #include "common/schema/rpc.h"
 
 struct call;
@@ -26,6 +27,9 @@ struct kv_source {
     bool (*more)(struct kv_source *source);
     /* Begin again: next() gives the same key-values once more, as often as is wished. */
     void (*rewind)(struct kv_source *source);
+    /* All of them at once, each as a field `kvs` of the answer, until free(); how many there are.
+     * To be asked before next(); false: next() it is. */
+    bool (*pieces)(struct kv_source *source, struct shared_pieces *pieces, size_t *key_values);
     bool lasting; /* what next() gives lives until free() */
     void (*free)(struct kv_source *source);
 };

@@ -11,6 +11,7 @@
 struct range_source {
     struct kv_source source;
     struct mvcc_range *range;
+    const Etcdserverpb__RangeRequest *request; /* the call's */
 };
 
 static bool source_next(struct kv_source *source, struct slice *key_value)
@@ -26,6 +27,14 @@ static bool source_more(struct kv_source *source)
 static void source_rewind(struct kv_source *source)
 {
     mvcc_range_rewind(CONTAINER_OF(source, struct range_source, source)->range);
+}
+
+static bool source_pieces(struct kv_source *source, struct shared_pieces *pieces,
+                          size_t *key_values)
+{
+    struct range_source *own = CONTAINER_OF(source, struct range_source, source);
+
+    return mvcc_range_pieces(own->range, own->request, pieces, key_values);
 }
 
 static void source_free(struct kv_source *source)
@@ -58,8 +67,10 @@ static void range_now(struct service *service, struct call *call)
     source->source = (struct kv_source){.next = source_next,
                                         .more = source_more,
                                         .rewind = source_rewind,
+                                        .pieces = source_pieces,
                                         .lasting = !request->keys_only,
                                         .free = source_free};
+    source->request = request;
     mvcc_range_hold(source->range);
     engine_fill_header(service->engine, &header);
     head.header = &header;

@@ -13,7 +13,9 @@
  */
 #include "etcd-server/state/keyindex_internal.h"
 
-#define FANOUT 64U
+#include "common/base/plants.h"
+
+#define FANOUT KEYINDEX_LEAF_MAX
 #define JOIN_BELOW (FANOUT / 4)     /* a node with fewer keys looks for a neighbour to join ... */
 #define JOIN_MAX (FANOUT * 3U / 4U) /* ... if both have no more than this */
 #define TREE_DEPTH_MAX 16U
@@ -29,6 +31,7 @@ struct node {
 struct leaf {
     struct node node;
     uint64_t living; /* bit i: the newest revision of keys[i] is a put */
+    uint64_t stamp;  /* see keyindex.h */
     struct leaf *previous, *next;
 };
 
@@ -48,6 +51,7 @@ struct path {
 struct keyindex {
     struct node *root; /* owned */
     size_t entries, living;
+    uint64_t stamps; /* given so far */
     size_t node_bytes;
     struct entry_pool pool;
 };
@@ -66,6 +70,12 @@ static struct inner *as_inner(struct node *node)
     return CONTAINER_OF(node, struct inner, node);
 }
 
+/* Its keys, or the newest revision of one, are not what they were. */
+static void touch(struct keyindex *index, struct leaf *leaf)
+{
+    leaf->stamp = ++index->stamps;
+}
+
 static struct node *node_new(struct keyindex *index, unsigned height)
 {
     size_t bytes = height == 0 ? sizeof(struct leaf) : sizeof(struct inner);
@@ -74,6 +84,8 @@ static struct node *node_new(struct keyindex *index, unsigned height)
     must(height < TREE_DEPTH_MAX);
     node->height = (uint16_t)height;
     index->node_bytes += bytes;
+    if (height == 0)
+        touch(index, as_leaf(node));
     return node;
 }
 
@@ -245,21 +257,24 @@ static uint64_t bits_below(unsigned position)
     return position >= FANOUT ? UINT64_MAX : (UINT64_C(1) << position) - 1;
 }
 
-static void leaf_insert(struct leaf *leaf, unsigned position, struct keyindex_entry *entry)
+static void leaf_insert(struct keyindex *index, struct leaf *leaf, unsigned position,
+                        struct keyindex_entry *entry)
 {
     uint64_t below = leaf->living & bits_below(position);
     uint64_t above = leaf->living & ~bits_below(position);
 
     must(position < FANOUT);
+    touch(index, leaf);
     leaf->living = below | above << 1 | (uint64_t)!entry->tombstone << position;
     node_insert(&leaf->node, position, entry);
 }
 
-static void leaf_remove(struct leaf *leaf, unsigned position)
+static void leaf_remove(struct keyindex *index, struct leaf *leaf, unsigned position)
 {
     uint64_t below = leaf->living & bits_below(position);
     uint64_t above = leaf->living & ~bits_below(position + 1);
 
+    touch(index, leaf);
     leaf->living = below | above >> 1;
     node_remove(&leaf->node, position);
 }
@@ -300,19 +315,22 @@ static void inner_remove(struct inner *inner, unsigned position)
 }
 
 /* Move the keys from `from` on behind those of `to`, a node of the same height. */
-static void move_tail(struct node *to, struct node *node, unsigned from)
+static void move_tail(struct keyindex *index, struct node *to, struct node *node, unsigned from)
 {
     unsigned moved = node->count - from;
 
     must(to->height == node->height && to->count + moved <= FANOUT);
+    if (moved == 0)
+        return;
     memcpy(to->keys + to->count, node->keys + from, moved * sizeof(node->keys[0]));
     if (node->height == 0) {
         struct leaf *source = as_leaf(node), *target = as_leaf(to);
         uint64_t bits = source->living & ~bits_below(from);
 
-        if (moved > 0)
-            target->living |= bits >> from << to->count;
+        target->living |= bits >> from << to->count;
         source->living &= bits_below(from);
+        touch(index, source);
+        touch(index, target);
     } else {
         struct inner *source = as_inner(node), *target = as_inner(to);
 
@@ -332,7 +350,7 @@ static struct node *node_split(struct keyindex *index, struct node *node, unsign
 {
     struct node *right = node_new(index, node->height);
 
-    move_tail(right, node, position == node->count ? node->count : node->count / 2U);
+    move_tail(index, right, node, position == node->count ? node->count : node->count / 2U);
     if (node->height == 0) {
         struct leaf *old = as_leaf(node), *made = as_leaf(right);
 
@@ -386,7 +404,7 @@ static void tree_insert(struct keyindex *index, struct path *path, struct leaf *
             leaf = as_leaf(right);
         }
     }
-    leaf_insert(leaf, position, entry);
+    leaf_insert(index, leaf, position, entry);
     for (unsigned depth = path->depth; depth-- > 0;) {
         struct inner *parent = path->nodes[depth];
         unsigned at = path->positions[depth];
@@ -441,7 +459,7 @@ static void settle(struct keyindex *index, struct inner *parent, unsigned positi
     left = position + 1U < parent->node.count ? position : position - 1;
     if (parent->children[left]->count + parent->children[left + 1]->count > (int)JOIN_MAX)
         return;
-    move_tail(parent->children[left], parent->children[left + 1], 0);
+    move_tail(index, parent->children[left], parent->children[left + 1], 0);
     parent->living[left] += parent->living[left + 1];
     drop_node(index, parent, left + 1);
 }
@@ -454,7 +472,7 @@ static void tree_remove(struct keyindex *index, struct keyindex_entry *entry)
     unsigned position = node_search(&leaf->node, keyindex_key(entry), &equal);
 
     must(equal && entry->tombstone); /* the living counts above stay as they are */
-    leaf_remove(leaf, position);
+    leaf_remove(index, leaf, position);
     index->entries--;
     for (unsigned depth = path.depth; depth-- > 0;)
         settle(index, path.nodes[depth], path.positions[depth]);
@@ -548,6 +566,8 @@ struct keyindex_entry *keyindex_put(struct keyindex *index, struct slice key,
 
         entry = leaf->node.keys[position];
         deleted = entry->tombstone;
+        if (!PLANTED(LEAF_UNTOUCHED))
+            touch(index, leaf);
         entry_append(&index->pool, entry, revision, false);
         entry->version = deleted ? 1 : entry->version + 1;
         if (deleted) {
@@ -576,6 +596,7 @@ struct keyindex_entry *keyindex_delete(struct keyindex *index, struct slice key,
         entry = leaf->node.keys[position];
         if (entry->tombstone)
             return NULL;
+        touch(index, leaf);
         entry_append(&index->pool, entry, revision, true);
         set_living(index, &path, leaf, position, false);
         return entry;
@@ -634,6 +655,25 @@ struct keyindex_entry *keyindex_next(struct keyindex_cursor *cursor)
         cursor->position = 0;
     }
     return leaf != NULL ? leaf->node.keys[cursor->position++] : NULL;
+}
+
+bool keyindex_next_leaf(struct keyindex_cursor *cursor, struct keyindex_leaf *leaf)
+{
+    const struct leaf *at = cursor->leaf;
+
+    while (at != NULL && cursor->position == at->node.count) {
+        at = at->next;
+        cursor->position = 0;
+    }
+    if (at == NULL)
+        return false;
+    *leaf = (struct keyindex_leaf){.stamp = at->stamp,
+                                   .entries = at->node.keys,
+                                   .count = at->node.count,
+                                   .position = cursor->position,
+                                   .living = at->living};
+    *cursor = (struct keyindex_cursor){.leaf = at, .position = at->node.count};
+    return true;
 }
 
 bool keyindex_compact(struct keyindex *index, struct slice from, size_t keys, int64_t at,

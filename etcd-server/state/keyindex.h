@@ -28,6 +28,7 @@ struct keyindex_entry {
 };
 
 #define KEYINDEX_KEY_MAX ((1UL << 30) - 1) /* bytes; a request is far smaller */
+#define KEYINDEX_LEAF_MAX 64U              /* keys */
 #define KEYINDEX_SUB_MAX UINT32_MAX        /* changes in one revision */
 
 static inline struct slice keyindex_key(const struct keyindex_entry *entry)
@@ -75,6 +76,19 @@ struct keyindex_cursor {
 };
 void keyindex_seek(const struct keyindex *index, struct slice key, struct keyindex_cursor *cursor);
 struct keyindex_entry *keyindex_next(struct keyindex_cursor *cursor); /* NULL past the end */
+
+/* Keys that lie together. */
+struct keyindex_leaf {
+    /* Stands for these keys and the newest revision of each: when one of them changes, the leaf
+     * gets a stamp that none had before. */
+    uint64_t stamp;
+    struct keyindex_entry *const *entries; /* in order; borrowed */
+    size_t count;                          /* at most KEYINDEX_LEAF_MAX */
+    size_t position;                       /* of what keyindex_next() would have given */
+    uint64_t living;                       /* bit i: the newest revision of entries[i] is a put */
+};
+/* The rest of the cursor's leaf, which the cursor passes; false past the end. */
+bool keyindex_next_leaf(struct keyindex_cursor *cursor, struct keyindex_leaf *leaf) MUST_CHECK;
 
 /*
  * The revision a reader at `at` sees: the newest <= {at, any}; false when there is none or it is a

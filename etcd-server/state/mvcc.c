@@ -17,6 +17,7 @@ struct mvcc *mvcc_new(const struct mvcc_env *env)
 
     mvcc->env = *env;
     mvcc->index = keyindex_new();
+    mvcc->runs = runs_new();
     mvcc->current = 1;
     mvcc->compacted = mvcc->scheduled = mvcc->finished = -1;
     mvcc->pins.previous = mvcc->pins.next = &mvcc->pins;
@@ -30,6 +31,7 @@ void mvcc_free(struct mvcc *mvcc)
     must(mvcc->pins.next == &mvcc->pins); /* no range or hash may be left */
     mvcc_range_free_spares(mvcc);
     keyindex_free(mvcc->index);
+    runs_free(mvcc->runs);
     free(mvcc->compaction.from);
     free(mvcc);
 }

@@ -10,6 +10,7 @@
 #define ETCD_SERVER_STATE_MVCC_H
 
 #include "common/base/arena.h"
+#include "common/base/shared.h"
 #include "common/schema/rpc.pb-c.h"
 #include "etcd-server/state/view.h"
 
@@ -73,6 +74,14 @@ int64_t mvcc_range_count(const struct mvcc_range *range);
  * where it is known when mvcc_range_next() has returned false.
  */
 bool mvcc_range_more(const struct mvcc_range *range);
+/*
+ * All of a short range at once, if it was asked for before and has not changed since: its
+ * key-values as fields `kvs` of a RangeResponse, in pieces (runs.h). For a range in order of keys,
+ * without filters, of the newest revision, before anything else is asked of it; `request` is the
+ * one it was started with. False: mvcc_range_next() it is. They live as long as the range does.
+ */
+bool mvcc_range_pieces(struct mvcc_range *range, const Etcdserverpb__RangeRequest *request,
+                       struct shared_pieces *pieces, size_t *key_values) MUST_CHECK;
 /* Next encoded mvccpb.KeyValue (without its value for keys_only); borrowed until the next call.
  * False at the end. */
 bool mvcc_range_next(struct mvcc_range *range, struct slice *key_value) MUST_CHECK;

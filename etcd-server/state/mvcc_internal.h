@@ -1,5 +1,6 @@
 /*
  * mvcc_internal.h - what the files of the store share: mvcc.c (changes), mvcc_range.c (reads),
+ * mvcc_lend.c (what was read before),
  * mvcc_txn.c, mvcc_check.c, mvcc_compact.c, mvcc_hash.c. Nobody else includes this.
  * Thread: core.
  */
@@ -8,6 +9,7 @@
 
 #include "etcd-server/state/keyindex.h"
 #include "etcd-server/state/mvcc.h"
+#include "etcd-server/state/runs.h"
 #include "etcd-server/state/stored.h"
 
 /* Somebody reads the index at `at` over several turns: compaction past it waits. */
@@ -53,6 +55,8 @@ struct mvcc {
     int64_t changes;       /* made by the request being applied, not yet a revision */
     bool answer_too_large; /* its answer did not fit in the arena */
     struct mvcc_pin pins;  /* head of a ring */
+    struct runs *runs;     /* owned */
+    size_t lent_bytes;     /* of runs, in ranges */
     struct mvcc_range *spare_ranges;
     size_t spare_range_count;
     struct compaction compaction;
@@ -95,6 +99,17 @@ struct stored mvcc_read_stored(struct view *view, struct revision revision);
 void mvcc_pin_add(struct mvcc *mvcc, struct mvcc_pin *pin, int64_t at);
 void mvcc_pin_remove(struct mvcc_pin *pin);
 bool mvcc_pinned_below(const struct mvcc *mvcc, int64_t revision);
+
+/* Pieces of runs, and whose they are. */
+struct mvcc_lent {
+    struct shared_slice *pieces; /* owned, a reference each */
+    size_t count, bytes;
+};
+
+/* Take `keys` at most of the newest revision's; false: they are not to be had so. */
+bool mvcc_lend(struct mvcc *mvcc, struct view *view, const struct key_range *range, size_t keys,
+               struct mvcc_lent *lent) MUST_CHECK;
+void mvcc_lent_free(struct mvcc *mvcc, struct mvcc_lent *lent);
 
 /* ---- answers: NULL, and answer_too_large, when the arena is full ---- */
 

@@ -42,6 +42,7 @@ struct mvcc_range {
     struct revision small[ITEMS_SMALL];
     struct slice ahead[AHEAD_MAX]; /* records read, borrowed from the view */
     size_t ahead_count, ahead_next;
+    struct mvcc_lent lent;
     uint8_t *scratch; /* owned: a key-value without its value */
     size_t scratch_bytes;
 };
@@ -321,6 +322,7 @@ void mvcc_range_free(struct mvcc_range *range)
     mvcc = range->mvcc;
     if (range->pinned)
         mvcc_pin_remove(&range->pin);
+    mvcc_lent_free(mvcc, &range->lent);
     view_unref(range->view);
     free(range->rest_keys);
     free(range->first_key);
@@ -374,9 +376,15 @@ static void start_one_key(struct mvcc_range *range, const Etcdserverpb__RangeReq
         range->items[range->item_count++] = revision;
 }
 
+/* As the index has them? */
+static bool in_order(const Etcdserverpb__RangeRequest *request)
+{
+    return request->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY &&
+           request->sort_order != ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+}
+
 static void start_keys(struct mvcc_range *range, const Etcdserverpb__RangeRequest *request)
 {
-    bool by_key = request->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY;
     bool ordered = request->sort_order != ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE;
     bool limited = request->limit > 0;
 
@@ -387,7 +395,7 @@ static void start_keys(struct mvcc_range *range, const Etcdserverpb__RangeReques
     }
     if (!range->filtered)
         range->more = range->count > range->left;
-    if (by_key && request->sort_order != ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND) {
+    if (in_order(request)) {
         reserve_items(range,
                       (size_t)MIN(MIN(range->count, range->left), (int64_t)RANGE_SLICE_KEYS));
         fill(range);
@@ -501,6 +509,24 @@ bool mvcc_range_next(struct mvcc_range *range, struct slice *key_value)
     *key_value = range->ahead[range->ahead_next++];
     if (range->keys_only)
         *key_value = without_value(range, *key_value);
+    return true;
+}
+
+bool mvcc_range_pieces(struct mvcc_range *range, const Etcdserverpb__RangeRequest *request,
+                       struct shared_pieces *pieces, size_t *key_values)
+{
+    struct key_range keys = key_range_of(request->key, request->range_end);
+    int64_t wanted = MIN(range->count, range->left);
+
+    must(range->lent.pieces == NULL && range->ahead_count == 0);
+    if (keys.one || wanted == 0 || wanted > (int64_t)RANGE_SLICE_KEYS || !in_order(request) ||
+        range->filtered || range->keys_only || request->count_only ||
+        range->at != range->mvcc->current ||
+        !mvcc_lend(range->mvcc, range->view, &keys, (size_t)wanted, &range->lent))
+        return false;
+    *pieces = (struct shared_pieces){
+        .all = range->lent.pieces, .count = range->lent.count, .bytes = range->lent.bytes};
+    *key_values = (size_t)wanted;
     return true;
 }
 

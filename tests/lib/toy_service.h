@@ -4,11 +4,10 @@
  *
  *   KV.Put         revision + 1, at once (or when toy_release() is called, if `hold` is set)
  *   KV.Range       `key` says how: "n:KEYS:BYTES" a range of that many values (an odd number of
- *                  them is lasting), else refused with ERR_COMPACTED; "" ERR_EMPTY_KEY
- *   Snapshot       three messages of 5 bytes; Watch: one message per message, stays open
- *   LeaseKeepAlive one message per message, then the end
- *   Lock           never
- *   others         an empty message of the right type
+ *                  them is lasting), "p:..." the same in pieces, else refused with ERR_COMPACTED;
+ * "" ERR_EMPTY_KEY Snapshot       three messages of 5 bytes; Watch: one message per message, stays
+ * open LeaseKeepAlive one message per message, then the end Lock           never others         an
+ * empty message of the right type
  */
 #ifndef TESTS_LIB_TOY_SERVICE_H
 #define TESTS_LIB_TOY_SERVICE_H
@@ -42,12 +41,18 @@ struct toy {
     struct ops_facts facts;
 };
 
+#define TOY_PIECES 16U
+#define TOY_PIECE_KEYS 50U /* in each but the last */
+
 struct toy_source {
     struct kv_source source;
     struct toy *toy;
     size_t left, keys;
     uint8_t *encoded;
     size_t encoded_bytes;
+    bool in_pieces;
+    struct shared_slice pieces[TOY_PIECES]; /* of one and the same, a reference each */
+    size_t piece_count;
 };
 
 static inline struct toy *toy_of(struct service *service)
@@ -96,6 +101,30 @@ static inline void toy_rewind(struct kv_source *base)
     source->left = source->keys;
 }
 
+static inline bool toy_pieces(struct kv_source *base, struct shared_pieces *pieces,
+                              size_t *key_values)
+{
+    struct toy_source *source = CONTAINER_OF(base, struct toy_source, source);
+    size_t each = pb_bytes_field_bytes(source->encoded_bytes), left = source->keys;
+    struct shared *run;
+
+    if (!source->in_pieces || left == 0 || left > (size_t)TOY_PIECES * TOY_PIECE_KEYS)
+        return false;
+    run = shared_new(TOY_PIECE_KEYS * each);
+    for (size_t i = 0; i < TOY_PIECE_KEYS; i++)
+        (void)pb_put_bytes(run->data + i * each, RANGE_KVS_FIELD,
+                           slice_of(source->encoded, source->encoded_bytes));
+    for (; left != 0; left -= MIN(left, TOY_PIECE_KEYS))
+        source->pieces[source->piece_count++] =
+            (struct shared_slice){.owner = shared_ref(run),
+                                  .bytes = slice_of(run->data, MIN(left, TOY_PIECE_KEYS) * each)};
+    shared_unref(run);
+    *pieces = (struct shared_pieces){
+        .all = source->pieces, .count = source->piece_count, .bytes = source->keys * each};
+    *key_values = source->keys;
+    return true;
+}
+
 static inline bool toy_more(struct kv_source *base)
 {
     (void)base;
@@ -107,18 +136,25 @@ static inline void toy_source_free(struct kv_source *base)
     struct toy_source *source = CONTAINER_OF(base, struct toy_source, source);
 
     source->toy->sources--;
+    for (size_t i = 0; i < source->piece_count; i++)
+        shared_unref(source->pieces[i].owner);
     free(source->encoded);
     free(source);
 }
 
-static inline struct kv_source *toy_source_new(struct toy *toy, size_t keys, size_t bytes)
+static inline struct kv_source *toy_source_new(struct toy *toy, size_t keys, size_t bytes,
+                                               bool in_pieces)
 {
     Mvccpb__KeyValue key_value = MVCCPB__KEY_VALUE__INIT;
     struct toy_source *source = xalloc(sizeof(*source));
     uint8_t key[1] = {'a'};
 
-    source->source = (struct kv_source){
-        .next = toy_next, .more = toy_more, .rewind = toy_rewind, .free = toy_source_free};
+    source->source = (struct kv_source){.next = toy_next,
+                                        .more = toy_more,
+                                        .rewind = toy_rewind,
+                                        .pieces = toy_pieces,
+                                        .free = toy_source_free};
+    source->in_pieces = in_pieces;
     source->source.lasting = keys % 2 == 1;
     source->toy = toy;
     source->left = source->keys = keys;
@@ -143,17 +179,18 @@ static inline void toy_range(struct toy *toy, struct call *call)
     Etcdserverpb__ResponseHeader header = toy_header(toy);
     Etcdserverpb__RangeResponse response = ETCDSERVERPB__RANGE_RESPONSE__INIT;
     unsigned long keys = 0, bytes = 0;
-    char text[64];
+    char text[64], kind;
 
     (void)snprintf(text, sizeof(text), "%.*s", (int)MIN(request->key.len, 60),
                    request->key.len != 0 ? (const char *)request->key.data : "");
     response.header = &header;
     if (request->key.len == 0)
         call->ops->finish(call, ERR_EMPTY_KEY, NULL);
-    else if (sscanf(text, "n:%lu:%lu", &keys, &bytes) == 2) {
+    else if (sscanf(text, "%c:%lu:%lu", &kind, &keys, &bytes) == 3 &&
+             (kind == 'n' || kind == 'p')) {
         bytes = MIN(bytes, TOY_VALUE_MAX);
         keys = MIN(keys, TOY_ANSWER_MAX / (bytes + 100));
-        call->ops->reply_range(call, &response.base, toy_source_new(toy, keys, bytes));
+        call->ops->reply_range(call, &response.base, toy_source_new(toy, keys, bytes, kind == 'p'));
     } else if (text[0] == 'g')
         call->ops->reply(call, &response.base);
     else

@@ -6,6 +6,7 @@
  * answer to a read must be the model's at what is applied now, which is never behind an
  * acknowledgement. A call without an answer is unknown: its entry may turn up or not, whole.
  */
+#include "common/schema/pbwire.h"
 #include "tests/sim/answer.h"
 #include "tests/sim/door.h"
 
@@ -393,6 +394,22 @@ static void take_key_value(struct sim_call *own, struct slice encoded)
     mvccpb__key_value__free_unpacked(kv, NULL);
 }
 
+/* What was read before comes as fields `kvs`. */
+static void take_pieces(struct sim_call *own)
+{
+    for (size_t i = 0; i < own->slow_pieces.count; i++) {
+        struct pb_reader reader = pb_reader_of(own->slow_pieces.all[i].bytes, "RangeResponse");
+        struct pb_field field;
+
+        while (pb_skim(&reader, &field) == 1) {
+            sim_check(own->sim, field.number == RANGE_KVS_FIELD && field.wire == PB_BYTES,
+                      "a range gives field %" PRIu32 " as a key-value", field.number);
+            take_key_value(own, field.bytes);
+        }
+        sim_check(own->sim, reader.at == reader.end, "a piece of a range ends in a field");
+    }
+}
+
 /* The head is written last, for `more` is known at the end. */
 static void finish_range(struct sim_call *own)
 {
@@ -413,9 +430,14 @@ static void read_on(struct sim *sim, void *arg)
 {
     struct sim_call *own = arg;
     struct slice encoded;
-    size_t pieces = 1 + sim_draw(sim, 4);
+    size_t left = 1 + sim_draw(sim, 4);
 
-    while (pieces-- > 0) {
+    if (own->slow_pieces.count != 0) {
+        take_pieces(own);
+        finish_range(own);
+        return;
+    }
+    while (left-- > 0) {
         if (!own->slow->next(own->slow, &encoded)) {
             finish_range(own);
             return;
@@ -432,6 +454,7 @@ static void reply_range(struct call *call, const ProtobufCMessage *head, struct 
     const Etcdserverpb__RangeResponse *response = (const void *)head;
     bool slow = !sim->quiet && sim_chance(sim, 300);
     struct slice encoded;
+    size_t key_values;
     enum err_code code;
 
     node_advance(own->node);
@@ -444,11 +467,14 @@ static void reply_range(struct call *call, const ProtobufCMessage *head, struct 
     own->slow = source;
     own->slow_count = response->count;
     own->slow_revision = response->header->revision;
+    if (!source->pieces(source, &own->slow_pieces, &key_values))
+        own->slow_pieces.count = 0;
     if (slow) { /* the client reads as it likes; what it gets is what was at the start */
         sim_after(sim, own->node, sim_draw(sim, 100), read_on, own)->drop = free_later;
         return;
     }
-    while (source->next(source, &encoded))
+    take_pieces(own);
+    while (own->slow_pieces.count == 0 && source->next(source, &encoded))
         take_key_value(own, encoded);
     finish_range(own);
 }

@@ -25,6 +25,7 @@ struct sim_call {
     struct buf blob; /* of a snapshot */
     uint64_t remaining_bytes;
     int64_t slow_count, slow_revision;
+    struct shared_pieces slow_pieces; /* of it; or count 0 */
 };
 
 static inline struct sim_call *door_own(struct call *call)

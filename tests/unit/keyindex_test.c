@@ -3,6 +3,7 @@
  * formats.md 11.1 describes them; and what a key costs.
  */
 #include "etcd-server/state/keyindex.h"
+#include "common/base/crc32c.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -135,6 +136,66 @@ static void expect_counts(const struct keyindex *index, const struct plain_key *
     assert_int_equal(walked, count);
 }
 
+/* What a stamp stands for, as a number: once seen, it is the same for ever. */
+struct stamps {
+    uint64_t *meanings; /* 0: not seen */
+    size_t count;
+    size_t again; /* how often one was met again */
+};
+
+static uint64_t meaning(const struct keyindex_leaf *leaf)
+{
+    uint64_t mixed = 1;
+
+    for (size_t i = 0; i < leaf->count; i++) {
+        const struct keyindex_entry *entry = leaf->entries[i];
+
+        mixed = mixed * 0x9e3779b97f4a7c15U + (uint64_t)entry->main;
+        mixed = mixed * 0x9e3779b97f4a7c15U + entry->sub;
+        mixed = mixed * 0x9e3779b97f4a7c15U + crc32c(0, entry->key, entry->key_size);
+    }
+    return mixed | 1;
+}
+
+static void expect_stamp(struct stamps *stamps, const struct keyindex_leaf *leaf)
+{
+    if (leaf->stamp >= stamps->count) {
+        size_t count = leaf->stamp + 100000;
+
+        stamps->meanings = xrealloc(stamps->meanings, count * sizeof(*stamps->meanings));
+        memset(stamps->meanings + stamps->count, 0,
+               (count - stamps->count) * sizeof(*stamps->meanings));
+        stamps->count = count;
+    }
+    if (stamps->meanings[leaf->stamp] == 0)
+        stamps->meanings[leaf->stamp] = meaning(leaf);
+    else
+        stamps->again++;
+    assert_int_equal(stamps->meanings[leaf->stamp], meaning(leaf));
+}
+
+/* Leaf by leaf is what it is entry by entry. */
+static void expect_leaves(const struct keyindex *index, struct stamps *stamps)
+{
+    struct keyindex_cursor one, leaves;
+    struct keyindex_leaf leaf;
+    char text[48];
+    struct slice from = key_of(draw(KEYS), text);
+
+    keyindex_seek(index, from, &one);
+    keyindex_seek(index, from, &leaves);
+    while (keyindex_next_leaf(&leaves, &leaf)) {
+        expect_stamp(stamps, &leaf);
+        for (size_t i = leaf.position; i < leaf.count; i++) {
+            const struct keyindex_entry *entry = keyindex_next(&one);
+
+            assert_ptr_equal(entry, leaf.entries[i]);
+            assert_int_equal(leaf.living >> i & 1, !entry->tombstone);
+        }
+    }
+    assert_null(keyindex_next(&one));
+}
+
 static void compact(struct keyindex *index, struct plain_key *plain, int64_t at)
 {
     char from_text[64] = "";
@@ -179,6 +240,7 @@ static void as_a_plain_list_says(void **state)
 {
     struct plain_key *plain = xalloc(KEYS * sizeof(*plain));
     struct keyindex *index = keyindex_new();
+    struct stamps stamps = {.meanings = NULL};
     unsigned changed = 0;
     int64_t main = 1;
 
@@ -195,6 +257,8 @@ static void as_a_plain_list_says(void **state)
 
             changed = draw(2) == 0 ? changed : draw(KEYS);
             change(index, plain, revision, changed, deletions);
+            if (i % 16 == 0)
+                expect_leaves(index, &stamps);
             if (draw(3) == 0)
                 main++;
         }
@@ -205,11 +269,15 @@ static void as_a_plain_list_says(void **state)
                            plain[key].revisions[draw(plain[key].count)].main);
         }
         expect_counts(index, plain);
+        expect_leaves(index, &stamps);
         compact(index, plain, main - draw(300));
+        expect_leaves(index, &stamps);
         expect_counts(index, plain);
         for (unsigned key = 0; key < KEYS; key++)
             expect_key(index, &plain[key], key, main - draw(300));
     }
+    assert_true(stamps.again > 1000);
+    free(stamps.meanings);
     keyindex_free(index);
     free(plain);
 }
@@ -223,6 +291,50 @@ static struct slice spread_key(unsigned number, bool in_order, char text[32])
     int size = snprintf(text, 32, "bench/key%07u", spread);
 
     return slice_of(text, (size_t)size);
+}
+
+static void expect_leaf(const struct keyindex *index, unsigned key, size_t count, uint64_t *stamp)
+{
+    struct keyindex_cursor cursor;
+    struct keyindex_leaf leaf;
+    char text[32];
+
+    keyindex_seek(index, spread_key(key, true, text), &cursor);
+    assert_true(keyindex_next_leaf(&cursor, &leaf));
+    assert_int_equal(leaf.count, count);
+    assert_int_not_equal(leaf.stamp, *stamp);
+    *stamp = leaf.stamp;
+}
+
+/* So that `left` of the keys from `from` to `to` are left. */
+static void take_away(struct keyindex *index, unsigned from, unsigned to, unsigned left)
+{
+    struct slice next;
+    bool picked = false, ended;
+    char text[32];
+
+    for (unsigned key = from + left; key < to; key++)
+        assert_non_null(keyindex_delete(index, spread_key(key, true, text),
+                                        (struct revision){.main = 1000 + key}));
+    ended = keyindex_compact(index, SLICE_EMPTY, KEYS, 1000 + to, &picked, &next);
+    assert_true(ended);
+}
+
+/* The last leaf is joined to the one before, of which no key changed. */
+static void a_joined_leaf_is_another(void **state)
+{
+    struct keyindex *index = keyindex_new();
+    uint64_t stamp = 0;
+    char text[32];
+
+    (void)state;
+    for (unsigned key = 0; key < 3 * KEYINDEX_LEAF_MAX; key++)
+        (void)keyindex_put(index, spread_key(key, true, text), (struct revision){.main = 2 + key});
+    take_away(index, 64, 128, 30);
+    expect_leaf(index, 64, 30, &stamp);
+    take_away(index, 128, 192, 15);
+    expect_leaf(index, 64, 45, &stamp);
+    keyindex_free(index);
 }
 
 static void a_key_costs_under_64_bytes(void **state)
@@ -249,6 +361,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_a_plain_list_says),
+        cmocka_unit_test(a_joined_leaf_is_another),
         cmocka_unit_test(a_key_costs_under_64_bytes),
     };
 
