@@ -109,6 +109,9 @@ struct exchange {
     /* Asked for by exchange_pull(): write the next `bytes` of the body; all of it is written: end
      * the answer. They may call nothing else of this file. */
     void (*pull)(struct exchange *exchange, uint8_t *out, size_t bytes);
+    /* NULL, or: the next of these bytes, at most `most`, where they lie in memory that is shared;
+     * the reference is taken. False: pull() it is. */
+    bool (*lend)(struct exchange *exchange, size_t most, struct shared_slice *piece);
     void (*pulled)(struct exchange *exchange);
 };
 

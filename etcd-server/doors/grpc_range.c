@@ -206,6 +206,24 @@ static void pull(struct exchange *exchange, uint8_t *out, size_t bytes)
     }
 }
 
+static bool lend(struct exchange *exchange, size_t most, struct shared_slice *piece)
+{
+    struct grpc_range *range = ((struct grpc_call *)exchange->state)->range;
+    struct slice *left = &range->bytes_left;
+    size_t size;
+
+    if (left->size == 0 && range->piece_next < range->pieces.count)
+        begin_next(range);
+    size = MIN(left->size, most);
+    if (size == 0 || range->piece_next == 0 || range->last)
+        return false;
+    *piece =
+        (struct shared_slice){.owner = shared_ref(range->pieces.all[range->piece_next - 1].owner),
+                              .bytes = slice_of(left->data, size)};
+    *left = slice_of(left->data + size, left->size - size);
+    return true;
+}
+
 static void pulled(struct exchange *exchange)
 {
     struct grpc_call *call = exchange->state;
@@ -250,6 +268,7 @@ void grpc_range_lend(struct grpc_call *call, const struct buf *front, struct kv_
 {
     struct grpc_range *range = range_new(call, front, source);
 
+    call->base.exchange->lend = lend;
     range->pieces = *pieces;
     range->key_values = key_values;
     range->total += pieces->bytes;

@@ -246,7 +246,7 @@ static void settle(struct http2 *http2)
 /* The client sends on and does not read. */
 static bool too_much_waits(const struct http2 *http2)
 {
-    return buf_used(&http2->link->out) > HTTP2_OUT_STOP_BYTES ||
+    return link_waiting(http2->link) > HTTP2_OUT_STOP_BYTES ||
            nghttp2_session_get_outbound_queue_size(http2->session) > HTTP2_QUEUE_MAX;
 }
 
@@ -374,7 +374,7 @@ static void http2_wake(struct link *link)
         http2_look(http2);
     if (http2->ping_end_ms != 0 && http2->ping_end_ms <= now_ms) {
         http2_fail(http2); /* it is gone without a word */
-        buf_reset(&link->out);
+        link_out_reset(link);
     } else if (http2->ping_end_ms == 0 && config->ping_interval_ms != 0 &&
                http2->input_ms + config->ping_interval_ms <= now_ms) {
         if (nghttp2_submit_ping(http2->session, NGHTTP2_FLAG_NONE, NULL) != 0)

@@ -4,6 +4,7 @@
  *   send() -> stream->out -> nghttp2 asks read_out() for as much as the windows allow
  *          -> http2_send_data() copies it behind its frame header into link->out
  *   pull() -> http2_send_data() has the handler write it there: no copy on the way
+ *   lend() -> not even that: the link sends it from where it lies
  *
  * When link->out is high, read_out() holds the stream back: control frames and the heads of other
  * answers still pass.
@@ -103,7 +104,7 @@ static ssize_t read_out(nghttp2_session *session, int32_t id, uint8_t *room, siz
         stream->deferred = true;
         return NGHTTP2_ERR_DEFERRED;
     }
-    if (used != 0 && buf_used(&http2->link->out) > HTTP_OUT_HIGH_BYTES) {
+    if (used != 0 && link_waiting(http2->link) > HTTP_OUT_HIGH_BYTES) {
         ring_add(&http2->held, &stream->held);
         return NGHTTP2_ERR_DEFERRED;
     }
@@ -135,19 +136,48 @@ static void begin_pace(struct http2_stream *stream)
     stream->out_fresh_bytes = 0;
 }
 
-/* The next `bytes` of what is pulled, into link->out. */
-static bool pull_out(struct http2_stream *stream, size_t bytes)
+/* As many of the next `bytes` as are lent; how many. TLS takes them together with their frame's
+ * head, so there is a copy in any case. */
+static size_t lend_out(struct http2_stream *stream, size_t bytes)
+{
+    struct exchange *exchange = &stream->exchange;
+    struct link *link = stream->http2->link;
+    struct shared_slice piece;
+    size_t lent = 0;
+
+    if (exchange->lend == NULL || link->tls)
+        return 0;
+    while (lent != bytes && exchange->lend(exchange, bytes - lent, &piece)) {
+        lent += piece.bytes.size;
+        link_lend(link, piece);
+    }
+    return lent;
+}
+
+static bool copy_out(struct http2_stream *stream, size_t bytes)
 {
     struct exchange *exchange = &stream->exchange;
     struct buf *out = &stream->http2->link->out;
     uint64_t soon = MIN(stream->pull_left, HTTP_OUT_HIGH_BYTES); /* grow once, not frame by frame */
     uint8_t *room = buf_reserve(out, MAX(bytes, soon));
 
-    must(bytes <= stream->pull_left && stream->state == HTTP2_BEGUN);
     if (room == NULL)
         return false;
     exchange->pull(exchange, room, bytes);
     buf_advance(out, bytes);
+    return true;
+}
+
+/* The next `bytes` of what is pulled, to the link's output. */
+static bool pull_out(struct http2_stream *stream, size_t bytes)
+{
+    struct exchange *exchange = &stream->exchange;
+    size_t lent;
+
+    must(bytes <= stream->pull_left && stream->state == HTTP2_BEGUN);
+    lent = lend_out(stream, bytes);
+    if (lent != bytes && !copy_out(stream, bytes - lent))
+        return false;
     stream->pull_left -= bytes;
     if (stream->pull_left == 0) {
         release_held(stream);

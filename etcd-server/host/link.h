@@ -12,6 +12,7 @@
 #define ETCD_SERVER_HOST_LINK_H
 
 #include "common/base/buf.h"
+#include "common/base/shared.h"
 
 struct link;
 struct tls_peer; /* common/tls/tls.h */
@@ -31,6 +32,20 @@ enum link_phase {
     LINK_OPEN,   /* input is taken at any time; deadlines are the door's own, save that of output */
 };
 
+/* Bytes that are sent from where they lie, behind `before` bytes of `out` that follow the piece
+ * before it. */
+struct link_piece {
+    size_t before;
+    struct shared_slice piece; /* a reference; never empty */
+};
+
+struct link_lent {
+    struct link_piece *all; /* owned; [first, count) wait */
+    size_t first, count, capacity;
+    size_t bytes;  /* of those that wait */
+    size_t before; /* bytes of `out` before the last of them */
+};
+
 struct link {
     void (*changed)(struct link *link); /* cheap; may be called often */
     /* A word for the log about this connection: what was done, and how much; NULL: no log */
@@ -47,10 +62,11 @@ struct link {
     bool tls;
 
     /* wishes of the door; call changed() after setting any */
-    struct buf out;   /* plaintext to send; the door appends, net.c consumes */
-    bool close;       /* when `out` was sent */
-    bool again;       /* call the door's again() in a later turn */
-    uint64_t wake_ms; /* call the door's wake() at this time; 0 = never */
+    struct buf out;        /* plaintext to send; the door appends, net.c consumes ... */
+    struct link_lent lent; /* ... and what goes between: link_lend() */
+    bool close;            /* when `out` was sent */
+    bool again;            /* call the door's again() in a later turn */
+    uint64_t wake_ms;      /* call the door's wake() at this time; 0 = never */
     enum link_phase phase;
     uint64_t phase_ms;   /* since when, on clock->now_ms */
     bool drained_wanted; /* call drained() at the end of a turn when `out` is below
@@ -74,6 +90,24 @@ struct link_door {
     /* It is gone: free link->door. Wishes come too late; afterwards the link must not be used. */
     void (*close)(struct link *link);
 };
+
+/* ---- output ---- */
+
+/* Behind all that is in `out` goes `piece`, without a copy; the reference is taken. */
+void link_lend(struct link *link, struct shared_slice piece);
+
+/* Bytes that wait to be sent. */
+static inline size_t link_waiting(const struct link *link)
+{
+    return buf_used(&link->out) + link->lent.bytes;
+}
+
+/* What is to be sent next, in at most `most` slices (two at least); how many there are. Borrowed
+ * until the link changes. */
+size_t link_next(const struct link *link, struct slice *slices, size_t most);
+void link_sent(struct link *link, size_t bytes); /* of that, from the front */
+void link_out_reset(struct link *link);          /* forget it, keep the memory */
+void link_out_free(struct link *link);           /* and the memory goes */
 
 /* Give a link to another door, from within the present one's open() or input(); the present door
  * has freed its object. `door` is borrowed until the link's end. */

@@ -19,6 +19,7 @@
 #define PENDING_INPUT_BYTES HTTP_HEADER_MAX_BYTES /* not taken by the door: stop reading */
 #define PENDING_INPUT_MAX_BYTES (4 * HTTP_HEADER_MAX_BYTES) /* one more read fits always */
 #define KEEP_OUT_BYTES (16 * KIB)                           /* memory an idle connection keeps */
+#define SEND_SLICES 64                                      /* of the output, with one call */
 #define FLUSH_ROUNDS 8 /* write, ask for more, write ...: then the others have their turn */
 
 static struct net_conn *of_link(struct link *link)
@@ -84,7 +85,7 @@ static void conn_free(struct net_conn *conn)
     tls_session_free(conn->session);
     (void)close(conn->fd);
     buf_free(&conn->in);
-    buf_free(&conn->link.out);
+    link_out_free(&conn->link);
     net_conn_gone(conn);
     free(conn);
 }
@@ -166,7 +167,7 @@ static void tls_failed(struct net_conn *conn, const struct err *err)
         rejected(conn, err->text);
     conn_changed(conn);
     conn->link.close = true; /* when the alert is sent */
-    buf_reset(&conn->link.out);
+    link_out_reset(&conn->link);
     if (conn->state == NET_OPEN) {
         conn->link.serves->close(&conn->link);
         conn->link.door = NULL;
@@ -376,15 +377,21 @@ static void made_progress(struct net_conn *conn)
     conn->fresh_bytes = 0;
 }
 
-/* Send `bytes`; how many the socket took. */
-static size_t send_some(struct net_conn *conn, struct slice bytes)
+/* Send these, one behind the other; how many bytes the socket took. */
+static size_t send_some(struct net_conn *conn, const struct slice *slices, size_t count)
 {
     struct net *net = conn->listener->net;
+    struct iovec parts[SEND_SLICES];
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
     ssize_t sent;
 
-    if (bytes.size == 0)
+    must(count <= SEND_SLICES);
+    if (count == 0)
         return 0;
-    sent = send(conn->fd, bytes.data, bytes.size, MSG_NOSIGNAL);
+    for (size_t i = 0; i < count; i++)
+        parts[i] = (struct iovec){.iov_base = (void *)(uintptr_t)slices[i].data, /* only read */
+                                  .iov_len = slices[i].size};
+    sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
     if (sent < 0) {
         if (!would_block(errno))
             net_conn_kill(conn);
@@ -399,34 +406,36 @@ static size_t send_some(struct net_conn *conn, struct slice bytes)
 
 static size_t waiting(const struct net_conn *conn)
 {
-    return buf_used(&conn->link.out) +
+    return link_waiting(&conn->link) +
            (conn->session != NULL ? tls_session_output(conn->session).size : 0);
 }
 
 /* One write attempt; with TLS as many as there are fillings of its output. */
 static void write_out(struct net_conn *conn)
 {
-    struct buf *out = &conn->link.out;
+    struct link *link = &conn->link;
+    struct slice next[SEND_SLICES], cipher;
     struct err err = ERR_INIT;
-    struct slice cipher;
     size_t taken, sent;
 
     if (conn->session == NULL) {
-        buf_consume(out, send_some(conn, buf_slice(out)));
+        link_sent(link, send_some(conn, next, link_next(link, next, SEND_SLICES)));
         return;
     }
     do {
-        if (buf_used(out) != 0 && tls_session_open(conn->session)) {
-            if (tls_session_write(conn->session, buf_slice(out), &taken, &err) == TLS_ERROR) {
+        if (link_waiting(link) != 0 && tls_session_open(conn->session)) {
+            (void)link_next(link, next, 2);
+            if (tls_session_write(conn->session, next[0], &taken, &err) == TLS_ERROR) {
                 net_conn_kill(conn);
                 return;
             }
-            buf_consume(out, taken);
+            link_sent(link, taken);
         }
         cipher = tls_session_output(conn->session);
-        sent = send_some(conn, cipher);
+        sent = send_some(conn, &cipher, cipher.size != 0);
         tls_session_output_sent(conn->session, sent);
-    } while (sent != 0 && sent == cipher.size && buf_used(out) != 0 && conn->state != NET_DEAD);
+    } while (sent != 0 && sent == cipher.size && link_waiting(link) != 0 &&
+             conn->state != NET_DEAD);
 }
 
 /* ---- the end of a turn ---- */
@@ -526,7 +535,7 @@ static void finish(struct net_conn *conn)
     }
     conn->link.close = false;
     buf_free(&conn->in);
-    buf_free(&conn->link.out);
+    link_out_free(&conn->link);
 }
 
 static void flush_open(struct net_conn *conn)
@@ -535,7 +544,7 @@ static void flush_open(struct net_conn *conn)
 
     for (int round = 0; conn->state != NET_DEAD; round++) {
         write_out(conn);
-        if (!link->drained_wanted || buf_used(&link->out) > HTTP_OUT_LOW_BYTES ||
+        if (!link->drained_wanted || link_waiting(link) > HTTP_OUT_LOW_BYTES ||
             conn->state != NET_OPEN)
             break;
         if (round == FLUSH_ROUNDS) {
@@ -551,8 +560,8 @@ static void flush_open(struct net_conn *conn)
         made_progress(conn);
     conn->waits = waiting(conn) != 0;
     if (!conn->waits) {
-        if (link->out.capacity > KEEP_OUT_BYTES)
-            buf_free(&link->out);
+        if (link->out.capacity > KEEP_OUT_BYTES || link->lent.capacity != 0)
+            link_out_free(link);
         if (link->close) {
             finish(conn);
             if (conn->state == NET_DEAD)

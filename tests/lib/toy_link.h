@@ -81,7 +81,7 @@ static inline void toy_link_close(struct toy_link *toy)
     if (toy->link.door != NULL)
         toy->link.serves->close(&toy->link);
     http2_door_free(toy->http2);
-    buf_free(&toy->link.out);
+    link_out_free(&toy->link);
     buf_free(&toy->pending);
     buf_free(&toy->got);
     buf_free(&toy->notes);
@@ -107,11 +107,16 @@ static inline void toy_link_text(struct toy_link *toy, const char *text)
 /* The client reads at most `bytes`. */
 static inline void toy_link_read(struct toy_link *toy, size_t bytes)
 {
-    size_t size = MIN(bytes, buf_used(&toy->link.out));
+    struct slice next[3];
 
-    buf_append_slice(&toy->got, slice_of(buf_slice(&toy->link.out).data, size));
-    buf_consume(&toy->link.out, size);
-    if (toy->link.drained_wanted && buf_used(&toy->link.out) <= HTTP_OUT_LOW_BYTES) {
+    while (bytes != 0 && link_next(&toy->link, next, ARRAY_LEN(next)) != 0) {
+        size_t size = MIN(bytes, next[0].size);
+
+        buf_append_slice(&toy->got, slice_of(next[0].data, size));
+        link_sent(&toy->link, size);
+        bytes -= size;
+    }
+    if (toy->link.drained_wanted && link_waiting(&toy->link) <= HTTP_OUT_LOW_BYTES) {
         toy->link.drained_wanted = false;
         toy->link.serves->drained(&toy->link);
     }
@@ -120,7 +125,7 @@ static inline void toy_link_read(struct toy_link *toy, size_t bytes)
 /* A turn in which the client reads everything. False: nothing is left to do. */
 static inline bool toy_link_turn(struct toy_link *toy)
 {
-    bool worked = buf_used(&toy->link.out) != 0 || toy->link.drained_wanted;
+    bool worked = link_waiting(&toy->link) != 0 || toy->link.drained_wanted;
 
     toy_link_read(toy, SIZE_MAX);
     if (toy->link.close)

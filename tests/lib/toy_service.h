@@ -142,6 +142,12 @@ static inline void toy_source_free(struct kv_source *base)
     free(source);
 }
 
+/* Of the values of its ranges. */
+static inline uint8_t toy_value_byte(size_t at)
+{
+    return (uint8_t)(at * 7 + at / 251);
+}
+
 static inline struct kv_source *toy_source_new(struct toy *toy, size_t keys, size_t bytes,
                                                bool in_pieces)
 {
@@ -162,6 +168,8 @@ static inline struct kv_source *toy_source_new(struct toy *toy, size_t keys, siz
     key_value.key.len = 1;
     key_value.value.data = xalloc(MAX(bytes, 1));
     key_value.value.len = bytes;
+    for (size_t i = 0; i < bytes; i++)
+        key_value.value.data[i] = toy_value_byte(i);
     key_value.mod_revision = 5;
     source->encoded = xalloc(protobuf_c_message_get_packed_size(&key_value.base) + 1);
     source->encoded_bytes = protobuf_c_message_pack(&key_value.base, source->encoded);

@@ -254,7 +254,7 @@ static void pull_range(struct slice request, size_t keys, size_t pulls)
     call = h2_grpc(&fix.h2, KV "Range", NULL, NULL, request, true);
     h2_run(&fix.h2);
     assert_true(call->deferred || !call->closed);
-    assert_true(fix.toy.pulled >= MIN(keys, pulls) && buf_used(&fix.link.link.out) < MIB);
+    assert_true(fix.toy.pulled >= MIN(keys, pulls) && link_waiting(&fix.link.link) < MIB);
     read_slowly(call);
     assert_true(buf_used(&call->body) > keys * 9999);
     answer =
@@ -262,6 +262,11 @@ static void pull_range(struct slice request, size_t keys, size_t pulls)
     assert_non_null(answer);
     assert_int_equal(answer->n_kvs, keys);
     assert_int_equal(answer->more, 1);
+    for (size_t i = 0; i < keys; i++) {
+        assert_int_equal(answer->kvs[i]->value.len, 9999);
+        for (size_t at = 0; at < 9999; at++)
+            assert_true(answer->kvs[i]->value.data[at] == toy_value_byte(at));
+    }
     etcdserverpb__range_response__free_unpacked(answer, NULL);
     assert_int_equal(fix.toy.pulled, pulls);
     assert_int_equal(fix.toy.sources, 0);
@@ -283,6 +288,12 @@ static void large_range(void **state)
 
     fix.h2.hold_window = true;
     call = h2_grpc(&fix.h2, KV "Range", NULL, NULL, request, true);
+    h2_run(&fix.h2);
+    assert_int_equal(fix.toy.sources, 1);
+    nghttp2_submit_rst_stream(fix.h2.session, 0, call->id, NGHTTP2_CANCEL);
+    h2_run(&fix.h2);
+    assert_int_equal(fix.toy.sources, 0);
+    call = h2_grpc(&fix.h2, KV "Range", NULL, NULL, SLICE_LITERAL("\x0a\x0ap:799:9999"), true);
     h2_run(&fix.h2);
     assert_int_equal(fix.toy.sources, 1);
     nghttp2_submit_rst_stream(fix.h2.session, 0, call->id, NGHTTP2_CANCEL);
