@@ -47,6 +47,17 @@ def asked(member, path, body, done=None):
     return wait_for(f"{path} to be answered", tried)[0]
 
 
+def final(member, path, body):
+    """(status, answer) as soon as it is none that an election, a stalled disk or a lost connection gives."""
+    def tried():
+        try:
+            code, answer = member.post(path, body)
+        except (OSError, http.client.HTTPException):
+            return None
+        return None if code in (503, 504) or any(words in str(answer) for words in PASSING) else (code, answer)
+    return wait_for(f"a final answer to {path}", tried)
+
+
 class Certificates:
     """One set of etcd-pki for members of these names and a client; mutual TLS on both ports of a member."""
 
