@@ -4,6 +4,7 @@ With `links` every connection between two members goes through a proxy in here t
 each direction of each pair by itself.
 """
 import asyncio
+import base64
 import http.client
 import os
 import re
@@ -13,7 +14,7 @@ import subprocess
 import threading
 import time
 
-from suite import Machine, Server, TooSlow, WAIT_S, free_ports, wait_for
+from suite import Machine, Server, TooSlow, WAIT_S, b64, free_ports, wait_for
 
 ELECTION_S = 1.0  # the default --election-timeout
 CALM = ("--heartbeat-interval=200", "--election-timeout=5000")  # where elections are not the subject
@@ -47,14 +48,53 @@ def asked(member, path, body, done=None):
     return wait_for(f"{path} to be answered", tried)[0]
 
 
-def final(member, path, body):
-    """(status, answer) as soon as it is none that an election, a stalled disk or a lost connection gives."""
+def put_at_last(member, key, value):
+    asked(member, "/v3/kv/put", {"key": b64(key), "value": b64(value)})
+
+
+def get_at_last(member, key):
+    """A linearizable read."""
+    found = asked(member, "/v3/kv/range", {"key": b64(key)}).get("kvs")
+    return base64.b64decode(found[0]["value"]) if found else None
+
+
+def remove_at_last(member, identity):
+    asked(member, "/v3/cluster/member/remove", {"ID": identity}, lambda answer: "member not found" in str(answer))
+
+
+def add_at_last(member, url, learner):
+    """The new member, by its list entry; also of one that was added by a try without an answer."""
+    def listed(_=None):
+        members = asked(member, "/v3/cluster/member/list", {})["members"]
+        return next((one for one in members if url in one["peerURLs"]), None)
+    asked(member, "/v3/cluster/member/add", {"peerURLs": [url], "isLearner": learner}, listed)
+    return listed()
+
+
+def promote_at_last(member, identity):
+    """Refused until it has the leader's log; the members then."""
+    def promoted():
+        try:
+            whom = member() if callable(member) else member
+            code, answer = whom.post("/v3/cluster/member/promote", {"ID": identity})
+            if code == 200:
+                return answer["members"]
+            members = whom.post("/v3/cluster/member/list", {})[1].get("members", ())
+        except (OSError, http.client.HTTPException):
+            return None
+        return members if any(one["ID"] == identity and not one.get("isLearner") for one in members) else None
+    return wait_for("the learner to be promoted", promoted, max(WAIT_S, 60))
+
+
+def final(member, path, body, words="\0"):
+    """(status, answer) as soon as it is none that an election, a stalled disk or a lost connection gives, or has the words."""
     def tried():
         try:
             code, answer = member.post(path, body)
         except (OSError, http.client.HTTPException):
             return None
-        return None if code in (503, 504) or any(words in str(answer) for words in PASSING) else (code, answer)
+        passing = code in (503, 504) or any(known in str(answer) for known in PASSING)
+        return None if passing and words not in str(answer) else (code, answer)
     return wait_for(f"a final answer to {path}", tried)
 
 
