@@ -1,4 +1,4 @@
-/* cmd_role.c - roles and their permissions; role_text() serves user get --detail too. */
+/* cmd_role.c - roles and their permissions; role_show() serves user get --detail too. */
 #include "etcd-ctl/cmd_role.h"
 #include "common/schema/pbbytes.h"
 
@@ -38,7 +38,8 @@ static void permission_text(struct ctl *ctl, const Authpb__Permission *permissio
     buf_append_byte(out, '\n');
 }
 
-void role_text(struct ctl *ctl, const char *name, const Etcdserverpb__AuthRoleGetResponse *role)
+static void role_text(struct ctl *ctl, const char *name,
+                      const Etcdserverpb__AuthRoleGetResponse *role)
 {
     buf_printf(&ctl->out, "Role %s\nKV Read:\n", name);
     for (size_t i = 0; i < role->n_perm; i++)
@@ -109,6 +110,14 @@ static void show_role_fields(struct ctl *ctl, const ProtobufCMessage *response)
     }
 }
 
+int role_show(struct ctl *ctl, const char *name, const ProtobufCMessage *response)
+{
+    if (ctl->format != PRINT_SIMPLE)
+        return ctl_show(ctl, response, NULL, show_role_fields);
+    role_text(ctl, name, (const Etcdserverpb__AuthRoleGetResponse *)response);
+    return CTL_OK;
+}
+
 int cmd_role_get(struct ctl *ctl, const struct args *args)
 {
     Etcdserverpb__AuthRoleGetRequest request;
@@ -120,10 +129,7 @@ int cmd_role_get(struct ctl *ctl, const struct args *args)
     etcdserverpb__auth_role_get_request__init(&request);
     request.role = text_of(args, 0);
     code = ctl_call(ctl, RPC_Auth_RoleGet, &request.base, &response, CTL_FAILED);
-    if (code != CTL_OK || ctl->format != PRINT_SIMPLE)
-        return code != CTL_OK ? code : ctl_show(ctl, response, NULL, show_role_fields);
-    role_text(ctl, request.role, (const Etcdserverpb__AuthRoleGetResponse *)response);
-    return CTL_OK;
+    return code != CTL_OK ? code : role_show(ctl, request.role, response);
 }
 
 static void show_roles(struct ctl *ctl, const ProtobufCMessage *response)

@@ -152,10 +152,12 @@ static int show_details(struct ctl *ctl, const Etcdserverpb__AuthUserGetResponse
         etcdserverpb__auth_role_get_request__init(&request);
         request.role = user->roles[i];
         code = ctl_call(ctl, RPC_Auth_RoleGet, &request.base, &response, CTL_FAILED);
+        if (code == CTL_OK) {
+            buf_append_byte(&ctl->out, '\n');
+            code = role_show(ctl, user->roles[i], response);
+        }
         if (code != CTL_OK)
             return code;
-        buf_append_byte(&ctl->out, '\n');
-        role_text(ctl, user->roles[i], (const Etcdserverpb__AuthRoleGetResponse *)response);
     }
     return CTL_OK;
 }
@@ -172,11 +174,11 @@ int cmd_user_get(struct ctl *ctl, const struct args *args)
     etcdserverpb__auth_user_get_request__init(&request);
     request.name = text_of(args, 0);
     code = ctl_call(ctl, RPC_Auth_UserGet, &request.base, &response, CTL_FAILED);
-    if (code != CTL_OK || ctl->format != PRINT_SIMPLE)
+    if (code != CTL_OK || (ctl->format != PRINT_SIMPLE && !args_bool(args, "detail")))
         return code != CTL_OK ? code : ctl_show(ctl, response, NULL, NULL);
     user = (const Etcdserverpb__AuthUserGetResponse *)response;
     buf_printf(&ctl->out, "User: %s\n", request.name);
-    if (args_bool(args, "detail"))
+    if (args_bool(args, "detail")) /* in every format, as etcdctl does */
         return show_details(ctl, user);
     buf_append_text(&ctl->out, "Roles:");
     for (size_t i = 0; i < user->n_roles; i++)
