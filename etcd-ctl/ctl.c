@@ -114,6 +114,8 @@ int ctl_show(struct ctl *ctl, const ProtobufCMessage *response, ctl_show_fn *sim
         size_t bytes = protobuf_c_message_get_packed_size(response);
         uint8_t *room = buf_reserve(&ctl->out, bytes);
 
+        if (bytes == 0) /* alarm disarm without an alarm */
+            return CTL_OK;
         must(room != NULL);
         buf_advance(&ctl->out, protobuf_c_message_pack(response, room));
         return CTL_OK;

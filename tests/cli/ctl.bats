@@ -53,6 +53,19 @@ bats_require_minimum_version 1.5.0
         grep -E '^\{"header":\{"cluster_id":[0-9]+,"member_id":[0-9]+,"revision":[0-9]+,"raft_term":[0-9]+\},"kvs":\[\{"key":"ag==","create_revision":[0-9]+,"mod_revision":[0-9]+,"version":[0-9]+,"value":"MQ=="\}\],"count":1\}$'
 }
 
+@test "every command in every format, or a word that it has none" {
+    for format in simple json fields protobuf table; do
+        for words in "put f 1" "get f" "get none" "get f --keys-only" "del none" "lease list" "alarm list" \
+            "alarm disarm" "auth status" "user list" "role list" "member list" "endpoint health" \
+            "endpoint status" "endpoint hashkv" "defrag"; do
+            run --separate-stderr ctl $words -w "$format"
+            [[ $status -eq 0 || ($status -eq 4 && $stderr == *"not supported as output format"*) ]] ||
+                { echo "$words -w $format: $status, $stderr"; false; }
+        done
+    done
+    [ -z "$(ctl alarm disarm -w protobuf)" ] # there is none: a message of no bytes
+}
+
 @test "txn from a pipe" {
     ctl del lock >/dev/null
     run -0 ctl txn < <(printf 'create("lock") = "0"\n\nput lock me\n\nget lock\n\n')
