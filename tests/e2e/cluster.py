@@ -62,13 +62,18 @@ def remove_at_last(member, identity):
     asked(member, "/v3/cluster/member/remove", {"ID": identity}, lambda answer: "member not found" in str(answer))
 
 
+def entry_of(member, url):
+    """In the list as this member has it."""
+    members = asked(member, "/v3/cluster/member/list", {})["members"]
+    return next((one for one in members if url in one["peerURLs"]), None)
+
+
 def add_at_last(member, url, learner):
     """The new member, by its list entry; also of one that was added by a try without an answer."""
     def listed(_=None):
-        members = asked(member, "/v3/cluster/member/list", {})["members"]
-        return next((one for one in members if url in one["peerURLs"]), None)
+        return entry_of(member, url)
     asked(member, "/v3/cluster/member/add", {"peerURLs": [url], "isLearner": learner}, listed)
-    return listed()
+    return wait_for("the new member in the list", listed)
 
 
 def promote_at_last(member, identity):
@@ -216,6 +221,17 @@ class Cluster:
         found = {member.name: member.hash_kv(revision)[0] for member in self.members}
         assert len(set(found.values())) == 1, f"HashKV at revision {revision} differs: {found}"
         return revision
+
+    def add(self, url, learner):
+        """
+        The new member, when all that are there know it: it may ask any of them when it starts, and ends if that one
+        has another number of members.
+        """
+        added = add_at_last(self.leader, url, learner)
+        for member in self.members:
+            if member.alive():
+                wait_for(f"{member.name} to know the new member", lambda m=member: entry_of(m, url))
+        return added
 
     def move_leader(self, target):
         """Make it the leader; asked again while elections get between."""
