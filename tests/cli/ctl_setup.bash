@@ -6,6 +6,9 @@ teardown_file() {
     for pid in "$DIR"/*.pid; do
         kill "$(cat "$pid")" 2>/dev/null || true
     done
+    for pid in "$DIR"/*.pid; do # none of them writes when the folder goes, or has a port that the next file takes
+        timeout 30 tail -s 0.05 --pid="$(cat "$pid")" -f /dev/null || kill -9 "$(cat "$pid")"
+    done
 }
 
 setup() {

@@ -139,7 +139,10 @@ def watch_goes_on():
         words = [CTL, f"--endpoints={serve(http(said))}", "watch", "a"]
         process = subprocess.Popen(words, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, text=True)
-        first = process.stderr.readline()  # its cause, or that it goes on
+        late = threading.Timer(LIMIT, process.kill)
+        late.start()
+        first = process.stderr.readline()  # its cause, or that it goes on; nothing when it is late
+        late.cancel()
         if "server stopped; trying again from revision" not in first:
             print(f"not ok - a watch that the server ends with {name}: {first!r}")
             failed += 1
