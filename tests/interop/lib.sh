@@ -2,7 +2,7 @@
 # lib.sh - what the interop scripts begin with: a directory and ports of their own, cleaned up at the end; `pids` holds
 # what is to be killed then. Each step prints one line, the first that fails ends the run.
 dir=$(mktemp -d)
-port=$((12000 + $$ % 9000 * 2)) # below the ports that the kernel gives away
+port=$((15000 + $$ % 1250 * 4)) # up to port + 3; conformance/run has ports below, suite.py above
 pids=
 
 cleanup() {
