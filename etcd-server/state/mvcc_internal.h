@@ -56,7 +56,7 @@ struct mvcc {
     bool answer_too_large; /* its answer did not fit in the arena */
     struct mvcc_pin pins;  /* head of a ring */
     struct runs *runs;     /* owned */
-    size_t lent_bytes;     /* of runs, in ranges */
+    size_t lent_bytes;     /* of runs that ranges hold, in each of them */
     struct mvcc_range *spare_ranges;
     size_t spare_range_count;
     struct compaction compaction;
@@ -104,6 +104,7 @@ bool mvcc_pinned_below(const struct mvcc *mvcc, int64_t revision);
 struct mvcc_lent {
     struct shared_slice *pieces; /* owned, a reference each */
     size_t count, bytes;
+    size_t held_bytes; /* of the runs: a small piece holds all of its run */
 };
 
 /* Take `keys` at most of the newest revision's; false: they are not to be had so. */

@@ -73,6 +73,7 @@ static void take(struct mvcc_lent *lent, const struct run *run, size_t from, siz
     lent->pieces[lent->count++] = (struct shared_slice){
         .owner = shared_ref(run->bytes), .bytes = slice_of(run->bytes->data + begin, end - begin)};
     lent->bytes += end - begin;
+    lent->held_bytes += run->bytes->size;
 }
 
 bool mvcc_lend(struct mvcc *mvcc, struct view *view, const struct key_range *range, size_t keys,
@@ -103,7 +104,7 @@ bool mvcc_lend(struct mvcc *mvcc, struct view *view, const struct key_range *ran
         else
             whole = false; /* the others are asked for all the same */
     }
-    mvcc->lent_bytes += lent->bytes;
+    mvcc->lent_bytes += lent->held_bytes;
     if (whole && left == 0)
         return true;
     mvcc_lent_free(mvcc, lent);
@@ -115,6 +116,6 @@ void mvcc_lent_free(struct mvcc *mvcc, struct mvcc_lent *lent)
     for (size_t i = 0; i < lent->count; i++)
         shared_unref(lent->pieces[i].owner);
     free(lent->pieces);
-    mvcc->lent_bytes -= lent->bytes;
+    mvcc->lent_bytes -= lent->held_bytes;
     *lent = (struct mvcc_lent){.pieces = NULL};
 }
