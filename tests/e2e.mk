@@ -62,6 +62,12 @@ check-cluster: $(BIN)/etcd-server $(BIN)/etcd-pki
 check-floods: $(BIN)/etcd-server
 	tests/e2e/flood_test $(BIN)/etcd-server
 
+# Pages that are kept as answers have them, against the same records read one by one, while writers change them.
+#   tests/e2e/pages_test build/bin/etcd-server 60 SEED 3    a minute, three members, their leader killed
+.PHONY: check-pages
+check-pages: $(BIN)/etcd-server
+	tests/e2e/pages_test $(BIN)/etcd-server 3
+
 .PHONY: check-election
 check-election: $(BIN)/etcd-server
 	tests/e2e/election_test $(BIN)/etcd-server
