@@ -400,8 +400,9 @@ static void end_round(struct corrupt_check *check)
     forget_round(check);
 }
 
-/* At start a majority is enough: nobody waits for a member that hangs. */
-static void end_start_early(struct corrupt_check *check)
+/* Where this member alone is judged, a majority is enough: nobody waits for one that hangs, or that
+ * waits for a snapshot of this member. */
+static void end_early(struct corrupt_check *check)
 {
     struct host *host = engine_host(check->engine);
 
@@ -418,8 +419,9 @@ static void end_if_all_said(struct corrupt_check *check)
 {
     uint32_t mark;
 
-    if (check->kind == ROUND_START && find_majority(check, &mark)) {
-        end_start_early(check);
+    if ((check->kind == ROUND_START || check->kind == ROUND_EXPLAIN) &&
+        find_majority(check, &mark)) {
+        end_early(check);
         return;
     }
     for (size_t i = 0; i < check->asked_count; i++)

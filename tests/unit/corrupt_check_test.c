@@ -577,6 +577,28 @@ static void differs_by_somebody_elses_alarm(void **state)
     end();
 }
 
+/* The fourth may lag behind for good: who differs may be the leader that it needs. */
+static void differs_though_one_lags_behind(void **state)
+{
+    Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
+    Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
+
+    (void)state;
+    begin(4, false);
+    compare();
+    others[0].body = others[1].body = others[2].body = other_body;
+    others[3].status = 400;
+    others[3].body = "mvcc: required revision is a future revision\n";
+    alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    alarm.alarm = ETCDSERVERPB__ALARM_TYPE__CORRUPT;
+    request.alarm = &alarm;
+    assert_int_equal(lone_apply(&lone, &request), ERR_OK);
+    compare();
+    assert_true(service_differs(service));
+    assert_null(others[3].asked);
+    end();
+}
+
 static void differs_when_enough_are_back(void **state)
 {
     Etcdserverpb__InternalRaftRequest request = ETCDSERVERPB__INTERNAL_RAFT_REQUEST__INIT;
@@ -742,6 +764,7 @@ int main(void)
         cmocka_unit_test(compacted_right_there),
         cmocka_unit_test(compacted_in_the_line),
         cmocka_unit_test(differs_by_somebody_elses_alarm),
+        cmocka_unit_test(differs_though_one_lags_behind),
         cmocka_unit_test(differs_when_enough_are_back),
         cmocka_unit_test(named_though_it_is_sound),
         cmocka_unit_test(named_beside_members_to_come),
