@@ -21,9 +21,10 @@ struct runs *runs_new(void)
     return xalloc(sizeof(struct runs));
 }
 
-static size_t run_bytes(const struct run *run)
+/* Memory of a run with so many bytes of key-values. */
+static size_t run_bytes(size_t bytes)
 {
-    return sizeof(*run) + sizeof(*run->bytes) + run->bytes->size;
+    return sizeof(struct run) + sizeof(struct shared) + bytes;
 }
 
 static void unlink_run(struct runs *runs, struct run *run)
@@ -40,15 +41,16 @@ static void link_newest(struct runs *runs, struct run *run)
     runs->newest = run;
 }
 
-static void drop(struct runs *runs, struct run *run)
+static void drop_oldest(struct runs *runs)
 {
-    struct run **at = &runs->buckets[run->stamp % BUCKETS];
+    struct run *run = runs->oldest, **at = &runs->buckets[run->stamp % BUCKETS];
 
+    must(run->older == NULL);
     while (*at != run)
         at = &(*at)->chain;
     *at = run->chain;
     unlink_run(runs, run);
-    runs->bytes -= run_bytes(run);
+    runs->bytes -= run_bytes(run->bytes->size);
     shared_unref(run->bytes);
     free(run);
 }
@@ -58,7 +60,7 @@ void runs_free(struct runs *runs)
     if (runs == NULL)
         return;
     while (runs->oldest != NULL)
-        drop(runs, runs->oldest);
+        drop_oldest(runs);
     free(runs);
 }
 
@@ -112,13 +114,13 @@ const struct run *runs_add(struct runs *runs, uint64_t stamp, const struct slice
         bytes += pb_bytes_field_bytes(key_values[i].size);
     if (bytes > RUN_MAX_BYTES)
         return NULL;
+    while (runs->oldest != NULL && runs->bytes + run_bytes(bytes) > RUNS_MAX_BYTES)
+        drop_oldest(runs);
     run = run_new(stamp, key_values, count, bytes);
     run->chain = runs->buckets[stamp % BUCKETS];
     runs->buckets[stamp % BUCKETS] = run;
     link_newest(runs, run);
-    runs->bytes += run_bytes(run);
-    while (runs->bytes > RUNS_MAX_BYTES)
-        drop(runs, runs->oldest);
+    runs->bytes += run_bytes(bytes);
     return run;
 }
 
